@@ -1,0 +1,1 @@
+"""Continual parameter-efficient fine-tuning, measured the same way for every method."""

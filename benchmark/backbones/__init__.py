@@ -1,0 +1,1 @@
+"""Backbone presets: one file per key."""

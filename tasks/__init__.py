@@ -1,0 +1,1 @@
+"""Task streams: one file per key."""
