@@ -1,0 +1,57 @@
+"""A protocol: the named budget, data size and scoring rules that every cell of a table shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental"]
+
+
+class Protocol(BaseModel):
+    """Everything but the method that decides a score; printed before a run and stored in its result.
+
+    Learning rates and optimisers belong to a method's hyper-parameters, not here: two methods that share
+    a protocol see the same data for the same number of epochs through adapters of the same rank.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: str = Field(description="where the settings come from: a paper, a config file, or this suite")
+    backbone: str = Field(description="key of the backbone used where none is asked for")
+    head: HeadProtocol = "class-incremental"
+    loss: Literal["local", "full"] = Field(
+        "local", description="cross-entropy over the classes of the current task, or over all classes seen"
+    )
+    epochs: int = Field(1, ge=1, description="passes over a task's training data in its main phase")
+    epochs_by_task: dict[str, int] = Field(
+        default_factory=dict, description="exceptions to `epochs`, by task name"
+    )
+    batch_size: int = Field(16, ge=1)
+    evaluation_batch_size: int = Field(64, ge=1)
+    rank: int = Field(8, ge=1, description="rank of one adapter")
+    alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
+    targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of a step's gradient")
+    train_limit: int | None = Field(None, ge=1, description="training rows of a task, drawn by the seed")
+    test_limit: int | None = Field(None, ge=1, description="test rows of a task, the same for all seeds")
+    validation: float = Field(0.1, ge=0, lt=1, description="share of train held out where a source has none")
+    score_on: Literal["test", "validation"] = Field(
+        "test", description="the split that fills the score matrix; validation while tuning"
+    )
+    source_length: int = Field(128, ge=8, description="most tokens of a prompt")
+    target_length: int = Field(16, ge=1, description="most tokens of an answer")
+    prompt: Literal["plain", "olora", "olora-anonymous", "sapt", "superni"] = "plain"
+    decoding: Literal["greedy", "labels"] = Field(
+        "greedy", description="free greedy decoding, or the label string of highest mean log-likelihood"
+    )
+    references: Literal["best", "drawn"] = Field(
+        "best", description="Rouge-L by the best of several references, or by one drawn once"
+    )
+    pixels: Literal["backbone", "unit"] = Field(
+        "backbone", description="the backbone's own mean and deviation, or plain [0, 1]"
+    )
+    augmentation: Literal["none", "crop", "crop-flip"] = "none"

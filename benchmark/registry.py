@@ -1,0 +1,141 @@
+"""One registry for methods, streams and backbones: the file name, or an entry point's name, is the key.
+
+Nothing is imported until it is asked for by name, so a broken plug-in cannot stop a run that does not use
+it, and listing needs neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError, unknown
+
+
+def normalise(name: str) -> str:
+    """Return the form in which names are compared: lower case, without `-` and `_`."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a name leads, known without importing it."""
+
+    key: str
+    module: str
+    attribute: str
+    path: Path | None
+    distribution: str | None
+
+    @property
+    def place(self) -> str:
+        """The file, or the package and object, that defines the entry; for messages."""
+        return str(self.path) if self.path else f"{self.module}:{self.attribute} of {self.distribution}"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the defining file's docstring, read without running it."""
+        path = self.path
+        if path is None:
+            return f"from the package {self.distribution}"
+        return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+class Registry:
+    """Names of one kind, from a package's files and from the entry points of installed packages."""
+
+    def __init__(self, kind: str, package: str, attribute: str) -> None:
+        """Describe a registry.
+
+        Args:
+            kind: what it holds, in the singular ("method").
+            package: the package whose files are the built-ins.
+            attribute: the object that each built-in file defines ("METHOD").
+        """
+        self.kind = kind
+        self.package = package
+        self.attribute = attribute
+        self.group = f"bench.{kind}s"
+        self.command = f"bench list {kind}s"
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """Every entry by key.
+
+        Raises:
+            UserError: two places define names that are equal once case, `-` and `_` are ignored.
+        """
+        found: dict[str, Entry] = {}
+        taken: dict[str, Entry] = {}
+        for entry in [*self._built_in(), *self._plugged_in()]:
+            other = taken.get(normalise(entry.key))
+            if other is not None:
+                raise UserError(
+                    f"two {self.kind}s are named '{entry.key}': {other.place} and {entry.place}; "
+                    "rename or uninstall one of them"
+                )
+            taken[normalise(entry.key)] = found[entry.key] = entry
+        return dict(sorted(found.items()))
+
+    def names(self) -> list[str]:
+        """Return every key, sorted."""
+        return list(self.entries)
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry that a name means.
+
+        Raises:
+            UserError: no entry has this name; the message names the nearest and lists all.
+        """
+        wanted = normalise(name)
+        for entry in self.entries.values():
+            if normalise(entry.key) == wanted:
+                return entry
+        raise unknown(self.kind, name, self.names(), self.command)
+
+    def load(self, name: str) -> Any:
+        """Import and return what a name means.
+
+        Raises:
+            UserError: the name is unknown, the module cannot be imported or lacks the object.
+        """
+        entry = self.entry(name)
+        try:
+            module = importlib.import_module(entry.module)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the {self.kind} '{entry.key}' cannot be loaded from {entry.place}: "
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            ) from error
+        if not hasattr(module, entry.attribute):
+            raise UserError(f"{entry.place} defines no {entry.attribute}, which a {self.kind} must")
+        return getattr(module, entry.attribute)
+
+    def _built_in(self) -> Iterator[Entry]:
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or not spec.submodule_search_locations:
+            return
+        for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
+            if not path.stem.startswith("_"):
+                key = path.stem.replace("_", "-")
+                yield Entry(key, f"{self.package}.{path.stem}", self.attribute, path, None)
+
+    def _plugged_in(self) -> Iterator[Entry]:
+        points: list[EntryPoint] = sorted(entry_points(group=self.group), key=lambda point: point.name)
+        for point in points:
+            distribution = point.dist.name if point.dist else "an unnamed package"
+            yield Entry(point.name, point.module, point.attr or self.attribute, None, distribution)
+
+
+METHODS = Registry("method", "methods", "METHOD")
+STREAMS = Registry("stream", "tasks", "STREAM")
+BACKBONES = Registry("backbone", "benchmark.backbones", "BACKBONE")

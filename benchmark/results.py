@@ -1,0 +1,150 @@
+"""The result of one cell: its published schema, and how it is written, read and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.errors import UserError
+
+SCHEMA = 1
+
+
+class Part(BaseModel):
+    """A block of a result; unknown keys are refused, so that a typing slip cannot pass as data."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TaskFacts(Part):
+    """One task as it was used."""
+
+    name: str
+    classes: list[str]
+    train: int = Field(description="rows trained on")
+    validation: int
+    test: int = Field(description="rows behind each score of this task, n_i")
+    metric: str = Field(description="accuracy, exact-match or rouge-l; scores lie in 0..1")
+
+
+class Parameters(Part):
+    """Counts of numbers, not bytes, unless the name says bytes. Lists have one entry per task."""
+
+    trainable: list[int] = Field(description="adapter numbers under an optimiser while task t was learned")
+    head_trainable: list[int] = Field(description="the same for the classification head")
+    stored: int = Field(description="adapter numbers kept on disk after the last task")
+    resident: int = Field(description="adapter numbers in memory while predicting")
+    head: int = Field(description="numbers in the head")
+    backbone: int = Field(description="frozen numbers, without any pretraining head")
+    auxiliary_bytes: int = Field(description="state kept between tasks beside adapters and head")
+    adapters: list[int] = Field(description="adapters learned up to and with task t")
+    active_adapters: list[int] = Field(description="adapters whose removal can change a prediction, after t")
+    active_adapter_reduction: float = Field(description="1 - active / T after the last task")
+    passes_per_prediction: float = 1.0
+
+
+class Provenance(Part):
+    """What a reader needs to run the cell again."""
+
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    data_origin: str
+    data_fingerprint: str
+    data_revisions: dict[str, str]
+    backbone_origin: str
+    backbone_revision: str | None
+    device: str
+    threads: int
+    dtype: str
+    class_order: list[int] | None
+    task_order: list[str]
+
+
+class Timing(Part):
+    """The only block that may differ between two runs of one cell. Lists have one entry per task."""
+
+    finished: str = Field(description="UTC, ISO 8601")
+    total_seconds: float
+    train_seconds: list[float]
+    score_seconds: list[float]
+    samples_per_second: list[float]
+    peak_memory_bytes: int
+
+
+class Result(Part):
+    """One complete cell. `matrix[t][i]` is the score on task i after task t; null where not measured."""
+
+    schema_version: int = SCHEMA
+    key: str = Field(description="hash of the resolved configuration, the data and the schema")
+    method: str
+    stream: str
+    order: str
+    seed: int
+    backbone: str
+    protocol: str
+    config: dict[str, Any] = Field(description="resolved protocol, hyperparameters and stream parameters")
+    needs: dict[str, bool] = Field(description="task_id, old_data, statistics: what the method asks for")
+    bound: bool = Field(description="a reference row, not a competitor")
+    tasks: list[TaskFacts]
+    matrix: list[list[float | None]]
+    headline: dict[str, float | None]
+    parameters: Parameters
+    steps: list[int] = Field(description="optimiser steps while task t was learned")
+    report: list[dict[str, Any]] = Field(description="what the method tells about each task")
+    provenance: Provenance
+    timing: Timing
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write so that a reader, or a crash, sees the old file or the whole new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def to_json(value: Any) -> bytes:
+    """Return the one byte form of a JSON value used everywhere: sorted keys, no NaN, a closing newline."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def write(result: Result, path: Path) -> None:
+    """Write a result atomically."""
+    atomic_write(path, to_json(result.model_dump(mode="json")))
+
+
+def read(path: Path) -> Result:
+    """Read and validate a result.
+
+    Raises:
+        UserError: the file is missing, cut short, of another schema or not a result.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"no result at {path}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise UserError(f"{path} is not complete JSON: cut in half, or not a result file") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA:
+        raise UserError(f"{path} has result schema {version!r}, this version reads schema {SCHEMA}")
+    try:
+        return Result.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path} is not a valid result: {where}: {first['msg']}") from None
