@@ -1,0 +1,62 @@
+"""A cell: one (method, stream, order, seed, backbone, protocol), fully resolved, with a name on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.protocol import Protocol
+from benchmark.results import SCHEMA
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a plan. Everything that can change a number is here; where it runs is not.
+
+    Attributes:
+        hyperparameters: the method's, resolved: defaults, then the protocol's tuned values, then `--set`.
+        parameters: the stream's own settings, resolved; empty where a stream has none.
+        zero_shot: also score tasks not learned yet.
+    """
+
+    method: str
+    stream: str
+    order: str
+    seed: int
+    backbone: str
+    protocol: Protocol
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    zero_shot: bool = False
+
+    @property
+    def name(self) -> str:
+        """A short name for messages."""
+        return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
+
+    def config(self) -> dict[str, Any]:
+        """Return the settings stored in the result."""
+        return {
+            "protocol": self.protocol.model_dump(mode="json"),
+            "hyperparameters": self.hyperparameters,
+            "parameters": self.parameters,
+            "zero_shot": self.zero_shot,
+        }
+
+    def key(self, fingerprint: str) -> str:
+        """Return the hash that names this cell's result: settings, data and schema.
+
+        Args:
+            fingerprint: of the data, so that other rows in the same folder are another cell.
+        """
+        identity = [SCHEMA, self.method, self.stream, self.order, self.seed, self.backbone]
+        text = json.dumps([*identity, self.config(), fingerprint], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def path(self, out: Path, fingerprint: str) -> Path:
+        """Return where the result goes; adapters and unfinished work lie beside it."""
+        name = f"{self.method}-order-{self.order}-seed-{self.seed}-{self.key(fingerprint)[:8]}.json"
+        return out / self.stream / self.protocol.name / name

@@ -1,0 +1,164 @@
+"""The method contract: what a continual method says about each task, and nothing about how it is run.
+
+A method is a policy over a frozen backbone. For task t the learner calls `begin_task`, trains each of
+`phases`, then calls `end_task`; `predict` answers at test time. State is what `state` returns: it is saved
+after every task and must be enough for `restore` to continue with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from benchmark.batches import Batch, Rows
+from benchmark.objective import Objective
+from benchmark.protocol import Protocol
+
+
+class Hyperparameters(BaseModel):
+    """Base of every method's hyper-parameters: frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks for beyond the current task's training data; unlike is never ranked with unlike."""
+
+    task_id: bool = False
+    old_data: bool = False
+    statistics: bool = False
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that share a learning rate and a weight decay."""
+
+    parameters: list[nn.Parameter]
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+@dataclass
+class Phase:
+    """One training segment inside a task.
+
+    Attributes:
+        groups: exactly the parameters that change; everything else is frozen while the phase runs.
+        milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
+        loss: from a batch to a scalar.
+        clip: largest norm of a step's gradient, None for no clipping.
+    """
+
+    name: str
+    groups: list[ParameterGroup]
+    loss: Callable[[Batch], Tensor]
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    momentum: float = 0.0
+    milestones: tuple[float, ...] = ()
+    factor: float = 1.0
+    cosine: bool = False
+    clip: float | None = None
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Numbers a method holds after a task; see `benchmark.results.Parameters` for the words."""
+
+    stored: int
+    resident: int
+    adapters: int
+    active: int
+    auxiliary_bytes: int = 0
+    passes_per_prediction: float = 1.0
+
+
+@dataclass
+class Context:
+    """What a method is built on."""
+
+    objective: Objective
+    protocol: Protocol
+    task_count: int
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+class Method:
+    """Base of every method. A file under `methods/` defines one and names it `METHOD`.
+
+    Class attributes:
+        Hyperparameters: pydantic model; its fields are the method's `--set` keys.
+        tuned: values chosen for a protocol, by "<stream>/<protocol>"; they override the defaults.
+        needs: what is asked for beyond the current task's data.
+        bound: True for reference rows.
+    """
+
+    Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    needs: ClassVar[Needs] = Needs()
+    bound: ClassVar[bool] = False
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Keep the context; subclasses attach their adapters here."""
+        self.objective = context.objective
+        self.protocol = context.protocol
+        self.task_count = context.task_count
+        self.hyperparameters = hyperparameters
+
+    def training_tasks(self, t: int) -> Sequence[int]:
+        """Return the tasks whose training data is seen at step t; an empty answer skips the step."""
+        return (t,)
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Prepare task t: add adapters, look at `rows`, its encoded training data."""
+
+    def phases(self, t: int) -> list[Phase]:
+        """Return the training segments of task t, in order."""
+        raise TypeError(f"{type(self).__name__} does not say how a task is trained")
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Freeze, merge, prune or measure once the phases are over."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the objective's loss; the default loss of a phase."""
+        return self.objective.loss(batch)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Return one prediction per row; `task` is None unless the method declares `needs.task_id`."""
+        return self.objective.predict(batch)
+
+    def accounting(self) -> Accounting:
+        """Return the counts after the task just learned."""
+        return Accounting(stored=0, resident=0, adapters=0, active=0)
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return what the method tells about task t beyond its scores; JSON values only."""
+        return {}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that must outlive the process, the objective's head included."""
+        return {f"head.{name}": tensor for name, tensor in self.objective.state().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned in another process."""
+        self.objective.restore(part(state, "head."))
+
+    def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
+        """Return `{module: (down (R, d_in), up (d_out, R))}` whose products are added to the weights.
+
+        None where the result is no such sum; `export` then says so.
+        """
+        return None
+
+
+def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the entries under a prefix, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
