@@ -1,0 +1,188 @@
+"""Metrics on a matrix worked by hand, and properties that hold for every matrix."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark import metrics
+
+# after   t1  t2  t3
+WORKED = [
+    [80.0, None, None],
+    [90.0, 80.0, None],
+    [85.0, 82.0, 85.0],
+]
+SIZES = [100, 100, 200]
+
+
+def close(value):
+    return pytest.approx(value, abs=0.005)
+
+
+def test_averages_of_the_worked_matrix():
+    assert metrics.average_performance(WORKED) == close(84.0)  # (85 + 82 + 85) / 3
+    assert metrics.average_anytime(WORKED) == close(83.0)  # (80 + (90 + 80) / 2 + 84) / 3
+    assert metrics.average_all_cells(WORKED) == close(83.67)  # (80 + 90 + 80 + 85 + 82 + 85) / 6
+    assert metrics.learning_accuracy(WORKED) == close(81.67)  # (80 + 80 + 85) / 3
+
+
+def test_pooled_averages_weigh_by_test_rows():
+    # (100*85 + 100*82 + 200*85) / 400
+    assert metrics.average_performance_pooled(WORKED, SIZES) == close(84.25)
+    # (80 + 85 + 84.25) / 3
+    assert metrics.average_anytime_pooled(WORKED, SIZES) == close(83.0833)
+
+
+def test_forgetting_of_the_worked_matrix():
+    assert metrics.forgetting(WORKED) == close(1.5)  # ((max(80, 90) - 85) + (80 - 82)) / 2
+    assert metrics.forgetting_all_rows(WORKED) == close(2.5)  # ((90 - 85) + (82 - 82)) / 2
+    assert metrics.forgetting_diagonal(WORKED) == close(-3.5)  # ((80 - 85) + (80 - 82)) / 2
+
+
+def test_backward_transfer_of_the_worked_matrix():
+    assert metrics.backward_transfer(WORKED) == close(3.50)  # (5 + 2) / 2
+    assert metrics.backward_transfer_sapt(WORKED) == close(2.33)  # (5 + 2 + 0) / 3
+    assert metrics.backward_transfer_all_pairs(WORKED) == close(5.67)  # (10 + 5 + 2) / 3
+
+
+def test_forward_transfer_needs_its_references():
+    zero_shot = [[80.0, 30.0, 20.0], [90.0, 80.0, 40.0], [85.0, 82.0, 85.0]]
+    assert metrics.forward_transfer_gem(zero_shot, [10.0, 20.0, 25.0]) == close(12.5)  # (30-20 + 40-25) / 2
+    assert metrics.forward_transfer_gem(WORKED, [10.0, 20.0, 25.0]) is None
+    assert metrics.forward_transfer_gem(zero_shot, [None, 20.0, 25.0]) == close(12.5)  # b_0 is not used
+    assert metrics.forward_transfer_sapt(WORKED, [82.0, 84.0, 85.0]) == close(-2.0)  # (-2 - 4 + 0) / 3
+    assert metrics.forward_transfer_sapt(WORKED, [82.0, None, 85.0]) is None
+    with pytest.raises(ValueError, match="3 reference scores"):
+        metrics.forward_transfer_sapt(WORKED, [82.0])
+
+
+def test_one_task_has_no_forgetting_and_no_transfer():
+    numbers = metrics.headline([[0.7]], [10])
+    assert numbers == {
+        "average_performance": 0.7,
+        "average_performance_pooled": 0.7,
+        "average_anytime": 0.7,
+        "average_anytime_pooled": 0.7,
+        "forgetting": None,
+        "forgetting_all_rows": None,
+        "backward_transfer": None,
+        "learning_accuracy": 0.7,
+    }
+    assert metrics.backward_transfer_sapt([[0.7]]) is None
+    assert metrics.backward_transfer_all_pairs([[0.7]]) is None
+    assert metrics.forgetting_diagonal([[0.7]]) is None
+    assert metrics.forward_transfer_gem([[0.7]], [0.1]) is None
+
+
+def test_only_the_last_row_of_a_joint_run_gives_averages_and_nothing_else():
+    joint = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
+    numbers = metrics.headline(joint, SIZES)
+    assert numbers["average_performance"] == close(0.8)
+    assert numbers["average_performance_pooled"] == close(0.775)
+    rest = set(metrics.HEADLINE) - {"average_performance", "average_performance_pooled"}
+    assert [numbers[name] for name in rest] == [None] * len(rest)
+
+
+def test_a_missing_cell_is_never_read_as_zero():
+    holed = [[80.0, None, None], [None, 80.0, None], [85.0, 82.0, 85.0]]
+    assert metrics.forgetting(holed) is None
+    assert metrics.forgetting_all_rows(holed) is None
+    assert metrics.average_anytime(holed) is None
+    assert metrics.backward_transfer(holed) == close(3.5)  # needs the diagonal and the last row alone
+
+
+@pytest.mark.parametrize("matrix", [[], [[1.0, 2.0]], [[1.0, None], [1.0]]])
+def test_a_matrix_that_is_not_square_is_refused(matrix):
+    with pytest.raises(ValueError, match="score matrix"):
+        metrics.headline(matrix, [1] * len(matrix))
+
+
+def test_nan_and_wrong_sizes_are_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.average_performance([[float("nan")]])
+    with pytest.raises(ValueError, match="test sizes"):
+        metrics.average_performance_pooled(WORKED, [1, 2])
+    with pytest.raises(ValueError, match="positive"):
+        metrics.average_performance_pooled(WORKED, [1, 2, 0])
+
+
+def test_the_table_of_conventions_covers_the_headline():
+    assert set(metrics.HEADLINE) <= set(metrics.CONVENTIONS)
+    for name, rule in metrics.CONVENTIONS.items():
+        assert rule.name == name and rule.title and rule.users
+        assert rule.higher_is_better == (not name.startswith("forgetting"))
+
+
+@st.composite
+def matrices(draw, smallest=2):
+    tasks = draw(st.integers(smallest, 5))
+    cells = draw(st.lists(st.integers(0, 100), min_size=tasks * tasks, max_size=tasks * tasks))
+    full = np.array(cells, dtype=float).reshape(tasks, tasks)
+    return [[full[t, i] if i <= t else None for i in range(tasks)] for t in range(tasks)]
+
+
+quick = settings(max_examples=60, deadline=None)
+
+
+@quick
+@given(matrices())
+def test_the_all_rows_variant_is_never_below_the_other_nor_below_zero(matrix):
+    all_rows = metrics.forgetting_all_rows(matrix)
+    assert all_rows >= -1e-9
+    assert all_rows >= metrics.forgetting(matrix) - 1e-9
+
+
+@quick
+@given(matrices())
+def test_forgetting_is_minus_bwt_when_no_later_row_beats_the_diagonal(matrix):
+    falling = [[c if c is None else min(c, matrix[i][i]) for i, c in enumerate(row)] for row in matrix]
+    assert metrics.forgetting(falling) == pytest.approx(-metrics.backward_transfer(falling))
+    assert metrics.forgetting_diagonal(falling) == pytest.approx(metrics.forgetting(falling))
+
+
+@quick
+@given(matrices(smallest=1), st.sampled_from([0.01, 0.5, 3.0]))
+def test_every_number_scales_with_the_scores(matrix, factor):
+    sizes = list(range(1, len(matrix) + 1))
+    scaled = [[c if c is None else c * factor for c in row] for row in matrix]
+    for name, value in metrics.headline(matrix, sizes).items():
+        other = metrics.headline(scaled, sizes)[name]
+        assert (other is None) if value is None else other == pytest.approx(value * factor, abs=1e-9)
+
+
+@quick
+@given(matrices(), st.randoms(use_true_random=False))
+def test_the_last_row_does_not_care_about_the_order_of_tasks(matrix, random):
+    sizes = [10 * (i + 1) for i in range(len(matrix))]
+    order = list(range(len(matrix)))
+    random.shuffle(order)
+    moved = [[row[i] for i in order] for row in matrix]
+    moved_sizes = [sizes[i] for i in order]
+    assert metrics.average_performance(moved) == pytest.approx(metrics.average_performance(matrix))
+    assert metrics.average_performance_pooled(moved, moved_sizes) == pytest.approx(
+        metrics.average_performance_pooled(matrix, sizes)
+    )
+
+
+@quick
+@given(matrices(smallest=1), st.integers(1, 50))
+def test_pooled_is_the_mean_for_equal_sizes(matrix, size):
+    sizes = [size] * len(matrix)
+    assert metrics.average_performance_pooled(matrix, sizes) == pytest.approx(
+        metrics.average_performance(matrix)
+    )
+    assert metrics.average_anytime_pooled(matrix, sizes) == pytest.approx(metrics.average_anytime(matrix))
+
+
+def test_pooled_differs_from_the_mean_for_unequal_sizes():
+    assert metrics.average_performance_pooled([[1.0, None], [0.0, 1.0]], [1, 3]) == close(0.75)
+    assert metrics.average_performance([[1.0, None], [0.0, 1.0]]) == close(0.5)
+
+
+@quick
+@given(matrices())
+def test_cells_above_the_diagonal_change_nothing_in_the_headline(matrix):
+    filled = [[1000.0 if c is None else c for c in row] for row in matrix]
+    sizes = [5] * len(matrix)
+    assert metrics.headline(filled, sizes) == metrics.headline(matrix, sizes)
