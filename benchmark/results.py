@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.errors import UserError
 
@@ -15,9 +16,9 @@ SCHEMA = 1
 
 
 class Part(BaseModel):
-    """A block of a result; unknown keys are refused, so that a typing slip cannot pass as data."""
+    """A block of a result; unknown keys, which may be typing slips, and NaN are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class TaskFacts(Part):
@@ -99,6 +100,15 @@ class Result(Part):
     provenance: Provenance
     timing: Timing
 
+    @model_validator(mode="after")
+    def _square_matrix_of_shares(self) -> Result:
+        tasks = len(self.tasks)
+        if not tasks or len(self.matrix) != tasks or any(len(row) != tasks for row in self.matrix):
+            raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of {tasks} cells")
+        if any(cell is not None and not 0 <= cell <= 1 for row in self.matrix for cell in row):
+            raise ValueError("a score of the matrix lies outside 0..1")
+        return self
+
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Write so that a reader, or a crash, sees the old file or the whole new one, never a part."""
@@ -111,7 +121,8 @@ def atomic_write(path: Path, data: bytes) -> None:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
@@ -121,8 +132,20 @@ def to_json(value: Any) -> bytes:
 
 
 def write(result: Result, path: Path) -> None:
-    """Write a result atomically."""
-    atomic_write(path, to_json(result.model_dump(mode="json")))
+    """Write a result atomically.
+
+    Raises:
+        UserError: the file cannot be written, or the result holds NaN or an infinite number.
+    """
+    try:
+        data = to_json(result.model_dump(mode="json"))
+    except ValueError as error:
+        raise UserError(f"the result for {path} holds what JSON cannot: {error}") from None
+    atomic_write(path, data)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def read(path: Path) -> Result:
@@ -132,11 +155,13 @@ def read(path: Path) -> Result:
         UserError: the file is missing, cut short, of another schema or not a result.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise UserError(f"no result at {path}") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{path} is not complete JSON: cut in half, or not a result file") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not a valid result: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
@@ -146,5 +171,5 @@ def read(path: Path) -> Result:
         return Result.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "result"
         raise UserError(f"{path} is not a valid result: {where}: {first['msg']}") from None

@@ -1,0 +1,121 @@
+"""Results made up for tests: complete, valid, and different only where a test says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmark.metrics import headline
+from benchmark.protocol import Protocol
+from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, write
+
+TASKS = ("apples", "pears", "plums")
+
+
+def matrix(last: float, tasks: int = 3, first: float = 0.9) -> list[list[float | None]]:
+    """Return a lower triangle: `first` on the diagonal, `last` on everything learned before."""
+    return [[first if i == t else last if i < t else None for i in range(tasks)] for t in range(tasks)]
+
+
+def result(
+    method: str = "alpha",
+    seed: int = 0,
+    order: str = "forward",
+    last: float = 0.6,
+    *,
+    scores: list[list[float | None]] | None = None,
+    names: tuple[str, ...] = TASKS,
+    protocol: Protocol | None = None,
+    hyperparameters: dict[str, Any] | None = None,
+    parameters: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Result:
+    """Return one cell; `changes` replace fields of the result."""
+    tasks = len(names)
+    scores = matrix(last, tasks) if scores is None else scores
+    used = protocol or Protocol(name="tiny", source="made up", backbone="seed")
+    facts = [
+        TaskFacts(name=n, classes=["a", "b"], train=8, validation=2, test=10, metric="accuracy")
+        for n in names
+    ]
+    fields: dict[str, Any] = {
+        "key": f"{method}-{order}-{seed}",
+        "method": method,
+        "stream": "orchard",
+        "order": order,
+        "seed": seed,
+        "backbone": "seed",
+        "protocol": used.name,
+        "config": {
+            "protocol": used.model_dump(mode="json"),
+            "hyperparameters": hyperparameters or {"lr": 0.1},
+            "parameters": parameters or {},
+        },
+        "needs": {"task_id": False, "old_data": False, "statistics": False},
+        "bound": False,
+        "tasks": facts,
+        "matrix": scores,
+        "headline": headline(scores, [10] * tasks),
+        "parameters": counts(tasks),
+        "steps": [4] * tasks,
+        "report": [{"kept": True} for _ in names],
+        "provenance": provenance(names),
+        "timing": timing(tasks),
+    }
+    return Result(**{**fields, **changes})
+
+
+def counts(tasks: int = 3, active: int | None = None) -> Parameters:
+    active = tasks if active is None else active
+    return Parameters(
+        trainable=[1200] * tasks,
+        head_trainable=[20] * tasks,
+        stored=1200 * tasks,
+        resident=1200 * tasks,
+        head=60,
+        backbone=100_000,
+        auxiliary_bytes=2048,
+        adapters=list(range(1, tasks + 1)),
+        active_adapters=[min(t + 1, active) for t in range(tasks)],
+        active_adapter_reduction=1 - active / tasks,
+    )
+
+
+def provenance(names: tuple[str, ...] = TASKS, **changes: Any) -> Provenance:
+    fields: dict[str, Any] = {
+        "versions": {"torch": "2.0", "python": "3.11"},
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "dirty": False,
+        "data_origin": "a basket",
+        "data_fingerprint": "f00d",
+        "data_revisions": {"basket": "r1"},
+        "backbone_origin": "example/seed",
+        "backbone_revision": "cafe",
+        "device": "cpu",
+        "threads": 1,
+        "dtype": "float32",
+        "class_order": None,
+        "task_order": list(names),
+    }
+    return Provenance(**{**fields, **changes})
+
+
+def timing(tasks: int = 3, seconds: float = 12.0) -> Timing:
+    return Timing(
+        finished="2025-01-01T00:00:00Z",
+        total_seconds=seconds,
+        train_seconds=[1.0] * tasks,
+        score_seconds=[1.0] * tasks,
+        samples_per_second=[8.0] * tasks,
+        peak_memory_bytes=1_000_000,
+    )
+
+
+def save(root: Path, *results: Result) -> list[Path]:
+    """Write results where the leaderboard looks for them, and return the paths."""
+    paths = []
+    for number, cell in enumerate(results):
+        name = f"{cell.method}-{cell.order}-{cell.seed}-{number}.json"
+        paths.append(root / "results" / cell.stream / cell.protocol / name)
+        write(cell, paths[-1])
+    return paths
