@@ -1,0 +1,5 @@
+"""Lets `python -m benchmark` stand for `bench`."""
+
+from benchmark.cli import main
+
+main()

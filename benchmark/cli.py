@@ -1,0 +1,215 @@
+"""The `bench` command: verbs and flags. What they do lives elsewhere and is imported when it is asked for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import UserError
+from benchmark.guard import INCOMPLETE, guarded
+
+app = typer.Typer(
+    help="Compare continual parameter-efficient fine-tuning methods.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Device(str, Enum):
+    """Where a cell runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Topic(str, Enum):
+    """What `bench list` can list."""
+
+    methods = "methods"
+    streams = "streams"
+    backbones = "backbones"
+    orders = "orders"
+    protocols = "protocols"
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and stop."""
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(version("continual-peft-bench"))
+        except PackageNotFoundError:
+            typer.echo("not installed, run from a checkout")
+        raise typer.Exit
+
+
+@app.callback()
+def bench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Compare continual parameter-efficient fine-tuning methods."""
+
+
+@app.command()
+@guarded
+def run(
+    method: Annotated[str, typer.Option(help="Methods, separated by commas; all: every built-in one.")],
+    stream: Annotated[str, typer.Option(help="Task streams, separated by commas.")],
+    order: Annotated[
+        str | None, typer.Option(help="Task orders: 1,3 or 1-3 or all. Default: the first.")
+    ] = None,
+    seed: Annotated[str, typer.Option(help="Seeds: 0,5 or 0-2.")] = "0",
+    backbone: Annotated[
+        str | None, typer.Option(help="A listed backbone, a folder or a hub id. Default: the protocol's.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Budget and rules. Default: the stream's first.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, repeatable, such as protocol.epochs=3.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data. Default: BENCH_DATA.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    workers: Annotated[int, typer.Option(min=1, help="Cells at a time; above 1 they are placed by Ray.")] = 1,
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.cpu,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started cells.")] = False,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Also score tasks before they are learned.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, then stop.")] = False,
+) -> None:
+    """Train and score methods on streams; finished cells are skipped, stopped ones go on."""
+    from benchmark import sweep
+    from benchmark.plan import plan
+
+    cells = plan(method, stream, order, seed, backbone, protocol, settings or (), zero_shot)
+    if dry_run:
+        plain = f"{sweep.announcement(cells)}\n{sweep.listing(cells)}"
+        typer.echo(sweep.plan_data(cells) if as_json else plain)
+        return
+    code = sweep.sweep(cells, out, data_dir, workers, device.value, fresh, as_json)
+    raise typer.Exit(code)
+
+
+@app.command("list")
+@guarded
+def list_(
+    topic: Annotated[
+        Topic | None, typer.Argument(help="What to list. Default: the three registries.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Facts and settings of one method.")] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Facts of one stream, or whose orders and protocols.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Facts of one backbone.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Load each entry and say which fail.")] = False,
+) -> None:
+    """List methods, streams, backbones, and what each of them offers."""
+    from benchmark import inspection
+
+    if topic in (Topic.orders, Topic.protocols):
+        if stream is None:
+            raise UserError(f"whose {topic.value}? add --stream X (see: bench list streams)")
+        typer.echo(inspection.orders(stream) if topic is Topic.orders else inspection.protocols(stream))
+        return
+    details = [
+        describe(name)
+        for name, describe in (
+            (method, inspection.method),
+            (stream, inspection.stream),
+            (backbone, inspection.backbone),
+        )
+        if name is not None
+    ]
+    if details:
+        typer.echo("\n\n".join(details))
+        return
+    kinds = [topic.value] if topic else list(inspection.REGISTRIES)
+    if not check:
+        typer.echo(inspection.overview(kinds))
+        return
+    text, sound = inspection.check(kinds)
+    typer.echo(text)
+    raise typer.Exit(0 if sound else INCOMPLETE)
+
+
+@app.command()
+@guarded
+def show(result: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
+    """Print one result: its score matrix, numbers and costs."""
+    from benchmark import leaderboard, results
+
+    typer.echo(leaderboard.show(results.read(result)))
+
+
+@app.command("leaderboard")
+@guarded
+def leaderboard_(
+    root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("leaderboards"),
+    check: Annotated[bool, typer.Option("--check", help="Only say which tables are out of date.")] = False,
+) -> None:
+    """Write the leaderboards from the result files, or check that they are up to date."""
+    from benchmark import leaderboard
+
+    if not check:
+        typer.echo(
+            "\n".join(str(path) for path in leaderboard.build(root, out)) or "no results, nothing written"
+        )
+        return
+    problems = leaderboard.check(root, out)
+    typer.echo("\n".join(problems) or "leaderboards are up to date")
+    raise typer.Exit(INCOMPLETE if problems else 0)
+
+
+@app.command()
+@guarded
+def speed(
+    tasks: Annotated[str, typer.Option(help="Numbers of tasks, separated by commas.")] = "1,5,10,20,50",
+    width: Annotated[int, typer.Option(min=1, help="Width of the layers.")] = 384,
+    blocks: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 6,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of an input.")] = 65,
+    batch: Annotated[int, typer.Option(min=1, help="Inputs of a step.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of an adapter.")] = 10,
+) -> None:
+    """Time one training step against the number of adapters already learned."""
+    from benchmark import speed as timing
+
+    counts = [part.strip() for part in tasks.split(",")]
+    if not all(count.isdecimal() and int(count) > 0 for count in counts):
+        raise UserError(f"--tasks '{tasks}' must be numbers above 0, separated by commas")
+    timing.main(
+        tasks=[int(count) for count in counts],
+        width=width,
+        blocks=blocks,
+        tokens=tokens,
+        batch=batch,
+        rank=rank,
+    )
+
+
+@app.command()
+@guarded
+def export(
+    result: Annotated[Path, typer.Argument(help="A result file.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
+) -> None:
+    """Write what a cell learned as one ordinary peft adapter."""
+    from benchmark.export import export as write
+
+    typer.echo(str(write(result, folder)))
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="bench")

@@ -1,0 +1,54 @@
+"""Turns what goes wrong in a command into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import typer
+
+from benchmark.errors import UserError
+
+INCOMPLETE, USAGE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
+
+P = ParamSpec("P")
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a command so that its errors are told in one line; `BENCH_DEBUG=1` shows the traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except UserError as error:
+            tell(f"error: {one_line(error)}")
+            raise typer.Exit(USAGE) from None
+        except KeyboardInterrupt:
+            tell("stopped")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if os.environ.get("BENCH_DEBUG") == "1":
+                traceback.print_exc()
+            tell(
+                f"internal error: {type(error).__name__}: {one_line(error)} (BENCH_DEBUG=1 shows the traceback)"
+            )
+            raise typer.Exit(INTERNAL) from None
+
+    return run
+
+
+def tell(line: str) -> None:
+    """Print one line for the reader, never into the data on standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split()) or "no message"

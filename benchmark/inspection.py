@@ -1,0 +1,172 @@
+"""What `bench list` prints: names and summaries without importing anything, details on request."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+from benchmark.registry import BACKBONES, METHODS, STREAMS, Entry, Registry
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+REGISTRIES = {"methods": METHODS, "streams": STREAMS, "backbones": BACKBONES}
+
+
+def overview(kinds: list[str]) -> str:
+    """Return every name of some kinds with its one-line summary."""
+    blocks = []
+    for kind in kinds:
+        entries = REGISTRIES[kind].entries
+        width = max((len(key) for key in entries), default=0)
+        rows = [f"  {key:<{width}}  {entry.summary}" for key, entry in entries.items()]
+        blocks.append("\n".join([kind, *(rows or ["  none"])]))
+    return "\n\n".join(blocks)
+
+
+def check(kinds: list[str]) -> tuple[str, bool]:
+    """Load every entry of some kinds; return what came of each, and whether all built-ins load."""
+    lines, sound = [], True
+    for kind in kinds:
+        for entry in REGISTRIES[kind].entries.values():
+            problem = _problem(kind, entry)
+            lines.append(f"{kind[:-1]} {entry.key}: {problem or 'ok'}")
+            sound = sound and (problem is None or entry.distribution is not None)
+    return "\n".join(lines), sound
+
+
+def orders(name: str) -> str:
+    """Return a stream's orders by value; the first is the default."""
+    from benchmark.catalogue import load_stream
+
+    stream = load_stream(name)
+    return "\n".join(f"{order}: {_order(value)}" for order, value in stream.orders.items())
+
+
+def protocols(name: str) -> str:
+    """Return a stream's protocols by value; the first is the default."""
+    from benchmark.catalogue import load_stream
+
+    blocks = []
+    for key, protocol in load_stream(name).protocols.items():
+        values = protocol.model_dump(mode="json", exclude={"name"})
+        blocks.append("\n".join([key, *(f"  {field} = {value}" for field, value in values.items())]))
+    return "\n\n".join(blocks)
+
+
+def method(name: str) -> str:
+    """Return what a method's file says about it, its hyper-parameters and their tuned values."""
+    from benchmark.catalogue import load_method
+
+    loaded = load_method(name)
+    needs = [need for need, asked in vars(loaded.needs).items() if asked]
+    tuned = [
+        f"  {protocol}: {', '.join(f'{key}={value}' for key, value in values.items())}"
+        for protocol, values in loaded.tuned.items()
+    ]
+    return "\n".join(
+        [
+            _facts(METHODS, name),
+            "",
+            f"needs beyond the current task's data: {', '.join(needs) or 'nothing'}",
+            "hyper-parameters (--set key=value)",
+            *(_fields(loaded.Hyperparameters) or ["  none"]),
+            *(["tuned values"] if tuned else []),
+            *tuned,
+        ]
+    )
+
+
+def stream(name: str) -> str:
+    """Return a stream's facts, orders, protocols and settings."""
+    from benchmark.catalogue import load_stream
+
+    loaded = load_stream(name)
+    facts = {
+        "kind": loaded.kind,
+        "licence": loaded.licence,
+        "homepage": loaded.homepage,
+        "orders": ", ".join(loaded.orders),
+        "protocols": ", ".join(loaded.protocols),
+        "citation": " ".join(loaded.citation.split()),
+    }
+    settings = _fields(loaded.parameters) if loaded.parameters else []
+    return "\n".join(
+        [
+            loaded.title,
+            "",
+            _facts(STREAMS, name),
+            "",
+            *(f"{key:<10}{value}" for key, value in facts.items()),
+            *(["settings (--set key=value)"] if settings else []),
+            *settings,
+        ]
+    )
+
+
+def backbone(name: str) -> str:
+    """Return what a backbone's file says about it."""
+    return _facts(BACKBONES, name)
+
+
+def _facts(registry: Registry, name: str) -> str:
+    """Return the docstring of the file behind a name; that of a plug-in only by importing it."""
+    entry = registry.entry(name)
+    if entry.path is not None:
+        text = ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or ""
+    else:
+        registry.load(name)
+        text = inspect.getdoc(importlib.import_module(entry.module)) or ""
+    return f"{entry.key}: {text}\n\ndefined in {entry.place}"
+
+
+def _problem(kind: str, entry: Entry) -> str | None:
+    """Return why an entry does not load, or None."""
+    from benchmark.catalogue import load_method, load_stream
+
+    loaders: dict[str, Any] = {"methods": load_method, "streams": load_stream, "backbones": BACKBONES.load}
+    try:
+        loaders[kind](entry.key)
+    except UserError as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def _fields(model: type[BaseModel]) -> list[str]:
+    """Return one line for each field of a model: name, type, default and description."""
+    return [
+        "  " + " ".join(part for part in parts if part)
+        for name, field in model.model_fields.items()
+        for parts in [
+            (
+                f"{name}: {_annotation(field.annotation)}",
+                "(required)" if field.is_required() else f"= {field.get_default(call_default_factory=True)}",
+                *_bounds(field.metadata),
+                f"- {field.description}" if field.description else "",
+            )
+        ]
+    ]
+
+
+def _annotation(annotation: Any) -> str:
+    """Return a type as it is written."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _bounds(metadata: list[Any]) -> Iterator[str]:
+    """Yield the limits of a number."""
+    for sign, attribute in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le")):
+        for bound in metadata:
+            if getattr(bound, attribute, None) is not None:
+                yield f"[{sign} {getattr(bound, attribute)}]"
+
+
+def _order(value: Any) -> str:
+    """Return an order by value."""
+    if value is None:
+        return "as the stream defines it"
+    return f"class permutation with seed {value}" if isinstance(value, int) else " -> ".join(value)

@@ -1,0 +1,185 @@
+"""`key=value` settings: which model a key belongs to, and what its text means there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark.errors import UserError, unknown
+from benchmark.protocol import Protocol
+from benchmark.registry import normalise
+
+# The name is a folder of the results and the source a citation; the backbone has a flag of its own.
+FIXED = frozenset({"name", "source", "backbone"})
+PROTOCOL_FIELDS = frozenset(Protocol.model_fields) - FIXED
+
+
+@dataclass
+class Settings:
+    """Chosen values as text, by the model that they belong to; `methods` and `streams` by key."""
+
+    protocol: dict[str, str] = field(default_factory=dict)
+    streams: dict[str, dict[str, str]] = field(default_factory=dict)
+    methods: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The fields that the chosen methods and streams have, by key."""
+
+    methods: Mapping[str, frozenset[str]]
+    streams: Mapping[str, frozenset[str]]
+
+    @property
+    def command(self) -> str:
+        """The command that lists the keys."""
+        return f"bench list --method {next(iter(self.methods))}"
+
+
+def assign(settings: Iterable[str], places: Places) -> Settings:
+    """Sort `key=value` texts by the place they belong to; the last of equal keys wins.
+
+    Raises:
+        UserError: a text has no `=`, or its key is unknown or known in several places.
+    """
+    chosen = Settings(
+        streams={key: {} for key in places.streams}, methods={key: {} for key in places.methods}
+    )
+    for text in settings:
+        key, equals, value = text.partition("=")
+        key, value = key.strip(), value.strip()
+        if not equals or not key:
+            raise UserError(f"--set '{text}' is not of the form key=value (see: {places.command})")
+        place, dot, name = key.rpartition(".")
+        if dot:
+            _qualified(place, name, value, places, chosen)
+        else:
+            _unqualified(name, value, places, chosen)
+    return chosen
+
+
+def _qualified(place: str, name: str, value: str, places: Places, chosen: Settings) -> None:
+    """Store a value whose key says where it belongs."""
+    if place == "protocol":
+        _require(name, PROTOCOL_FIELDS, "protocol setting", places.command)
+        chosen.protocol[name] = value
+    elif place == "stream":
+        _store_in_all(name, value, places.streams, chosen.streams, "stream")
+    else:
+        method = next((key for key in places.methods if normalise(key) == normalise(place)), None)
+        if method is None:
+            raise unknown(
+                "place of a setting", place, ["protocol", "stream", *places.methods], places.command
+            )
+        _require(name, places.methods[method], f"hyper-parameter of {method}", places.command)
+        chosen.methods[method][name] = value
+
+
+def _unqualified(name: str, value: str, places: Places, chosen: Settings) -> None:
+    """Store a value whose key must be known in one place only."""
+    methods = [key for key, fields in places.methods.items() if name in fields]
+    streams = [key for key, fields in places.streams.items() if name in fields]
+    owners = (["protocol"] if name in PROTOCOL_FIELDS else []) + (["stream"] if streams else []) + methods
+    kinds = bool(methods) + bool(streams) + (name in PROTOCOL_FIELDS)
+    if kinds > 1:
+        forms = " or ".join(f"{owner}.{name}={value}" for owner in owners)
+        raise UserError(f"'{name}' is a setting of {' and of '.join(owners)}; write {forms}")
+    if name in FIXED:
+        hint = "use --backbone" if name == "backbone" else "use --protocol to choose another protocol"
+        raise UserError(f"'{name}' is not a setting; {hint}")
+    if kinds == 0:
+        known = PROTOCOL_FIELDS.union(*places.methods.values(), *places.streams.values())
+        raise unknown("setting", name, known, places.command)
+    if methods:
+        _store_in_all(name, value, places.methods, chosen.methods, "method")
+    elif streams:
+        _store_in_all(name, value, places.streams, chosen.streams, "stream")
+    else:
+        chosen.protocol[name] = value
+
+
+def _store_in_all(
+    name: str, value: str, fields: Mapping[str, frozenset[str]], chosen: dict[str, dict[str, str]], kind: str
+) -> None:
+    """Store a value for every chosen method or stream, all of which must know the key."""
+    lacking = [key for key in fields if name not in fields[key]]
+    if lacking and len(lacking) < len(fields):
+        hint = f"; write <method>.{name}=... for those that have it" if kind == "method" else ""
+        raise UserError(f"the {kind} '{lacking[0]}' has no setting '{name}'{hint}")
+    if lacking:
+        raise unknown(
+            f"setting of the {kind} {lacking[0]}",
+            name,
+            fields[lacking[0]],
+            f"bench list --{kind} {lacking[0]}",
+        )
+    for key in fields:
+        chosen[key][name] = value
+
+
+def _require(name: str, known: Iterable[str], kind: str, command: str) -> None:
+    """Raise the error for an unknown name unless it is known."""
+    names = set(known)
+    if name not in names:
+        raise unknown(kind, name, names, command)
+
+
+def refine(model: type[BaseModel], base: Mapping[str, Any], texts: Mapping[str, str], place: str) -> Any:
+    """Return a `model` with the values of `base`, overridden by `texts`.
+
+    Args:
+        model: the pydantic model to fill.
+        base: values already typed.
+        texts: values as the user wrote them.
+        place: what is set, for the message ("protocol", or a method's key).
+
+    Raises:
+        UserError: a text is of the wrong type or out of range.
+    """
+    values = dict(base)
+    for key, text in texts.items():
+        values[key] = _accepted(model, values, key, text, place)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"the settings of {place} do not fit together: {_expected(error, None)}") from None
+
+
+def _accepted(model: type[BaseModel], values: Mapping[str, Any], key: str, text: str, place: str) -> Any:
+    """Return the first reading of a text that the field accepts."""
+    complaint = ""
+    for candidate in _readings(text):
+        try:
+            model.model_validate({**values, key: candidate})
+            return candidate
+        except ValidationError as error:
+            # A validator over several fields is heard at the end, once all values are in place.
+            if not any(detail["loc"][:1] == (key,) for detail in error.errors()):
+                return candidate
+            if candidate == text:
+                complaint = _expected(error, key)
+    raise UserError(f"bad value for {place}.{key}: got '{text}', expected {complaint}")
+
+
+def _readings(text: str) -> list[Any]:
+    """Return what a text can mean: nothing, itself, a JSON value, a list separated by commas."""
+    readings: list[Any] = [None] if text.lower() in {"none", "null"} else []
+    readings.append(text)
+    try:
+        readings.append(json.loads(text))
+    except ValueError:
+        readings.append([part.strip() for part in text.split(",")])
+    return readings
+
+
+def _expected(error: ValidationError, key: str | None) -> str:
+    """Return the first complaint about a key, or the first of all, in words that follow 'expected'."""
+    details = error.errors(include_url=False)
+    detail = next((one for one in details if key is None or one["loc"][:1] == (key,)), details[0])
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should be ", "")
+    where = ".".join(str(part) for part in detail["loc"]) if key is None else ""
+    return " ".join(f"{where}: {message}".split()) if where else " ".join(message.split())
