@@ -1,0 +1,186 @@
+"""From a folder of result files to the sections and rows of a table: what may be averaged, what may not."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.results import Result, read
+from benchmark.statistics import Runs
+
+logger = logging.getLogger(__name__)
+
+SETUP = ("protocol", "parameters")
+"""Blocks of a configuration that all rows of a section share; the others are a method's own."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one method with one configuration: the only runs that are averaged."""
+
+    label: str
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        """A run that stands for all in what they share."""
+        return self.results[0]
+
+    def values(self, metric: str) -> list[float]:
+        """Return a headline number of every run; empty where one of them lacks it."""
+        values = [result.headline.get(metric) for result in self.results]
+        return [] if None in values else [value for value in values if value is not None]
+
+    def runs(self, metric: str) -> Runs:
+        """Return a headline number by what two methods must share to be compared."""
+        return {
+            (result.seed, result.order, result.provenance.data_fingerprint): value
+            for result, value in zip(self.results, self.values(metric), strict=False)
+        }
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that may be compared: one stream, protocol, backbone, head and setup."""
+
+    stream: str
+    protocol: str
+    backbone: str
+    head: str
+    note: str
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """The section's name; the note tells setups of one protocol apart."""
+        return f"{self.protocol}, {self.backbone}, {self.head}" + (f" ({self.note})" if self.note else "")
+
+    @property
+    def results(self) -> list[Result]:
+        """Every run of the section."""
+        return [result for row in self.rows for result in row.results]
+
+
+def load(root: Path) -> tuple[list[Result], list[str]]:
+    """Read `<root>/results/<stream>/<protocol>/*.json`.
+
+    Returns:
+        the results in an order that does not depend on the file system, and a line for each file that cannot
+        be used: it is no valid result, lies in another stream's or protocol's folder, or is a second result
+        of one cell.
+    """
+    found: list[Result] = []
+    problems: list[str] = []
+    cells: dict[str, Path] = {}
+    for path in sorted((root / "results").glob("*/*/*.json")):
+        try:
+            result = read(path)
+            _check_place(result, path)
+            other = cells.setdefault(_cell(result), path)
+            if other != path:
+                raise UserError(f"{path} is a second result of the cell in {other.name}; remove one of them")
+            found.append(result)
+        except UserError as error:
+            logger.warning("left out: %s", error)
+            problems.append(str(error))
+    return sorted(found, key=_position), problems
+
+
+def sections(results: Iterable[Result]) -> list[Section]:
+    """Group results; a method with several configurations gets a row for each, named by what differs."""
+    setups: dict[tuple[str, str, str, str, str], list[Result]] = defaultdict(list)
+    for result in sorted(results, key=_position):
+        setups[(*_family(result), _canonical(_setup(result)))].append(result)
+    families: dict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
+    for key, members in setups.items():
+        families[key[:-1]].append(flatten(_setup(members[0])))
+    parts = []
+    for (stream, protocol, backbone, head_name, setup), members in sorted(setups.items()):
+        others = families[(stream, protocol, backbone, head_name)]
+        note = differing(flatten(json.loads(setup)), others)
+        parts.append(Section(stream, protocol, backbone, head_name, note, _rows(members)))
+    return parts
+
+
+def differing(settings: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
+    """Return the settings in which a configuration differs from any of the others, as `name=value, ...`."""
+    # A name without a dot is an empty block, whose settings show as unset.
+    names = sorted({name for other in [settings, *others] for name in other if "." in name})
+    apart = [name for name in names if any(other.get(name) != settings.get(name) for other in others)]
+    return ", ".join(f"{name.partition('.')[2]}={settings.get(name, 'unset')}" for name in apart)
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as dotted names with their values in JSON, strings without quotes."""
+    flat: dict[str, str] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= flatten(item, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return flat
+
+
+def head(result: Result) -> str:
+    """Return the head protocol of a run."""
+    protocol = result.config.get("protocol")
+    return str(protocol.get("head", "unknown head")) if isinstance(protocol, dict) else "unknown head"
+
+
+def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
+    grouped: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in members:
+        grouped[(result.method, _canonical(_own(result)))].append(result)
+    variants: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for (method, _), runs in grouped.items():
+        variants[method].append(flatten(_own(runs[0])))
+    rows = []
+    for (method, _), runs in sorted(grouped.items()):
+        apart = differing(flatten(_own(runs[0])), variants[method])
+        rows.append(Row(f"{method} ({apart})" if apart else method, tuple(runs)))
+    return tuple(rows)
+
+
+def _setup(result: Result) -> dict[str, Any]:
+    return {name: result.config.get(name, {}) for name in SETUP}
+
+
+def _own(result: Result) -> dict[str, Any]:
+    """Return what else decides a number; needs and schema keep two versions of a method apart."""
+    own = {name: value for name, value in result.config.items() if name not in SETUP}
+    kept = {"needs": result.needs, "bound": result.bound, "schema": result.schema_version}
+    return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept}
+
+
+def _as_block(name: str, value: Any) -> Any:
+    """Put a bare setting in a block, so that every flattened name starts with the block's."""
+    return value if isinstance(value, Mapping) else {name: value}
+
+
+def _family(result: Result) -> tuple[str, str, str, str]:
+    return result.stream, result.protocol, result.backbone, head(result)
+
+
+def _cell(result: Result) -> str:
+    identity = [*_family(result), result.method, result.order, result.seed, _setup(result), _own(result)]
+    return _canonical(identity)
+
+
+def _position(result: Result) -> tuple[str, str, int, str]:
+    return result.method, result.order, result.seed, result.key
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _check_place(result: Result, path: Path) -> None:
+    stream, protocol = path.parts[-3:-1]
+    if (stream, protocol) != (result.stream, result.protocol):
+        raise UserError(f"{path} holds a result of {result.stream}/{result.protocol}; move it there")

@@ -1,0 +1,158 @@
+"""The tables of a leaderboard: pandas frames of one section's rows, rendered as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from benchmark.collect import Row
+from benchmark.results import Parameters
+from benchmark.statistics import spread, tiers
+
+SCORES = {
+    "AP ↑": "average_performance",
+    "AAA ↑": "average_anytime",
+    "forgetting ↓": "forgetting",
+    "BWT ↑": "backward_transfer",
+}
+LEADING = "average_performance"
+
+DEFINITIONS = {
+    "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
+    "tier": "the best AP leads tier 1; a method joins its leader's tier unless the 95 % bootstrap interval "
+    "of their paired AP differences (same seed, order and data) leaves out 0; blank below three runs.",
+    "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
+    "AP worst": "the lowest AP of the row's runs.",
+    "AAA": "average anytime performance, the mean over stages of the mean over the tasks seen by then.",
+    "forgetting": "best score after an earlier task minus the score after the last one, mean over the first "
+    "T-1 tasks (Chaudhry); negative where the last is the best.",
+    "BWT": "backward transfer, the score after the last task minus the score right after learning, mean over "
+    "the first T-1 tasks (GEM).",
+    "n": "number of runs, that is pairs of seed and order.",
+    "bold": "the best AP, where it is alone in its tier and no row without a tier is above it.",
+    "needs": "what a method asks for beyond the data of the current task.",
+    "trainable": "adapter numbers under an optimiser, the task with the most; the head comes on top.",
+    "stored": "adapter numbers kept on disk after the last task.",
+    "resident": "adapter numbers in memory while predicting.",
+    "auxiliary bytes": "state kept between tasks beside adapters and head.",
+    "active": "adapters whose removal can change a prediction, after the last task, and of how many tasks.",
+    "reduction": "active-adapter reduction, 1 - active / T.",
+    "passes": "passes through the backbone for one prediction.",
+    "seconds": "wall time of one run, training and scoring; on the machine of that run.",
+}
+
+
+def plain(text: str) -> str:
+    """Return a text that markdown shows as it is, also inside a table."""
+    for mark in "\\|*`<[":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
+    """Return scores and tiers, the best row first.
+
+    Args:
+        rows: rows that compete with each other, or reference rows.
+        ranked: whether to put the rows in tiers.
+    """
+    places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
+    ordered = sorted(rows, key=lambda row: (-_mean(row), row.label))
+    winner = _winner(ordered, places)
+    records = []
+    for row in ordered:
+        tier = places.get(row.label)
+        record = {"method": _name(row), "tier": str(tier or "")}
+        record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
+        if row.label == winner:
+            record["AP ↑"] = f"**{record['AP ↑']}**"
+        values = row.values(LEADING)
+        record |= {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
+        records.append(record)
+    frame = pd.DataFrame(records)
+    return markdown(frame if ranked else frame.drop(columns="tier"))
+
+
+def cost_table(rows: Sequence[Row]) -> str:
+    """Return what each row costs; a number that differs between runs is their mean."""
+    records = []
+    for row in sorted(rows, key=lambda row: row.label):
+        records.append(
+            {
+                "method": _name(row),
+                "needs": ", ".join(name.replace("_", " ") for name, is_needed in _needs(row) if is_needed),
+                "trainable ↓": _count(row, lambda p: max(p.trainable, default=0)),
+                "stored ↓": _count(row, lambda p: p.stored),
+                "resident ↓": _count(row, lambda p: p.resident),
+                "auxiliary bytes ↓": _count(row, lambda p: p.auxiliary_bytes),
+                "active ↓": active(row),
+                "reduction ↑": f"{100 * _average(row, lambda p: p.active_adapter_reduction):.0f} %",
+                "passes ↓": _count(row, lambda p: p.passes_per_prediction),
+                "seconds ↓": _number(spread([run.timing.total_seconds for run in row.results])[0]),
+            }
+        )
+    return markdown(pd.DataFrame(records))
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Render a frame of texts as a markdown table: names to the left, numbers to the right."""
+    left = {"method", "needs"}
+    sides = ["left" if column in left else "right" for column in frame.columns]
+    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))
+
+
+def share(values: Sequence[float]) -> str:
+    """Return scores in 0..1 as `mean ± deviation` x 100; without the deviation for one, blank for none."""
+    if not values:
+        return ""
+    mean, deviation = spread(values)
+    return _signless(100 * mean) + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+
+
+def active(row: Row) -> str:
+    """Return the active adapters after the last task, `3 / 10`; blank where none were counted."""
+    if not all(run.parameters.active_adapters for run in row.results):
+        return ""
+    return f"{_count(row, lambda p: p.active_adapters[-1])} / {len(row.first.tasks)}"
+
+
+def _signless(value: float) -> str:
+    """Format with one decimal and without the sign of a rounded zero."""
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text
+
+
+def _name(row: Row) -> str:
+    marked = row.first.bound and row.first.needs.get("task_id")
+    return plain(row.label) + (" (task id)" if marked else "")
+
+
+def _needs(row: Row) -> list[tuple[str, bool]]:
+    return sorted(row.first.needs.items())
+
+
+def _mean(row: Row) -> float:
+    """Return the mean a row is sorted by; below every score where there is none."""
+    values = row.values(LEADING)
+    return spread(values)[0] if values else -1.0
+
+
+def _winner(ordered: Sequence[Row], places: dict[str, int | None]) -> str | None:
+    """Return the row to print in bold: the highest mean, if it has tier 1 for itself."""
+    if not ordered:
+        return None
+    alone = [label for label, tier in places.items() if tier == 1] == [ordered[0].label]
+    return ordered[0].label if alone else None
+
+
+def _average(row: Row, of: Callable[[Parameters], float]) -> float:
+    return spread([of(run.parameters) for run in row.results])[0]
+
+
+def _count(row: Row, of: Callable[[Parameters], float]) -> str:
+    return _number(_average(row, of))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
