@@ -18,7 +18,8 @@ SCHEMA = 1
 class Part(BaseModel):
     """A block of a result; unknown keys, which may be typing slips, and NaN are refused."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    # Left alone, pydantic would write a NaN inside a free-form block as null, which means "not measured".
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
 
 
 class TaskFacts(Part):
