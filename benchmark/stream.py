@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
+from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -89,12 +90,20 @@ class Request:
 
 @dataclass(frozen=True)
 class LoadedStream:
-    """The tasks in the order they are learned, and where their rows came from."""
+    """The tasks in the order they are learned, and where their rows came from.
+
+    Attributes:
+        origin: one line for people: the folder's part or the hub.
+        class_order: the source's class numbers in the order learned, for class-incremental streams.
+        revisions: hub id to the commit that was read, where it could be resolved.
+        notes: what was left out or rebuilt on loading, one line each.
+    """
 
     tasks: list[Task]
     origin: str
     class_order: list[int] | None = None
     revisions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,3 +143,54 @@ class Stream:
 def protocols(*listed: Protocol) -> dict[str, Protocol]:
     """Key protocols by their own names, keeping their order."""
     return {protocol.name: protocol for protocol in listed}
+
+
+def load(stream: Stream, request: Request) -> LoadedStream:
+    """Load a stream, check its tasks and give each the rows that the protocol and the seed allow.
+
+    Raises:
+        UserError: the order is not one of the stream's, a source is missing or faulty, or a task is
+            malformed (`check`).
+    """
+    from benchmark.splits import prepare
+
+    if request.order not in stream.orders:
+        raise unknown("order", request.order, stream.orders, f"bench show {stream.name}")
+    loaded = stream.load(request)
+    check(stream.name, loaded.tasks)
+    tasks = [prepare(task, request.protocol, request.seed) for task in loaded.tasks]
+    return replace(loaded, tasks=tasks)
+
+
+def check(name: str, tasks: list[Task]) -> None:
+    """Check what every stream must deliver.
+
+    Raises:
+        UserError: no tasks, two of one name, an empty train or test split, two classes of one name in a
+            task, a label outside the classes, or a split whose parts differ in length.
+    """
+    if not tasks:
+        raise UserError(f"the stream '{name}' has no tasks")
+    if len({task.name for task in tasks}) < len(tasks):
+        raise UserError(f"the stream '{name}' has two tasks of one name")
+    for task in tasks:
+        where = f"the task '{task.name}' of the stream '{name}'"
+        if len(set(task.classes)) < len(task.classes):
+            raise UserError(f"{where} has two classes of one name")
+        splits = {"train": task.train, "test": task.test, "validation": task.validation}
+        for split, rows in splits.items():
+            if rows is None:
+                continue
+            if len(rows) == 0 and split != "validation":
+                raise UserError(f"{where} has no {split} rows")
+            _check_rows(rows, len(task.classes), f"{where}, {split}")
+
+
+def _check_rows(rows: Examples, classes: int, where: str) -> None:
+    parts = [part for part in (rows.labels, rows.references, rows.ids or None) if part is not None]
+    if any(len(part) != len(rows) for part in parts):
+        raise UserError(f"{where}: inputs, labels, references and ids differ in number")
+    if classes == 0 and rows.references is None:
+        raise UserError(f"{where}: a task without classes needs references")
+    if classes and (rows.labels is None or ((rows.labels < 0) | (rows.labels >= classes)).any()):
+        raise UserError(f"{where}: every row needs a label from 0 to {classes - 1}")

@@ -1,0 +1,179 @@
+"""Reads gzip'd JSON Lines, JSON and `.npz`; whatever is wrong with a file is one line naming it and the row.
+
+Nothing here unpickles: arrays that would need it are refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VARIABLE = "BENCH_DATA"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the kind and the first line of an error, for a message of one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def data_dir(given: Path | str | None) -> Path | None:
+    """Return the data folder asked for, or the one that BENCH_DATA names, or None.
+
+    Raises:
+        UserError: the folder does not exist.
+    """
+    named = str(given) if given else os.environ.get(VARIABLE, "")
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"the data folder {folder} (from {'--data-dir' if given else VARIABLE}) does not exist"
+        )
+    return folder
+
+
+def required(folder: Path | None, files: Collection[str], wanted_by: str) -> list[Path]:
+    """Return the paths of files that can come from nowhere but a data folder.
+
+    Raises:
+        UserError: no folder is known, or a file is not in it; the message says both ways to name one.
+    """
+    ways = f"pass --data-dir FOLDER or set {VARIABLE}=FOLDER to a folder that holds {', '.join(files)}"
+    if folder is None:
+        raise UserError(f"{wanted_by} is read from files and no data folder is known; {ways}")
+    for name in files:
+        if not (folder / name).is_file():
+            raise UserError(f"{wanted_by} needs {folder / name}, which does not exist; {ways}")
+    return [folder / name for name in files]
+
+
+def read_json(path: Path, model: type[Model]) -> Model:
+    """Return a JSON file's content, checked against `model`.
+
+    Raises:
+        UserError: the file is missing, not JSON, or not what the model says.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {one_line(error)}") from error
+    return _checked(content, model, str(path))
+
+
+def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
+    """Yield the rows of a gzip'd JSON Lines file, each with its line number, counted from 1.
+
+    Lines end at a line feed alone, since texts may hold other Unicode line breaks.
+
+    Raises:
+        UserError: the file is missing, empty, truncated or not gzip, or a row is not what `model` says.
+    """
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
+                where = f"{path}, row {number}"
+                try:
+                    content = json.loads(line)
+                except (json.JSONDecodeError, RecursionError) as error:
+                    raise UserError(f"{where} is not JSON: {one_line(error)}") from error
+                yield number, _checked(content, model, where)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}, after row {number}: damaged or not gzip'd text: {one_line(error)}"
+        ) from error
+    if number == 0:
+        raise UserError(f"{path} holds no rows")
+
+
+def label_index(label: str, labels: tuple[str, ...], where: str) -> int:
+    """Return a label's place in its task's list.
+
+    Raises:
+        UserError: it is not in the list; `where` names the file and the row.
+    """
+    try:
+        return labels.index(label)
+    except ValueError:
+        raise UserError(f"{where}: the label '{label}' is not one of: {', '.join(labels)}") from None
+
+
+def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, np.ndarray]:
+    """Return the named arrays of an `.npz`, read without pickle.
+
+    Args:
+        path: the file.
+        wanted: name to (kinds, dimensions): numpy's kind letters that are accepted ("iu": any integer), and
+            the number of dimensions.
+
+    Raises:
+        UserError: the file is missing or damaged, or an array is missing, pickled or of another type.
+    """
+    import numpy as np
+
+    found = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in wanted:
+                if name not in arrays:
+                    raise UserError(f"{path} has no array '{name}'")
+                found[name] = arrays[name]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, EOFError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read as arrays without pickle: {one_line(error)}") from error
+    for name, (kinds, dimensions) in wanted.items():
+        array = found[name]
+        if array.dtype.kind not in kinds or array.ndim != dimensions:
+            raise UserError(
+                f"{path}: '{name}' is {array.dtype} with {array.ndim} dimensions, "
+                f"not of kind {kinds} with {dimensions}"
+            )
+    return found
+
+
+def check_labels(path: Path, images: np.ndarray, labels: np.ndarray, classes: int, split: str) -> None:
+    """Check that every image of a split has one label, and that labels are 0 .. classes - 1.
+
+    Raises:
+        UserError: counts differ, a split is empty, or a label is out of range; with the row, from 0.
+    """
+    if len(images) != len(labels):
+        raise UserError(f"{path}: {len(images)} {split} images but {len(labels)} {split} labels")
+    if len(images) == 0:
+        raise UserError(f"{path}: no {split} images")
+    wrong = ((labels < 0) | (labels >= classes)).nonzero()[0]
+    if len(wrong):
+        row = int(wrong[0])
+        raise UserError(
+            f"{path}: {split} row {row} has the label {labels[row]}, not one of 0 to {classes - 1}"
+        )
+
+
+def _checked(content: object, model: type[Model], where: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from error

@@ -1,0 +1,68 @@
+"""A hash of what a run sees: equal on every machine for equal tasks, different when a byte of them differs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from benchmark.stream import Examples, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class _Digest:
+    """SHA-256 over parts; each is preceded by its kind and length, so no two lists of parts run together."""
+
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+
+    def add(self, kind: str, content: bytes) -> None:
+        self.hash.update(f"{kind}:{len(content)}:".encode())
+        self.hash.update(content)
+
+    def texts(self, kind: str, texts: Iterable[str]) -> None:
+        listed = list(texts)
+        self.add(kind, str(len(listed)).encode())
+        for text in listed:
+            self.add("text", text.encode("utf-8", "surrogatepass"))
+
+    def array(self, kind: str, array: np.ndarray) -> None:
+        import numpy as np
+
+        # Little-endian and row by row, whatever the machine and the array's own layout.
+        plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        self.add(kind, f"{plain.dtype.kind}{plain.dtype.itemsize}{plain.shape}".encode())
+        self.add("bytes", plain.tobytes())
+
+
+def fingerprint(tasks: list[Task]) -> str:
+    """Return the SHA-256 (64 hexadecimal digits) over the tasks in order.
+
+    It covers names, classes, wordings, and of every split the ids, inputs, labels and references, in the
+    order of the rows.
+    """
+    digest = _Digest()
+    for task in tasks:
+        words = task.wording
+        digest.texts("task", [task.name])
+        digest.texts("classes", task.classes)
+        digest.texts("wording", [words.group, words.dataset, words.instruction, words.definition])
+        for split, rows in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+            digest.texts("split", [split])
+            if rows is not None:
+                _add_rows(digest, rows)
+    return digest.hash.hexdigest()
+
+
+def _add_rows(digest: _Digest, rows: Examples) -> None:
+    digest.texts("ids", rows.ids)
+    if isinstance(rows.inputs, list):
+        digest.texts("inputs", rows.inputs)
+    else:
+        digest.array("inputs", rows.inputs)
+    if rows.labels is not None:
+        digest.array("labels", rows.labels)
+    for accepted in rows.references or []:
+        digest.texts("references", accepted)

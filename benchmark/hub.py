@@ -1,0 +1,138 @@
+"""Loads data sets of the Hugging Face hub, or a folder of parquet files laid out like them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.data_files import VARIABLE, one_line
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# The hub's own conversion of data sets that ship as a loading script; each configuration is a folder there.
+CONVERTED = "refs/convert/parquet"
+TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """A data set on the hub.
+
+    Attributes:
+        identifier: `owner/name`.
+        config: the configuration, or None for the only one.
+        converted: True where the set itself is a loading script and the hub's parquet conversion is read.
+        recalled: True where the id or its columns are recalled, not read from the hub's own page.
+    """
+
+    identifier: str
+    config: str | None = None
+    converted: bool = False
+    recalled: bool = False
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where hub data sets are read from.
+
+    Attributes:
+        root: a folder `hub/<owner>/<name>/<config or "default">/<split>.parquet` in the data folder; a set
+            found there is never asked of the hub.
+        alternative: what a data folder would have to hold instead, for messages.
+    """
+
+    root: Path | None
+    alternative: str
+
+    def load(
+        self, wanted: HubSet, splits: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Dataset], str | None]:
+        """Return the splits by name, and the commit they were read at (None: unknown, or a local copy).
+
+        Args:
+            wanted: the data set.
+            splits: the splits needed; None for all there are.
+
+        Raises:
+            UserError: the set is neither in the folder nor to be had from the hub, or lacks a split.
+        """
+        folder = self._folder(wanted)
+        if folder is not None:
+            return _local(folder, splits), None
+        commit = self._commit(wanted)
+        return self._download(wanted, splits, commit), commit
+
+    def _folder(self, wanted: HubSet) -> Path | None:
+        if self.root is None:
+            return None
+        folder = self.root / "hub" / wanted.identifier / (wanted.config or "default")
+        return folder if folder.is_dir() else None
+
+    def _commit(self, wanted: HubSet) -> str | None:
+        """Resolve the commit; None where the user asked to work offline, from what is cached."""
+        from huggingface_hub import HfApi, constants
+
+        if constants.HF_HUB_OFFLINE:
+            return None
+        try:
+            # Asked first because it fails at once without a network; loading would retry for long.
+            revision = CONVERTED if wanted.converted else None
+            return HfApi().dataset_info(wanted.identifier, revision=revision, timeout=TIMEOUT).sha
+        except Exception as error:
+            raise self._unavailable(wanted, error) from error
+
+    def _download(
+        self, wanted: HubSet, splits: tuple[str, ...] | None, commit: str | None
+    ) -> dict[str, Dataset]:
+        import datasets
+
+        revision = commit or (CONVERTED if wanted.converted else None)
+        place = {"data_dir": wanted.config} if wanted.converted else {"name": wanted.config}
+        try:
+            loaded = datasets.load_dataset(wanted.identifier, revision=revision, **place)
+        except Exception as error:
+            raise self._unavailable(wanted, error) from error
+        for split in splits or ():
+            if split not in loaded:
+                raise UserError(f"{wanted.identifier} has no split '{split}'; it has {', '.join(loaded)}")
+        return {split: loaded[split] for split in (splits or loaded)}
+
+    def _unavailable(self, wanted: HubSet, error: Exception) -> UserError:
+        return UserError(
+            f"cannot load {wanted.identifier} from the hub ({one_line(error)[:160]}); connect to the network "
+            f"(or set HF_HUB_OFFLINE=1 if it is cached), or pass --data-dir FOLDER or set {VARIABLE}=FOLDER "
+            f"to a folder that holds {self.alternative}"
+        )
+
+
+def columns(rows: Dataset, names: tuple[str, ...], source: str) -> None:
+    """Check that a data set has the columns that will be read.
+
+    Raises:
+        UserError: one is missing; the message lists those there are.
+    """
+    for name in names:
+        if name not in rows.column_names:
+            raise UserError(f"{source} has no column '{name}'; it has {', '.join(rows.column_names)}")
+
+
+def _local(folder: Path, splits: tuple[str, ...] | None) -> dict[str, Dataset]:
+    import datasets
+    import pyarrow
+    import pyarrow.parquet
+
+    found = {}
+    for split in splits or sorted(path.stem for path in folder.glob("*.parquet")):
+        path = folder / f"{split}.parquet"
+        try:
+            found[split] = datasets.Dataset(pyarrow.parquet.read_table(path))
+        except FileNotFoundError as error:
+            raise UserError(f"{path} does not exist") from error
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+    if not found:
+        raise UserError(f"{folder} holds no .parquet file")
+    return found

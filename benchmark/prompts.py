@@ -1,0 +1,76 @@
+"""What stands around a text, as papers word it, and its tokens: the text is cut to fit, the prompt is not."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from benchmark.stream import Task
+
+Style = Literal["plain", "olora", "olora-anonymous", "sapt", "superni"]
+
+
+def build(style: Style, task: Task, text: str) -> tuple[str, str, str]:
+    """Return what goes before a text, the text, and what goes after it.
+
+    Args:
+        style: a protocol's `prompt`. `olora` names the task and the data set, as its official code does
+            (cmnfriend/O-LoRA, `src/uie_collator.py`); `olora-anonymous` leaves those two lines out; `sapt`
+            and `superni` are those of circle-hit/SAPT; `plain` is the text alone.
+        task: gives the words and, for `olora`, the options.
+        text: one row's input.
+    """
+    words = task.wording
+    if style == "plain":
+        return "", text, ""
+    if style == "sapt":
+        return f"{words.definition}\n", text, "\nOutput: "
+    if style == "superni":
+        before = f"Definition: {words.definition}\n\nNow complete the following example -\nInput: "
+        return before, text, "\nOutput: "
+    named = f"Task:{words.group}\nDataset:{words.dataset}\n" if style == "olora" else ""
+    # A task without an instruction (COPA) asks within its text and lists no options.
+    options = f"Option: {', '.join(task.classes)} \n" if words.instruction else ""
+    return f"{named}{words.instruction}{options}", text, "\nAnswer:"
+
+
+def encode(tokenizer: Any, before: str, text: str, after: str, limit: int) -> list[int]:
+    """Return the tokens of `before + text + after` with the tokenizer's special tokens, at most `limit`.
+
+    What fits is tokenised in one piece. Else the three parts are tokenised apart and the text loses its
+    end; where `before` and `after` alone are too long, `before` loses its start as well. Only where `after`
+    alone is too long does it lose its start.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        before: the prompt up to the text.
+        text: the row's input.
+        after: the prompt behind the text.
+        limit: the most tokens, special ones counted.
+    """
+    whole = _tokens(tokenizer, before + text + after, special=True)
+    if len(whole) <= limit:
+        return whole
+    first, last = _special(tokenizer)
+    room = max(0, limit - len(first) - len(last))
+    closing = _last(_tokens(tokenizer, after), room)
+    opening = _last(_tokens(tokenizer, before), room - len(closing))
+    middle = _tokens(tokenizer, text)[: room - len(closing) - len(opening)]
+    return [*first, *opening, *middle, *closing, *last]
+
+
+def _tokens(tokenizer: Any, text: str, special: bool = False) -> list[int]:
+    # Not verbose: a text longer than the model's limit is expected here, and cut.
+    return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+
+
+def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Return the special tokens that the tokenizer puts before and behind a text."""
+    bare, full = _tokens(tokenizer, "a"), _tokens(tokenizer, "a", special=True)
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start], full[start + len(bare) :]
+    return [], []
+
+
+def _last(tokens: list[int], count: int) -> list[int]:
+    return tokens[max(0, len(tokens) - count) :]

@@ -1,0 +1,54 @@
+"""Handwritten digits: scikit-learn's 1797 real 8x8 images in 5 tasks of 2 classes; needs no download."""
+
+from __future__ import annotations
+
+from benchmark.protocol import Protocol
+from benchmark.stream import Examples, LoadedStream, Request, Stream, protocols
+from tasks.sources import images
+
+TEST_SHARE = 0.3
+TASKS = 5
+
+
+def read() -> images.LabelledImages:
+    """Return the digits, with a test split that never changes: 0.3 of each class."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    from benchmark.splits import hold_out
+
+    source = load_digits()
+    pixels = np.round(source.images * (255 / 16)).astype(np.uint8)
+    train, test = hold_out(Examples(pixels, source.target.astype(np.int64)), TEST_SHARE, seed=0)
+    names = tuple(f"digit {number}" for number in range(10))
+    return images.LabelledImages(train.inputs, train.labels, test.inputs, test.labels, names)
+
+
+def load(request: Request) -> LoadedStream:
+    """Return five tasks of two digits each, in the class order asked for."""
+    order = images.permutation(10, images.ORDERS[request.order])
+    return LoadedStream(images.class_incremental(read(), order, TASKS), "scikit-learn, load_digits", order)
+
+
+QUICK = Protocol(
+    name="quick",
+    source="this suite: minutes on one CPU core",
+    backbone="vit-nano",
+    epochs=8,
+    batch_size=16,
+    rank=4,
+    targets=("query", "value"),
+    validation=0.2,
+)
+
+STREAM = Stream(
+    name="digits",
+    title="Handwritten digits, 5 tasks of 2 classes",
+    kind="image",
+    licence="CC BY 4.0",
+    citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+    homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+    orders=images.ORDERS,
+    protocols=protocols(QUICK, images.litelora("crop")),
+    load=load,
+)

@@ -1,0 +1,1 @@
+"""What several streams are made from: text classification tasks, Natural Instructions, images."""

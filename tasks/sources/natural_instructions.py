@@ -1,0 +1,183 @@
+"""The 15 tasks of SAPT's SuperNI stream: from a data folder's `superni/`, or drawn from the hub.
+
+Source: https://github.com/circle-hit/SAPT (commit 52a52b92), derived from Natural Instructions
+(https://github.com/allenai/natural-instructions, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data_files import read_json, read_rows
+from benchmark.errors import UserError
+from benchmark.hub import Hub, HubSet, columns
+from benchmark.stream import Examples, LoadedStream, Request, Task, Wording
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FOLDER = "superni"
+HUB = HubSet("Muennighoff/natural-instructions")
+COLUMNS = ("task_name", "id", "definition", "inputs", "targets")
+TRAIN_ROWS = 1000
+TEST_ROWS = 100
+# A task of fewer rows gives one in ten to test, close to SAPT's shares (160/20, 126/16).
+TEST_SHARE = 10
+
+CATEGORIES: dict[str, str] = {
+    "task639_multi_woz_user_utterance_generation": "Dialogue Generation",
+    "task1590_diplomacy_text_generation": "Dialogue Generation",
+    "task1729_personachat_generate_next": "Dialogue Generation",
+    "task181_outcome_extraction": "Information Extraction",
+    "task748_glucose_reverse_cause_event_detection": "Information Extraction",
+    "task1510_evalution_relation_extraction": "Information Extraction",
+    "task002_quoref_answer_generation": "Question Answering",
+    "task073_commonsenseqa_answer_generation": "Question Answering",
+    "task591_sciq_answer_generation": "Question Answering",
+    "task511_reddit_tifu_long_text_summarization": "Summarization",
+    "task1290_xsum_summarization": "Summarization",
+    "task1572_samsum_summary": "Summarization",
+    "task363_sst2_polarity_classification": "Sentiment Analysis",
+    "task875_emotion_classification": "Sentiment Analysis",
+    "task1687_sentiment140_classification": "Sentiment Analysis",
+}
+
+
+def full_names(numbers: str) -> tuple[str, ...]:
+    """Return the full names of tasks given by their numbers, with a blank between."""
+    by_number = {name.partition("_")[0].removeprefix("task"): name for name in CATEGORIES}
+    return tuple(by_number[number] for number in numbers.split())
+
+
+ORDERS: dict[str, tuple[str, ...]] = {
+    "1": full_names("1572 363 1290 181 002 1510 639 1729 073 1590 748 511 591 1687 875"),
+    "2": full_names("748 073 1590 639 1572 1687 591 363 1510 1729 181 511 002 1290 875"),
+}
+
+
+class Facts(BaseModel):
+    """A task's entry in `tasks.json`."""
+
+    model_config = ConfigDict(strict=True)
+    definition: str
+    category: str
+
+
+class Table(BaseModel):
+    """The part of `tasks.json` that is read."""
+
+    tasks: dict[str, Facts]
+
+
+class Line(BaseModel):
+    """One row of `<task>.jsonl.gz`; a reference may be empty, a row without references may not."""
+
+    model_config = ConfigDict(strict=True)
+    id: str
+    split: Literal["train", "test"]
+    input: str
+    outputs: list[str]
+
+
+def load(request: Request) -> LoadedStream:
+    """Return the tasks of an order, from the data folder if it has them, else from the hub.
+
+    Raises:
+        UserError: neither source can be read, or a row is faulty.
+    """
+    names = ORDERS[request.order]
+    folder = request.data_dir / FOLDER if request.data_dir else None
+    if folder is not None and folder.is_dir():
+        table = read_json(folder / "tasks.json", Table)
+        return LoadedStream(
+            [from_folder(folder, name, table) for name in names], f"the data folder's {FOLDER}/"
+        )
+    return from_hub(names, Hub(request.data_dir, f"{FOLDER}/tasks.json and {FOLDER}/<task>.jsonl.gz"))
+
+
+def from_folder(folder: Path, name: str, table: Table) -> Task:
+    """Return one task of a data folder: SAPT's own rows; they come without validation rows.
+
+    Raises:
+        UserError: the task is not in the table, or a row is faulty.
+    """
+    if name not in table.tasks:
+        raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
+    path = folder / f"{name}.jsonl.gz"
+    rows: dict[str, list[Line]] = {"train": [], "test": []}
+    for number, line in read_rows(path, Line):
+        if not line.outputs:
+            raise UserError(f"{path}, row {number}: outputs: no reference")
+        rows[line.split].append(line)
+    facts = table.tasks[name]
+    return _task(name, facts.category, facts.definition, rows["train"], rows["test"])
+
+
+def from_hub(names: tuple[str, ...], hub: Hub) -> LoadedStream:
+    """Return tasks drawn from the hub's Natural Instructions with a fixed seed.
+
+    At most 1000 training and 100 test rows a task; not the rows of SAPT's files.
+    """
+    splits, commit = hub.load(HUB)
+    collected: dict[str, dict[str, Line]] = {name: {} for name in names}
+    definitions: dict[str, str] = {}
+    for split, rows in splits.items():
+        columns(rows, COLUMNS, f"{HUB.identifier}, {split}")
+        _collect(rows, collected, definitions)
+    tasks = []
+    for name in names:
+        if len(collected[name]) < 2:
+            raise UserError(
+                f"{HUB.identifier} has {len(collected[name])} rows of the task '{name}'; 2 are needed"
+            )
+        train, test = _divide(list(collected[name].values()))
+        tasks.append(_task(name, CATEGORIES[name], definitions[name], train, test))
+    note = "rows drawn from the hub, not SAPT's own"
+    revisions = {HUB.identifier: commit} if commit else {}
+    return LoadedStream(tasks, "the Hugging Face hub", revisions=revisions, notes=(note,))
+
+
+def _collect(rows: Dataset, collected: dict[str, dict[str, Line]], definitions: dict[str, str]) -> None:
+    """Add the wanted tasks' rows, one for each id: the hub has one row for each reference."""
+    wanted = rows.filter(
+        lambda names: [n in collected for n in names], input_columns="task_name", batched=True
+    )
+    for row in wanted:
+        name, key = row["task_name"], row["id"]
+        if not all(isinstance(row[column], str) for column in COLUMNS):
+            raise UserError(f"{HUB.identifier}: a row of {name} (id {key}) holds something other than text")
+        definitions.setdefault(name, row["definition"])
+        line = collected[name].get(key)
+        if line is None:
+            collected[name][key] = Line(id=key, split="train", input=row["inputs"], outputs=[row["targets"]])
+        elif row["targets"] not in line.outputs:
+            line.outputs.append(row["targets"])
+
+
+def _divide(lines: list[Line]) -> tuple[list[Line], list[Line]]:
+    """Draw train and test rows with a fixed seed, whatever order the source has; no input in both."""
+    import numpy as np
+
+    unique = {line.input: line for line in sorted(lines, key=lambda line: line.id, reverse=True)}
+    ordered = sorted(unique.values(), key=lambda line: line.id)
+    order = np.random.RandomState(0).permutation(len(ordered))
+    count = min(TEST_ROWS, max(1, len(ordered) // TEST_SHARE))
+    test = [ordered[i] for i in order[:count]]
+    return [ordered[i] for i in order[count : count + TRAIN_ROWS]], test
+
+
+def _task(name: str, category: str, definition: str, train: list[Line], test: list[Line]) -> Task:
+    wording = Wording(group=category, dataset=name, definition=definition)
+    return Task(name, train=_examples(train), test=_examples(test), wording=wording)
+
+
+def _examples(lines: list[Line]) -> Examples:
+    return Examples(
+        [line.input for line in lines],
+        None,
+        [list(line.outputs) for line in lines],
+        [line.id for line in lines],
+    )

@@ -1,0 +1,60 @@
+"""Standard CL benchmark: DBpedia, Amazon, Yahoo and AG News in the three orders of O-LoRA."""
+
+from __future__ import annotations
+
+from benchmark.protocol import Protocol
+from benchmark.stream import LoadedStream, Request, Stream, protocols
+from tasks.sources.text_classification import ORDERS
+
+
+def load(request: Request) -> LoadedStream:
+    """Return the four tasks in the order asked for."""
+    from tasks.sources import text_classification_rows
+
+    return text_classification_rows.load(request)
+
+
+QUICK = Protocol(
+    name="quick",
+    source="this suite: minutes on one CPU core",
+    backbone="minilm",
+    epochs=2,
+    batch_size=16,
+    rank=8,
+    targets=("query", "value"),
+    train_limit=400,
+    test_limit=200,
+    source_length=64,
+    prompt="plain",
+)
+
+OLORA = Protocol(
+    name="olora",
+    source="O-LoRA (arXiv 2310.14152), scripts/order_1.sh to order_3.sh of the official code; batch 8 on 8 devices",
+    backbone="t5-large",
+    epochs=1,
+    batch_size=64,
+    rank=8,
+    alpha=32,
+    dropout=0.1,
+    targets=("query", "value"),
+    gradient_clip=1.0,
+    validation=0.0,
+    source_length=512,
+    target_length=50,
+    prompt="olora",
+    decoding="greedy",
+)
+
+STREAM = Stream(
+    name="standard-cl",
+    title="Standard CL benchmark, 4 text classification tasks",
+    kind="text-classification",
+    licence="AG News and Amazon: academic use; DBpedia: CC BY-SA 3.0; Yahoo: Webscope, non-commercial research",
+    citation="Zhang, Zhao and LeCun, Character-level Convolutional Networks for Text Classification, 2015; "
+    "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
+    homepage="https://github.com/cmnfriend/O-LoRA",
+    orders={name: ORDERS[name] for name in ("1", "2", "3")},
+    protocols=protocols(QUICK, OLORA),
+    load=load,
+)
