@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     """Where a cell runs."""
 
     auto = "auto"
@@ -28,7 +28,7 @@ class Device(str, Enum):
     cuda = "cuda"
 
 
-class Topic(str, Enum):
+class Topic(StrEnum):
     """What `bench list` can list."""
 
     methods = "methods"
@@ -64,16 +64,12 @@ def bench(
 def run(
     method: Annotated[str, typer.Option(help="Methods, separated by commas; all: every built-in one.")],
     stream: Annotated[str, typer.Option(help="Task streams, separated by commas.")],
-    order: Annotated[
-        str | None, typer.Option(help="Task orders: 1,3 or 1-3 or all. Default: the first.")
-    ] = None,
+    order: Annotated[str | None, typer.Option(help="Task orders: 1,3 or 1-3 or all.")] = None,
     seed: Annotated[str, typer.Option(help="Seeds: 0,5 or 0-2.")] = "0",
     backbone: Annotated[
         str | None, typer.Option(help="A listed backbone, a folder or a hub id. Default: the protocol's.")
     ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Budget and rules. Default: the stream's first.")
-    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Budget and rules. Default: quick.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, repeatable, such as protocol.epochs=3.")
     ] = None,
@@ -82,13 +78,14 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="Cells at a time; above 1 they are placed by Ray.")] = 1,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.cpu,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started cells.")] = False,
-    zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="Also score tasks before they are learned.")
-    ] = False,
+    zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Also score tasks not learned yet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, then stop.")] = False,
 ) -> None:
-    """Train and score methods on streams; finished cells are skipped, stopped ones go on."""
+    """Train and score methods on streams.
+
+    Finished cells are skipped, stopped ones go on where they were.
+    """
     from benchmark import sweep
     from benchmark.plan import plan
 
@@ -104,17 +101,16 @@ def run(
 @app.command("list")
 @guarded
 def list_(
-    topic: Annotated[
-        Topic | None, typer.Argument(help="What to list. Default: the three registries.")
-    ] = None,
+    topic: Annotated[Topic | None, typer.Argument(help="What to list; nothing: all three.")] = None,
     method: Annotated[str | None, typer.Option(help="Facts and settings of one method.")] = None,
-    stream: Annotated[
-        str | None, typer.Option(help="Facts of one stream, or whose orders and protocols.")
-    ] = None,
+    stream: Annotated[str | None, typer.Option(help="Facts of one stream.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Facts of one backbone.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Load each entry and say which fail.")] = False,
 ) -> None:
-    """List methods, streams, backbones, and what each of them offers."""
+    """List methods, streams and backbones.
+
+    `orders` and `protocols` print those of the stream given by --stream.
+    """
     from benchmark import inspection
 
     if topic in (Topic.orders, Topic.protocols):
@@ -146,7 +142,7 @@ def list_(
 @app.command()
 @guarded
 def show(result: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
-    """Print one result: its score matrix, numbers and costs."""
+    """Print the scores and costs of one result."""
     from benchmark import leaderboard, results
 
     typer.echo(leaderboard.show(results.read(result)))
@@ -159,13 +155,15 @@ def leaderboard_(
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("leaderboards"),
     check: Annotated[bool, typer.Option("--check", help="Only say which tables are out of date.")] = False,
 ) -> None:
-    """Write the leaderboards from the result files, or check that they are up to date."""
+    """Write the leaderboards from result files.
+
+    --check writes nothing and fails where a table is out of date.
+    """
     from benchmark import leaderboard
 
     if not check:
-        typer.echo(
-            "\n".join(str(path) for path in leaderboard.build(root, out)) or "no results, nothing written"
-        )
+        written = leaderboard.build(root, out)
+        typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
         return
     problems = leaderboard.check(root, out)
     typer.echo("\n".join(problems) or "leaderboards are up to date")
@@ -182,7 +180,7 @@ def speed(
     batch: Annotated[int, typer.Option(min=1, help="Inputs of a step.")] = 16,
     rank: Annotated[int, typer.Option(min=1, help="Rank of an adapter.")] = 10,
 ) -> None:
-    """Time one training step against the number of adapters already learned."""
+    """Time a training step as tasks add up."""
     from benchmark import speed as timing
 
     counts = [part.strip() for part in tasks.split(",")]
@@ -204,7 +202,7 @@ def export(
     result: Annotated[Path, typer.Argument(help="A result file.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
 ) -> None:
-    """Write what a cell learned as one ordinary peft adapter."""
+    """Write a learned cell as one peft adapter."""
     from benchmark.export import export as write
 
     typer.echo(str(write(result, folder)))

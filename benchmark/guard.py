@@ -36,9 +36,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except Exception as error:
             if os.environ.get("BENCH_DEBUG") == "1":
                 traceback.print_exc()
-            tell(
-                f"internal error: {type(error).__name__}: {one_line(error)} (BENCH_DEBUG=1 shows the traceback)"
-            )
+            what = f"{type(error).__name__}: {one_line(error)}"
+            tell(f"internal error: {what} (BENCH_DEBUG=1 shows the traceback)")
             raise typer.Exit(INTERNAL) from None
 
     return run

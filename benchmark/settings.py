@@ -65,7 +65,8 @@ def assign(settings: Iterable[str], places: Places) -> Settings:
 def _qualified(place: str, name: str, value: str, places: Places, chosen: Settings) -> None:
     """Store a value whose key says where it belongs."""
     if place == "protocol":
-        _require(name, PROTOCOL_FIELDS, "protocol setting", places.command)
+        listed = f"bench list protocols --stream {next(iter(places.streams))}"
+        _require(name, PROTOCOL_FIELDS, "protocol setting", listed)
         chosen.protocol[name] = value
     elif place == "stream":
         _store_in_all(name, value, places.streams, chosen.streams, "stream")
@@ -111,12 +112,8 @@ def _store_in_all(
         hint = f"; write <method>.{name}=... for those that have it" if kind == "method" else ""
         raise UserError(f"the {kind} '{lacking[0]}' has no setting '{name}'{hint}")
     if lacking:
-        raise unknown(
-            f"setting of the {kind} {lacking[0]}",
-            name,
-            fields[lacking[0]],
-            f"bench list --{kind} {lacking[0]}",
-        )
+        key = lacking[0]
+        raise unknown(f"setting of the {kind} {key}", name, fields[key], f"bench list --{kind} {key}")
     for key in fields:
         chosen[key][name] = value
 
@@ -181,5 +178,6 @@ def _expected(error: ValidationError, key: str | None) -> str:
     details = error.errors(include_url=False)
     detail = next((one for one in details if key is None or one["loc"][:1] == (key,)), details[0])
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be ", "")
+    message = message.partition(", unable to parse")[0]
     where = ".".join(str(part) for part in detail["loc"]) if key is None else ""
     return " ".join(f"{where}: {message}".split()) if where else " ".join(message.split())

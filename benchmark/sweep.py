@@ -54,7 +54,8 @@ def announcement(cells: list[Cell]) -> str:
         lines += [
             f"stream    {stream}, {len(ours)} cell{'s' if len(ours) > 1 else ''}",
             f"methods   {_several(cell.method for cell in ours)}",
-            f"orders    {_several(cell.order for cell in ours)}; seeds {_several(cell.seed for cell in ours)}",
+            f"orders    {_several(cell.order for cell in ours)}",
+            f"seeds     {_several(cell.seed for cell in ours)}",
             f"backbone  {ours[0].backbone}",
             f"protocol  {protocol.name} ({protocol.source})",
             *_wrapped([f"{key} {_value(value)}" for key, value in values.items() if value not in (None, {})]),
@@ -66,9 +67,8 @@ def announcement(cells: list[Cell]) -> str:
 
 def listing(cells: list[Cell]) -> str:
     """Return one line per cell with its method's settings, for a dry run."""
-    return "\n".join(
-        f"{cell.name}: {', '.join(_pairs(cell.hyperparameters)) or 'no settings'}" for cell in cells
-    )
+    settings = [", ".join(_pairs(cell.hyperparameters)) or "no settings" for cell in cells]
+    return "\n".join(f"{cell.name}: {text}" for cell, text in zip(cells, settings, strict=True))
 
 
 def cell_data(cell: Cell) -> dict[str, Any]:
