@@ -100,7 +100,7 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
         raise UserError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}, after row {number}: damaged or not gzip'd text: {one_line(error)}"
+            f"{path}, after row {number}: not gzip'd text or cut off ({one_line(error)})"
         ) from error
     if number == 0:
         raise UserError(f"{path} holds no rows")

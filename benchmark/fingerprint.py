@@ -1,4 +1,4 @@
-"""A hash of what a run sees: equal on every machine for equal tasks, different when a byte of them differs."""
+"""A hash of what a run sees: equal on every machine for equal tasks, different for a byte that differs."""
 
 from __future__ import annotations
 

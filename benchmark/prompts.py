@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from benchmark.protocol import Protocol
+from benchmark.protocol import Protocol
 from benchmark.stream import Task
 
 Style = Literal["plain", "olora", "olora-anonymous", "sapt", "superni"]
@@ -33,7 +35,27 @@ def build(style: Style, task: Task, text: str) -> tuple[str, str, str]:
     return f"{named}{words.instruction}{options}", text, "\nAnswer:"
 
 
-def encode(tokenizer: Any, before: str, text: str, after: str, limit: int) -> list[int]:
+def encode_all(
+    tokenizer: Any, task: Task, texts: list[str], protocol: Protocol, open_ended: bool = False
+) -> list[list[int]]:
+    """Return the token ids of each text in the protocol's prompt, at most `source_length` each.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        task: gives the words of the prompt.
+        texts: inputs of the task.
+        protocol: gives the prompt's style and length.
+        open_ended: leave out the special tokens at the end, for a model that goes on writing.
+    """
+    if not texts:
+        return []
+    parts = [build(protocol.prompt, task, text) for text in texts]
+    return _encode(tokenizer, parts, protocol.source_length, open_ended)
+
+
+def encode(
+    tokenizer: Any, before: str, text: str, after: str, limit: int, open_ended: bool = False
+) -> list[int]:
     """Return the tokens of `before + text + after` with the tokenizer's special tokens, at most `limit`.
 
     What fits is tokenised in one piece. Else the three parts are tokenised apart and the text loses its
@@ -46,20 +68,36 @@ def encode(tokenizer: Any, before: str, text: str, after: str, limit: int) -> li
         text: the row's input.
         after: the prompt behind the text.
         limit: the most tokens, special ones counted.
+        open_ended: leave out the special tokens at the end.
     """
-    whole = _tokens(tokenizer, before + text + after, special=True)
-    if len(whole) <= limit:
-        return whole
+    return _encode(tokenizer, [(before, text, after)], limit, open_ended)[0]
+
+
+def _encode(
+    tokenizer: Any, parts: list[tuple[str, str, str]], limit: int, open_ended: bool
+) -> list[list[int]]:
     first, last = _special(tokenizer)
+    if open_ended:
+        last = []
     room = max(0, limit - len(first) - len(last))
+    # Not verbose: a text longer than the model's limit is expected here, and cut.
+    wholes = tokenizer(["".join(part) for part in parts], add_special_tokens=False, verbose=False)[
+        "input_ids"
+    ]
+    bodies = [
+        list(whole) if len(whole) <= room else _cut(tokenizer, *part, room)
+        for whole, part in zip(wholes, parts, strict=True)
+    ]
+    return [[*first, *body, *last] for body in bodies]
+
+
+def _cut(tokenizer: Any, before: str, text: str, after: str, room: int) -> list[int]:
     closing = _last(_tokens(tokenizer, after), room)
     opening = _last(_tokens(tokenizer, before), room - len(closing))
-    middle = _tokens(tokenizer, text)[: room - len(closing) - len(opening)]
-    return [*first, *opening, *middle, *closing, *last]
+    return [*opening, *_tokens(tokenizer, text)[: room - len(closing) - len(opening)], *closing]
 
 
 def _tokens(tokenizer: Any, text: str, special: bool = False) -> list[int]:
-    # Not verbose: a text longer than the model's limit is expected here, and cut.
     return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 

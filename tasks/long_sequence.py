@@ -50,8 +50,8 @@ OLORA = Protocol(
 # SAPT keeps the best epoch by a dev file that equals its test file; here the last epoch counts.
 SAPT = Protocol(
     name="sapt",
-    source="SAPT (circle-hit/SAPT), long sequence with T5-large; batch 16 with 2 accumulation steps, epochs and "
-    "rank as GAIN (liangyanshuo/gainlora) states them",
+    source="SAPT (circle-hit/SAPT), long sequence with T5-large; batch 16 x 2; epochs and "
+    "rank from GAIN (liangyanshuo/gainlora)",
     backbone="t5-large",
     epochs=10,
     batch_size=32,

@@ -30,7 +30,7 @@ QUICK = Protocol(
 
 OLORA = Protocol(
     name="olora",
-    source="O-LoRA (arXiv 2310.14152), scripts/order_1.sh to order_3.sh of the official code; batch 8 on 8 devices",
+    source="O-LoRA (arXiv 2310.14152), scripts/order_1.sh to 3 of the official code; batch 8 on 8 devices",
     backbone="t5-large",
     epochs=1,
     batch_size=64,
@@ -50,7 +50,7 @@ STREAM = Stream(
     name="standard-cl",
     title="Standard CL benchmark, 4 text classification tasks",
     kind="text-classification",
-    licence="AG News and Amazon: academic use; DBpedia: CC BY-SA 3.0; Yahoo: Webscope, non-commercial research",
+    licence="AG News: academic use; Amazon: not stated; DBpedia: CC BY-SA 3.0; Yahoo: non-commercial",
     citation="Zhang, Zhao and LeCun, Character-level Convolutional Networks for Text Classification, 2015; "
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -137,14 +137,14 @@ def class_incremental(images: LabelledImages, order: list[int], tasks: int) -> l
     ]
 
 
-def litelora(augmentation: str = "crop-flip") -> Protocol:
+def litelora(augmentation: Literal["crop", "crop-flip"]) -> Protocol:
     """Return the settings of LiteLoRA's Split CIFAR-100 runs, for a stream of images.
 
     Learning rates, the selection phase and its weight belong to the method.
     """
     return Protocol(
         name="litelora",
-        source="LiteLoRA (arXiv 2606.28117), settings for Split CIFAR-100: exps/litelora_*.json of the official code",
+        source="LiteLoRA (arXiv 2606.28117), exps/litelora_*.json of the official code for Split CIFAR-100",
         backbone="vit-b16-in21k-ft-in1k",
         epochs=20,
         batch_size=128,
@@ -152,5 +152,5 @@ def litelora(augmentation: str = "crop-flip") -> Protocol:
         targets=("query", "value"),
         validation=0.0,
         pixels="unit",
-        augmentation=augmentation,  # type: ignore[arg-type]
+        augmentation=augmentation,
     )

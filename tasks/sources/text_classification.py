@@ -41,7 +41,8 @@ INSTRUCTIONS: dict[str, str] = {
     "Choose one from the option.\n",
     "QQP": 'Whether the "first sentence" and the "second sentence" have the same meaning? '
     "Choose one from the option.\n",
-    "BoolQA": "According to the following passage, is the question true or false? Choose one from the option.\n",
+    "BoolQA": "According to the following passage, is the question true or false? "
+    "Choose one from the option.\n",
     "MultiRC": "According to the following passage and question, is the candidate answer true or false? "
     "Choose one from the option.\n",
     "WiC": "Given a word and two sentences, whether the word is used with the same sense in both sentence? "

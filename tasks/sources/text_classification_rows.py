@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.data_files import label_index, read_json, read_rows
+from benchmark.data_files import VARIABLE, label_index, read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub, columns
 from benchmark.stream import Examples, LoadedStream, Request, Task, Wording
@@ -65,8 +65,8 @@ def load(request: Request) -> LoadedStream:
         return LoadedStream(tasks, f"the data folder's {FOLDER}/")
     if request.protocol.prompt == "sapt":
         raise UserError(
-            "the prompt 'sapt' needs SAPT's definitions, which the hub does not have; pass --data-dir FOLDER or "
-            f"set BENCH_DATA=FOLDER to a folder that holds {FOLDER}/tasks.json"
+            "the prompt 'sapt' needs SAPT's definitions, which the hub does not have; pass --data-dir FOLDER "
+            f"or set {VARIABLE}=FOLDER to a folder that holds {FOLDER}/tasks.json"
         )
     return from_hub(names, Hub(request.data_dir, f"{FOLDER}/tasks.json and {FOLDER}/<task>.jsonl.gz"))
 
