@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from benchmark.protocol import Protocol
-from benchmark.protocol import Protocol
 from benchmark.stream import Task
 
 Style = Literal["plain", "olora", "olora-anonymous", "sapt", "superni"]

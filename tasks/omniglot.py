@@ -1,4 +1,4 @@
-"""Omniglot: 89 handwritten characters of 4 alphabets, class-incremental or one alphabet a task; from files."""
+"""Omniglot: 89 handwritten characters of 4 alphabets, class-incremental or one alphabet a task; files."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,15 @@ class Names(BaseModel):
 
     model_config = ConfigDict(strict=True)
     class_names: list[str]
+    wnids: list[str] | None = None
+
+    def unique(self) -> tuple[str, ...]:
+        """Return the class names, those that occur twice (ImageNet has two cranes) with their WordNet id."""
+        counts = Counter(self.class_names)
+        if self.wnids is None or len(self.wnids) != len(self.class_names):
+            return tuple(self.class_names)
+        pairs = zip(self.class_names, self.wnids, strict=True)
+        return tuple(name if counts[name] == 1 else f"{name} ({wnid})" for name, wnid in pairs)
 
 
 def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
@@ -73,12 +83,14 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
         dimensions: of an images array: 3 for grey, 4 for colour.
 
     Raises:
-        UserError: a file or an array is missing or malformed, images and labels differ in number, or a
-            label has no name.
+        UserError: a file or an array is missing or malformed, images and labels differ in number, a label
+            has no name, or two classes have the same.
     """
     import numpy as np
 
-    names = read_json(table, Names).class_names
+    names = read_json(table, Names).unique()
+    if len(set(names)) < len(names):
+        raise UserError(f"{table} names two classes alike, and no WordNet ids tell them apart")
     pictures, numbers = ("u", dimensions), ("iu", 1)
     found = read_arrays(
         arrays,
@@ -101,7 +113,7 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
         found["train_labels"].astype(np.int64),
         found["test_images"],
         found["test_labels"].astype(np.int64),
-        tuple(names),
+        names,
     )
 
 
