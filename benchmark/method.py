@@ -8,7 +8,7 @@ after every task and must be enough for `restore` to continue with the same byte
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -87,7 +87,6 @@ class Context:
     objective: Objective
     protocol: Protocol
     task_count: int
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
 class Method:
@@ -126,14 +125,22 @@ class Method:
     def end_task(self, t: int, rows: Rows) -> None:
         """Freeze, merge, prune or measure once the phases are over."""
 
+    def epochs(self, t: int) -> int:
+        """Return the protocol's epochs for task t."""
+        return self.protocol.epochs_by_task.get(self.objective.tasks[t].name, self.protocol.epochs)
+
     def loss(self, batch: Batch) -> Tensor:
         """Return the objective's loss; the default loss of a phase."""
         return self.objective.loss(batch)
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Return one prediction per row; `task` is None unless the method declares `needs.task_id`."""
-        return self.objective.predict(batch)
+        """Return one prediction per row.
+
+        The scorer withholds `task` (None) unless the method declares `needs.task_id` or the protocol is
+        task-incremental.
+        """
+        return self.objective.predict(batch, task)
 
     def accounting(self) -> Accounting:
         """Return the counts after the task just learned."""

@@ -19,9 +19,12 @@ from typing import Any
 from benchmark.errors import UserError, unknown
 
 
+_IGNORED = str.maketrans("", "", "-_.")
+
+
 def normalise(name: str) -> str:
-    """Return the form in which names are compared: lower case, without `-` and `_`."""
-    return name.lower().replace("-", "").replace("_", "")
+    """Return the form in which names are compared: lower case, without `-`, `_` and `.`."""
+    return name.lower().translate(_IGNORED)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,296 @@
+"""The low-rank bank: every continual LoRA method is a policy over this one module.
+
+At each adapted linear layer with frozen weight W the bank computes
+
+    y = W x + sum_k s_k B_k (A_k x) + c B (A x),
+
+with A (r, d_in) and B (d_out, r) of the pair under training, and the pairs of the past stacked into one
+down factor (R, d_in) and one up factor (d_out, R), R the sum of their ranks. Scales multiply the
+r-dimensional middle, never a weight, so the cost of a step hardly grows with the number of tasks. Where the
+past's scales are fixed, `fold` adds the past to a copy of W and the cost does not grow at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.errors import UserError
+from benchmark.roles import resolve
+
+Scaling = Callable[[], tuple[Tensor | None, Tensor | None]]
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen linear layer with low-rank pairs beside it; made by `AdapterBank`, not by hand."""
+
+    past_down: Tensor
+    past_up: Tensor
+
+    def __init__(self, base: nn.Linear, dropout: float) -> None:
+        """Wrap a layer; it has no pair until the bank adds one."""
+        super().__init__()
+        self.base = base
+        weight = base.weight
+        self.register_buffer("past_down", weight.new_zeros(0, base.in_features), persistent=False)
+        self.register_buffer("past_up", weight.new_zeros(base.out_features, 0), persistent=False)
+        self.down: nn.Parameter | None = None
+        self.up: nn.Parameter | None = None
+        self.folded: Tensor | None = None
+        self.past_scale: Tensor | None = None
+        self.scale: Tensor | float = 1.0
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight, for code that looks at a layer's dtype or shape."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The frozen bias."""
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(..., d_in)` to `(..., d_out)`."""
+        weight = self.base.weight if self.folded is None else self.folded
+        y = functional.linear(x, weight, self.base.bias)
+        # One mask for past and present, as O-LoRA draws it.
+        x = self.dropout(x)
+        if self.folded is None and len(self.past_down):
+            middle = functional.linear(x, self.past_down)
+            if self.past_scale is not None:
+                middle = middle * self.past_scale
+            y = _add_product(y, middle, self.past_up)
+        if self.down is not None and self.up is not None:
+            y = _add_product(y, functional.linear(x, self.down) * self.scale, self.up)
+        return y
+
+
+def _add_product(y: Tensor, middle: Tensor, up: Tensor) -> Tensor:
+    """Return y + middle up^T in one kernel, for `(..., d_out)` and `(..., R)`."""
+    flat = torch.addmm(y.flatten(0, -2), middle.flatten(0, -2), up.t())
+    return flat.view(y.shape)
+
+
+class AdapterBank:
+    """The pairs of all tasks at all adapted layers of one model.
+
+    Attributes:
+        layers: the adapted layers by dotted name, in model order; M of them.
+        slots: task index of each past pair, in stacking order.
+        ranks: rank of each past pair.
+        current: task index of the pair under training, or None.
+        scaling: called by `refresh`; returns the scales of the past, `(M, slots)`,
+            and of the current pair, `(M,)`; None in either place means the fixed `scale`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: tuple[str, ...],
+        rank: int,
+        scale: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
+        """Wrap the model's target layers in place and freeze the whole model.
+
+        Args:
+            model: any transformers model, or a module with linear layers.
+            targets: roles, see `benchmark.roles`.
+            rank: r of a new pair.
+            scale: fixed factor of every pair, alpha / r.
+            dropout: on the input of the pairs, not of W.
+
+        Raises:
+            UserError: no layer matches, or the rank exceeds a layer's smaller side.
+        """
+        model.requires_grad_(False)
+        linears = resolve(model, targets)
+        for name, linear in linears.items():
+            if rank > min(linear.in_features, linear.out_features):
+                raise UserError(
+                    f"rank {rank} exceeds the layer {name} of "
+                    f"{linear.in_features} x {linear.out_features}; set a smaller one with --set rank=..."
+                )
+        self.layers = {name: AdaptedLinear(linear, dropout) for name, linear in linears.items()}
+        for name, layer in self.layers.items():
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, layer)
+        self.rank = rank
+        self.scale = scale
+        self.slots: list[int] = []
+        self.ranks: list[int] = []
+        self.current: int | None = None
+        self.scaling: Scaling | None = None
+
+    def refresh(self) -> None:
+        """Hand each layer its scales for the next forward pass; called before every one."""
+        past, current = self.scaling() if self.scaling else (None, None)
+        rows = None
+        if past is not None and self.slots:
+            rows = self.scale * past.repeat_interleave(self._ranks(), dim=1)
+        elif self.scale != 1.0:
+            rows = torch.full((len(self.layers), sum(self.ranks)), self.scale)
+            rows = rows.to(self._example())
+        for index, layer in enumerate(self.layers.values()):
+            layer.past_scale = None if rows is None else rows[index]
+            layer.scale = self.scale if current is None else self.scale * current[index]
+
+    def _ranks(self) -> Tensor:
+        return torch.tensor(self.ranks, device=self._example().device)
+
+    def _example(self) -> Tensor:
+        return next(iter(self.layers.values())).past_down
+
+    def add(self, task: int, rank: int | None = None) -> None:
+        """Start the pair of `task` at every layer: down Kaiming-uniform with a = sqrt 5, up zero."""
+        self.current = task
+        for layer in self.layers.values():
+            down = layer.weight.new_empty(rank or self.rank, layer.base.in_features)
+            nn.init.kaiming_uniform_(down, a=5**0.5)
+            layer.down = nn.Parameter(down)
+            layer.up = nn.Parameter(layer.weight.new_zeros(layer.base.out_features, len(down)))
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the current pair's parameters: down and up of each layer, in layer order."""
+        pairs = [(layer.down, layer.up) for layer in self.layers.values()]
+        return [factor for pair in pairs for factor in pair if factor is not None]
+
+    def freeze_current(self) -> None:
+        """Stack the current pair, if there is one, onto the past; nothing trains it any more."""
+        if self.current is None:
+            return
+        for layer in self.layers.values():
+            assert layer.down is not None and layer.up is not None
+            layer.past_down = torch.cat([layer.past_down, layer.down.detach()])
+            layer.past_up = torch.cat([layer.past_up, layer.up.detach()], dim=1)
+        self.slots.append(self.current)
+        self.ranks.append(len(self._example()) - sum(self.ranks))
+        self.discard_current()
+
+    def discard_current(self) -> None:
+        """Drop the current pair."""
+        self.current = None
+        for layer in self.layers.values():
+            layer.down = layer.up = None
+
+    def count(self) -> int:
+        """Return how many pairs are held, the current one included."""
+        return len(self.slots) + (self.current is not None)
+
+    def pair(self, layer: AdaptedLinear, slot: int) -> tuple[Tensor, Tensor]:
+        """Return the stored factors of one past pair: down (r, d_in) and up (d_out, r)."""
+        start = sum(self.ranks[:slot])
+        rows = slice(start, start + self.ranks[slot])
+        return layer.past_down[rows], layer.past_up[:, rows]
+
+    def factor_norms(self) -> Tensor:
+        """Return |B_k|_F |A_k|_F of every past pair, `(M, slots)`."""
+        return self._past_values(lambda down, up: down.norm() * up.norm())
+
+    def product_norms(self) -> Tensor:
+        """Return |B_k A_k|_F of every past pair, `(M, slots)`, without forming the product.
+
+        |B A|_F^2 = trace(A A^T B^T B), an r x r computation.
+        """
+        return self._past_values(
+            lambda down, up: ((down @ down.t()) * (up.t() @ up)).sum().clamp(min=0).sqrt()
+        )
+
+    def _past_values(self, value: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        layers = self.layers.values()
+        if not self.slots:
+            return self._example().new_zeros(len(self.layers), 0)
+        rows = [torch.stack([value(*self.pair(a, k)) for k in range(len(self.slots))]) for a in layers]
+        return torch.stack(rows)
+
+    def fold(self, scales: Tensor | None = None) -> None:
+        """Add the past to a copy of each frozen weight, so that a step costs the same at any T.
+
+        Only right while the past's scales do not change and no dropout is drawn on the past's input.
+
+        Args:
+            scales: `(M, slots)` on top of the fixed scale; None for ones.
+        """
+        self.unfold()
+        if not self.slots:
+            return
+        for index, layer in enumerate(self.layers.values()):
+            down = layer.past_down * self.scale
+            if scales is not None:
+                down = down * scales[index].repeat_interleave(self._ranks())[:, None]
+            layer.folded = torch.addmm(layer.base.weight, layer.past_up, down)
+
+    def unfold(self) -> None:
+        """Return to the untouched frozen weights and the stacked past."""
+        for layer in self.layers.values():
+            layer.folded = None
+
+    def stored(self) -> int:
+        """Return how many numbers the past and the current pair hold."""
+        past = sum(layer.past_down.numel() + layer.past_up.numel() for layer in self.layers.values())
+        return past + sum(parameter.numel() for parameter in self.parameters())
+
+    def sum(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return, by layer name, one pair (down (R, d_in), up (d_out, R)) equal to the sum of all pairs.
+
+        Scales are those of the next forward pass, put into the down factor.
+        """
+        with torch.no_grad():
+            self.refresh()
+        result = {}
+        for name, layer in self.layers.items():
+            down, up = layer.past_down, layer.past_up
+            if layer.past_scale is not None:
+                down = down * layer.past_scale.detach()[:, None]
+            if layer.down is not None and layer.up is not None:
+                scale = torch.as_tensor(layer.scale).detach()
+                down = torch.cat([down, layer.down.detach() * scale])
+                up = torch.cat([up, layer.up.detach()], dim=1)
+            result[name] = (down, up)
+        return result
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all factors and the bookkeeping, as tensors."""
+        state = {"slots": _integers(self.slots), "ranks": _integers(self.ranks)}
+        state["current"] = torch.tensor(-1 if self.current is None else self.current)
+        for name, layer in self.layers.items():
+            state[f"{name}.past_down"] = layer.past_down
+            state[f"{name}.past_up"] = layer.past_up
+            if layer.down is not None and layer.up is not None:
+                state[f"{name}.down"] = layer.down.detach()
+                state[f"{name}.up"] = layer.up.detach()
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned.
+
+        Raises:
+            UserError: the state is of another backbone or of other targets.
+        """
+        self.slots = [int(task) for task in state["slots"]]
+        self.ranks = [int(rank) for rank in state["ranks"]]
+        current = int(state["current"])
+        self.current = None if current < 0 else current
+        for name, layer in self.layers.items():
+            past = state.get(f"{name}.past_down")
+            if past is None or past.shape[1] != layer.base.in_features:
+                raise UserError(
+                    f"the adapters were saved from another backbone: they do not fit layer {name}"
+                )
+            device = layer.weight.device
+            layer.past_down = past.to(device)
+            layer.past_up = state[f"{name}.past_up"].to(device)
+            layer.down = layer.up = None
+            if f"{name}.down" in state:
+                layer.down = nn.Parameter(state[f"{name}.down"].to(device))
+                layer.up = nn.Parameter(state[f"{name}.up"].to(device))
+        self.unfold()
+
+
+def _integers(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)

@@ -1,0 +1,122 @@
+"""Unfinished work on disk: enough to continue a killed cell at the task it was in, with the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from benchmark.errors import UserError
+from benchmark.results import atomic_write, to_json
+
+
+@dataclass
+class Progress:
+    """What is known of a cell after some of its tasks; lists have one entry per finished task."""
+
+    key: str
+    matrix: list[list[float | None]] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    trainable: list[int] = field(default_factory=list)
+    head_trainable: list[int] = field(default_factory=list)
+    adapters: list[int] = field(default_factory=list)
+    active: list[int] = field(default_factory=list)
+    report: list[dict[str, Any]] = field(default_factory=list)
+    train_seconds: list[float] = field(default_factory=list)
+    score_seconds: list[float] = field(default_factory=list)
+    samples_per_second: list[float] = field(default_factory=list)
+    state_sha256: str = ""
+
+    @property
+    def finished(self) -> int:
+        """How many tasks are over."""
+        return len(self.matrix)
+
+
+def pack(state: Mapping[str, Tensor]) -> bytes:
+    """Return a method's state as safetensors bytes; equal states give equal bytes."""
+    return save_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a method's state.
+
+    Raises:
+        UserError: the file is missing or is not whole.
+    """
+    try:
+        return load_tensors(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"no adapters at {path}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def seed_for(*parts: object) -> int:
+    """Return a seed that depends on every part and on nothing else.
+
+    Each segment of a run is seeded by where it stands (seed, task, phase), never by what ran before it: a
+    resumed run has no generator state to restore.
+    """
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def reseed(*parts: object) -> torch.Generator:
+    """Seed torch's global generators, and return one of our own for the order of rows."""
+    seed = seed_for(*parts)
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+class Checkpoint:
+    """The folder beside a result that is not complete yet."""
+
+    def __init__(self, result: Path) -> None:
+        """Name the folder; nothing is made before the first save."""
+        self.folder = result.with_suffix(".partial")
+
+    def save(self, progress: Progress, state: bytes) -> None:
+        """Write the state, then the progress that points to it: a crash between the two changes nothing."""
+        name = f"after-task-{progress.finished}.safetensors"
+        progress.state_sha256 = hashlib.sha256(state).hexdigest()
+        atomic_write(self.folder / name, state)
+        atomic_write(self.folder / "progress.json", to_json(asdict(progress)))
+        for old in self.folder.glob("after-task-*.safetensors"):
+            if old.name != name:
+                old.unlink(missing_ok=True)
+
+    def load(self, key: str) -> tuple[Progress, dict[str, Tensor]] | None:
+        """Return what was saved for this very cell, or None where there is nothing.
+
+        Raises:
+            UserError: the folder belongs to another configuration or other data, or was damaged.
+        """
+        path = self.folder / "progress.json"
+        if not path.exists():
+            return None
+        try:
+            progress = Progress(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError):
+            raise UserError(f"{path} is damaged; run again with --fresh to start this cell over") from None
+        if progress.key != key:
+            raise UserError(f"{self.folder} was started with other settings or data; --fresh starts over")
+        state = self.folder / f"after-task-{progress.finished}.safetensors"
+        tensors = read_state(state)
+        if hashlib.sha256(state.read_bytes()).hexdigest() != progress.state_sha256:
+            raise UserError(f"{state} is damaged; run again with --fresh to start this cell over")
+        return progress, tensors
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)

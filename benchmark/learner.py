@@ -1,0 +1,274 @@
+"""One cell from data to result: learn each task, score, save, and continue where a kill left off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmark import backbone as backbones
+from benchmark.batches import JoinedRows, Rows
+from benchmark.cell import Cell
+from benchmark.checkpoint import Checkpoint, Progress, pack, reseed
+from benchmark.errors import UserError
+from benchmark.events import CellStarted, StepDone, TaskDone, Watch
+from benchmark.method import Context, Method
+from benchmark.objective import Objective, make_objective
+from benchmark.provenance import describe, finish_time, peak_memory
+from benchmark.registry import METHODS, STREAMS
+from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
+from benchmark.stream import Examples, LoadedStream
+from benchmark.training import evaluate, train
+
+if TYPE_CHECKING:
+    from benchmark.backbone import LoadedBackbone
+
+
+def prepare_device(name: str) -> torch.device:
+    """Return the device, with the settings that make equal runs give equal bytes.
+
+    Raises:
+        UserError: cuda was asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine has no CUDA device; use --device cpu")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if name == "cpu":
+        # One thread a cell: cells side by side are quicker, and results do not depend on the cores.
+        torch.set_num_threads(1)
+    return torch.device(name)
+
+
+def build(cell: Cell, loaded: LoadedStream, device: torch.device) -> tuple[Method, LoadedBackbone]:
+    """Load the backbone and make the cell's method on it.
+
+    Raises:
+        UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
+    """
+    stream = STREAMS.load(cell.stream)
+    backbone = backbones.load(cell.backbone)
+    if backbone.kind not in backbones.LEARNS[stream.kind]:
+        raise UserError(
+            f"the stream '{cell.stream}' is {stream.kind}, which a backbone of kind {backbone.kind} "
+            f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[stream.kind])} "
+            "(see: bench list backbones)"
+        )
+    backbone.module.to(device).eval()
+    objective = make_objective(backbone, loaded.tasks, cell.protocol)
+    make = METHODS.load(cell.method)
+    hyperparameters = make.Hyperparameters(**cell.hyperparameters)
+    reseed(cell.seed, "build")
+    return make(Context(objective, cell.protocol, len(loaded.tasks)), hyperparameters), backbone
+
+
+class Learner:
+    """Runs one cell; see `run`."""
+
+    def __init__(
+        self, cell: Cell, loaded: LoadedStream, fingerprint: str, path: Path, device: str, watch: Watch
+    ) -> None:
+        """Build model and method.
+
+        Args:
+            loaded: the stream's tasks with the rows this cell may see.
+            path: where the result goes.
+        """
+        self.cell, self.loaded, self.fingerprint = cell, loaded, fingerprint
+        self.path, self.watch = path, watch
+        self.device = prepare_device(device)
+        self.method, self.backbone = build(cell, loaded, self.device)
+        self.backbone_size = backbone_size(self.backbone, self.method)
+        self.checkpoint = Checkpoint(path)
+        self.progress = Progress(cell.key(fingerprint))
+        self._scored_rows: dict[int, Rows] = {}
+
+    @property
+    def objective(self) -> Objective:
+        """The method's objective."""
+        return self.method.objective
+
+    def run(self) -> Result:
+        """Learn every task that is not finished yet, write the result and return it."""
+        saved = self.checkpoint.load(self.progress.key)
+        if saved is not None:
+            self.progress, state = saved
+            self.method.restore(state)
+        self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
+        for t in range(self.progress.finished, len(self.loaded.tasks)):
+            self.learn(t)
+            self.score(t)
+            self.checkpoint.save(self.progress, pack(self.method.state()))
+            self._tell(t)
+        return self._finish()
+
+    def learn(self, t: int) -> None:
+        """Train task t and note what it cost."""
+        started, steps, seen = time.perf_counter(), 0, 0
+        trainable: dict[int, int] = {}
+        used = list(self.method.training_tasks(t))
+        head: list[torch.nn.Parameter] = []
+        if used:
+            rows = self._training_rows(used)
+            reseed(self.cell.seed, t, "begin")
+            self.objective.begin_task(used)
+            self.method.begin_task(t, rows)
+            head = self.objective.head_parameters()
+            phases = self.method.phases(t)
+            for number, phase in enumerate(phases):
+                told = self._step_teller(t, number, len(phases))
+                steps += train(self.method, phase, rows, (self.cell.seed, t, phase.name), told)
+                seen += phase.epochs * len(rows)
+                for parameter in [p for group in phase.groups for p in group.parameters]:
+                    trainable[id(parameter)] = parameter.numel()
+            reseed(self.cell.seed, t, "end")
+            self.method.end_task(t, rows)
+        self._note(t, started, steps, seen, trainable, head)
+
+    def _note(
+        self,
+        t: int,
+        started: float,
+        steps: int,
+        seen: int,
+        trainable: dict[int, int],
+        head: list[torch.nn.Parameter],
+    ) -> None:
+        progress, counted = self.progress, self.method.accounting()
+        in_head = sum(trainable.pop(id(parameter), 0) for parameter in head)
+        seconds = time.perf_counter() - started
+        progress.steps.append(steps)
+        progress.trainable.append(sum(trainable.values()))
+        progress.head_trainable.append(in_head)
+        progress.adapters.append(counted.adapters)
+        progress.active.append(counted.active)
+        progress.report.append(self.method.report(t) if steps else {})
+        progress.train_seconds.append(seconds)
+        progress.samples_per_second.append(seen / seconds)
+
+    def score(self, t: int) -> None:
+        """Fill row t of the score matrix; a step that trained nothing is not scored."""
+        started = time.perf_counter()
+        row: list[float | None] = [None] * len(self.loaded.tasks)
+        if self.method.training_tasks(t):
+            last = len(row) if self.cell.zero_shot else t + 1
+            for i in range(last):
+                row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
+        self.progress.matrix.append(row)
+        self.progress.score_seconds.append(time.perf_counter() - started)
+
+    def _training_rows(self, tasks: list[int]) -> Rows:
+        parts = [self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train) for i in tasks]
+        return parts[0] if len(parts) == 1 else JoinedRows(parts)
+
+    def _scored_examples(self, i: int) -> Examples:
+        task = self.loaded.tasks[i]
+        if self.cell.protocol.score_on == "test":
+            return task.test
+        assert task.validation is not None
+        return task.validation
+
+    def _scored(self, i: int) -> Rows:
+        if i not in self._scored_rows:
+            self._scored_rows[i] = self.objective.encode(self.loaded.tasks[i], self._scored_examples(i))
+        return self._scored_rows[i]
+
+    def _step_teller(self, t: int, number: int, phases: int) -> Callable[[float], None]:
+        total = len(self.loaded.tasks)
+
+        def tell(share: float) -> None:
+            self.watch(StepDone(self.cell, t, (t + (number + share) / phases) / total))
+
+        return tell
+
+    def _tell(self, t: int) -> None:
+        row, progress = self.progress.matrix[t], self.progress
+        known = [value for value in row[: t + 1] if value is not None]
+        seconds = progress.train_seconds[t] + progress.score_seconds[t]
+        mean = sum(known) / len(known) if known else None
+        name = self.loaded.tasks[t].name
+        self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, row[t], mean, seconds))
+
+    def _finish(self) -> Result:
+        result = self._result()
+        # Adapters first: a result on disk means that everything it speaks of is there.
+        atomic_write(self.path.with_suffix(".safetensors"), pack(self.method.state()))
+        write(result, self.path)
+        self.checkpoint.remove()
+        return result
+
+    def _result(self) -> Result:
+        from benchmark.metrics import headline
+
+        progress, cell = self.progress, self.cell
+        facts = [self._facts(i) for i in range(len(self.loaded.tasks))]
+        return Result(
+            key=progress.key,
+            method=cell.method,
+            stream=cell.stream,
+            order=cell.order,
+            seed=cell.seed,
+            backbone=cell.backbone,
+            protocol=cell.protocol.name,
+            config=cell.config(),
+            needs=asdict(self.method.needs),
+            bound=self.method.bound,
+            tasks=facts,
+            matrix=progress.matrix,
+            headline=headline(progress.matrix, [task.test for task in facts]),
+            parameters=self._parameters(),
+            steps=progress.steps,
+            report=progress.report,
+            provenance=describe(self.loaded, self.fingerprint, self.backbone, self.device),
+            timing=self._timing(),
+        )
+
+    def _facts(self, i: int) -> TaskFacts:
+        task = self.loaded.tasks[i]
+        return TaskFacts(
+            name=task.name,
+            classes=list(task.classes),
+            train=len(task.train),
+            validation=len(task.validation or ()),
+            test=len(self._scored_examples(i)),
+            metric=self.objective.metric(task),
+        )
+
+    def _parameters(self) -> Parameters:
+        counted, progress = self.method.accounting(), self.progress
+        return Parameters(
+            trainable=progress.trainable,
+            head_trainable=progress.head_trainable,
+            stored=counted.stored,
+            resident=counted.resident,
+            head=self.objective.head_size(),
+            backbone=self.backbone_size,
+            auxiliary_bytes=counted.auxiliary_bytes,
+            adapters=progress.adapters,
+            active_adapters=progress.active,
+            active_adapter_reduction=1 - counted.active / len(self.loaded.tasks),
+            passes_per_prediction=counted.passes_per_prediction,
+        )
+
+    def _timing(self) -> Timing:
+        progress = self.progress
+        return Timing(
+            finished=finish_time(),
+            total_seconds=sum(progress.train_seconds) + sum(progress.score_seconds),
+            train_seconds=progress.train_seconds,
+            score_seconds=progress.score_seconds,
+            samples_per_second=progress.samples_per_second,
+            peak_memory_bytes=peak_memory(self.device),
+        )
+
+
+def backbone_size(backbone: LoadedBackbone, method: Method) -> int:
+    """Return the number of frozen backbone parameters, adapters that a method put beside them left out."""
+    adapters: Any = getattr(method, "bank", None)
+    own = {id(parameter) for parameter in adapters.parameters()} if adapters else set()
+    return sum(p.numel() for p in backbone.module.parameters() if id(p) not in own)

@@ -1,0 +1,189 @@
+"""What is learned and how it is answered: a head over features, or a label string after a prompt."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark import images, prompts
+from benchmark.backbone import LoadedBackbone
+from benchmark.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
+from benchmark.head import GrowingHead
+from benchmark.protocol import Protocol
+from benchmark.stream import Examples, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Objective(ABC):
+    """Turns rows into a loss and into predictions for one backbone, one stream and one protocol."""
+
+    def __init__(self, backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> None:
+        """Fix the classes' columns: first seen, first numbered."""
+        self.backbone = backbone
+        self.tasks = tasks
+        self.protocol = protocol
+        self.columns: dict[str, int] = {}
+        for task in tasks:
+            for name in task.classes:
+                self.columns.setdefault(name, len(self.columns))
+        self._hooks: list[Callable[[], None]] = []
+
+    def before_forward(self, hook: Callable[[], None]) -> None:
+        """Call `hook` before every forward pass, such as the one that hands out scales."""
+        self._hooks.append(hook)
+
+    def _announce(self) -> None:
+        for hook in self._hooks:
+            hook()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone lies."""
+        return next(self.backbone.module.parameters()).device
+
+    def task_columns(self, task: Task) -> list[int]:
+        """Return the head columns of a task's classes."""
+        return [self.columns[name] for name in task.classes]
+
+    @abstractmethod
+    def encode(self, task: Task, examples: Examples) -> Rows:
+        """Tokenise or resize a split, once."""
+
+    @abstractmethod
+    def begin_task(self, tasks: Sequence[int]) -> None:
+        """Make room for the classes of the tasks about to be trained on."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean training loss of a batch."""
+
+    @abstractmethod
+    def predict(self, batch: Batch, task: int | None = None) -> list[Any]:
+        """Return one answer per row; `task` is its index where the task is given away at test time."""
+
+    @abstractmethod
+    def references(self, task: Task, examples: Examples) -> list[Any]:
+        """Return what `predict` should have answered, one entry per row."""
+
+    @abstractmethod
+    def metric(self, task: Task) -> str:
+        """Return the name of the score: accuracy, exact-match or rouge-l."""
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return the head's parameters that may change now; none for text to text."""
+        return []
+
+    def head_size(self) -> int:
+        """Return how many numbers the head holds."""
+        return 0
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the head."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+
+
+class ClassificationObjective(Objective):
+    """One growing head over the backbone's feature; cross-entropy over current or over all seen classes."""
+
+    def __init__(self, backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> None:
+        """Start with a head without classes."""
+        super().__init__(backbone, tasks, protocol)
+        self.head = GrowingHead(backbone.width)
+        self.current: list[int] = []
+
+    def encode(self, task: Task, examples: Examples) -> Rows:
+        """Return vectors, resized images or token ids with labels as head columns."""
+        assert examples.labels is not None
+        columns = np.asarray(self.task_columns(task))
+        labels = torch.from_numpy(columns[examples.labels].astype(np.int64))
+        if self.backbone.kind == "vector":
+            return VectorRows(torch.from_numpy(np.asarray(examples.inputs, dtype=np.float32)), labels)
+        if self.backbone.kind == "image":
+            settings = self.backbone.images
+            assert settings is not None and not isinstance(examples.inputs, list)
+            if self.protocol.pixels == "unit":
+                settings = images.ImageSettings(settings.size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+            pixels = images.resize(examples.inputs, settings.size)
+            return ImageRows(pixels, labels, settings, self.protocol.augmentation)
+        tokenizer = self.backbone.tokenizer
+        ids = prompts.encode_all(tokenizer, task, list(examples.inputs), self.protocol)
+        return TokenRows(ids, tokenizer.pad_token_id, labels)
+
+    def begin_task(self, tasks: Sequence[int]) -> None:
+        """Grow the head to the tasks' classes and let only the blocks that hold them change."""
+        self.current = sorted({column for task in tasks for column in self.task_columns(self.tasks[task])})
+        example = next(self.backbone.module.parameters())
+        self.head.grow(max(self.current) + 1 - len(self.head), example)
+        trained = self.current if self.protocol.loss == "local" else list(range(len(self.head)))
+        self.head.train_only(trained)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return `(n, classes seen)`."""
+        self._announce()
+        return self.head(self.backbone.features(batch.inputs))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the cross-entropy under the protocol's `loss`."""
+        assert batch.labels is not None
+        logits, labels = self.logits(batch), batch.labels
+        if self.protocol.loss == "local":
+            place = torch.full((len(self.head),), -100, device=logits.device)
+            place[self.current] = torch.arange(len(self.current), device=logits.device)
+            logits, labels = logits[:, self.current], place[labels]
+        return functional.cross_entropy(logits, labels)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None = None) -> list[int]:
+        """Return the columns of highest logit, over all classes seen or over the given task's."""
+        logits = self.logits(batch)
+        if task is not None:
+            allowed = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+            allowed[[c for c in self.task_columns(self.tasks[task]) if c < len(allowed)]] = True
+            logits = logits.masked_fill(~allowed, float("-inf"))
+        return logits.argmax(1).tolist()
+
+    def references(self, task: Task, examples: Examples) -> list[int]:
+        """Return the columns of the labels."""
+        assert examples.labels is not None
+        columns = self.task_columns(task)
+        return [columns[label] for label in examples.labels]
+
+    def metric(self, task: Task) -> str:
+        """Return accuracy."""
+        return "accuracy"
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return the trainable blocks of the head."""
+        return self.head.trainable()
+
+    def head_size(self) -> int:
+        """Return the numbers of all blocks."""
+        return sum(parameter.numel() for parameter in self.head.parameters())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the head's blocks."""
+        return self.head.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the head's blocks."""
+        self.head.restore(state, self.device)
+
+
+def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> Objective:
+    """Return the objective that fits the backbone: a head for features, strings for text to text."""
+    if backbone.kind in ("seq2seq", "causal"):
+        from benchmark.text_objective import TextObjective
+
+        return TextObjective(backbone, tasks, protocol)
+    return ClassificationObjective(backbone, tasks, protocol)

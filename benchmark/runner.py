@@ -1,0 +1,127 @@
+"""Runs the cells of a plan: skips what is complete, continues what is not, and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.cell import Cell
+from benchmark.errors import UserError
+from benchmark.events import CellDone, Watch
+from benchmark.fingerprint import fingerprint
+from benchmark.registry import STREAMS
+from benchmark.results import Result, read
+from benchmark.stream import LoadedStream, Request
+from benchmark.stream import load as load_stream
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended: a result, or one line that says why there is none."""
+
+    cell: Cell
+    path: Path | None = None
+    result: Result | None = None
+    error: str | None = None
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell and where it runs, in a form that another process can take."""
+
+    cell: Cell
+    out: Path
+    data_dir: Path | None
+    device: str
+    fresh: bool
+
+
+def run(
+    cells: list[Cell],
+    out: Path,
+    data_dir: Path | None,
+    workers: int,
+    device: str,
+    fresh: bool,
+    watch: Watch,
+) -> list[Outcome]:
+    """Run every cell and return the outcomes in the cells' order.
+
+    Args:
+        out: folder of results; made if it is missing.
+        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+        workers: 1 runs in this process; more run as Ray tasks of one CPU each.
+        fresh: run cells again that are complete, from their first task.
+
+    Raises:
+        UserError: the output folder cannot be written, or Ray is not installed.
+    """
+    from benchmark import executors
+
+    check_writable(out)
+    jobs = [Job(cell, out.resolve(), data_dir, device, fresh) for cell in cells]
+    execute = executors.in_process if workers == 1 else executors.on_ray(workers)
+    outcomes: dict[int, Outcome] = {}
+    for index, outcome in execute(jobs, watch):
+        outcomes[index] = outcome
+        watch(CellDone(outcome.cell, outcome))
+    return [outcomes[index] for index in range(len(jobs))]
+
+
+def check_writable(out: Path) -> None:
+    """Make the output folder and prove that it takes a file.
+
+    Raises:
+        UserError: it does not.
+    """
+    probe = out / f".write-test-{os.getpid()}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"1")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to the output folder {out}: {error.strerror or error}") from None
+
+
+def run_job(job: Job, watch: Watch) -> Outcome:
+    """Run one cell; a failure becomes an outcome, so that the other cells go on."""
+    cell = job.cell
+    try:
+        loaded, print_of_data = load_data(cell, job.data_dir)
+        path = cell.path(job.out, print_of_data)
+        if job.fresh:
+            clear(path)
+        if path.exists():
+            return Outcome(cell, path, read(path), skipped=True)
+        from benchmark.learner import Learner
+
+        return Outcome(cell, path, Learner(cell, loaded, print_of_data, path, job.device, watch).run())
+    except UserError as error:
+        return Outcome(cell, error=str(error))
+    except Exception as error:
+        if os.environ.get("BENCH_DEBUG") == "1":
+            raise
+        return Outcome(cell, error=f"{type(error).__name__}: {error} (BENCH_DEBUG=1 shows where)")
+
+
+def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
+    """Load a cell's tasks and return them with their fingerprint."""
+    stream = STREAMS.load(cell.stream)
+    parameters = stream.parameters(**cell.parameters) if stream.parameters else None
+    request = Request(cell.order, cell.seed, cell.protocol, data_dir, parameters)
+    loaded = load_stream(stream, request)
+    return loaded, fingerprint(loaded.tasks)
+
+
+def clear(path: Path) -> None:
+    """Delete a cell's result, adapters and unfinished work."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".safetensors").unlink(missing_ok=True)
+    shutil.rmtree(path.with_suffix(".partial"), ignore_errors=True)
+
+
+Outcomes = Iterator[tuple[int, Outcome]]

@@ -1,0 +1,99 @@
+"""The one training loop and the one scoring loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmark.batches import Rows, by_length, shuffled
+from benchmark.checkpoint import reseed
+from benchmark.errors import UserError
+from benchmark.method import Method, Phase
+from benchmark.stream import Examples
+from benchmark.task_metrics import score
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def train(
+    method: Method, phase: Phase, rows: Rows, place: tuple[object, ...], step_done: Callable[[float], None]
+) -> int:
+    """Run one phase and return how many optimiser steps it took.
+
+    Args:
+        place: what the phase's random numbers depend on: seed, task, phase.
+        step_done: told the finished share of the phase after each step.
+
+    Raises:
+        UserError: the loss is not a finite number; the message names the step.
+    """
+    generator = reseed(*place)
+    optimizer = make_optimizer(phase)
+    parameters = [parameter for group in phase.groups for parameter in group.parameters]
+    device = method.objective.device
+    total = phase.epochs * math.ceil(len(rows) / phase.batch_size)
+    step = 0
+    for epoch in range(phase.epochs):
+        for group, started in zip(optimizer.param_groups, phase.groups, strict=True):
+            group["lr"] = started.learning_rate * rate_factor(phase, epoch)
+        for chosen in shuffled(len(rows), phase.batch_size, generator):
+            loss = phase.loss(rows.batch(chosen, training=True).to(device))
+            if not torch.isfinite(loss):
+                raise UserError(
+                    f"the loss became {loss.item()} at step {step + 1} of {total} of phase '{phase.name}'; "
+                    "a smaller learning rate may help (--set learning_rate=...)"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if phase.clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, phase.clip)
+            optimizer.step()
+            step += 1
+            step_done(step / total)
+    return step
+
+
+def make_optimizer(phase: Phase) -> torch.optim.Optimizer:
+    """Return a fresh optimiser over the phase's groups, and let exactly these parameters change."""
+    groups: list[dict[str, Any]] = []
+    for group in phase.groups:
+        for parameter in group.parameters:
+            parameter.requires_grad_(True)
+        groups.append(
+            {"params": group.parameters, "lr": group.learning_rate, "weight_decay": group.weight_decay}
+        )
+    options = {"momentum": phase.momentum} if phase.optimizer == "sgd" else {}
+    return OPTIMIZERS[phase.optimizer](groups, **options)
+
+
+def rate_factor(phase: Phase, epoch: int) -> float:
+    """Return what the learning rates are multiplied by in an epoch, counted from 0."""
+    passed = sum(epoch >= int(share * phase.epochs) for share in phase.milestones)
+    factor = phase.factor**passed
+    return factor * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2 if phase.cosine else factor
+
+
+@torch.no_grad()
+def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float:
+    """Return the score of a method on one task's rows, in 0..1.
+
+    Rows are batched by length. The task's index is withheld unless the method says that it needs it or the
+    protocol is task-incremental.
+    """
+    objective, protocol = method.objective, method.protocol
+    given = task if method.needs.task_id or protocol.head == "task-incremental" else None
+    predictions: list[Any] = [None] * len(rows)
+    for chosen in by_length(rows, protocol.evaluation_batch_size):
+        answers = method.predict(rows.batch(chosen).to(objective.device), given)
+        for row, answer in zip(chosen, answers, strict=True):
+            predictions[row] = answer
+    stream_task = objective.tasks[task]
+    references = objective.references(stream_task, examples)
+    return score(objective.metric(stream_task), predictions, references, examples.ids, protocol.references)

@@ -1,0 +1,46 @@
+"""Frozen backbone: only the head is trained; the floor that every adapter has to beat.
+
+Trained per task: the head rows of the task's classes. Frozen: the whole backbone. Stored: the head. On text to
+text there is no head, so nothing is trained and the score is the pretrained model's own. Needs neither task
+id, old data nor statistics.
+"""
+
+from __future__ import annotations
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Method, ParameterGroup, Phase
+
+
+class Frozen(Method):
+    """A linear probe on frozen features."""
+
+    Hyperparameters = LowRankHyperparameters
+    bound = True
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Freeze the backbone; it has no adapters."""
+        self.objective.backbone.module.requires_grad_(False)
+
+    def phases(self, t: int) -> list[Phase]:
+        """Return one phase over the head, or none where there is no head."""
+        head, chosen = self.objective.head_parameters(), self.hyperparameters
+        if not head:
+            return []
+        rate = chosen.head_learning_rate or chosen.learning_rate
+        group = ParameterGroup(head, rate, chosen.weight_decay)
+        protocol = self.protocol
+        return [
+            Phase(
+                "probe",
+                [group],
+                self.loss,
+                self.epochs(t),
+                protocol.batch_size,
+                chosen.optimizer,
+                0.9 if chosen.optimizer == "sgd" else 0.0,
+            )
+        ]
+
+
+METHOD = Frozen

@@ -1,0 +1,61 @@
+"""Independent LoRA: a pair and head rows per task, chosen by the task id at test; an upper bound.
+
+Idea: every task is learned from the pretrained model as if it were alone, and an oracle names the task of
+each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the pair and, since
+it is known, also the classes that may be answered. Trained per task: its pair and head rows. Stored: T pairs,
+of which one is active in a prediction. Needs the task id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankMethod
+from benchmark.method import Accounting, Context, Needs
+
+
+class Independent(LowRankMethod):
+    """One pair per task, only the named one switched on."""
+
+    needs = Needs(task_id=True)
+    bound = True
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Let the chosen task scale the bank."""
+        super().__init__(context, hyperparameters)
+        self.chosen: int | None = None
+        self.bank.scaling = self._only_chosen
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start from the pretrained model: a new pair with all others off."""
+        super().begin_task(t, rows)
+        self.chosen = t
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Answer with the pair of the given task."""
+        self.chosen = task
+        return super().predict(batch, task)
+
+    def accounting(self) -> Accounting:
+        """Count all pairs as stored and resident, one as active."""
+        held, adapters = self.bank.stored(), self.bank.count()
+        return Accounting(stored=held, resident=held, adapters=adapters, active=1)
+
+    def low_rank_sum(self) -> None:
+        """Return None: no single sum answers for all tasks."""
+        return None
+
+    def _only_chosen(self) -> tuple[Tensor, Tensor]:
+        layers = len(self.bank.layers)
+        past = torch.tensor([float(slot == self.chosen) for slot in self.bank.slots])
+        current = torch.full((layers,), float(self.bank.current == self.chosen))
+        device = self.objective.device
+        return past.expand(layers, -1).to(device), current.to(device)
+
+
+METHOD = Independent
