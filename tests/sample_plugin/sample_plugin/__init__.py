@@ -1,0 +1,1 @@
+"""A package outside the suite that brings one method and one stream."""
