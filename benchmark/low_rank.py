@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 from torch import Tensor
@@ -29,7 +29,7 @@ class LowRankMethod(Method):
     learned stays apart until the next task begins, so that evaluation sees exactly what was trained.
     """
 
-    Hyperparameters: type[BaseModel] = LowRankHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = LowRankHyperparameters
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Wrap the backbone's target layers."""

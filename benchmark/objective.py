@@ -89,7 +89,7 @@ class Objective(ABC):
         """Return the head."""
         return {}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 (nothing to take over is right)
         """Take over what `state` returned."""
 
 

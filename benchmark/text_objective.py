@@ -74,7 +74,8 @@ class TextObjective(Objective):
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
             return self._likeliest(batch, labels)
         tokenizer = self.backbone.tokenizer
-        generated = self.backbone.module.generate(
+        model: Any = self.backbone.module
+        generated = model.generate(
             **batch.inputs,
             max_new_tokens=self.protocol.target_length,
             num_beams=1,

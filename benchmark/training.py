@@ -69,7 +69,7 @@ def make_optimizer(phase: Phase) -> torch.optim.Optimizer:
         groups.append(
             {"params": group.parameters, "lr": group.learning_rate, "weight_decay": group.weight_decay}
         )
-    options = {"momentum": phase.momentum} if phase.optimizer == "sgd" else {}
+    options: dict[str, Any] = {"momentum": phase.momentum} if phase.optimizer == "sgd" else {}
     return OPTIMIZERS[phase.optimizer](groups, **options)
 
 

@@ -1,8 +1,8 @@
 """Frozen backbone: only the head is trained; the floor that every adapter has to beat.
 
-Trained per task: the head rows of the task's classes. Frozen: the whole backbone. Stored: the head. On text to
-text there is no head, so nothing is trained and the score is the pretrained model's own. Needs neither task
-id, old data nor statistics.
+Trained per task: the head rows of the task's classes. Frozen: the whole backbone. Stored: the head. On
+text to text there is no head, so nothing is trained and the score is the pretrained model's own. Needs
+neither task id, old data nor statistics.
 """
 
 from __future__ import annotations

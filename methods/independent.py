@@ -2,8 +2,8 @@
 
 Idea: every task is learned from the pretrained model as if it were alone, and an oracle names the task of
 each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the pair and, since
-it is known, also the classes that may be answered. Trained per task: its pair and head rows. Stored: T pairs,
-of which one is active in a prediction. Needs the task id.
+it is known, also the classes that may be answered. Trained per task: its pair and head rows. Stored: T
+pairs, of which one is active in a prediction. Needs the task id.
 """
 
 from __future__ import annotations

@@ -1,26 +1,26 @@
 """LiteLoRA: a learned gate decides whether a task's adapter is kept ("When One Adapter Speaks for Many").
 
-Idea: adapters of different tasks overlap, so a new one is often not needed once the magnitudes of the kept ones
-have been adjusted. Each task first learns pair, magnitudes and head as SD-LoRA does; then everything is frozen
-but one gate logit, trained under Gumbel noise against a sparsity price lambda; a logit that is not above zero
-at the end prunes the pair for good. arXiv 2606.28117, CoLoRAI workshop at ICML 2026; official repository:
-tanguy8001/LiteLoRA.
+Idea: adapters of different tasks overlap, so a new one is often not needed once the magnitudes of the
+kept ones have been adjusted. Each task first learns pair, magnitudes and head as SD-LoRA does; then
+everything is frozen but one gate logit, trained under Gumbel noise against a sparsity price lambda; a
+logit that is not above zero at the end prunes the pair for good. arXiv 2606.28117, CoLoRAI workshop at
+ICML 2026; official repository: tanguy8001/LiteLoRA.
 
-Trained per task: the new pair, the magnitudes of all kept pairs, the head rows of the task's classes; then the
-logit alone. Frozen: the backbone and kept pairs. Stored: the kept pairs, their magnitudes, a logit and a
-decision per task. Needs neither task id, old data nor statistics.
+Trained per task: the new pair, the magnitudes of all kept pairs, the head rows of the task's classes;
+then the logit alone. Frozen: the backbone and kept pairs. Stored: the kept pairs, their magnitudes, a
+logit and a decision per task. Needs neither task id, old data nor statistics.
 
-Official code (default, `variant=official`): an earlier pair is divided by the product of its factor norms, the
-current one is not normalised; magnitudes start at 1 and are carried over; noise is one Gumbel draw per adapted
-layer and step, on the current logit only; the price is averaged over layers; its gradient is zero in layers
-whose noisy gate is closed. `variant=paper` divides by the norm of the product, as equation 1 of SD-LoRA and a
-comment in the code say. Differences from the official code: the norm keeps its epsilon of 1e-8 at evaluation;
-pruned pairs are dropped instead of masked; the unused orthogonality loss is left out; head rows of old classes
-are frozen.
+Official code (default, `variant=official`): an earlier pair is divided by the product of its factor
+norms, the current one is not normalised; magnitudes start at 1 and are carried over; noise is one Gumbel
+draw per adapted layer and step, on the current logit only; the price is averaged over layers; its
+gradient is zero in layers whose noisy gate is closed. `variant=paper` divides by the norm of the product,
+as equation 1 of SD-LoRA and a comment in the code say. Differences from the official code: the norm keeps
+its epsilon of 1e-8 at evaluation; pruned pairs are dropped instead of masked; the unused orthogonality
+loss is left out; head rows of old classes are frozen.
 
-Published settings: 20 epochs, batch 128, rank 10 on query and value; learning rate 1e-2 (CIFAR-100: 8e-3), of
-the magnitudes 8e-3; selection 1 epoch, batch 16 (CIFAR-100: 128), AdamW 0.05; lambda 0.02 ImageNet-R, 0.014
-ImageNet-A, 0.035 CIFAR-100.
+Published settings: 20 epochs, batch 128, rank 10 on query and value; learning rate 1e-2 (CIFAR-100:
+8e-3), of the magnitudes 8e-3; selection 1 epoch, batch 16 (CIFAR-100: 128), AdamW 0.05; lambda 0.02
+ImageNet-R, 0.014 ImageNet-A, 0.035 CIFAR-100.
 """
 
 from __future__ import annotations

@@ -1,30 +1,31 @@
 """SD-LoRA: learned magnitudes over frozen, normalised directions (arXiv 2501.13198, ICLR 2025).
 
-Idea: the update of task t is a new low-rank direction; all earlier directions are frozen and normalised, and
-one magnitude per task, shared by every adapted layer, is learned again for each new task. Earlier directions
-are thereby reused instead of overwritten. Official repository: WuYichen-97/SD-Lora-CL.
+Idea: the update of task t is a new low-rank direction; all earlier directions are frozen and normalised,
+and one magnitude per task, shared by every adapted layer, is learned again for each new task. Earlier
+directions are thereby reused instead of overwritten. Official repository: WuYichen-97/SD-Lora-CL.
 
-Trained per task: the new pair, one magnitude per task so far, the head rows of the task's classes. Frozen: the
-backbone and all earlier pairs. Stored: T pairs and T magnitudes, all active. Needs neither task id, old data
-nor statistics.
+Trained per task: the new pair, one magnitude per task so far, the head rows of the task's classes.
+Frozen: the backbone and all earlier pairs. Stored: T pairs and T magnitudes, all active. Needs neither
+task id, old data nor statistics.
 
 Official code and paper differ; `variant` chooses:
 
 | | official (default) | paper |
 |---|---|---|
-| norm of an earlier direction | product of factor norms, so its length is at most 1 | norm of the product, length 1 |
+| norm of an earlier direction | product of factor norms: length at most 1 | norm of the product: length 1 |
 | the current direction | not normalised | normalised |
 | magnitudes | start at 0.8 | start at 1 |
 | at a new task | all restart, so the function jumps | carried over, so it is continuous |
 | optimiser | SGD, momentum 0.9 | Adam |
 
-Other differences from the official code: an epsilon of 1e-8 in the norm, where the code gives NaN after a task
-of zero steps; head rows of old classes are frozen, which is what its loss over current classes amounts to; no
-cap of 20 tasks. The orthogonality term that the code computes and multiplies by zero is left out. The paper's
-current direction has no length at its start (B = 0): its scale is then 1e8, which Adam's steps do not see.
+Other differences from the official code: an epsilon of 1e-8 in the norm, where the code gives NaN after a
+task of zero steps; head rows of old classes are frozen, which is what its loss over current classes
+amounts to; no cap of 20 tasks. The orthogonality term that the code computes and multiplies by zero is
+left out. The paper's current direction has no length at its start (B = 0): its scale is then 1e8, which
+Adam's steps do not see.
 
-Published settings (learning rate, epochs, batch): ImageNet-R 1e-2, 20, 128; CIFAR-100 8e-3, 20, 128 (shipped
-configurations, SGD); paper: Adam 8e-3, 30 or 20 epochs. Rank 10 on query and value.
+Published settings (learning rate, epochs, batch): ImageNet-R 1e-2, 20, 128; CIFAR-100 8e-3, 20, 128
+(shipped configurations, SGD); paper: Adam 8e-3, 30 or 20 epochs. Rank 10 on query and value.
 
 Values of the quick protocols were chosen on validation data from the grid recorded in `tuned`.
 """

@@ -1,9 +1,9 @@
 """Sequential LoRA: one pair for all tasks, trained on and on; what forgetting looks like without a defence.
 
-Idea: one low-rank pair per adapted layer is made once and every task continues to train it. Optimiser state
-is fresh for each task. Folklore; rows called SeqLoRA in the O-LoRA and InfLoRA papers, some of which
-re-initialise the pair instead (not this method). Trained per task: the pair and the head rows of the task's
-classes. Stored: one pair. Needs neither task id, old data nor statistics.
+Idea: one low-rank pair per adapted layer is made once and every task continues to train it. Optimiser
+state is fresh for each task. Folklore; rows called SeqLoRA in the O-LoRA and InfLoRA papers, some of
+which re-initialise the pair instead (not this method). Trained per task: the pair and the head rows of
+the task's classes. Stored: one pair. Needs neither task id, old data nor statistics.
 """
 
 from __future__ import annotations

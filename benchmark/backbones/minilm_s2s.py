@@ -17,7 +17,8 @@ def build() -> LoadedBackbone:
     encoder = minilm_folder()
     model = build_encoder_decoder(encoder, WEIGHTS)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
-    return LoadedBackbone("seq2seq", model, model.config.decoder.hidden_size, tokenizer, origin="minilm-s2s")
+    width = model.get_input_embeddings().weight.shape[1]
+    return LoadedBackbone("seq2seq", model, width, tokenizer, origin="minilm-s2s")
 
 
 BACKBONE = Backbone(kind="seq2seq", licence="Apache-2.0 (encoder), CC BY-SA 3.0 (decoder)", build=build)
