@@ -181,11 +181,11 @@ def speed(
     rank: Annotated[int, typer.Option(min=1, help="Rank of an adapter.")] = 10,
 ) -> None:
     """Time a training step as tasks add up."""
-    from benchmark import speed as timing
-
     counts = [part.strip() for part in tasks.split(",")]
     if not all(count.isdecimal() and int(count) > 0 for count in counts):
         raise UserError(f"--tasks '{tasks}' must be numbers above 0, separated by commas")
+    from benchmark import speed as timing
+
     timing.main(
         tasks=[int(count) for count in counts],
         width=width,

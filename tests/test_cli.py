@@ -1,0 +1,280 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchmark import runner
+from benchmark.cli import app
+from benchmark.errors import UserError
+from benchmark.events import CellDone, TaskDone
+from tests.command import ROOT, assert_one_line_error, bench
+from tests.factories import result as made_up
+
+HEAVY = ("torch", "numpy", "transformers", "pandas", "datasets", "peft", "ray", "scipy", "sklearn")
+
+
+def invoke(*arguments: object) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list"], ["list", "orders", "--stream", "digits"]]
+)
+def test_starting_imports_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from benchmark.cli import app\n"
+        f"try:\n    app({arguments!r})\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_list_names_everything_with_a_summary() -> None:
+    done = invoke("list")
+    assert done.exit_code == 0
+    for name in ("litelora", "sd-lora", "digits", "superni", "vit-nano", "minilm"):
+        assert any(line.split()[:1] == [name] and len(line) > 30 for line in done.stdout.splitlines())
+
+
+def test_list_of_one_kind_leaves_the_others_out() -> None:
+    done = invoke("list", "streams")
+    assert "digits" in done.stdout
+    assert "litelora" not in done.stdout
+
+
+def test_list_orders_and_protocols_by_value() -> None:
+    assert "1: class permutation with seed 1993" in invoke("list", "orders", "--stream", "digits").stdout
+    orders = invoke("list", "orders", "--stream", "standard-cl").stdout
+    assert " -> " in orders
+    assert "rank = 4" in invoke("list", "protocols", "--stream", "digits").stdout
+
+
+def test_list_one_method_prints_facts_and_settings() -> None:
+    done = invoke("list", "--method", "LiteLoRA")
+    assert "arXiv 2606.28117" in done.stdout
+    assert "sparsity: float = 0.02 [>= 0] - lambda, the price of keeping an adapter" in done.stdout
+
+
+def test_list_check_loads_every_built_in() -> None:
+    done = invoke("list", "--check")
+    assert done.exit_code == 0, done.stdout
+    assert all(line.endswith(": ok") for line in done.stdout.splitlines() if "plug" not in line)
+
+
+DIGITS = ["run", "--stream", "digits", "--dry-run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "--method", "litelor"], ["did you mean 'litelora'?"]),
+        (["list", "orders"], ["--stream"]),
+        ([*DIGITS, "--method", "litelor"], ["did you mean 'litelora'?"]),
+        (["run", "--method", "frozen", "--stream", "digit"], ["did you mean 'digits'?"]),
+        ([*DIGITS, "--method", "frozen", "--order", "7"], ["order of digits '7'"]),
+        ([*DIGITS, "--method", "frozen", "--seed", "one"], ["--seed 'one'"]),
+        ([*DIGITS, "--method", "frozen", "--protocol", "quic"], ["'quick'"]),
+        ([*DIGITS, "--method", "frozen", "--backbone", "vit-nan"], ["did you mean 'vit-nano'?"]),
+        ([*DIGITS, "--method", "frozen", "--set", "epoch=1"], ["did you mean 'epochs'?"]),
+        ([*DIGITS, "--method", "frozen", "--set", "epochs=x"], ["a valid integer"]),
+        ([*DIGITS, "--method", "frozen", "--set", "epochs=0"], ["greater than or equal to 1"]),
+        (["show", "nothing.json"], ["no result at nothing.json"]),
+        (["speed", "--tasks", "1,x"], ["--tasks '1,x'"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], words: list[str]) -> None:
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_mistake_prints_no_traceback_in_a_process_of_its_own() -> None:
+    assert_one_line_error(bench("run", "--method", "frozen", "--stream", "digit"), "did you mean 'digits'?")
+
+
+def test_a_missing_flag_is_a_usage_error() -> None:
+    done = invoke("run", "--stream", "digits")
+    assert done.exit_code == 2
+    assert "--method" in done.stderr
+
+
+def test_version() -> None:
+    done = invoke("--version")
+    assert done.exit_code == 0
+    assert done.stdout.strip()
+
+
+def test_a_dry_run_shows_the_protocol_by_value_and_writes_nothing(tmp_path: Path) -> None:
+    done = invoke(*DIGITS, "--method", "frozen", "--set", "epochs=3", "--out", tmp_path / "runs")
+    assert done.exit_code == 0
+    assert "backbone  vit-nano" in done.stdout
+    assert "epochs 3" in done.stdout
+    assert not (tmp_path / "runs").exists()
+    data = json.loads(invoke(*DIGITS, "--method", "frozen", "--json").stdout)
+    assert data["cells"][0]["config"]["protocol"]["name"] == "quick"
+
+
+Fake = Callable[..., list[runner.Outcome]]
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
+    """Puts another function in the place of the runner."""
+    return lambda fake: monkeypatch.setattr(runner, "run", fake)
+
+
+def complete(cells: list[Any], out: Path, watch: Any, **_: Any) -> list[runner.Outcome]:
+    """Pretend to run every cell."""
+    outcomes = [
+        runner.Outcome(cell, out / f"{cell.seed}.json", made_up(cell.method, cell.seed)) for cell in cells
+    ]
+    for outcome in outcomes:
+        watch(TaskDone(outcome.cell, 0, 1, "apples", 0.5, 0.5, 1.25))
+        watch(CellDone(outcome.cell, outcome))
+    return outcomes
+
+
+def failing(cells: list[Any], **more: Any) -> list[runner.Outcome]:
+    """Pretend that the last cell failed."""
+    return [*complete(cells[:-1], **more), runner.Outcome(cells[-1], error="the disk\nis full")]
+
+
+def interrupted(**_: Any) -> list[runner.Outcome]:
+    """Pretend that the user pressed Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+RUN = ["run", "--method", "frozen", "--stream", "digits", "--seed", "0-1"]
+
+
+def test_a_run_prints_progress_table_and_paths(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    engine(lambda cells, **more: complete(cells, **more))
+    done = invoke(*RUN, "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert "protocol  quick" in done.stdout
+    assert (
+        "frozen on digits, order 1, seed 0 | task 1/1 apples | score 0.500 | mean 0.500 | 1.2 s"
+        in done.stdout
+    )
+    assert "2 of 2 cells" in done.stdout
+    assert done.stdout.rstrip().endswith(str(tmp_path / "1.json"))
+
+
+def test_json_is_all_there_is_on_standard_output(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    engine(lambda cells, **more: failing(cells, **more))
+    done = invoke(*RUN, "--out", tmp_path, "--json")
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    assert report["complete"] is False
+    assert report["cells"][0]["headline"]["average_performance"] is not None
+    assert report["cells"][0]["path"] == str(tmp_path / "0.json")
+    assert report["cells"][1]["error"] == "the disk\nis full"
+    assert "task 1/1 apples" in done.stderr
+
+
+def test_a_failed_cell_is_exit_code_1_and_one_line(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    engine(lambda cells, **more: failing(cells, **more))
+    done = invoke(*RUN, "--out", tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr == "failed: frozen on digits, order 1, seed 1: the disk is full\n"
+
+
+def test_ctrl_c_says_what_is_kept(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    engine(lambda cells, **_: interrupted())
+    done = invoke(*RUN, "--out", tmp_path)
+    assert done.exit_code == 130
+    assert done.stderr.count("\n") == 1
+    assert str(tmp_path) in done.stderr
+    assert "the same command continues" in done.stderr
+
+
+def test_a_mistake_found_while_running_is_exit_code_2(engine: Callable[[Any], None]) -> None:
+    def refuse(cells: list[Any], **_: Any) -> list[runner.Outcome]:
+        raise UserError("no data\nhere")
+
+    engine(refuse)
+    done = invoke(*RUN)
+    assert done.exit_code == 2
+    assert done.stderr == "error: no data here\n"
+
+
+def test_an_internal_error_is_one_line_unless_debugging(
+    engine: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(cells: list[Any], **_: Any) -> list[runner.Outcome]:
+        raise RuntimeError("out of\nluck")
+
+    engine(crash)
+    monkeypatch.delenv("BENCH_DEBUG", raising=False)
+    done = invoke(*RUN)
+    assert done.exit_code == 3
+    assert done.stderr == "internal error: RuntimeError: out of luck (BENCH_DEBUG=1 shows the traceback)\n"
+    monkeypatch.setenv("BENCH_DEBUG", "1")
+    assert "Traceback" in invoke(*RUN).stderr
+
+
+def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def note(cells: list[Any], **more: Any) -> list[runner.Outcome]:
+        seen.update(more)
+        return complete(cells, **more)
+
+    engine(note)
+    flags = ["--data-dir", tmp_path, "--workers", 2, "--device", "auto", "--fresh", "--out", tmp_path]
+    assert invoke(*RUN, *flags).exit_code == 0
+    assert seen.pop("watch")
+    assert seen == {"out": tmp_path, "data_dir": tmp_path, "workers": 2, "device": "auto", "fresh": True}
+
+
+def test_show_and_leaderboard_read_what_a_run_wrote(tmp_path: Path) -> None:
+    from benchmark.results import write
+
+    path = tmp_path / "results" / "orchard" / "tiny" / "one.json"
+    write(made_up(), path)
+    assert "apples" in invoke("show", path).stdout
+    built = invoke("leaderboard", "--root", tmp_path, "--out", tmp_path)
+    assert built.exit_code == 0, built.stderr
+    assert str(tmp_path / "orchard.md") in built.stdout.splitlines()
+    assert invoke("leaderboard", "--root", tmp_path, "--out", tmp_path, "--check").exit_code == 0
+    (tmp_path / "orchard.md").write_text("edited", encoding="utf-8")
+    stale = invoke("leaderboard", "--root", tmp_path, "--out", tmp_path, "--check")
+    assert stale.exit_code == 1
+    assert "orchard" in stale.stdout
+
+
+@pytest.mark.slow
+def test_a_real_run_on_the_digits(tmp_path: Path) -> None:
+    small = ["--set", "epochs=1", "--set", "train_limit=20", "--set", "test_limit=20"]
+    done = bench("run", "--method", "seq-lora", "--stream", "digits", *small, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "task 5/5" in done.stdout
+    (path,) = (tmp_path / "digits" / "quick").glob("*.json")
+    assert str(path) in done.stdout
+    assert bench("show", path).returncode == 0

@@ -1,0 +1,94 @@
+"""Progress: what is shown of a run, and how the time left is estimated."""
+
+from __future__ import annotations
+
+import io
+
+from benchmark.cell import Cell
+from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.progress import Pace, TerminalWatcher, duration, watching
+from benchmark.protocol import Protocol
+from benchmark.runner import Outcome
+
+
+def cell(seed: int) -> Cell:
+    """Return a cell that is told apart by its seed."""
+    return Cell("alpha", "orchard", "1", seed, "tree", Protocol(name="quick", source="test", backbone="tree"))
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pace(total: int, *events: Event, seconds: float) -> float | None:
+    """Return the estimate after some events that took `seconds`."""
+    clock = Clock()
+    measured = Pace(total, clock)
+    clock.now = seconds
+    for event in events:
+        measured.see(event)
+    return measured.seconds_left()
+
+
+def test_nothing_done_gives_no_estimate() -> None:
+    assert pace(2, CellStarted(cell(0), 4), seconds=5) is None
+
+
+def test_the_rest_takes_as_long_as_the_done_part() -> None:
+    assert pace(2, StepDone(cell(0), 0, 0.125), StepDone(cell(0), 1, 0.5), seconds=10) == 30
+    assert pace(1, TaskDone(cell(0), 0, 4, "a", 0.5, 0.5, 1.0), seconds=10) == 30
+    assert pace(2, CellDone(cell(0), Outcome(cell(0))), seconds=10) == 10
+
+
+def test_skipped_cells_say_nothing_about_the_pace() -> None:
+    skipped = CellDone(cell(0), Outcome(cell(0), skipped=True))
+    assert pace(3, skipped, StepDone(cell(1), 0, 0.5), seconds=10) == 30
+
+
+def test_what_an_earlier_run_did_says_nothing_about_the_pace() -> None:
+    resumed = [StepDone(cell(0), 2, 0.5), StepDone(cell(0), 3, 0.75)]
+    assert pace(1, *resumed, seconds=10) == 10
+
+
+def test_plain_text_has_one_line_for_each_task_and_cell() -> None:
+    file = io.StringIO()
+    with watching(2, file) as watch:
+        watch(CellStarted(cell(0), 2))
+        watch(StepDone(cell(0), 0, 0.25))
+        watch(TaskDone(cell(0), 0, 2, "apples", 0.875, 0.9, 12.34))
+        watch(CellDone(cell(0), Outcome(cell(0))))
+        watch(CellDone(cell(1), Outcome(cell(1), error="no room")))
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(
+        "alpha on orchard, order 1, seed 0 | task 1/2 apples | score 0.875 | mean 0.900 | 12.3 s | "
+    )
+    assert lines[1] == "alpha on orchard, order 1, seed 0 | complete | 1 of 2 cells"
+    assert lines[2] == "alpha on orchard, order 1, seed 1 | failed: no room | 2 of 2 cells"
+
+
+def test_a_terminal_shows_bars_and_forgets_finished_cells() -> None:
+    file = io.StringIO()
+    with TerminalWatcher(2, file) as watcher:
+        watcher(CellStarted(cell(0), 2))
+        watcher(TaskDone(cell(0), 0, 2, "apples", None, None, 1.0))
+        assert [task.completed for task in watcher.progress.tasks] == [0.5, 0.5]
+        assert "task 1/2 apples | score - " in watcher.progress.tasks[1].fields["note"]
+        watcher(CellDone(cell(0), Outcome(cell(0), error="no [room]")))
+        assert [task.completed for task in watcher.progress.tasks] == [1.0]
+    assert "failed: no [room]" in file.getvalue()
+
+
+def test_durations() -> None:
+    assert [duration(value) for value in (None, 4.4, 64, 3720)] == [
+        "unknown time",
+        "4 s",
+        "1 min 4 s",
+        "1 h 2 min",
+    ]
