@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 VARIABLE = "BENCH_DATA"
+# What numpy and zipfile raise on damaged, encrypted, pickled or absurdly large arrays.
+_BAD_ARRAYS = (
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -73,7 +78,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {one_line(error)}") from error
     return _checked(content, model, str(path))
 
@@ -93,7 +98,10 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
                 where = f"{path}, row {number}"
                 try:
                     content = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
+                    if "\\u" in line:
+                        # Half a surrogate pair is valid JSON, but no tokenizer or file takes it.
+                        json.dumps(content, ensure_ascii=False).encode()
+                except (ValueError, RecursionError) as error:
                     raise UserError(f"{where} is not JSON: {one_line(error)}") from error
                 yield number, _checked(content, model, where)
     except FileNotFoundError as error:
@@ -140,7 +148,7 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
                 found[name] = arrays[name]
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, EOFError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _BAD_ARRAYS as error:
         raise UserError(f"{path} cannot be read as arrays without pickle: {one_line(error)}") from error
     for name, (kinds, dimensions) in wanted.items():
         array = found[name]

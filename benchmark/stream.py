@@ -155,7 +155,7 @@ def load(stream: Stream, request: Request) -> LoadedStream:
     from benchmark.splits import prepare
 
     if request.order not in stream.orders:
-        raise unknown("order", request.order, stream.orders, f"bench show {stream.name}")
+        raise unknown("order", request.order, stream.orders, "bench list streams")
     loaded = stream.load(request)
     check(stream.name, loaded.tasks)
     tasks = [prepare(task, request.protocol, request.seed) for task in loaded.tasks]
