@@ -123,7 +123,7 @@ def label_index(label: str, labels: tuple[str, ...], where: str) -> int:
     try:
         return labels.index(label)
     except ValueError:
-        raise UserError(f"{where}: the label '{label}' is not one of: {', '.join(labels)}") from None
+        raise UserError(f"{where}: the label {label!r} is not one of: {', '.join(labels)}") from None
 
 
 def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, np.ndarray]:
@@ -183,5 +183,5 @@ def _checked(content: object, model: type[Model], where: str) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = " ".join(".".join(str(part) for part in first["loc"]).split())
         raise UserError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from error
