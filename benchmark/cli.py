@@ -166,7 +166,8 @@ def leaderboard_(
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
         return
     problems = leaderboard.check(root, out)
-    typer.echo("\n".join(problems) or "leaderboards are up to date")
+    lines = [f"out of date: {problem} (bench leaderboard writes it anew)" for problem in problems]
+    typer.echo("\n".join(lines) or "leaderboards are up to date")
     raise typer.Exit(INCOMPLETE if problems else 0)
 
 
