@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
+from benchmark.data_files import data_dir
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 
@@ -148,15 +149,17 @@ def protocols(*listed: Protocol) -> dict[str, Protocol]:
 def load(stream: Stream, request: Request) -> LoadedStream:
     """Load a stream, check its tasks and give each the rows that the protocol and the seed allow.
 
+    Where the request names no data folder, the variable BENCH_DATA may.
+
     Raises:
         UserError: the order is not one of the stream's, a source is missing or faulty, or a task is
-            malformed (`check`).
+            malformed (`check`), or the data folder does not exist.
     """
     from benchmark.splits import prepare
 
     if request.order not in stream.orders:
         raise unknown("order", request.order, stream.orders, "bench list streams")
-    loaded = stream.load(request)
+    loaded = stream.load(replace(request, data_dir=data_dir(request.data_dir)))
     check(stream.name, loaded.tasks)
     tasks = [prepare(task, request.protocol, request.seed) for task in loaded.tasks]
     return replace(loaded, tasks=tasks)

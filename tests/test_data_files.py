@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark import data_files
 from benchmark.errors import UserError
-from benchmark.stream import Request
+from benchmark.stream import Request, load
 from tasks import long_sequence, omniglot, superni
 from tasks.sources.images import read_images
 
@@ -207,3 +207,8 @@ def test_without_a_data_folder_the_message_says_both_ways(tmp_path, monkeypatch)
     fails(lambda: data_files.data_dir(tmp_path / "other"), "other", "--data-dir")
     monkeypatch.delenv("BENCH_DATA")
     assert data_files.data_dir(None) is None
+
+
+def test_a_stream_reads_the_folder_that_the_variable_names(bench_data, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA", str(bench_data))
+    assert len(load(omniglot.STREAM, Request("1", 0, omniglot.QUICK, None)).tasks) == 10
