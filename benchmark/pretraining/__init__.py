@@ -1,0 +1,1 @@
+"""Scripts that make the small backbones shipped with the suite."""
