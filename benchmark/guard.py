@@ -48,6 +48,6 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error's message without line breaks."""
+def one_line(error: BaseException | str) -> str:
+    """Return a message without line breaks."""
     return " ".join(str(error).split()) or "no message"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -267,6 +268,37 @@ def test_show_and_leaderboard_read_what_a_run_wrote(tmp_path: Path) -> None:
     stale = invoke("leaderboard", "--root", tmp_path, "--out", tmp_path, "--check")
     assert stale.exit_code == 1
     assert "orchard" in stale.stdout
+
+
+@pytest.mark.slow
+def test_a_run_stopped_by_ctrl_c_goes_on_at_the_next_task(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmark", "run", "--method", "seq-lora", "--stream", "toy"]
+    command += ["--set", "epochs=20", "--out", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # A process started in the background inherits that Ctrl-C is ignored.
+    first = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert first.stdout is not None
+    for line in first.stdout:
+        if "task 2/5" in line:
+            first.send_signal(signal.SIGINT)
+            break
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 130, errors
+    assert errors.count("\n") == 1
+    assert "the same command continues" in errors
+    second = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert second.returncode == 0, second.stderr
+    assert "task 2/5" not in second.stdout
+    assert "task 5/5" in second.stdout
 
 
 @pytest.mark.slow
