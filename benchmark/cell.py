@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.protocol import Protocol
-from benchmark.results import SCHEMA
+from benchmark.results import SCHEMA, Result
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,19 @@ class Cell:
         """Return where the result goes; adapters and unfinished work lie beside it."""
         name = f"{self.method}-order-{self.order}-seed-{self.seed}-{self.key(fingerprint)[:8]}.json"
         return out / self.stream / self.protocol.name / name
+
+    @classmethod
+    def of(cls, result: Result) -> Cell:
+        """Return the cell that a result is of."""
+        config = result.config
+        return cls(
+            result.method,
+            result.stream,
+            result.order,
+            result.seed,
+            result.backbone,
+            Protocol(**config["protocol"]),
+            config["hyperparameters"],
+            config["parameters"],
+            config["zero_shot"],
+        )

@@ -21,7 +21,7 @@ from benchmark.objective import Objective, make_objective
 from benchmark.provenance import describe, finish_time, peak_memory
 from benchmark.registry import METHODS, STREAMS
 from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
-from benchmark.stream import Examples, LoadedStream
+from benchmark.stream import Examples, LoadedStream, Task
 from benchmark.training import evaluate, train
 
 if TYPE_CHECKING:
@@ -45,8 +45,11 @@ def prepare_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def build(cell: Cell, loaded: LoadedStream, device: torch.device) -> tuple[Method, LoadedBackbone]:
+def build(cell: Cell, tasks: list[Task], device: torch.device) -> tuple[Method, LoadedBackbone]:
     """Load the backbone and make the cell's method on it.
+
+    Args:
+        tasks: all tasks in order; their rows are not looked at.
 
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
@@ -60,11 +63,11 @@ def build(cell: Cell, loaded: LoadedStream, device: torch.device) -> tuple[Metho
             "(see: bench list backbones)"
         )
     backbone.module.to(device).eval()
-    objective = make_objective(backbone, loaded.tasks, cell.protocol)
+    objective = make_objective(backbone, tasks, cell.protocol)
     make = METHODS.load(cell.method)
     hyperparameters = make.Hyperparameters(**cell.hyperparameters)
     reseed(cell.seed, "build")
-    return make(Context(objective, cell.protocol, len(loaded.tasks)), hyperparameters), backbone
+    return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone
 
 
 class Learner:
@@ -82,7 +85,7 @@ class Learner:
         self.cell, self.loaded, self.fingerprint = cell, loaded, fingerprint
         self.path, self.watch = path, watch
         self.device = prepare_device(device)
-        self.method, self.backbone = build(cell, loaded, self.device)
+        self.method, self.backbone = build(cell, loaded.tasks, self.device)
         self.backbone_size = backbone_size(self.backbone, self.method)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(cell.key(fingerprint))

@@ -18,7 +18,6 @@ from typing import Any
 
 from benchmark.errors import UserError, unknown
 
-
 _IGNORED = str.maketrans("", "", "-_.")
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -64,6 +64,15 @@ class LiteLoRA(SDLoRA):
 
     Hyperparameters = LiteHyperparameters
     carries_over = True
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Large steps and a high price, set by hand: the right answer is known and should show in seconds.
+        "toy/quick": {
+            "learning_rate": 0.03,
+            "magnitude_learning_rate": 0.1,
+            "sparsity": 0.1,
+            "selection_epochs": 3,
+        },
+    }
     variant_magnitude: Mapping[str, float] = {"official": 1.0, "paper": 1.0}
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -132,8 +141,8 @@ class LiteLoRA(SDLoRA):
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Keep the pair if its logit is above zero; the first one always."""
-        keep = t == 0 or float(self.logit) > 0
-        self.last_magnitude = float(self.magnitudes[-1])
+        keep = t == 0 or float(self.logit.detach()) > 0
+        self.last_magnitude = float(self.magnitudes.detach()[-1])
         self.logits = torch.cat([self.logits, self.logit.detach().cpu().reshape(1)])
         self.kept = torch.cat([self.kept, torch.tensor([int(keep)])])
         if not keep:

@@ -1,0 +1,83 @@
+"""Writes what a cell learned as an ordinary peft LoRA checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.cell import Cell
+from benchmark.checkpoint import pack, read_state
+from benchmark.errors import UserError
+from benchmark.learner import build
+from benchmark.method import Method
+from benchmark.results import Result, atomic_write, read
+from benchmark.stream import Examples, Task
+
+
+def rebuild(result: Result, path: Path) -> Method:
+    """Return the method of a finished cell as it was after its last task.
+
+    Args:
+        path: of the result; the adapters lie beside it.
+
+    Raises:
+        UserError: the adapters are missing, damaged or of another backbone.
+    """
+    nothing = Examples([])
+    tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
+    state = read_state(path.with_suffix(".safetensors"))
+    method, _ = build(Cell.of(result), tasks, torch.device("cpu"))
+    try:
+        method.restore(state)
+    except KeyError as error:
+        raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
+    return method
+
+
+def export(path: Path, folder: Path) -> Path:
+    """Write the sum of a finished cell's adapters so that `PeftModel.from_pretrained` loads it.
+
+    The sum is one LoRA of rank sum r with scale 1, exact up to rounding. A classification head goes into
+    `head.safetensors` beside it, since peft has no place for one shared head.
+
+    Args:
+        path: a result.
+        folder: made if missing.
+
+    Raises:
+        UserError: the method's result is not a sum of low-rank updates, or something cannot be read.
+    """
+    result = read(path)
+    method = rebuild(result, path)
+    pairs = method.low_rank_sum()
+    if not pairs or not all(len(down) for down, _ in pairs.values()):
+        raise UserError(
+            f"{result.method} has no peft form: what it learned is not one sum of low-rank updates"
+        )
+    write_lora(pairs, folder, result.backbone)
+    head = method.objective.state()
+    if head:
+        atomic_write(folder / "head.safetensors", pack(head))
+    return folder
+
+
+def write_lora(pairs: dict[str, tuple[Tensor, Tensor]], folder: Path, backbone: str) -> None:
+    """Write pairs (down (R, d_in), up (d_out, R)) by module name as a peft checkpoint."""
+    from peft import LoraConfig
+
+    rank = len(next(iter(pairs.values()))[0])
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,  # peft scales by alpha / r: 1, the scales being in the down factor
+        target_modules=sorted(pairs),
+        base_model_name_or_path=backbone,
+        inference_mode=True,
+    )
+    tensors = {}
+    for name, (down, up) in pairs.items():
+        tensors[f"base_model.model.{name}.lora_A.weight"] = down
+        tensors[f"base_model.model.{name}.lora_B.weight"] = up
+    atomic_write(folder / "adapter_model.safetensors", pack(tensors))
+    config.save_pretrained(str(folder))
