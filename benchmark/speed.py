@@ -6,6 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import torch
@@ -126,7 +127,7 @@ def summed_by_peft(shape: ViTConfig, count: int, rank: int) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    model = get_peft_model(ViTModel(shape, add_pooling_layer=False), config, adapter_name="task0")
+    model: Any = get_peft_model(ViTModel(shape, add_pooling_layer=False), config, adapter_name="task0")
     for task in range(1, count):
         model.add_adapter(f"task{task}", config)
     names = [f"task{task}" for task in range(count)]
