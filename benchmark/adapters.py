@@ -42,7 +42,7 @@ class AdaptedLinear(nn.Module):
         self.folded: Tensor | None = None
         self.past_scale: Tensor | None = None
         self.scale: Tensor | float = 1.0
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     @property
     def weight(self) -> Tensor:
@@ -58,8 +58,8 @@ class AdaptedLinear(nn.Module):
         """Map `(..., d_in)` to `(..., d_out)`."""
         weight = self.base.weight if self.folded is None else self.folded
         y = functional.linear(x, weight, self.base.bias)
-        # One mask for past and present, as O-LoRA draws it.
-        x = self.dropout(x)
+        # One mask for past and present, as O-LoRA draws it; predictions, made without gradients, get none.
+        x = functional.dropout(x, self.dropout, training=torch.is_grad_enabled())
         if self.folded is None and len(self.past_down):
             middle = functional.linear(x, self.past_down)
             if self.past_scale is not None:
@@ -130,11 +130,13 @@ class AdapterBank:
     def refresh(self) -> None:
         """Hand each layer its scales for the next forward pass; called before every one."""
         past, current = self.scaling() if self.scaling else (None, None)
-        rows = None
+        rows: Tensor | None = None
         if past is not None and self.slots:
             rows = self.scale * past.repeat_interleave(self._ranks(), dim=1)
         elif self.scale != 1.0:
             rows = torch.full((len(self.layers), sum(self.ranks)), self.scale)
+        if rows is not None:
+            # Scales may be kept in float32 beside a bfloat16 backbone.
             rows = rows.to(self._example())
         for index, layer in enumerate(self.layers.values()):
             layer.past_scale = None if rows is None else rows[index]
@@ -222,7 +224,7 @@ class AdapterBank:
         for index, layer in enumerate(self.layers.values()):
             down = layer.past_down * self.scale
             if scales is not None:
-                down = down * scales[index].repeat_interleave(self._ranks())[:, None]
+                down = down * scales[index].to(down).repeat_interleave(self._ranks())[:, None]
             layer.folded = torch.addmm(layer.base.weight, layer.past_up, down)
 
     def unfold(self) -> None:
@@ -276,20 +278,26 @@ class AdapterBank:
         self.ranks = [int(rank) for rank in state["ranks"]]
         current = int(state["current"])
         self.current = None if current < 0 else current
+        suffix = ".past_down"
+        saved = {name.removesuffix(suffix) for name in state if name.endswith(suffix)}
+        for name in sorted(saved ^ set(self.layers)):
+            raise _foreign(name)
         for name, layer in self.layers.items():
-            past = state.get(f"{name}.past_down")
-            if past is None or past.shape[1] != layer.base.in_features:
-                raise UserError(
-                    f"the adapters were saved from another backbone: they do not fit layer {name}"
-                )
+            down, up = state[f"{name}.past_down"], state[f"{name}.past_up"]
+            if down.shape[1] != layer.base.in_features or len(up) != layer.base.out_features:
+                raise _foreign(name)
             device = layer.weight.device
-            layer.past_down = past.to(device)
-            layer.past_up = state[f"{name}.past_up"].to(device)
+            layer.past_down = down.to(device)
+            layer.past_up = up.to(device)
             layer.down = layer.up = None
             if f"{name}.down" in state:
                 layer.down = nn.Parameter(state[f"{name}.down"].to(device))
                 layer.up = nn.Parameter(state[f"{name}.up"].to(device))
         self.unfold()
+
+
+def _foreign(layer: str) -> UserError:
+    return UserError(f"the adapters were saved from another backbone: they do not fit layer {layer}")
 
 
 def _integers(values: list[int]) -> Tensor:
