@@ -1,0 +1,294 @@
+"""Tiny random backbones, streams and methods: what a real cell has, small enough to check by hand.
+
+Nothing here needs a network or a data folder. The transformers models have hidden size 32 and two blocks;
+their tokenizers know the words that the tiny tasks are made of.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark import backbone as backbones
+from benchmark.backbone import LoadedBackbone
+from benchmark.batches import Batch, JoinedRows, Rows
+from benchmark.checkpoint import reseed
+from benchmark.method import Context, Method, Phase
+from benchmark.objective import make_objective
+from benchmark.protocol import Protocol
+from benchmark.registry import METHODS
+from benchmark.stream import Examples, Request, Task, Wording
+from benchmark.training import train
+
+KINDS = ("vector", "image", "encoder", "seq2seq", "causal")
+HIDDEN, BLOCKS = 32, 2
+CLASSES = ("red", "deep blue", "green", "pale grey", "black", "light brown")
+SHAPES = ("round", "long", "flat", "thin", "wide", "tall")
+WORDS = ("the", "a", "thing", "is", "very", "seems", "not", *SHAPES, *sorted(set(" ".join(CLASSES).split())))
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>")
+
+
+@cache
+def folder(kind: str) -> Path:
+    """Return a folder with a random model of the kind and with what prepares its inputs."""
+    where = Path(tempfile.mkdtemp(prefix=f"tiny-{kind}-"))
+    atexit.register(shutil.rmtree, where, ignore_errors=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model(kind).save_pretrained(where)
+    if kind != "image":
+        tokenizer(kind).save_pretrained(where)
+    return where
+
+
+def model(kind: str) -> Any:
+    """Return a fresh ViT, BERT, T5 or Llama, drawn wide enough that inputs make a difference."""
+    import transformers
+
+    backbones.quiet(transformers)
+    vocabulary = len(SPECIAL) + len(WORDS)
+    wide: dict[str, Any] = {
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": BLOCKS,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "initializer_range": 0.2,
+    }
+    if kind == "image":
+        return transformers.ViTModel(
+            transformers.ViTConfig(**wide, image_size=16, patch_size=8), add_pooling_layer=False
+        )
+    if kind == "encoder":
+        return transformers.BertModel(
+            transformers.BertConfig(**wide, vocab_size=vocabulary, max_position_embeddings=48, pad_token_id=0)
+        )
+    if kind == "seq2seq":
+        return transformers.T5ForConditionalGeneration(
+            transformers.T5Config(
+                d_model=HIDDEN,
+                num_layers=BLOCKS,
+                num_decoder_layers=BLOCKS,
+                num_heads=2,
+                d_kv=16,
+                d_ff=48,
+                vocab_size=vocabulary,
+                pad_token_id=0,
+                eos_token_id=SPECIAL.index("</s>"),
+                decoder_start_token_id=0,
+            )
+        )
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            **wide,
+            vocab_size=vocabulary,
+            max_position_embeddings=64,
+            pad_token_id=0,
+            bos_token_id=SPECIAL.index("<s>"),
+            eos_token_id=SPECIAL.index("</s>"),
+        )
+    )
+
+
+def tokenizer(kind: str) -> Any:
+    """Return a tokenizer of whole words that frames a text as BERT, T5 or Llama do."""
+    import tokenizers
+    import transformers
+
+    ids = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    frame = {"encoder": "[CLS] $A [SEP]", "seq2seq": "$A </s>", "causal": "<s> $A"}[kind]
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single=frame, special_tokens=[(word, ids[word]) for word in SPECIAL]
+    )
+    ends = {"eos_token": "</s>", "bos_token": "<s>"} if kind != "encoder" else {}
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        **ends,
+    )
+
+
+def backbone(kind: str, dtype: torch.dtype = torch.float32) -> LoadedBackbone:
+    """Return a backbone of its own: nothing that a test does to it reaches another test."""
+    loaded = backbones.load("linear" if kind == "vector" else str(folder(kind)))
+    loaded.module.to(dtype).eval()
+    return loaded
+
+
+def tasks(kind: str, count: int = 3, classes: int = 2, rows: int = 6) -> list[Task]:
+    """Return `count` tasks of `classes` new classes each, with `rows` training and test rows of a class."""
+    if kind == "vector":
+        from tasks import toy
+
+        settings = toy.Parameters(tasks=count, classes=classes, train_rows=rows, test_rows=rows)
+        return toy.load(Request("1", 0, toy.QUICK, None, settings)).tasks
+    drawn = np.random.RandomState(0)
+    made = []
+    for t in range(count):
+        names = tuple(CLASSES[(t * classes + k) % len(CLASSES)] for k in range(classes))
+        labels = np.repeat(np.arange(classes), rows)
+        marks = [t * classes + int(label) for label in labels]
+        splits = []
+        for split in ("train", "test"):
+            inputs = images(marks, drawn) if kind == "image" else texts(marks, drawn)
+            splits.append(Examples(inputs, labels, None, [f"{split}-{row}" for row in range(len(labels))]))
+        made.append(
+            Task(f"task {t}", splits[0], splits[1], classes=names, wording=Wording(instruction="the "))
+        )
+    return made
+
+
+def images(marks: list[int], drawn: np.random.RandomState) -> np.ndarray:
+    """Return `(n, 8, 8)` uint8 noise with a bright square whose place is the row's mark."""
+    pixels = drawn.randint(0, 60, (len(marks), 8, 8))
+    for picture, mark in zip(pixels, marks, strict=True):
+        row, column = divmod(mark % 9, 3)
+        picture[row * 3 : row * 3 + 2, column * 3 : column * 3 + 2] = 250
+    return pixels.astype(np.uint8)
+
+
+def texts(marks: list[int], drawn: np.random.RandomState) -> list[str]:
+    """Return sentences of unequal length that hold one word for the row's mark."""
+    filler = ["very", "not", "seems", "a"]
+    return [
+        " ".join(["the", "thing", "is", *drawn.choice(filler, drawn.randint(0, 4)), SHAPES[mark % 6]])
+        for mark in marks
+    ]
+
+
+def free_tasks(count: int = 2, rows: int = 4) -> list[Task]:
+    """Return text-to-text tasks: no classes, two accepted answers a row."""
+    made = []
+    for t in range(count):
+        questions = [f"the thing is {SHAPES[(t + row) % 6]}" for row in range(rows)]
+        accepted = [[CLASSES[(t + row) % 6], "not " + SHAPES[row % 6]] for row in range(rows)]
+        rows_of = Examples(questions, None, accepted, [f"{t}-{row}" for row in range(rows)])
+        made.append(Task(f"free {t}", rows_of, rows_of))
+    return made
+
+
+def protocol(kind: str, **changes: Any) -> Protocol:
+    """Return two epochs in batches of four through pairs of rank two."""
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "source": "tests",
+        "backbone": "linear",
+        "epochs": 2,
+        "batch_size": 4,
+        "rank": 2,
+        "source_length": 16,
+        "target_length": 4,
+        "decoding": "labels",
+        "targets": ("projection",) if kind == "vector" else ("query", "value"),
+    }
+    return Protocol(**settings | changes)
+
+
+def make_method(
+    key: str,
+    kind: str,
+    dtype: torch.dtype = torch.float32,
+    stream: list[Task] | None = None,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    **hyperparameters: Any,
+) -> Method:
+    """Return a method on a tiny backbone; `settings` change the protocol."""
+    chosen = protocol(kind, **settings or {})
+    stream = tasks(kind) if stream is None else stream
+    objective = make_objective(backbone(kind, dtype), stream, chosen)
+    made = METHODS.load(key)
+    reseed(seed, "build")
+    return made(Context(objective, chosen, len(stream)), made.Hyperparameters(**hyperparameters))
+
+
+@dataclass
+class Cast:
+    """Rows whose floating inputs have the backbone's dtype."""
+
+    rows: Rows
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def length(self, row: int) -> int:
+        return self.rows.length(row)
+
+    def batch(self, rows: Any, training: bool = False) -> Batch:
+        batch = self.rows.batch(rows, training)
+        batch.inputs = {n: x.to(self.dtype) if x.is_floating_point() else x for n, x in batch.inputs.items()}
+        return batch
+
+
+def rows(method: Method, t: int, split: str = "train") -> Cast:
+    """Return a task's encoded rows."""
+    task = method.objective.tasks[t]
+    dtype = next(method.objective.backbone.module.parameters()).dtype
+    return Cast(method.objective.encode(task, getattr(task, split)), dtype)
+
+
+def begin(method: Method, t: int, seed: int = 0) -> tuple[Rows, list[Phase]]:
+    """Begin a task as the learner does, and return its rows and phases; nothing is trained yet."""
+    used = list(method.training_tasks(t))
+    parts: list[Rows] = [rows(method, task) for task in used]
+    joined = parts[0] if len(parts) == 1 else JoinedRows(parts)
+    reseed(seed, t, "begin")
+    method.objective.begin_task(used)
+    method.begin_task(t, joined)
+    return joined, method.phases(t)
+
+
+def learn(method: Method, t: int, seed: int = 0) -> int:
+    """Learn a task as the learner does, and return the number of steps."""
+    if not method.training_tasks(t):
+        return 0
+    taken, phases = begin(method, t, seed)
+    steps = sum(train(method, phase, taken, (seed, t, phase.name), lambda share: None) for phase in phases)
+    reseed(seed, t, "end")
+    method.end_task(t, taken)
+    return steps
+
+
+def whole(given: Rows, training: bool = False) -> Batch:
+    """Return all rows as one batch."""
+    return given.batch(list(range(len(given))), training)
+
+
+def logits(method: Method, t: int, split: str = "test") -> Tensor:
+    """Return the classification logits of a task's rows, without a gradient."""
+    with torch.no_grad():
+        return method.objective.logits(whole(rows(method, t, split)))
+
+
+def randomise(bank: Any, seed: int = 0) -> None:
+    """Give the current pair values as if it had been trained: up is zero at its start."""
+    generator = torch.Generator().manual_seed(seed)
+    for factor in bank.parameters():
+        values = torch.randn(factor.shape, generator=generator, dtype=torch.float64)
+        factor.data.copy_(values / factor.shape[-1] ** 0.5)
+
+
+def bytes_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the frozen weights under the names they had before any layer was wrapped."""
+    named = {name.replace(".base.", "."): value for name, value in module.named_parameters()}
+    return {n: v.detach().clone() for n, v in named.items() if not n.endswith((".down", ".up"))}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Whether two dictionaries hold bit-identical tensors under the same names."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
