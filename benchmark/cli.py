@@ -73,7 +73,10 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, repeatable, such as protocol.epochs=3.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data. Default: BENCH_DATA.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="Cells at a time; above 1 they are placed by Ray.")] = 1,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.cpu,

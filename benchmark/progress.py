@@ -99,7 +99,7 @@ class TerminalWatcher:
         self.pace = Pace(total)
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[note]}", markup=False),
             console=Console(file=file),
             transient=True,
@@ -139,7 +139,10 @@ class TerminalWatcher:
         if isinstance(event, CellStarted):
             self.progress.update(bar, note=f"{event.task_count} tasks")
         elif isinstance(event, TaskDone):
-            self.progress.update(bar, note=task_line(event))
+            # Short enough for bar and note to fit in 80 columns.
+            counts = f"{event.task + 1}/{event.task_count}"
+            note = f"{counts} score {number(event.score)} mean {number(event.mean)}"
+            self.progress.update(bar, note=note)
 
     def _draw_run(self) -> None:
         """Move the bar of the whole run."""

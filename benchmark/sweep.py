@@ -37,7 +37,9 @@ def sweep(
     except KeyboardInterrupt:
         tell(f"stopped: every finished cell and task is kept in {out}; the same command continues from there")
         return INTERRUPTED
-    print(as_data(outcomes) if as_json else summary(outcomes), flush=True)
+    report = as_data(outcomes) if as_json else summary(outcomes)
+    if report:
+        print(report, flush=True)
     for outcome in outcomes:
         if outcome.error:
             tell(f"failed: {outcome.cell.name}: {one_line(outcome.error)}")

@@ -125,6 +125,12 @@ def test_a_missing_flag_is_a_usage_error() -> None:
     assert "--method" in done.stderr
 
 
+def test_a_data_folder_that_does_not_exist_is_a_usage_error() -> None:
+    done = invoke(*DIGITS, "--method", "frozen", "--data-dir", "nowhere")
+    assert done.exit_code == 2
+    assert "nowhere" in done.stderr
+
+
 def test_version() -> None:
     done = invoke("--version")
     assert done.exit_code == 0

@@ -79,7 +79,7 @@ def test_a_terminal_shows_bars_and_forgets_finished_cells() -> None:
         watcher(CellStarted(cell(0), 2))
         watcher(TaskDone(cell(0), 0, 2, "apples", None, None, 1.0))
         assert [task.completed for task in watcher.progress.tasks] == [0.5, 0.5]
-        assert "task 1/2 apples | score - " in watcher.progress.tasks[1].fields["note"]
+        assert watcher.progress.tasks[1].fields["note"] == "1/2 score - mean -"
         watcher(CellDone(cell(0), Outcome(cell(0), error="no [room]")))
         assert [task.completed for task in watcher.progress.tasks] == [1.0]
     assert "failed: no [room]" in file.getvalue()
