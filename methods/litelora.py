@@ -46,7 +46,7 @@ class LiteHyperparameters(SDHyperparameters):
     magnitude_learning_rate: float = Field(8e-3, gt=0, le=10)
     magnitude_weight_decay: float = Field(2e-4, ge=0, le=1)
     sparsity: float = Field(0.02, ge=0, description="lambda, the price of keeping an adapter")
-    initial_logit: float = Field(0.5, description="of a gate; 0.5 is open")
+    initial_logit: float = Field(0.5, gt=0, description="of a gate; above zero is open")
     gate_learning_rate: float = Field(0.05, gt=0, le=10)
     gate_weight_decay: float = Field(2e-4, ge=0, le=1)
     selection_epochs: int = Field(1, ge=1)
@@ -130,7 +130,8 @@ class LiteLoRA(SDLoRA):
         logit = self.logit.expand(len(self.bank.layers))
         noisy = logit if self.noise is None else logit + self.noise
         soft = torch.sigmoid(noisy / self.hyperparameters.temperature)
-        hard = (soft > 0.5).to(soft.dtype)
+        # Not soft > 1/2: a sigmoid rounds to 1/2 at logits that `end_task` finds above zero.
+        hard = (noisy > 0).to(soft.dtype)
         # Written so that the forward value is exactly 0 or 1: hard - soft + soft would leave rounding.
         return hard + (soft - soft.detach())
 
