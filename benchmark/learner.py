@@ -62,6 +62,7 @@ def build(cell: Cell, tasks: list[Task], device: torch.device) -> tuple[Method, 
             f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[stream.kind])} "
             "(see: bench list backbones)"
         )
+    # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
     make = METHODS.load(cell.method)

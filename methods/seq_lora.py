@@ -15,6 +15,8 @@ from benchmark.low_rank import LowRankMethod
 class SequentialLoRA(LowRankMethod):
     """One pair, never frozen."""
 
+    bound = True
+
     def begin_task(self, t: int, rows: Rows) -> None:
         """Make the pair at the first task; go on with it at later ones."""
         if self.bank.current is None:
