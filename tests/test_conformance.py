@@ -1,0 +1,283 @@
+"""What every method owes, whoever wrote it: one suite over the registry, on every kind of backbone.
+
+A method that is added to the registry is tested here without a line being written for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.checkpoint import pack
+from benchmark.learner import backbone_size
+from benchmark.method import Method
+from benchmark.registry import METHODS
+from benchmark.training import evaluate, make_optimizer, train
+from tests import tiny
+
+TASKS = 3
+CASES = [pytest.param(key, kind, id=f"{key}-{kind}") for key in METHODS.names() for kind in tiny.KINDS]
+everywhere = pytest.mark.parametrize(("key", "kind"), CASES)
+# What needs no transformer: one layer shows it as well as many.
+on_vectors = pytest.mark.parametrize("key", METHODS.names())
+# One epoch of two steps: enough for every phase to run and for momentum to matter.
+SHORT = {"epochs": 1, "batch_size": 4}
+ROWS = 4  # of a class; 8 of a task
+
+
+class Story:
+    """A method after three tasks, and what was seen on the way."""
+
+    def __init__(self, key: str, kind: str) -> None:
+        self.method = fresh(key, kind)
+        self.weights = [tiny.bytes_of(self.method.objective.backbone.module)]
+        self.states: list[dict[str, Tensor]] = []
+        self.steps: list[int] = []
+        for t in range(TASKS):
+            self.steps.append(tiny.learn(self.method, t))
+            self.weights.append(tiny.bytes_of(self.method.objective.backbone.module))
+            self.states.append({name: value.clone() for name, value in self.method.state().items()})
+
+
+@cache
+def story(key: str, kind: str) -> Story:
+    """Return the finished story; tests that change the method make their own."""
+    return Story(key, kind)
+
+
+def fresh(key: str, kind: str, seed: int = 0) -> Method:
+    stream = tiny.tasks(kind, TASKS, rows=ROWS)
+    return tiny.make_method(key, kind, stream=stream, settings=SHORT, seed=seed)
+
+
+def answers(method: Method, t: int, rows: list[int] | None = None, size: int = 64) -> dict[int, Any]:
+    """Return the predictions of a task's test rows, by row, as the scorer asks for them."""
+    taken = tiny.rows(method, t, "test")
+    rows = list(range(len(taken))) if rows is None else rows
+    given = t if method.needs.task_id else None
+    found: dict[int, Any] = {}
+    for start in range(0, len(rows), size):
+        chosen = rows[start : start + size]
+        found |= dict(zip(chosen, method.predict(taken.batch(chosen), given), strict=True))
+    return found
+
+
+def everything(method: Method) -> dict[str, Tensor]:
+    """Return a copy of all that a method holds: the backbone and what is in it, the head, the state."""
+    module = method.objective.backbone.module
+    held = {f"backbone.{name}": value for name, value in module.state_dict().items()}
+    return {name: value.detach().clone() for name, value in (held | method.state()).items()}
+
+
+# --- what may not change
+
+
+@everywhere
+def test_frozen_weights_are_bit_identical_after_every_task(key: str, kind: str) -> None:
+    first, *later = story(key, kind).weights
+    assert all(tiny.same(weights, first) for weights in later)
+    original = tiny.bytes_of(tiny.backbone(kind).module)
+    assert tiny.same(first, original)
+
+
+@everywhere
+def test_frozen_past_is_bit_identical_after_a_later_task(key: str, kind: str) -> None:
+    """What a method calls past keeps its leading rows and columns: later pairs are put behind them."""
+    states = story(key, kind).states
+    for before, after in pairwise(states):
+        for name, value in before.items():
+            if name.endswith(".past_down"):
+                assert torch.equal(after[name][: len(value)], value), name
+            if name.endswith(".past_up"):
+                assert torch.equal(after[name][:, : value.shape[1]], value), name
+
+
+@everywhere
+def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str) -> None:
+    method = fresh(key, kind)
+    trained = 0
+    for t in range(TASKS):
+        if not method.training_tasks(t):
+            continue
+        rows, phases = tiny.begin(method, t)
+        for phase in phases:
+            own = [parameter for group in phase.groups for parameter in group.parameters]
+            assert len({id(parameter) for parameter in own}) == len(own), "a parameter is listed twice"
+            in_optimizer = {id(p) for group in make_optimizer(phase).param_groups for p in group["params"]}
+            assert in_optimizer == {id(parameter) for parameter in own}
+            before = everything(method)
+            values = [parameter.detach().clone() for parameter in own]
+            train(method, phase, rows, (0, t, phase.name), lambda share: None)
+            moved = [not torch.equal(p, value) for p, value in zip(own, values, strict=True)]
+            assert any(moved), f"{phase.name} trains nothing"
+            after = everything(method)
+            assert after.keys() == before.keys()
+            for name, value in after.items():
+                if not torch.equal(before[name], value):
+                    is_own = any(p.shape == value.shape and torch.equal(p, value) for p in own)
+                    assert is_own, f"{phase.name} changed {name}"
+            trained += 1
+        method.end_task(t, rows)
+    text = kind in ("seq2seq", "causal")
+    assert trained > 0 or (text and not method.state().keys() - {"head.seen"}), "nothing was ever trained"
+
+
+# --- what is counted
+
+
+@everywhere
+def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
+    """Everything in the state is head, bank bookkeeping, counted as stored, or counted as auxiliary."""
+    method = story(key, kind).method
+    counted = method.accounting()
+    books = ("bank.slots", "bank.ranks", "bank.current")
+    held = {n: x for n, x in method.state().items() if not n.startswith("head.") and n not in books}
+    if counted.auxiliary_bytes == 0:
+        assert counted.stored == sum(value.numel() for value in held.values())
+    else:
+        numbers = sum(value.numel() for value in held.values())
+        total = sum(value.numel() * value.element_size() for value in held.values())
+        assert counted.stored <= numbers
+        # Whatever is not stored is auxiliary; a stored number has 4 or 8 bytes.
+        assert total - 8 * counted.stored <= counted.auxiliary_bytes <= total - 4 * counted.stored
+    assert 0 <= counted.active <= max(counted.adapters, 1)
+    assert method.objective.head_size() == sum(
+        value.numel() for name, value in method.state().items() if name.startswith("head.w") or "bias" in name
+    )
+
+
+@everywhere
+def test_backbone_is_counted_without_what_a_method_adds(key: str, kind: str) -> None:
+    method = story(key, kind).method
+    assert backbone_size(method.objective.backbone, method) == tiny.backbone(kind).size()
+
+
+# --- what is written and read again
+
+
+@everywhere
+def test_restored_method_answers_the_same(key: str, kind: str) -> None:
+    told = story(key, kind)
+    again = fresh(key, kind)
+    again.restore(told.method.state())
+    assert pack(again.state()) == pack(told.method.state())
+    for t in (0, TASKS - 1):
+        assert answers(again, t) == answers(told.method, t)
+
+
+@everywhere
+def test_stopped_and_continued_gives_the_same_bytes(key: str, kind: str) -> None:
+    told = story(key, kind)
+    again = fresh(key, kind, seed=5)
+    again.restore(told.states[TASKS - 2])
+    tiny.learn(again, TASKS - 1)
+    assert pack(again.state()) == pack(told.states[-1])
+
+
+@on_vectors
+def test_same_seed_gives_the_same_bytes_and_another_seed_others(key: str) -> None:
+    def bytes_after(seed: int) -> bytes:
+        method = fresh(key, "vector", seed)
+        for t in range(TASKS):
+            tiny.learn(method, t, seed)
+        return pack(method.state())
+
+    assert bytes_after(1) == bytes_after(1)
+    assert bytes_after(1) != bytes_after(2)
+
+
+# --- what is asked of it
+
+
+@everywhere
+def test_answers_do_not_depend_on_batches_or_order(key: str, kind: str) -> None:
+    method = story(key, kind).method
+    rows = list(range(len(tiny.rows(method, 0, "test"))))
+    at_once = answers(method, 0, rows)
+    assert answers(method, 0, rows[::-1], size=3) == at_once
+    assert answers(method, 0, rows[:3], size=1) == {row: at_once[row] for row in rows[:3]}
+
+
+@on_vectors
+@pytest.mark.parametrize("head", ["class-incremental", "domain-incremental", "task-incremental"])
+def test_task_is_withheld_unless_declared(key: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = tiny.make_method(key, "vector", settings={"head": head, **SHORT})
+    for t in range(TASKS):
+        tiny.learn(method, t)
+    told: list[int | None] = []
+    original = method.predict
+
+    def watched(batch: Any, task: int | None) -> list[Any]:
+        told.append(task)
+        return original(batch, task)
+
+    monkeypatch.setattr(method, "predict", watched)
+    share = evaluate(method, 1, tiny.rows(method, 1, "test"), method.objective.tasks[1].test)
+    assert 0 <= share <= 1
+    given = head == "task-incremental" or type(method).needs.task_id
+    assert set(told) == {1 if given else None}
+
+
+@on_vectors
+def test_rows_of_other_tasks_are_not_seen_unless_declared(key: str) -> None:
+    method = fresh(key, "vector")
+    others = {task for t in range(TASKS) for task in method.training_tasks(t) if task != t}
+    assert not others or method.needs.old_data
+
+
+# --- what is exported
+
+
+@everywhere
+def test_exported_sum_put_into_plain_weights_gives_the_same_answers(key: str, kind: str) -> None:
+    method = story(key, kind).method
+    merged = method.low_rank_sum()
+    if merged is None:
+        pytest.skip("this method is no sum of low-rank pairs")
+    plain = tiny.backbone(kind)
+    for name, (down, up) in merged.items():
+        weight = plain.module.get_submodule(name).weight
+        assert up.shape[0] == weight.shape[0] and down.shape[1] == weight.shape[1]
+        weight.data += up @ down
+    for ours, theirs in zip(outputs(method), outputs(method, plain), strict=True):
+        assert (ours - theirs).abs().max() < 1e-5 * max(1.0, theirs.abs().max().item())
+
+
+@torch.no_grad()
+def outputs(method: Method, other: Any = None) -> Iterator[Tensor]:
+    """Yield the logits, or the token logits, of each task's test rows; through another backbone if given."""
+    objective = method.objective
+    if other is None:
+        objective._announce()
+    used = other or objective.backbone
+    for t in range(TASKS):
+        batch = tiny.whole(tiny.rows(method, t, "test"))
+        if hasattr(objective, "head"):
+            yield objective.head(used.features(batch.inputs))
+        elif used.kind == "causal":
+            yield used.module(**batch.inputs).logits
+        else:
+            yield used.module(**batch.inputs, labels=batch.targets).logits
+
+
+# --- number formats
+
+
+@everywhere
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_two_tasks_of_one_step_in_each_number_format(key: str, kind: str, dtype: torch.dtype) -> None:
+    settings = {"epochs": 1, "batch_size": 64}
+    method = tiny.make_method(key, kind, dtype, tiny.tasks(kind, 2, rows=ROWS), settings)
+    for t in range(2):
+        tiny.learn(method, t)  # raises where a loss is not finite
+    assert len(answers(method, 0)) == 2 * ROWS
+    floating = {n: x for n, x in method.state().items() if x.is_floating_point()}
+    assert all(torch.isfinite(value).all() for value in floating.values())
+    stored = {value.dtype for name, value in floating.items() if name.startswith("head.") or "_down" in name}
+    assert stored <= {dtype}
