@@ -75,7 +75,8 @@ def make_optimizer(phase: Phase) -> torch.optim.Optimizer:
 
 def rate_factor(phase: Phase, epoch: int) -> float:
     """Return what the learning rates are multiplied by in an epoch, counted from 0."""
-    passed = sum(epoch >= int(share * phase.epochs) for share in phase.milestones)
+    # Of one epoch no share has passed when it begins, though int() makes 60 % of it 0.
+    passed = sum(epoch >= max(1, int(share * phase.epochs)) for share in phase.milestones)
     factor = phase.factor**passed
     return factor * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2 if phase.cosine else factor
 
