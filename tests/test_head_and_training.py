@@ -198,15 +198,21 @@ def test_rate_factor_of_milestones_and_cosine() -> None:
     parameter = nn.Parameter(torch.zeros(()))
     stepped = phase(None, parameter, epochs=5, milestones=(0.6, 0.8), factor=0.5)
     assert [rate_factor(stepped, epoch) for epoch in range(5)] == [1, 1, 1, 0.5, 0.25]
+    # Of a single epoch nothing has passed when it begins.
+    assert rate_factor(phase(None, parameter, epochs=1, milestones=(0.6, 0.8), factor=0.5), 0) == 1
     smooth = phase(None, parameter, epochs=4, cosine=True)
     # (1 + cos(pi e / 4)) / 2 at e = 0 .. 3.
     expected = [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]
     assert np.allclose([rate_factor(smooth, epoch) for epoch in range(4)], expected)
 
 
-def test_no_milestone_lies_before_the_first_epoch() -> None:
-    once = phase(None, nn.Parameter(torch.zeros(())), epochs=1, milestones=(0.6, 0.8), factor=0.5)
-    assert rate_factor(once, 0) == 1
+def test_the_order_of_rows_follows_the_place() -> None:
+    method, parameter = tiny.make_method("frozen", "vector"), nn.Parameter(torch.zeros(()))
+    seen: list[list[int]] = []
+    watched = phase(lambda rows: seen.append(rows.rows) or parameter.square(), parameter, epochs=1)
+    for place in [(0, 1), (0, 1), (1, 1)]:
+        train(method, watched, five_rows(), place, lambda share: None)
+    assert seen[:3] == seen[3:6] != seen[6:]
 
 
 def test_every_row_is_seen_once_an_epoch_in_an_order_of_the_seed() -> None:
@@ -359,13 +365,10 @@ def test_smaller_images_are_area_means_and_larger_ones_bilinear() -> None:
     assert resize(line, 2)[0, 0].tolist() == line[0].tolist()
 
 
-def test_colour_channels_come_first() -> None:
+def test_colour_channels_come_first_and_are_normalised_apart() -> None:
     picture = np.zeros((1, 2, 2, 3), np.uint8)
     picture[..., 1] = 9
     assert resize(picture, 2)[0, :, 0, 0].tolist() == [0, 9, 0]
-
-
-def test_normalising_is_per_channel() -> None:
     settings = ImageSettings(1, (0.0, 0.5, 1.0), (1.0, 0.5, 0.25))
     pixels = torch.full((1, 3, 1, 1), 0.5)
     assert normalise(pixels, settings).flatten().tolist() == [0.5, 0.0, -2.0]
@@ -378,8 +381,7 @@ def test_augmented_images_keep_shape_and_range_and_follow_the_seed(kind: str) ->
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
         drawn.append(augment(pixels, kind))
-    assert drawn[0].shape == pixels.shape
-    assert drawn[0].min() >= 0 and drawn[0].max() <= 1 + 1e-6
+    assert drawn[0].shape == pixels.shape and drawn[0].min() >= 0 and drawn[0].max() <= 1 + 1e-6
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
     assert torch.equal(augment(pixels, "none"), pixels)
 
