@@ -21,7 +21,7 @@ Official code and paper differ; `variant` chooses:
 Other differences from the official code: an epsilon of 1e-8 in the norm, where the code gives NaN after a
 task of zero steps; head rows of old classes are frozen, which is what its loss over current classes
 amounts to; no cap of 20 tasks. The orthogonality term that the code computes and multiplies by zero is
-left out. The paper's current direction has no length at its start (B = 0): its scale is then 1e8, which
+left out. The paper's current direction has no length at its start (B = 0): its scale is then 5e7, which
 Adam's steps do not see.
 
 Published settings (learning rate, epochs, batch): ImageNet-R 1e-2, 20, 128; CIFAR-100 8e-3, 20, 128
