@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,8 +77,12 @@ class Objective(ABC):
     def metric(self, task: Task) -> str:
         """Return the name of the score: accuracy, exact-match or rouge-l."""
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield every parameter of backbone, adapters and head."""
+        yield from self.backbone.module.parameters()
+
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the head's parameters that may change now; none for text to text."""
+        """Return the head's parameters that the current task trains; none for text to text."""
         return []
 
     def head_size(self) -> int:
@@ -163,8 +167,13 @@ class ClassificationObjective(Objective):
         """Return accuracy."""
         return "accuracy"
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield every parameter of backbone, adapters and head."""
+        yield from super().parameters()
+        yield from self.head.parameters()
+
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the trainable blocks of the head."""
+        """Return the blocks of the head that hold the current task's classes."""
         return self.head.trainable()
 
     def head_size(self) -> int:

@@ -35,6 +35,9 @@ def train(
         UserError: the loss is not a finite number; the message names the step.
     """
     generator = reseed(*place)
+    # A phase that trains one scalar must not pay for the gradients of everything an earlier one trained.
+    for parameter in method.objective.parameters():
+        parameter.requires_grad_(False)
     optimizer = make_optimizer(phase)
     parameters = [parameter for group in phase.groups for parameter in group.parameters]
     device = method.objective.device

@@ -36,7 +36,7 @@ def performance(outcome: Outcome) -> float:
 
 
 def main(
-    stream: str,
+    stream: Annotated[str, typer.Option()],
     method: str = "all",
     order: Annotated[str | None, typer.Option(help="One order; the stream's first if none.")] = None,
     data_dir: Path | None = None,

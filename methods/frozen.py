@@ -7,6 +7,9 @@ neither task id, old data nor statistics.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Method, ParameterGroup, Phase
@@ -15,6 +18,11 @@ from benchmark.method import Method, ParameterGroup, Phase
 class Frozen(Method):
     """A linear probe on frozen features."""
 
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
+        # 54.9, 67.1, 73.8, 75.0, 73.7.
+        "digits/quick": {"learning_rate": 0.03},
+    }
     Hyperparameters = LowRankHyperparameters
     bound = True
 

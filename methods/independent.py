@@ -8,7 +8,8 @@ pairs, of which one is active in a prediction. Needs the task id.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,11 @@ from benchmark.method import Accounting, Context, Needs
 class Independent(LowRankMethod):
     """One pair per task, only the named one switched on."""
 
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
+        # 99.6, 99.6, 100.0, 96.4, 90.5.
+        "digits/quick": {"learning_rate": 0.01},
+    }
     needs = Needs(task_id=True)
     bound = True
 
