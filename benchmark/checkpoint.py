@@ -112,10 +112,10 @@ class Checkpoint:
         if progress.key != key:
             raise UserError(f"{self.folder} was started with other settings or data; --fresh starts over")
         state = self.folder / f"after-task-{progress.finished}.safetensors"
-        tensors = read_state(state)
-        if hashlib.sha256(state.read_bytes()).hexdigest() != progress.state_sha256:
-            raise UserError(f"{state} is damaged; run again with --fresh to start this cell over")
-        return progress, tensors
+        data = state.read_bytes() if state.is_file() else b""
+        if hashlib.sha256(data).hexdigest() != progress.state_sha256:
+            raise UserError(f"{state} is missing or damaged; run again with --fresh to start this cell over")
+        return progress, load_tensors(data)
 
     def remove(self) -> None:
         """Delete the folder."""

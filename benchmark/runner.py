@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.cell import Cell
+from benchmark.data_files import one_line
 from benchmark.errors import UserError
 from benchmark.events import CellDone, Watch
 from benchmark.fingerprint import fingerprint
@@ -78,11 +81,11 @@ def check_writable(out: Path) -> None:
     Raises:
         UserError: it does not.
     """
-    probe = out / f".write-test-{os.getpid()}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"1")
-        probe.unlink()
+        # Without a name where the system can, so that a kill leaves nothing.
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(b"1")
     except OSError as error:
         raise UserError(f"cannot write to the output folder {out}: {error.strerror or error}") from None
 
@@ -96,16 +99,20 @@ def run_job(job: Job, watch: Watch) -> Outcome:
         if job.fresh:
             clear(path)
         if path.exists():
-            return Outcome(cell, path, read(path), skipped=True)
+            result = read(path)
+            tidy(path)
+            return Outcome(cell, path, result, skipped=True)
         from benchmark.learner import Learner
 
-        return Outcome(cell, path, Learner(cell, loaded, print_of_data, path, job.device, watch).run())
+        result = Learner(cell, loaded, print_of_data, path, job.device, watch).run()
+        tidy(path)
+        return Outcome(cell, path, result)
     except UserError as error:
-        return Outcome(cell, error=str(error))
+        return Outcome(cell, error=" ".join(str(error).split()))
     except Exception as error:
         if os.environ.get("BENCH_DEBUG") == "1":
             raise
-        return Outcome(cell, error=f"{type(error).__name__}: {error} (BENCH_DEBUG=1 shows where)")
+        return Outcome(cell, error=f"{one_line(error)} (BENCH_DEBUG=1 shows where)")
 
 
 def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
@@ -121,7 +128,14 @@ def clear(path: Path) -> None:
     """Delete a cell's result, adapters and unfinished work."""
     path.unlink(missing_ok=True)
     path.with_suffix(".safetensors").unlink(missing_ok=True)
+    tidy(path)
+
+
+def tidy(path: Path) -> None:
+    """Delete what killed runs of a cell left beside its result: unfinished work and half-written files."""
     shutil.rmtree(path.with_suffix(".partial"), ignore_errors=True)
+    for stray in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"):
+        stray.unlink(missing_ok=True)
 
 
 Outcomes = Iterator[tuple[int, Outcome]]
