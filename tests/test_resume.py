@@ -1,0 +1,331 @@
+"""Runs that are killed anywhere go on with the same bytes: in this process at every write, and for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from benchmark import checkpoint, learner
+from benchmark.checkpoint import Checkpoint, Progress, pack
+from benchmark.cli import app
+from benchmark.errors import UserError
+from benchmark.events import Event, StepDone, TaskDone
+from benchmark.plan import plan
+from benchmark.results import to_json
+from benchmark.runner import Outcome, run
+from tests import tiny
+from tests.command import ROOT
+
+SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
+WRITES = 3 * 2 + 2  # state and progress of each task, then adapters and result
+
+
+@pytest.fixture(autouse=True)
+def no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep commits made between two runs out of their results."""
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the suite handles it."""
+
+
+def small(out: Path, watch: Callable[[Event], None] = lambda event: None, seed: str = "0") -> Outcome:
+    """Run a cell of three tasks here, in well under a second."""
+    (outcome,) = run(plan("litelora", "toy", seeds=seed, settings=SMALL), out, None, 1, "cpu", False, watch)
+    return outcome
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """Return every file under a folder by name; of results, all but their timing."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.suffix == ".json":
+                result = json.loads(data)
+                assert result.pop("timing")["total_seconds"] > 0
+                data = to_json(result)
+            found[str(path.relative_to(out))] = data
+    return found
+
+
+def folders(out: Path) -> list[str]:
+    return [path.name for path in out.rglob("*") if path.is_dir()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an uninterrupted run of the small cell leaves."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_DIR", str(out / "no-repository"))
+        assert small(out).error is None
+    found = content(out)
+    assert sorted(Path(name).suffix for name in found) == [".json", ".safetensors"]
+    return found
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["before-rename", "after-rename"])
+def test_a_kill_at_any_write_changes_no_byte(
+    renamed: bool, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+    for number in count():
+        out = tmp_path / str(number)
+        calls = count()
+
+        def crash(source: Any, target: Any, number: int = number, calls: Any = calls) -> None:
+            last = next(calls) == number
+            if renamed or not last:
+                replace(source, target)
+            if last:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", crash)
+            patch.setattr(os, "getpid", lambda: 1)  # the next run is another process
+            try:
+                small(out)
+                break
+            except Killed:
+                pass
+        # Without the rename, the half-done file lies there as a real kill leaves it.
+        assert bool(list(out.rglob(".*.tmp"))) is not renamed
+        done = small(out)
+        assert done.error is None
+        assert done.skipped is (renamed and number == WRITES - 1)
+        assert content(out) == whole
+        assert folders(out) == ["toy", "quick"]
+    assert number == WRITES
+
+
+def test_stops_at_random_steps_change_no_byte_and_repeat_no_task(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    drawn = random.Random(3)
+    learned: list[int] = []
+    stops = 0
+    while True:
+        left = drawn.randint(1, 12)
+
+        def stop(event: Event) -> None:
+            nonlocal left
+            if isinstance(event, TaskDone):
+                learned.append(event.task)
+            left -= isinstance(event, StepDone)
+            if left < 0:
+                raise KeyboardInterrupt
+
+        try:
+            outcome = small(tmp_path, stop)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            assert stops < 100
+    assert outcome.error is None and not outcome.skipped
+    assert stops >= 2
+    assert learned == [0, 1, 2]
+    assert content(tmp_path) == whole
+    assert folders(tmp_path) == ["toy", "quick"]
+
+
+def test_a_seed_has_a_file_of_its_own(whole: dict[str, bytes], tmp_path: Path) -> None:
+    first, second = small(tmp_path), small(tmp_path, seed="1")
+    assert first.path != second.path
+    both = content(tmp_path)
+    assert {name: both[name] for name in whole} == whole
+    assert len(both) == 4
+    assert len(set(both.values())) == 4
+
+
+def invoke(out: Path, *more: str) -> Result:
+    settings = [part for text in SMALL for part in ("--set", text)]
+    command = ["run", "--method", "litelora", "--stream", "toy", *settings, "--out", str(out), *more]
+    return CliRunner().invoke(app, command)
+
+
+def test_a_complete_cell_is_skipped_and_says_so_and_fresh_runs_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke(tmp_path).exit_code == 0
+    (path,) = tmp_path.rglob("*.json")
+    written, before = path.read_bytes(), content(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "Learner", None)  # a skipped cell loads no model
+        again = invoke(tmp_path)
+        assert again.exit_code == 0, again.stderr
+        assert "already complete, skipped" in again.stdout
+        assert path.read_bytes() == written
+        assert invoke(tmp_path, "--fresh").exit_code == 1
+    fresh = invoke(tmp_path, "--fresh")
+    assert fresh.exit_code == 0, fresh.stderr
+    assert "skipped" not in fresh.stdout
+    assert "task 1/3" in fresh.stdout
+    assert path.read_bytes() != written  # another timing
+    assert content(tmp_path) == before
+
+
+def saved(folder: Path) -> tuple[Checkpoint, Progress]:
+    """Return a checkpoint after one task."""
+    made = Checkpoint(folder / "cell.json")
+    progress = Progress("key", matrix=[[0.5, None]], steps=[3])
+    made.save(progress, pack({"weight": torch.ones(2)}))
+    return made, progress
+
+
+@pytest.mark.parametrize("crash_at", ["after-task-2.safetensors", "progress.json"])
+def test_a_crash_before_a_checkpoint_is_whole_leaves_the_previous_one(
+    crash_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, progress = saved(tmp_path)
+    write = checkpoint.atomic_write
+
+    def crash(path: Path, data: bytes) -> None:
+        if path.name == crash_at:
+            raise Killed
+        write(path, data)
+
+    monkeypatch.setattr(checkpoint, "atomic_write", crash)
+    progress.matrix.append([0.25, 0.75])
+    with pytest.raises(Killed):
+        made.save(progress, pack({"weight": torch.zeros(2)}))
+    loaded = made.load("key")
+    assert loaded is not None
+    assert loaded[0].matrix == [[0.5, None]] and loaded[0].steps == [3]
+    assert torch.equal(loaded[1]["weight"], torch.ones(2))
+    monkeypatch.setattr(checkpoint, "atomic_write", write)
+    made.save(progress, pack({"weight": torch.zeros(2)}))
+    loaded = made.load("key")
+    assert loaded is not None and loaded[0].finished == 2
+    assert torch.equal(loaded[1]["weight"], torch.zeros(2))
+    names = sorted(path.name for path in made.folder.iterdir())
+    assert names == ["after-task-2.safetensors", "progress.json"]
+
+
+def test_a_checkpoint_of_another_cell_is_refused(tmp_path: Path) -> None:
+    made, _ = saved(tmp_path)
+    with pytest.raises(UserError, match="other settings or data; --fresh starts over"):
+        made.load("another key")
+
+
+def test_nothing_saved_is_nothing_loaded(tmp_path: Path) -> None:
+    assert Checkpoint(tmp_path / "cell.json").load("key") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing", "progress", "fields"])
+def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path) -> None:
+    made, _ = saved(tmp_path)
+    state, progress = made.folder / "after-task-1.safetensors", made.folder / "progress.json"
+    data = state.read_bytes()
+    if damage == "cut":
+        state.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        state.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "missing":
+        state.unlink()
+    elif damage == "progress":
+        progress.write_bytes(progress.read_bytes()[:40])
+    else:
+        progress.write_text('{"colour": "red"}', encoding="utf-8")
+    with pytest.raises(UserError, match="damaged; run again with --fresh") as caught:
+        made.load("key")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_checkpoint_fails_the_cell_and_fresh_starts_it_over(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small(tmp_path, stop)
+    (state,) = tmp_path.rglob("after-task-1.safetensors")
+    state.write_bytes(b"{}")
+    failed = small(tmp_path)
+    assert failed.error is not None and "--fresh" in failed.error
+    assert invoke(tmp_path, "--fresh").exit_code == 0
+    assert content(tmp_path) == whole
+
+
+def start(command: list[str], out: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start `bench` in a process of its own, with its output in a file."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    whole_command = [sys.executable, "-m", "benchmark", *command, "--out", str(out)]
+    with open(log, "wb") as shown:
+        return subprocess.Popen(whole_command, stdout=shown, stderr=subprocess.STDOUT, env=environment)
+
+
+Sign = Callable[[subprocess.Popen[bytes]], bool]
+
+
+def kill(process: subprocess.Popen[bytes], sign: Sign, delay: float) -> bool:
+    """Kill a process `delay` seconds after a sign of progress, and return whether it was still at work."""
+    while process.poll() is None and not sign(process):
+        time.sleep(0.0005)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    return process.wait(timeout=120) == -signal.SIGKILL
+
+
+def kill_again_and_again(command: list[str], out: Path, times: int, drawn: random.Random) -> int:
+    """Start a run, kill it at random moments, let it end at last, and return how many kills hit it."""
+    log = out.with_suffix(".log")
+
+    def shown(process: subprocess.Popen[bytes]) -> bool:
+        return log.stat().st_size > 0
+
+    def writing(process: subprocess.Popen[bytes]) -> bool:
+        return any(out.rglob(f".*.{process.pid}.tmp"))
+
+    def learned(process: subprocess.Popen[bytes]) -> bool:
+        return b"| task " in log.read_bytes()
+
+    moments = [(writing, 0.0), (learned, 0.2), (shown, 2.0), (writing, 0.002), (learned, 0.2)][:times]
+    kills = sum(kill(start(command, out, log), sign, drawn.uniform(0, most)) for sign, most in moments)
+    assert start(command, out, log).wait(timeout=300) == 0, log.read_text(encoding="utf-8")
+    return kills
+
+
+def check_kills(command: list[str], folder: Path, times: int, seed: int) -> dict[str, bytes]:
+    """Check that a run killed at random moments ends as an uninterrupted one, and return what that left."""
+    once = start(command, folder / "once", folder / "once.log")
+    assert once.wait(timeout=300) == 0, (folder / "once.log").read_text(encoding="utf-8")
+    expected = content(folder / "once")
+    assert kill_again_and_again(command, folder / "killed", times, random.Random(seed)) >= 2
+    assert content(folder / "killed") == expected
+    assert len(folders(folder / "killed")) == 2
+    return expected
+
+
+@pytest.mark.slow
+def test_a_run_on_vectors_killed_for_real_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    command = ["run", "--method", "litelora", "--stream", "toy"]
+    expected = check_kills(command, tmp_path, times=5, seed=1)
+    again = start(command, tmp_path / "twice", tmp_path / "twice.log")
+    assert again.wait(timeout=300) == 0
+    assert content(tmp_path / "twice") == expected
+
+
+@pytest.mark.slow
+def test_a_run_on_images_killed_for_real_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    settings = [part for text in ("epochs=2", "train_limit=64", "test_limit=30") for part in ("--set", text)]
+    backbone = ["--backbone", str(tiny.folder("image"))]
+    command = ["run", "--method", "seq-lora", "--stream", "digits", *settings, *backbone]
+    check_kills(command, tmp_path, times=2, seed=2)
