@@ -103,7 +103,10 @@ def load(name: str) -> LoadedBackbone:
         return loaded
     key = BACKBONES.entry(name).key
     if preset.folder is not None:
-        return load_pretrained(str(preset.folder()), key, preset)
+        folder = preset.folder()
+        if not (folder / "config.json").is_file():
+            raise UserError(f"the weights of the backbone '{key}' are not installed: reinstall the package")
+        return load_pretrained(str(folder), key, preset)
     assert preset.hub_id is not None
     return load_pretrained(preset.hub_id, preset.hub_id, preset)
 
@@ -184,5 +187,9 @@ def _image_settings(source: str, config: Any) -> ImageSettings:
 
 def quiet(transformers: Any) -> None:
     """Keep transformers' own bars and notices out of ours."""
+    import warnings
+
+    # Its notices to library authors are no news to whoever runs a benchmark.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.backbone import Backbone, LoadedBackbone
+from benchmark.backbone import Backbone, LoadedBackbone, quiet
 from benchmark.minilm import build_encoder_decoder, minilm_folder
 
 WEIGHTS = Path(__file__).parent / "weights" / "minilm-s2s"
@@ -12,11 +12,12 @@ WEIGHTS = Path(__file__).parent / "weights" / "minilm-s2s"
 
 def build() -> LoadedBackbone:
     """Join the installed encoder and the bundled decoder."""
-    from transformers import AutoTokenizer
+    import transformers
 
+    quiet(transformers)
     encoder = minilm_folder()
     model = build_encoder_decoder(encoder, WEIGHTS)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
     width = model.get_input_embeddings().weight.shape[1]
     return LoadedBackbone("seq2seq", model, width, tokenizer, origin="minilm-s2s")
 
