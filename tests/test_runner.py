@@ -1,0 +1,224 @@
+"""The runner: outcomes of good, bad and finished cells, the order of events, and Ray beside in-process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import executors
+from benchmark.cell import Cell
+from benchmark.errors import UserError
+from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.plan import plan
+from benchmark.results import to_json
+from benchmark.runner import Job, Outcome, run
+from methods.frozen import METHOD as Frozen
+from methods.seq_lora import METHOD as SequentialLoRA
+from tasks import toy
+
+SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
+
+
+@pytest.fixture(autouse=True)
+def no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep commits made between two runs out of their results."""
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
+
+
+def cells(methods: str, seeds: str = "0", **more: Any) -> list[Cell]:
+    return plan(methods, "toy", seeds=seeds, settings=SMALL, **more)
+
+
+def go(
+    asked: list[Cell], out: Path, workers: int = 1, fresh: bool = False
+) -> tuple[list[Outcome], list[Event]]:
+    """Run cells and return the outcomes and all events."""
+    events: list[Event] = []
+    return run(asked, out, None, workers, "cpu", fresh, events.append), events
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """Return every file under a folder by name; of results, all but their timing."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.suffix == ".json":
+                data = to_json({k: v for k, v in json.loads(data).items() if k != "timing"})
+            found[str(path.relative_to(out))] = data
+    return found
+
+
+def test_events_come_in_order_and_fractions_never_fall(tmp_path: Path) -> None:
+    asked = cells("litelora,joint")
+    outcomes, events = go(asked, tmp_path)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert [event.cell for event in events] == sorted([e.cell for e in events], key=asked.index)
+    for cell, outcome in zip(asked, outcomes, strict=True):
+        own = [event for event in events if event.cell == cell]
+        assert own[0] == CellStarted(cell, 3)
+        assert own[-1] == CellDone(cell, outcome)
+        assert not any(isinstance(event, (CellStarted, CellDone)) for event in own[1:-1])
+        tasks = [event.task for event in own[1:-1] if isinstance(event, (StepDone, TaskDone))]
+        assert tasks == sorted(tasks)
+        done = [event for event in own if isinstance(event, TaskDone)]
+        assert [event.task for event in done] == [0, 1, 2]
+        assert outcome.result is not None
+        assert [event.name for event in done] == [facts.name for facts in outcome.result.tasks]
+        assert [event.score for event in done] == [outcome.result.matrix[t][t] for t in range(3)]
+        steps = [event for event in own if isinstance(event, StepDone)]
+        assert len(steps) == sum(outcome.result.steps)
+        fractions = [event.fraction for event in steps]
+        assert fractions == sorted(fractions)
+        assert 0 < fractions[0] < 1 and fractions[-1] == pytest.approx(1)
+        last = {event.task: place for place, event in enumerate(own) if isinstance(event, StepDone)}
+        # A joint run takes no steps before its last task.
+        assert [own[place + 1] for place in last.values()] == [e for e in done if e.task in last]
+    row = outcomes[0].result
+    assert row is not None
+    means = [event.mean for event in events if isinstance(event, TaskDone) and event.cell == asked[0]]
+    expected = [sum(s for s in row.matrix[t][: t + 1] if s is not None) / (t + 1) for t in range(3)]
+    assert means == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("place", ["phases", "end_task", "predict", "state"])
+def test_an_exception_in_a_method_is_one_line_and_the_others_go_on(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes differ:\n  2 and 3")
+
+    monkeypatch.delenv("BENCH_DEBUG", raising=False)
+    monkeypatch.setattr(SequentialLoRA, place, fail)
+    outcomes, events = go(cells("frozen,seq-lora,inc-lora"), tmp_path)
+    assert [outcome.cell.method for outcome in outcomes] == ["frozen", "seq-lora", "inc-lora"]
+    broken = outcomes.pop(1)
+    assert broken.error == "RuntimeError: shapes differ: 2 and 3 (BENCH_DEBUG=1 shows where)"
+    assert broken.path is None and broken.result is None
+    assert all(outcome.result is not None and outcome.error is None for outcome in outcomes)
+    assert sum(isinstance(event, CellDone) for event in events) == 3
+    assert sorted(p.name.partition("-order")[0] for p in tmp_path.rglob("*.json") if "order" in p.name) == [
+        "frozen",
+        "inc-lora",
+    ]
+    monkeypatch.setenv("BENCH_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        go(cells("seq-lora"), tmp_path)
+
+
+def test_a_mistake_found_in_a_cell_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise UserError("not on a\nMonday")
+
+    monkeypatch.setattr(Frozen, "phases", refuse)
+    (outcome,), _ = go(cells("frozen"), tmp_path)
+    assert outcome.error == "not on a Monday"
+
+
+def test_finished_cells_are_skipped_and_marked(tmp_path: Path) -> None:
+    first, _ = go(cells("frozen", "0"), tmp_path)
+    both, events = go(cells("frozen", "0-1"), tmp_path)
+    assert [outcome.skipped for outcome in both] == [True, False]
+    assert both[0].result == first[0].result
+    assert both[0].path == first[0].path
+    skipped = [event for event in events if event.cell.seed == 0]
+    assert skipped == [CellDone(both[0].cell, both[0])]
+    again, _ = go(cells("frozen", "0-1"), tmp_path, fresh=True)
+    assert [outcome.skipped for outcome in again] == [False, False]
+
+
+def test_other_data_is_another_result_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = go(cells("frozen"), tmp_path)
+    rows = toy.rows
+
+    def changed(means: Any, number: int, noise: float, split: str, generator: Any) -> Any:
+        made = rows(means, number, noise, split, generator)
+        if split == "test":
+            made.inputs[0, 0] += 1
+        return made
+
+    monkeypatch.setattr(toy, "rows", changed)
+    second, _ = go(cells("frozen"), tmp_path)
+    assert first[0].cell == second[0].cell
+    assert not second[0].skipped
+    assert first[0].path != second[0].path
+    results = [outcome.result for outcome in (*first, *second)]
+    assert len({result.key for result in results if result}) == 2
+    assert len({result.provenance.data_fingerprint for result in results if result}) == 2
+    assert len(list(tmp_path.rglob("*.json"))) == 2
+
+
+def test_where_a_cell_runs_is_not_part_of_its_name() -> None:
+    (cell,) = cells("frozen")
+    changes: dict[str, Any] = {
+        "method": "joint",
+        "stream": "digits",
+        "order": "2",
+        "seed": 1,
+        "backbone": "other",
+        "protocol": cell.protocol.model_copy(update={"epochs": 3}),
+        "hyperparameters": {"learning_rate": 1.0},
+        "parameters": {**cell.parameters, "noise": 0.5},
+        "zero_shot": True,
+    }
+    assert set(changes) == set(Cell.__dataclass_fields__)
+    keys = {replace(cell, **{name: value}).key("print") for name, value in changes.items()}
+    keys |= {cell.key("print"), cell.key("another print")}
+    assert len(keys) == len(changes) + 2
+
+
+def test_ray_is_asked_for_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"--workers above 1 needs Ray: pip install .*, or use --workers 1$"):
+        go(cells("frozen"), tmp_path, workers=2)
+
+
+def test_a_worker_tells_the_same_events_through_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = cells("litelora")
+    tail = executors._Tail(tmp_path / "log", cell)
+    assert tail.events() == []
+    monkeypatch.setattr(executors, "POLL_SECONDS", 0.0)  # every step, however short
+    outcome = executors._remote_job(Job(cell, tmp_path / "there", None, "cpu", False), tmp_path / "log")
+    told = tail.events()
+    assert tail.events() == []
+    _, events = go([cell], tmp_path / "here")
+    assert outcome.error is None
+    assert [_timeless(event) for event in told] == [_timeless(event) for event in events[:-1]]
+    with open(tmp_path / "log", "a", encoding="utf-8") as log:
+        log.write('{"kind": "StepDone", "task": 0, "fraction"')
+        log.flush()
+        assert tail.events() == []  # half a line
+        log.write(": 0.5}\n")
+    assert tail.events() == [StepDone(cell, 0, 0.5)]
+
+
+def _timeless(event: Event) -> Event:
+    return replace(event, seconds=0.0) if isinstance(event, TaskDone) else event
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs the ray extra")
+    # Workers import the suite from the folder that this process found it in.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    asked = [*cells("litelora", "0-1"), *plan("seq-lora", "toy", settings=["rank=17"])]
+    here, _ = go(asked, tmp_path / "here")
+    there, events = go(asked, tmp_path / "there", workers=2)
+    assert here[0].result is not None and here[1].result is not None
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+    assert [outcome.cell for outcome in there] == asked
+    assert "rank 17 exceeds" in str(here[2].error)
+    assert there[2].error == here[2].error
+    for cell in asked[:2]:
+        own = [event for event in events if event.cell == cell]
+        assert isinstance(own[0], CellStarted) and isinstance(own[-1], CellDone)
+        assert [event.task for event in own if isinstance(event, TaskDone)] == [0, 1, 2]
+    again, _ = go(asked[:2], tmp_path / "there", workers=2)
+    assert [outcome.skipped for outcome in again] == [True, True]
