@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 import time
@@ -43,6 +44,8 @@ def on_ray(workers: int) -> Callable[[list[Job], Watch], Outcomes]:
         ) from None
 
     def execute(jobs: list[Job], watch: Watch) -> Outcomes:
+        # Its notices would run through the progress lines; errors still come.
+        logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(
             num_cpus=workers,
             include_dashboard=False,

@@ -81,3 +81,11 @@ def test_every_method_and_flag_in_a_command_exists() -> None:
     shown = bench("run", "--help").stdout + bench("list", "--help").stdout
     for flag in set(re.findall(r"(--[a-z][a-z-]+)", TEXT)):
         assert flag in shown, flag
+
+
+def test_the_tables_are_the_generated_ones() -> None:
+    block = TEXT.split("<!-- leaderboard:digits -->")[1].split("<!-- /leaderboard:digits -->")[0]
+    page = (ROOT / "leaderboards" / "digits.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in block.splitlines() if line.startswith("|")]
+    assert len(rows) >= 10
+    assert [row for row in rows if row not in page] == []
