@@ -79,7 +79,7 @@ class LiteLoRA(SDLoRA):
         "toy/quick": {
             "learning_rate": 0.03,
             "magnitude_learning_rate": 0.1,
-            "sparsity": 0.2,
+            "sparsity": 0.4,
             "selection_epochs": 3,
         },
     }
