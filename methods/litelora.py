@@ -75,6 +75,12 @@ class LiteLoRA(SDLoRA):
         # Not tuned: the optimiser and rate of the decoder's own card. A task has 10 selection steps an epoch,
         # which can just carry a logit from 0.5 to 0, hence two.
         "superni/quick": {"learning_rate": 0.003, "optimizer": "adam", "selection_epochs": 2},
+        # exps/litelora_c100.json, for the stream that stands in for Split CIFAR-100.
+        "tiny-imagenet/litelora": {
+            "learning_rate": 8e-3,
+            "sparsity": 0.035,
+            "selection_batch_size": 128,
+        },
         # Large steps and a high price, set by hand: the right answer is known and should show in seconds.
         "toy/quick": {
             "learning_rate": 0.03,
