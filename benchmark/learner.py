@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.method import Context, Method
 from benchmark.objective import Objective, make_objective
-from benchmark.provenance import describe, finish_time, peak_memory
+from benchmark.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.registry import METHODS, STREAMS
 from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
 from benchmark.stream import Examples, LoadedStream, Task
@@ -85,6 +85,8 @@ class Learner:
         """
         self.cell, self.loaded, self.fingerprint = cell, loaded, fingerprint
         self.path, self.watch = path, watch
+        # Now and not at the end: the files may change while the loaded code runs on.
+        self.source = git_state()
         self.device = prepare_device(device)
         self.method, self.backbone = build(cell, loaded.tasks, self.device)
         self.backbone_size = backbone_size(self.backbone, self.method)
@@ -228,7 +230,7 @@ class Learner:
             parameters=self._parameters(),
             steps=progress.steps,
             report=progress.report,
-            provenance=describe(self.loaded, self.fingerprint, self.backbone, self.device),
+            provenance=describe(self.loaded, self.fingerprint, self.backbone, self.device, self.source),
             timing=self._timing(),
         )
 

@@ -23,10 +23,18 @@ PACKAGES = ("torch", "transformers", "datasets", "peft", "evaluate", "numpy", "s
 
 
 def describe(
-    loaded: LoadedStream, fingerprint: str, backbone: LoadedBackbone, device: torch.device
+    loaded: LoadedStream,
+    fingerprint: str,
+    backbone: LoadedBackbone,
+    device: torch.device,
+    source: tuple[str | None, bool | None],
 ) -> Provenance:
-    """Return everything a reader needs to run the cell again."""
-    commit, dirty = git_state()
+    """Return everything a reader needs to run the cell again.
+
+    Args:
+        source: `git_state` as it was when the code was loaded.
+    """
+    commit, dirty = source
     return Provenance(
         versions={"python": platform.python_version()} | installed_versions(),
         commit=commit,
