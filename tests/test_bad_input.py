@@ -1,4 +1,4 @@
-"""Every mistake gets one line that says what is wrong, a non-zero exit code and no traceback."""
+"""Whatever is wrong with what a user gives: one line, no traceback, an exit code, finished work kept."""
 
 from __future__ import annotations
 
@@ -6,170 +6,350 @@ import errno
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+import torch
+from typer.testing import CliRunner, Result
 
+from benchmark import backbone as backbones
 from benchmark.cli import app
+from benchmark.results import read
+from tasks.sources import natural_instructions, text_classification
 from tests import tiny
+from tests.command import bench
 
-TOY = ["--set", "stream.tasks=2", "--set", "epochs=1", "--set", "stream.train_rows=8"]
-
-
-def bench(*arguments: object) -> tuple[int, str]:
-    """Return exit code and everything printed by a call in this process."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.output
+SMALL = ["--set", "stream.tasks=3", "--set", "stream.train_rows=16", "--set", "stream.test_rows=8"]
+TOY = ["run", "--method", "seq-lora", "--stream", "toy", "--set", "epochs=2", *SMALL]
 
 
-def mistake(code_wanted: int, *words: str, arguments: list[object]) -> None:
-    code, output = bench(*arguments)
-    assert code == code_wanted, output
-    assert "Traceback" not in output
-    lines = [line for line in output.splitlines() if line.startswith(("error:", "failed:"))]
-    assert len(lines) == 1, output
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no setting of the reader's shell decide."""
+    for name in ("BENCH_DEBUG", "BENCH_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def invoke(*arguments: object) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
+
+
+def assert_failed(done: Result, *words: str) -> None:
+    """Check that one cell failed, that one line says so with the given words, and that nothing was raised."""
+    assert done.exit_code == 1, done.output
+    assert done.stderr.startswith("failed: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.output
+    assert "BENCH_DEBUG" not in done.stderr, "an error that nobody foresaw"
     for word in words:
-        assert word in lines[0], lines[0]
+        assert word in done.stderr
 
 
-def data(folder: Path, agnews: bytes | None) -> Path:
-    """Write a data folder with four tiny tasks; `agnews` replaces the fourth file, None leaves it out."""
-    root = folder / "longseq"
-    root.mkdir(parents=True)
-    facts: dict[str, Any] = {"tasks": {}, "orders": {}}
-    for name in ("dbpedia", "amazon", "yahoo", "agnews"):
-        labels = [f"{name} a", f"{name} b"]
-        facts["tasks"][name] = {
+def assert_refused(done: Result, *words: str) -> None:
+    """Check that the command was refused with one line that holds the given words."""
+    assert done.exit_code == 2, done.output
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.output
+    for word in words:
+        assert word in done.stderr
+
+
+def assert_usage(done: Result, words: str) -> None:
+    """Check that a flag was refused, the last line saying why."""
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.output
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A data folder with a few rows of each task of the standard CL benchmark."""
+    folder = tmp_path / "data" / "longseq"
+    folder.mkdir(parents=True)
+    table = {}
+    for name in text_classification.ORDERS["1"]:
+        labels = list(text_classification.TASKS[name].labels)
+        table[name] = {
             "group": "TC",
             "labels": labels,
-            "olora_instruction": "",
-            "sapt_definition": "",
+            "olora_instruction": "What is it?\n",
+            "sapt_definition": None,
             "sapt_labels": labels,
         }
         rows = [
-            {
-                "id": f"{name}-{n}",
-                "task": name,
-                "split": split,
-                "text": f"{split} {n}",
-                "label": labels[n % 2],
-            }
+            {"id": f"{split}-{n}", "split": split, "text": f"{name} {n}", "label": labels[n % 2]}
             for split in ("train", "dev", "test")
             for n in range(4)
         ]
-        text = "".join(json.dumps(row | {"id": f"{row['id']}-{row['split']}"}) + "\n" for row in rows)
-        (root / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    (root / "tasks.json").write_text(json.dumps(facts))
-    (root / "agnews.jsonl.gz").unlink()
-    if agnews is not None:
-        (root / "agnews.jsonl.gz").write_bytes(agnews)
+        write_rows(folder / f"{name}.jsonl.gz", rows)
+    (folder / "tasks.json").write_text(json.dumps({"tasks": table}), encoding="utf-8")
     return folder
 
 
-ROW = {"id": "1", "task": "agnews", "split": "train", "text": "t", "label": "agnews a"}
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
-def zipped(*rows: dict[str, Any]) -> bytes:
-    return gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+def mislabel(path: Path) -> None:
+    rows = read_rows(path)
+    rows[2]["label"] = "Sprots"
+    write_rows(path, rows)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, ["agnews.jsonl.gz"]),
-        (b"", ["agnews.jsonl.gz"]),
-        (zipped(*[ROW] * 200)[:-20], ["agnews.jsonl.gz"]),
-        (zipped(ROW, ROW | {"label": "agnews c"}), ["agnews.jsonl.gz", "agnews c"]),
-        (zipped({k: v for k, v in ROW.items() if k != "text"}), ["agnews.jsonl.gz", "text"]),
-    ],
-    ids=["missing", "empty", "truncated", "mislabelled", "no column"],
-)
-def test_faulty_data_files(content: bytes | None, words: list[str], tmp_path: Path) -> None:
-    folder = data(tmp_path / "data", content)
-    run = ["run", "--method", "seq-lora", "--stream", "standard-cl", "--data-dir", folder]
-    mistake(1, *words, arguments=[*run, "--out", tmp_path / "out"])
+def without_text(path: Path) -> None:
+    rows = read_rows(path)
+    del rows[4]["text"]
+    write_rows(path, rows)
 
 
-def test_no_data_folder_names_both_ways_to_get_the_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def without_test_rows(path: Path) -> None:
+    write_rows(path, [row for row in read_rows(path) if row["split"] != "test"])
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "missing": ("agnews.jsonl.gz", Path.unlink, "agnews.jsonl.gz does not exist"),
+    "empty": ("agnews.jsonl.gz", lambda path: path.write_bytes(b""), "agnews.jsonl.gz holds no rows"),
+    "no rows": ("agnews.jsonl.gz", lambda path: write_rows(path, []), "agnews.jsonl.gz holds no rows"),
+    "truncated": (
+        "agnews.jsonl.gz",
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        "not gzip'd text or cut off",
+    ),
+    "not gzip": ("agnews.jsonl.gz", lambda path: path.write_text("{}"), "not gzip'd text or cut off"),
+    "mislabelled": ("agnews.jsonl.gz", mislabel, "row 3: the label 'Sprots' is not one of: World"),
+    "no text": ("agnews.jsonl.gz", without_text, "row 5: text: Field required"),
+    "no test rows": ("agnews.jsonl.gz", without_test_rows, "the task 'agnews' of the stream 'standard-cl'"),
+    "no table": ("tasks.json", Path.unlink, "cannot read"),
+    "broken table": ("tasks.json", lambda path: path.write_text('{"tasks": '), "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_bad_data_file_fails_its_cell_before_a_model_is_loaded(
+    kind: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("BENCH_DATA", raising=False)
-    run = ["run", "--method", "seq-lora", "--stream", "omniglot", "--out", tmp_path]
-    mistake(1, "--data-dir", "BENCH_DATA", arguments=run)
+    file, damage, words = DAMAGE[kind]
+    damage(texts / file)
+    monkeypatch.setattr(backbones, "load", None)
+    command = ["run", "--method", "frozen", "--stream", "standard-cl", "--data-dir", texts.parent]
+    done = invoke(*command, "--out", tmp_path / "runs")
+    assert_failed(done, "frozen on standard-cl, order 1, seed 0", words)
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
-def digits(out: Path, *more: object) -> list[object]:
-    vit = tiny.folder("image")
-    return ["run", "--method", "seq-lora", "--stream", "digits", "--backbone", vit, "--out", out, *more]
+def test_sound_data_files_go_on_to_the_model(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "load", None)
+    command = ["run", "--method", "frozen", "--stream", "standard-cl", "--data-dir", texts.parent]
+    assert "not callable" in invoke(*command, "--out", tmp_path / "runs").stderr
 
 
-def test_backbones_that_do_not_fit(tmp_path: Path, bench_data: Path) -> None:
-    mistake(1, "projection", "query", arguments=digits(tmp_path, "--set", "targets=projection"))
-    mistake(1, "rank", arguments=digits(tmp_path, "--set", "rank=500"))
-    superni = ["run", "--method", "seq-lora", "--stream", "superni", "--data-dir", bench_data]
-    vit = ["--backbone", tiny.folder("image"), "--out", tmp_path]
-    mistake(1, "text-to-text", "image", arguments=[*superni, *vit])
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    mistake(1, "config.json", arguments=[*digits(tmp_path)[:5], "--backbone", empty, "--out", tmp_path])
+def test_a_data_folder_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["run", "--method", "frozen", "--stream", "standard-cl", "--out", tmp_path / "runs"]
+    assert_usage(invoke(*command, "--data-dir", tmp_path / "nowhere"), "nowhere' does not exist")
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
+    assert_failed(invoke(*command), "nowhere (from BENCH_DATA) does not exist")
+
+
+def test_no_data_folder_names_both_ways_to_get_the_data(tmp_path: Path) -> None:
+    done = invoke("run", "--method", "frozen", "--stream", "omniglot", "--out", tmp_path)
+    assert_failed(done, "--data-dir FOLDER", "BENCH_DATA=FOLDER")
+
+
+def test_a_failing_cell_leaves_the_finished_ones(texts: Path, tmp_path: Path) -> None:
+    (texts / "agnews.jsonl.gz").unlink()
+    command = ["run", "--method", "frozen", "--stream", "standard-cl,toy", "--set", "epochs=1"]
+    done = invoke(*command, "--data-dir", texts.parent, "--out", tmp_path / "runs")
+    assert_failed(done, "frozen on standard-cl", "agnews.jsonl.gz does not exist")
+    (path,) = (tmp_path / "runs").rglob("*.json")
+    assert read(path).stream == "toy"
+    assert str(path) in done.stdout
+
+
+def vit(*more: object, out: Path, backbone: object | None = None) -> Result:
+    """Run on the digits with a tiny ViT."""
+    chosen = ["--backbone", backbone or tiny.folder("image")]
+    limits = ["--set", "epochs=1", "--set", "train_limit=10", "--set", "test_limit=10"]
+    return invoke("run", "--method", "seq-lora", "--stream", "digits", *limits, *chosen, "--out", out, *more)
+
+
+def test_a_backbone_without_a_matching_layer(tmp_path: Path) -> None:
+    done = vit("--set", "targets=projection", out=tmp_path)
+    assert_failed(done, "ViTModel has no linear layer for the target 'projection'", "it has: down, key,")
+
+
+def test_a_target_that_is_no_role(tmp_path: Path) -> None:
+    assert_failed(vit("--set", "targets=qeury", out=tmp_path), "did you mean 'query'?")
+
+
+def test_a_text_to_text_stream_on_an_image_backbone(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "superni"
+    folder.mkdir(parents=True)
+    categories = natural_instructions.CATEGORIES
+    table = {name: {"definition": "Answer.", "category": kind} for name, kind in categories.items()}
+    (folder / "tasks.json").write_text(json.dumps({"tasks": table}), encoding="utf-8")
+    for name in table:
+        rows = [
+            {"id": f"{split}-{n}", "split": split, "input": f"question {n}", "outputs": ["yes"]}
+            for split in ("train", "test")
+            for n in range(2)
+        ]
+        write_rows(folder / f"{name}.jsonl.gz", rows)
+    command = ["run", "--method", "seq-lora", "--stream", "superni", "--data-dir", folder.parent]
+    done = invoke(*command, "--backbone", tiny.folder("image"), "--out", tmp_path / "runs")
+    assert_failed(done, "'superni' is text-to-text", "of kind image", "it takes: seq2seq, causal")
+
+
+def test_a_backbone_path_that_leads_nowhere(tmp_path: Path) -> None:
+    done = vit(backbone=tmp_path / "nowhere", out=tmp_path / "runs")
+    assert_refused(done, "nowhere", "is neither a folder nor a hub id of the form owner/name")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "configuration", "type", "weights"])
+def test_a_backbone_folder_that_is_none(damage: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    whole = tiny.folder("image")
+    if damage != "empty":
+        for path in whole.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+    if damage == "configuration":
+        (folder / "config.json").write_text('{"model_type": ', encoding="utf-8")
+    if damage == "type":
+        (folder / "config.json").write_text('{"model_type": "unheard of"}', encoding="utf-8")
+    if damage == "weights":
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+    words = "holds no config.json" if damage == "empty" else f"cannot load the backbone '{folder}'"
+    assert_failed(vit(backbone=folder, out=tmp_path / "runs"), words)
 
 
 def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        run = ["run", "--method", "frozen", "--stream", "toy", *TOY, "--out", out]
-        mistake(2, "output folder", str(out), arguments=run)
+    (tmp_path / "runs").write_text("kept", encoding="utf-8")
+    assert_refused(invoke(*TOY, "--out", tmp_path / "runs"), "cannot write to the output folder", "runs")
+    assert_refused(invoke(*TOY, "--out", tmp_path / "runs" / "more"), "cannot write to the output folder")
+    assert (tmp_path / "runs").read_text(encoding="utf-8") == "kept"
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ["run", "--method", "frozen", "--stream", "toy", *TOY, "--out", tmp_path]
-    assert bench(*run)[0] == 0
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with monkeypatch.context() as full:
+def test_a_file_in_place_of_a_folder_inside_the_output(tmp_path: Path) -> None:
+    (tmp_path / "toy").write_text("kept", encoding="utf-8")
+    assert_failed(invoke(*TOY, "--out", tmp_path), "cannot write", "Not a directory")
 
-        def no_space(_: int) -> None:
+
+def test_a_full_disk_stops_a_cell_that_later_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invoke(*TOY, "--seed", "1", "--out", tmp_path).exit_code == 0
+    finished = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    writes = 0
+    sync = os.fsync
+
+    def full(handle: int) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 3:  # the second task's progress
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
 
-        full.setattr(os, "fsync", no_space)
-        mistake(1, "No space left", arguments=[*run, "--seed", "1"])
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    assert bench(*run, "--seed", "0-1")[0] == 0
-
-
-def test_a_result_in_the_way_that_is_none(tmp_path: Path) -> None:
-    run = ["run", "--method", "frozen", "--stream", "toy", *TOY, "--out", tmp_path]
-    assert bench(*run)[0] == 0
-    (path,) = tmp_path.rglob("frozen*.json")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    mistake(1, path.name, "cut in half", arguments=run)
-    mistake(2, path.name, "cut in half", arguments=["show", path])
-    path.write_text(json.dumps(json.loads(whole) | {"schema_version": 99}))
-    mistake(1, "schema 99", arguments=run)
-    mistake(2, "schema 99", arguments=["show", path])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        done = invoke(*TOY, "--out", tmp_path)
+    assert_failed(done, "cannot write", "progress.json", "No space left on device")
+    assert "task 1/3" in done.stdout and "task 2/3" not in done.stdout
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert {path: path.read_bytes() for path in finished} == finished
+    done = invoke(*TOY, "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert "task 1/3" not in done.stdout and "task 2/3" in done.stdout
+    assert sorted(path.suffix for path in tmp_path.rglob("*.*")) == [".json"] * 2 + [".safetensors"] * 2
 
 
-def test_a_loss_that_is_no_number_names_its_step_and_lets_the_others_finish(tmp_path: Path) -> None:
-    run = ["run", "--method", "seq-lora,frozen", "--stream", "toy", *TOY, "--out", tmp_path]
-    absurd = ["--set", "seq-lora.learning_rate=10", "--set", "seq-lora.optimizer=sgd"]
-    code, output = bench(*run, *absurd, "--set", "epochs=200")
-    assert code == 1
-    (line,) = [line for line in output.splitlines() if line.startswith("failed:")]
-    assert "seq-lora" in line and "step" in line and "'adapt'" in line
-    assert len(list(tmp_path.rglob("frozen*.json"))) == 1
+def other_schema(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"schema_version": 0}), encoding="utf-8")
 
 
-def test_a_device_that_is_not_there(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a CUDA device")
-    run = ["run", "--method", "frozen", "--stream", "toy", *TOY, "--out", tmp_path]
-    mistake(1, "no CUDA device", arguments=[*run, "--device", "cuda"])
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_no_workers(tmp_path: Path) -> None:
-    code, output = bench("run", "--method", "frozen", "--stream", "toy", "--workers", 0)
-    assert code == 2 and "Traceback" not in output
+RESULTS = {"schema": (other_schema, "has result schema 0"), "cut": (cut, "is not complete JSON")}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_bad_result_in_place_of_a_cells_own(kind: str, tmp_path: Path) -> None:
+    damage, words = RESULTS[kind]
+    assert invoke(*TOY, "--out", tmp_path).exit_code == 0
+    (path,) = tmp_path.rglob("*.json")
+    damage(path)
+    found = path.read_bytes()
+    assert_failed(invoke(*TOY, "--out", tmp_path), str(path), words)
+    assert path.read_bytes() == found
+    assert invoke(*TOY, "--out", tmp_path, "--fresh").exit_code == 0
+    assert len(read(path).tasks) == 3
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_bad_result_is_refused_by_show_export_and_leaderboard(kind: str, tmp_path: Path) -> None:
+    damage, words = RESULTS[kind]
+    out = tmp_path / "results"
+    assert invoke(*TOY, "--seed", "0-1", "--out", out).exit_code == 0
+    path, other = sorted(out.rglob("*.json"))
+    damage(path)
+    assert_refused(invoke("show", path), str(path), words)
+    assert_refused(invoke("export", path, tmp_path / "adapter"), str(path), words)
+    assert not (tmp_path / "adapter").exists()
+    done = bench("leaderboard", "--root", tmp_path, "--out", tmp_path)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ") and str(path) in last and words in last
+    assert "Traceback" not in done.stderr
+    # The page of the others is written all the same.
+    assert read(other).method in (tmp_path / "toy.md").read_text(encoding="utf-8")
+
+
+def test_a_loss_that_is_no_number_names_the_step_and_stops_one_cell(tmp_path: Path) -> None:
+    settings = ["--set", "seq-lora.learning_rate=10", "--set", "seq-lora.optimizer=sgd", "--set", "epochs=20"]
+    command = ["run", "--method", "seq-lora,frozen", "--stream", "toy", *SMALL, *settings]
+    done = invoke(*command, "--out", tmp_path)
+    assert_failed(done, "seq-lora on toy", "the loss became nan at step", "of phase 'adapt'", "learning_rate")
+    (path,) = tmp_path.rglob("*.json")
+    assert read(path).method == "frozen"
+    assert "2 of 2 cells" in done.stdout
+
+
+def test_a_rank_larger_than_a_layer(tmp_path: Path) -> None:
+    done = invoke(*TOY, "--set", "rank=17", "--out", tmp_path)
+    assert_failed(done, "rank 17 exceeds the layer projection of 48 x 16", "--set rank=")
+    assert_failed(vit("--set", "rank=500", out=tmp_path), "rank 500 exceeds the layer")
+
+
+def test_cuda_without_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    done = invoke(*TOY, "--device", "cuda", "--out", tmp_path)
+    assert_failed(done, "this machine has no CUDA device; use --device cpu")
+    done = invoke(*TOY, "--device", "auto", "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    (path,) = tmp_path.rglob("*.json")
+    assert read(path).provenance.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workers", "0"], "'--workers': "),
+        (["--workers", "two"], "'--workers': "),
+        (["--device", "tpu"], "'--device': "),
+    ],
+)
+def test_a_flag_out_of_range(flags: list[str], words: str, tmp_path: Path) -> None:
+    assert_usage(invoke(*TOY, *flags, "--out", tmp_path / "runs"), words)
+    assert not (tmp_path / "runs").exists()
