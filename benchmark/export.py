@@ -23,7 +23,7 @@ def rebuild(result: Result, path: Path) -> Method:
         path: of the result; the adapters lie beside it.
 
     Raises:
-        UserError: the adapters are missing, damaged or of another backbone.
+        UserError: the adapters are missing, damaged, or of another method or backbone.
     """
     nothing = Examples([])
     tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
@@ -33,6 +33,9 @@ def rebuild(result: Result, path: Path) -> Method:
         method.restore(state)
     except KeyError as error:
         raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
+    # Of a method that builds on this one, whose further tensors would otherwise go unnoticed.
+    for name in sorted(set(state) - set(method.state())):
+        raise UserError(f"the adapters beside {path} are of another method: '{name}' is not of this one")
     return method
 
 
@@ -57,9 +60,8 @@ def export(path: Path, folder: Path) -> Path:
             f"{result.method} has no peft form: what it learned is not one sum of low-rank updates"
         )
     write_lora(pairs, folder, result.backbone)
-    head = method.objective.state()
-    if head:
-        atomic_write(folder / "head.safetensors", pack(head))
+    if method.objective.head_size():
+        atomic_write(folder / "head.safetensors", pack(method.objective.state()))
     return folder
 
 
