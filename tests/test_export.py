@@ -2,29 +2,121 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+from typer.testing import CliRunner
 
+from benchmark.cell import Cell
+from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.export import export, rebuild
+from benchmark.learner import Learner
+from benchmark.method import Method
 from benchmark.plan import plan
-from benchmark.results import Result, read
+from benchmark.registry import METHODS
+from benchmark.results import read, write
 from benchmark.runner import run
+from benchmark.stream import LoadedStream
 from tests import tiny
 
 SMALL = ["epochs=2", "rank=2", "protocol.train_limit=16", "protocol.test_limit=8", "learning_rate=0.05"]
+LOADERS = {
+    "image": transformers.AutoModel,
+    "encoder": transformers.AutoModel,
+    "seq2seq": transformers.AutoModelForSeq2SeqLM,
+    "causal": transformers.AutoModelForCausalLM,
+}
 
 
-def finished(method: str, out: Path, *settings: str) -> Path:
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results; a cell in it is run once and not changed."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def on_digits(method: str, out: Path, *settings: str) -> Path:
     """Run a method on the digits with a tiny random ViT and return the result's path."""
     cells = plan(method, "digits", backbone=str(tiny.folder("image")), settings=[*SMALL, *settings])
     (outcome,) = run(cells, out, None, 1, "cpu", False, lambda event: None)
     assert outcome.error is None and outcome.path is not None
     return outcome.path
+
+
+def on_texts(method: str, kind: str, out: Path) -> Path:
+    """Run a method on three tiny text tasks and return the result's path."""
+    settings = METHODS.load(method).Hyperparameters(learning_rate=0.05).model_dump()
+    protocol, backbone = tiny.protocol(kind, alpha=8.0), str(tiny.folder(kind))
+    cell = Cell(method, "standard-cl", "1", 0, backbone, protocol, settings)
+    path = out / f"{method}-{kind}.json"
+    loaded = LoadedStream(tiny.tasks(kind), "made up")
+    Learner(cell, loaded, "print", path, "cpu", lambda event: None).run()
+    return path
+
+
+def plain(kind: str) -> Any:
+    """Return the backbone as transformers alone loads it."""
+    more = {"add_pooling_layer": False} if kind in ("image", "encoder") else {}
+    return LOADERS[kind].from_pretrained(tiny.folder(kind), dtype=torch.float32, **more)
+
+
+@cache
+def inputs(kind: str) -> dict[str, Tensor]:
+    """Return four inputs of a model."""
+    generator = torch.Generator().manual_seed(0)
+    if kind == "image":
+        return {"pixel_values": torch.randn(4, 3, 16, 16, generator=generator)}
+    given = {"input_ids": torch.randint(len(tiny.SPECIAL), 20, (4, 9), generator=generator)}
+    given["attention_mask"] = torch.ones_like(given["input_ids"])
+    if kind == "seq2seq":
+        given["decoder_input_ids"] = torch.randint(len(tiny.SPECIAL), 20, (4, 3), generator=generator)
+    return given
+
+
+def answer(model: Any, kind: str) -> Tensor:
+    """Return hidden states, or logits over words."""
+    with torch.no_grad():
+        given = model(**inputs(kind))
+    return given.last_hidden_state if kind in ("image", "encoder") else given.logits
+
+
+def check_export(path: Path, kind: str, folder: Path) -> Method:
+    """Check that plain peft on the plain backbone gives the outputs of the suite's own model."""
+    assert export(path, folder) == folder
+    ours = rebuild(read(path), path)
+    ours.bank.refresh()
+    expected = answer(ours.objective.backbone.module.eval(), kind)
+    untouched = answer(plain(kind).eval(), kind)
+    assert not torch.allclose(untouched, expected, atol=1e-2)
+    loaded = peft.PeftModel.from_pretrained(plain(kind), folder).eval()
+    assert torch.allclose(answer(loaded, kind), expected, rtol=1e-5, atol=1e-5)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["r"] == config["lora_alpha"] == sum(ours.bank.ranks) + 2 * (ours.bank.current is not None)
+    assert (folder / "head.safetensors").exists() is (kind in ("image", "encoder"))
+    if not ours.objective.head_size():
+        return ours
+    # The head's blocks, one under another, answer for all classes.
+    head = load_file(folder / "head.safetensors")
+    weights, biases = (
+        torch.cat([head[f"{name}.{block}"] for block in range(len(head) // 2)])
+        for name in ("weights", "biases")
+    )
+    first = answer(loaded, kind)[:, 0]
+    batch = tiny.Batch(inputs(kind))
+    with torch.no_grad():
+        logits = ours.objective.logits(batch)
+    assert torch.allclose(functional.linear(first, weights, biases), logits, rtol=0, atol=1e-4)
+    return ours
 
 
 @pytest.mark.parametrize(
@@ -35,52 +127,109 @@ def finished(method: str, out: Path, *settings: str) -> Path:
         ("sd-lora", []),
         ("sd-lora", ["variant=paper"]),
         ("litelora", ["sparsity=0"]),
+        ("litelora", ["variant=paper", "alpha=8"]),
     ],
 )
-def test_plain_peft_gives_the_same_features(method: str, settings: list[str], tmp_path: Path) -> None:
-    path = finished(method, tmp_path, *settings)
-    export(path, tmp_path / "adapter")
-    plain = transformers.ViTModel.from_pretrained(
-        tiny.folder("image"), add_pooling_layer=False, dtype="float32"
-    )
-    loaded = peft.PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
-    ours = rebuild(read(path), path)
-    torch.manual_seed(0)
-    size = ours.objective.backbone.images.size
-    images = torch.randn(4, 3, size, size)
-    with torch.no_grad():
-        ours.bank.refresh()
-        expected = ours.objective.backbone.features({"pixel_values": images})
-        assert torch.allclose(loaded(pixel_values=images).last_hidden_state[:, 0], expected, atol=1e-5)
-        loaded.disable_adapter_layers()
-        assert not torch.allclose(loaded(pixel_values=images).last_hidden_state[:, 0], expected, atol=1e-3)
-    assert (tmp_path / "adapter" / "head.safetensors").is_file()
+def test_plain_peft_answers_the_same_on_images(
+    method: str, settings: list[str], out: Path, tmp_path: Path
+) -> None:
+    check_export(on_digits(method, out, *settings), "image", tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
+@pytest.mark.parametrize("method", ["inc-lora", "sd-lora", "litelora"])
+def test_plain_peft_answers_the_same_on_texts(method: str, kind: str, tmp_path: Path) -> None:
+    check_export(on_texts(method, kind, tmp_path), kind, tmp_path / "adapter")
+
+
+def test_pruned_adapters_are_not_exported(out: Path, tmp_path: Path) -> None:
+    path = on_digits("litelora", out, "sparsity=100", "selection_epochs=20")
+    ours = check_export(path, "image", tmp_path / "adapter")
+    assert ours.bank.count() == 1  # the first one is always kept
+    assert read(path).parameters.adapters[-1] == 5
+
+
+def test_the_command_writes_the_adapter(out: Path, tmp_path: Path) -> None:
+    path = on_digits("inc-lora", out, "alpha=8")
+    done = CliRunner().invoke(app, ["export", str(path), str(tmp_path / "adapter")])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'adapter'}\n"
+    assert sorted(file.name for file in (tmp_path / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "head.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("method", ["independent", "frozen"])
-def test_what_is_no_sum_is_refused(method: str, tmp_path: Path) -> None:
-    path = finished(method, tmp_path)
-    with pytest.raises(UserError, match=f"{method} has no peft form"):
-        export(path, tmp_path / "adapter")
+def test_what_is_no_sum_is_refused(method: str, out: Path, tmp_path: Path) -> None:
+    path = on_digits(method, out)
+    done = CliRunner().invoke(app, ["export", str(path), str(tmp_path / "adapter")])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {method} has no peft form")
+    assert done.stderr.count("\n") == 1
     assert not (tmp_path / "adapter").exists()
 
 
-def test_adapters_that_do_not_belong_are_refused(tmp_path: Path) -> None:
-    ours, other = finished("inc-lora", tmp_path), finished("frozen", tmp_path)
-    ours.with_suffix(".safetensors").write_bytes(other.with_suffix(".safetensors").read_bytes())
-    with pytest.raises(UserError, match="another"):
-        export(ours, tmp_path / "adapter")
-    ours.with_suffix(".safetensors").write_bytes(b"cut")
+def copied(path: Path, folder: Path) -> Path:
+    """Return a copy of a result with its adapters, to be spoiled."""
+    for file in (path, path.with_suffix(".safetensors")):
+        shutil.copy(file, folder / f"cell{file.suffix}")
+    return folder / "cell.json"
+
+
+@pytest.mark.parametrize(
+    ("method", "other"),
+    [("inc-lora", "frozen"), ("inc-lora", "sd-lora"), ("sd-lora", "litelora"), ("litelora", "sd-lora")],
+)
+def test_adapters_of_another_method_are_refused(method: str, other: str, out: Path, tmp_path: Path) -> None:
+    path = copied(on_digits(method, out), tmp_path)
+    shutil.copy(on_digits(other, out).with_suffix(".safetensors"), tmp_path / "cell.safetensors")
+    with pytest.raises(UserError, match="are of another method") as caught:
+        export(path, tmp_path / "adapter")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_adapters_of_another_backbone_are_refused(out: Path, tmp_path: Path) -> None:
+    path = copied(on_digits("inc-lora", out), tmp_path)
+    wider = transformers.ViTConfig(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, image_size=16
+    )
+    transformers.ViTModel(wider, add_pooling_layer=False).save_pretrained(tmp_path / "wider")
+    for backbone in (tmp_path / "wider", tiny.folder("encoder")):
+        write(read(path).model_copy(update={"backbone": str(backbone)}), path)
+        with pytest.raises(UserError, match=r"from another backbone|cannot learn") as caught:
+            export(path, tmp_path / "adapter")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_damaged_or_missing_adapters_are_refused(out: Path, tmp_path: Path) -> None:
+    path = copied(on_digits("inc-lora", out), tmp_path)
+    adapters = path.with_suffix(".safetensors")
+    whole = adapters.read_bytes()
+    state = load_file(adapters)
+    adapters.write_bytes(whole[:-4])
     with pytest.raises(UserError, match="not a whole safetensors file"):
-        export(ours, tmp_path / "adapter")
-    ours.with_suffix(".safetensors").unlink()
+        export(path, tmp_path / "adapter")
+    save_file({name: tensor for name, tensor in state.items() if "past_up" not in name}, adapters)
+    with pytest.raises(UserError, match="another"):
+        export(path, tmp_path / "adapter")
+    adapters.unlink()
     with pytest.raises(UserError, match="no adapters"):
-        export(ours, tmp_path / "adapter")
+        export(path, tmp_path / "adapter")
+    adapters.write_bytes(whole)
+    (tmp_path / "adapter").write_text("kept", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot write"):
+        export(path, tmp_path / "adapter")
+    assert (tmp_path / "adapter").read_text(encoding="utf-8") == "kept"
 
 
-def test_a_cell_is_found_again_from_its_result(tmp_path: Path) -> None:
-    path = finished("litelora", tmp_path)
+def test_a_cell_is_found_again_from_its_result(out: Path) -> None:
+    path = on_digits("litelora", out, "sparsity=0")
     result = read(path)
-    assert isinstance(result, Result)
     ours = rebuild(result, path)
     assert ours.accounting().active == result.parameters.active_adapters[-1]
+    assert ours.accounting().stored == result.parameters.stored
+    assert ours.objective.head_size() == result.parameters.head
