@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import Stream, protocols
+from tasks import standard_cl
 from tasks.sources.text_classification import ORDERS
 
-
-def load(request: Request) -> LoadedStream:
-    """Return the fifteen tasks in the order asked for."""
-    from tasks.sources import text_classification_rows
-
-    return text_classification_rows.load(request)
-
-
-QUICK = Protocol(
-    name="quick",
-    source="this suite: minutes on one CPU core",
-    backbone="minilm",
-    epochs=2,
-    batch_size=16,
-    rank=8,
-    targets=("query", "value"),
-    train_limit=400,
-    test_limit=200,
-    source_length=64,
-    prompt="plain",
-)
-
-OLORA = Protocol(
-    name="olora",
-    source="O-LoRA (arXiv 2310.14152), scripts/long.sh of the official code; batch 8 on 8 devices",
-    backbone="t5-large",
-    epochs=1,
-    epochs_by_task={"mnli": 2},
-    batch_size=64,
-    rank=8,
-    alpha=32,
-    dropout=0.1,
-    targets=("query", "value"),
-    gradient_clip=1.0,
-    validation=0.0,
-    source_length=512,
-    target_length=50,
-    prompt="olora",
-    decoding="greedy",
+OLORA = standard_cl.OLORA.model_copy(
+    update={
+        "source": "O-LoRA (arXiv 2310.14152), scripts/long.sh of the official code; batch 8 on 8 devices",
+        "epochs_by_task": {"mnli": 2},
+    }
 )
 
 # SAPT keeps the best epoch by a dev file that equals its test file; here the last epoch counts.
@@ -73,6 +40,6 @@ STREAM = Stream(
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: ORDERS[name] for name in ("4", "5", "6")},
-    protocols=protocols(QUICK, OLORA, SAPT),
-    load=load,
+    protocols=protocols(standard_cl.QUICK, OLORA, SAPT),
+    load=standard_cl.load,
 )

@@ -8,7 +8,7 @@ from tasks.sources.text_classification import ORDERS
 
 
 def load(request: Request) -> LoadedStream:
-    """Return the four tasks in the order asked for."""
+    """Return the tasks of the order asked for."""
     from tasks.sources import text_classification_rows
 
     return text_classification_rows.load(request)
