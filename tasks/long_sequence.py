@@ -7,6 +7,8 @@ from benchmark.stream import Stream, protocols
 from tasks import standard_cl
 from tasks.sources.text_classification import ORDERS
 
+QUICK = standard_cl.QUICK
+
 OLORA = standard_cl.OLORA.model_copy(
     update={
         "source": "O-LoRA (arXiv 2310.14152), scripts/long.sh of the official code; batch 8 on 8 devices",
@@ -40,6 +42,6 @@ STREAM = Stream(
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: ORDERS[name] for name in ("4", "5", "6")},
-    protocols=protocols(standard_cl.QUICK, OLORA, SAPT),
+    protocols=protocols(QUICK, OLORA, SAPT),
     load=standard_cl.load,
 )
