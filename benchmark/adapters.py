@@ -7,12 +7,15 @@ At each adapted linear layer with frozen weight W the bank computes
 with A (r, d_in) and B (d_out, r) of the pair under training, and the pairs of the past stacked into one
 down factor (R, d_in) and one up factor (d_out, R), R the sum of their ranks. Scales multiply the
 r-dimensional middle, never a weight, so the cost of a step hardly grows with the number of tasks. Where the
-past's scales are fixed, `fold` adds the past to a copy of W and the cost does not grow at all.
+past's scales are fixed, `fold` adds the past to a copy of W and the cost does not grow at all. Scales may be
+one number a pair or one a pair and row of the batch. A method with one adapter by design ends a task with
+`merge_current`: the pair becomes part of the weight for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +42,8 @@ class AdaptedLinear(nn.Module):
         self.register_buffer("past_up", weight.new_zeros(base.out_features, 0), persistent=False)
         self.down: nn.Parameter | None = None
         self.up: nn.Parameter | None = None
+        self.merged: Tensor | None = None
+        self.whole: Tensor | None = None
         self.folded: Tensor | None = None
         self.past_scale: Tensor | None = None
         self.scale: Tensor | float = 1.0
@@ -50,24 +55,40 @@ class AdaptedLinear(nn.Module):
         return self.base.weight
 
     @property
+    def start(self) -> Tensor:
+        """The weight that the pairs are added to: the frozen one with what was merged into it."""
+        return self.base.weight if self.whole is None else self.whole
+
+    @property
     def bias(self) -> Tensor | None:
         """The frozen bias."""
         return self.base.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., d_in)` to `(..., d_out)`."""
-        weight = self.base.weight if self.folded is None else self.folded
+        weight = self.start if self.folded is None else self.folded
         y = functional.linear(x, weight, self.base.bias)
         # One mask for past and present, as O-LoRA draws it; predictions, made without gradients, get none.
         x = functional.dropout(x, self.dropout, training=torch.is_grad_enabled())
         if self.folded is None and len(self.past_down):
             middle = functional.linear(x, self.past_down)
             if self.past_scale is not None:
-                middle = middle * self.past_scale
+                middle = middle * _by_row(self.past_scale, middle)
             y = _add_product(y, middle, self.past_up)
         if self.down is not None and self.up is not None:
-            y = _add_product(y, functional.linear(x, self.down) * self.scale, self.up)
+            middle = functional.linear(x, self.down)
+            scale = self.scale
+            if isinstance(scale, Tensor) and scale.dim():
+                scale = _by_row(scale[:, None], middle)
+            y = _add_product(y, middle * scale, self.up)
         return y
+
+
+def _by_row(scale: Tensor, middle: Tensor) -> Tensor:
+    """Return scales `(R,)` or, one for each row, `(n, R)`, in a shape that multiplies `(n, ..., R)`."""
+    if scale.dim() == 1:
+        return scale
+    return scale.view(len(scale), *[1] * (middle.dim() - 2), scale.shape[1])
 
 
 def _add_product(y: Tensor, middle: Tensor, up: Tensor) -> Tensor:
@@ -84,8 +105,10 @@ class AdapterBank:
         slots: task index of each past pair, in stacking order.
         ranks: rank of each past pair.
         current: task index of the pair under training, or None.
-        scaling: called by `refresh`; returns the scales of the past, `(M, slots)`,
-            and of the current pair, `(M,)`; None in either place means the fixed `scale`.
+        scaling: called by `refresh`; returns the scales of the past, `(M, slots)` or `(M, n, slots)` for a
+            batch of n rows, and of the current pair, `(M,)` or `(M, n)`; None in either place means the fixed
+            `scale`.
+        merged_rank: the sum of the ranks of all pairs merged into the weights.
     """
 
     def __init__(
@@ -126,13 +149,14 @@ class AdapterBank:
         self.ranks: list[int] = []
         self.current: int | None = None
         self.scaling: Scaling | None = None
+        self.merged_rank = 0
 
     def refresh(self) -> None:
         """Hand each layer its scales for the next forward pass; called before every one."""
         past, current = self.scaling() if self.scaling else (None, None)
         rows: Tensor | None = None
         if past is not None and self.slots:
-            rows = self.scale * past.repeat_interleave(self._ranks(), dim=1)
+            rows = self.scale * past.repeat_interleave(self._ranks(), dim=-1)
         elif self.scale != 1.0:
             rows = torch.full((len(self.layers), sum(self.ranks)), self.scale)
         if rows is not None:
@@ -180,6 +204,36 @@ class AdapterBank:
         for layer in self.layers.values():
             layer.down = layer.up = None
 
+    def merge_current(self) -> None:
+        """Add the current pair's scaled product to the weights for good and drop the pair."""
+        if self.current is None:
+            return
+        for layer in self.layers.values():
+            assert layer.down is not None and layer.up is not None
+            product = self.scale * (layer.up.detach() @ layer.down.detach())
+            layer.merged = product if layer.merged is None else layer.merged + product
+            layer.whole = layer.base.weight + layer.merged
+        self.merged_rank += len(next(iter(self.parameters())))
+        self.discard_current()
+
+    def snapshot(self) -> list[Tensor]:
+        """Return copies of the current pair's factors, in the order of `parameters`."""
+        return [factor.detach().clone() for factor in self.parameters()]
+
+    @contextmanager
+    def using(self, factors: list[Tensor]) -> Iterator[None]:
+        """Within the context, let the layers answer with these factors instead of the current pair's."""
+        own = self.parameters()
+        self._put([nn.Parameter(factor, requires_grad=False) for factor in factors])
+        try:
+            yield
+        finally:
+            self._put(own)
+
+    def _put(self, factors: list[nn.Parameter]) -> None:
+        for layer, down, up in zip(self.layers.values(), factors[::2], factors[1::2], strict=True):
+            layer.down, layer.up = down, up
+
     def count(self) -> int:
         """Return how many pairs are held, the current one included."""
         return len(self.slots) + (self.current is not None)
@@ -225,7 +279,7 @@ class AdapterBank:
             down = layer.past_down * self.scale
             if scales is not None:
                 down = down * scales[index].to(down).repeat_interleave(self._ranks())[:, None]
-            layer.folded = torch.addmm(layer.base.weight, layer.past_up, down)
+            layer.folded = torch.addmm(layer.start, layer.past_up, down)
 
     def unfold(self) -> None:
         """Return to the untouched frozen weights and the stacked past."""
@@ -235,7 +289,11 @@ class AdapterBank:
     def stored(self) -> int:
         """Return how many numbers the past and the current pair hold."""
         past = sum(layer.past_down.numel() + layer.past_up.numel() for layer in self.layers.values())
-        return past + sum(parameter.numel() for parameter in self.parameters())
+        return past + self.merged_size() + sum(parameter.numel() for parameter in self.parameters())
+
+    def merged_size(self) -> int:
+        """Return how many weights differ from the backbone's for good: they are stored, but need no room."""
+        return sum(layer.merged.numel() for layer in self.layers.values() if layer.merged is not None)
 
     def sum(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return, by layer name, one pair (down (R, d_in), up (d_out, R)) equal to the sum of all pairs.
@@ -253,6 +311,9 @@ class AdapterBank:
                 scale = torch.as_tensor(layer.scale).detach()
                 down = torch.cat([down, layer.down.detach() * scale])
                 up = torch.cat([up, layer.up.detach()], dim=1)
+            if layer.merged is not None:
+                merged_down, merged_up = _factors(layer.merged, self.merged_rank)
+                down, up = torch.cat([merged_down, down]), torch.cat([merged_up, up], dim=1)
             result[name] = (down, up)
         return result
 
@@ -260,12 +321,15 @@ class AdapterBank:
         """Return all factors and the bookkeeping, as tensors."""
         state = {"slots": _integers(self.slots), "ranks": _integers(self.ranks)}
         state["current"] = torch.tensor(-1 if self.current is None else self.current)
+        state["merged_rank"] = torch.tensor(self.merged_rank)
         for name, layer in self.layers.items():
             state[f"{name}.past_down"] = layer.past_down
             state[f"{name}.past_up"] = layer.past_up
             if layer.down is not None and layer.up is not None:
                 state[f"{name}.down"] = layer.down.detach()
                 state[f"{name}.up"] = layer.up.detach()
+            if layer.merged is not None:
+                state[f"{name}.merged"] = layer.merged
         return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -278,6 +342,7 @@ class AdapterBank:
         self.ranks = [int(rank) for rank in state["ranks"]]
         current = int(state["current"])
         self.current = None if current < 0 else current
+        self.merged_rank = int(state["merged_rank"])
         suffix = ".past_down"
         saved = {name.removesuffix(suffix) for name in state if name.endswith(suffix)}
         for name in sorted(saved ^ set(self.layers)):
@@ -289,11 +354,22 @@ class AdapterBank:
             device = layer.weight.device
             layer.past_down = down.to(device)
             layer.past_up = up.to(device)
-            layer.down = layer.up = None
+            layer.down = layer.up = layer.merged = layer.whole = None
+            if f"{name}.merged" in state:
+                layer.merged = state[f"{name}.merged"].to(device)
+                layer.whole = layer.base.weight + layer.merged
             if f"{name}.down" in state:
                 layer.down = nn.Parameter(state[f"{name}.down"].to(device))
                 layer.up = nn.Parameter(state[f"{name}.up"].to(device))
         self.unfold()
+
+
+def _factors(product: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return down (r, d_in) and up (d_out, r) of a matrix of rank at most `rank`."""
+    left, values, right = torch.linalg.svd(product.float() if product.dtype == torch.bfloat16 else product)
+    kept = min(rank, len(values))
+    down = values[:kept, None] * right[:kept]
+    return down.to(product), left[:, :kept].to(product)
 
 
 def _foreign(layer: str) -> UserError:

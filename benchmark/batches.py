@@ -21,12 +21,14 @@ class Batch:
         labels: `(n,)` class columns of the head, for classification.
         targets: `(n, length)` token ids with -100 where nothing is asked, for text to text.
         rows: indices into the split, so that a method can keep per-row state.
+        left: tokens are padded on the left.
     """
 
     inputs: dict[str, Tensor]
     labels: Tensor | None = None
     targets: Tensor | None = None
     rows: list[int] = field(default_factory=list)
+    left: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,6 +40,7 @@ class Batch:
             None if self.labels is None else self.labels.to(device),
             None if self.targets is None else self.targets.to(device),
             self.rows,
+            self.left,
         )
 
 
@@ -136,7 +139,9 @@ class TokenRows:
                 chosen = [p + a for p, a in zip(chosen, answers, strict=True)]
             else:
                 targets = pad_rows(answers, -100)
-        return Batch(token_inputs(chosen, self.pad, left=self.causal), labels, targets, list(rows))
+        return Batch(
+            token_inputs(chosen, self.pad, left=self.causal), labels, targets, list(rows), self.causal
+        )
 
 
 def token_inputs(rows: list[list[int]], pad: int, left: bool = False) -> dict[str, Tensor]:
@@ -193,20 +198,24 @@ class JoinedRows:
 def join(batches: list[Batch]) -> Batch:
     """Put batches of one kind under one another, padding tokens to the longest."""
     first = batches[0]
-    inputs = {name: _stack([b.inputs[name] for b in batches], 0) for name in first.inputs}
+    inputs = {name: _stack([b.inputs[name] for b in batches], 0, first.left) for name in first.inputs}
     labels = None if first.labels is None else torch.cat([b.labels for b in batches if b.labels is not None])
     targets = None
     if first.targets is not None:
-        targets = _stack([b.targets for b in batches if b.targets is not None], -100)
-    return Batch(inputs, labels, targets, [row for b in batches for row in b.rows])
+        # The answers of a causal model end where its prompts do while training, so they are padded alike.
+        targets = _stack([b.targets for b in batches if b.targets is not None], -100, first.left)
+    return Batch(inputs, labels, targets, [row for b in batches for row in b.rows], first.left)
 
 
-def _stack(tensors: list[Tensor], value: int) -> Tensor:
+def _stack(tensors: list[Tensor], value: int, left: bool) -> Tensor:
     if tensors[0].dim() != 2 or tensors[0].is_floating_point():
         return torch.cat(tensors)
     longest = max(tensor.shape[1] for tensor in tensors)
+    missing = [longest - tensor.shape[1] for tensor in tensors]
     pad = torch.nn.functional.pad
-    return torch.cat([pad(tensor, (0, longest - tensor.shape[1]), value=value) for tensor in tensors])
+    return torch.cat(
+        [pad(x, (m, 0) if left else (0, m), value=value) for x, m in zip(tensors, missing, strict=True)]
+    )
 
 
 def shuffled(count: int, size: int, generator: torch.Generator) -> Iterator[list[int]]:

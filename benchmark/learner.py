@@ -62,10 +62,15 @@ def build(cell: Cell, tasks: list[Task], device: torch.device) -> tuple[Method, 
             f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[stream.kind])} "
             "(see: bench list backbones)"
         )
+    make = METHODS.load(cell.method)
+    if backbone.kind not in make.kinds:
+        raise UserError(
+            f"the method '{cell.method}' does not work on a backbone of kind {backbone.kind} "
+            f"('{cell.backbone}'); it takes: {', '.join(make.kinds)} (see: bench list --method {cell.method})"
+        )
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
-    make = METHODS.load(cell.method)
     hyperparameters = make.Hyperparameters(**cell.hyperparameters)
     reseed(cell.seed, "build")
     return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone

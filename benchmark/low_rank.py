@@ -76,9 +76,10 @@ class LowRankMethod(Method):
         return Phase(**settings | changes)
 
     def accounting(self) -> Accounting:
-        """Count every pair held; all are summed into each prediction."""
+        """Count every pair held; all are summed into each prediction. What was merged needs no room."""
         held, adapters = self.bank.stored(), self.bank.count()
-        return Accounting(stored=held, resident=held, adapters=adapters, active=adapters)
+        resident = held - self.bank.merged_size()
+        return Accounting(stored=held, resident=resident, adapters=adapters, active=adapters)
 
     def state(self) -> dict[str, Tensor]:
         """Return head and bank."""

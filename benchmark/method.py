@@ -53,6 +53,9 @@ class Phase:
         milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
         loss: from a batch to a scalar.
         clip: largest norm of a step's gradient, None for no clipping.
+        further_losses: each takes a step of its own on every batch, after that of `loss`.
+        after_backward: called between a step's gradients and the optimiser, as for a projection.
+        after_step: called when the optimiser has moved the parameters.
     """
 
     name: str
@@ -66,6 +69,9 @@ class Phase:
     factor: float = 1.0
     cosine: bool = False
     clip: float | None = None
+    further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
+    after_backward: Callable[[], None] | None = None
+    after_step: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,16 @@ class Method:
         tuned: values chosen for a protocol, by "<stream>/<protocol>"; they override the defaults.
         needs: what is asked for beyond the current task's data.
         bound: True for reference rows.
+        kinds: the kinds of backbone that the method's mathematics allows.
+        changes_backbone: True where it trains the backbone's own weights; its state then holds them.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs: ClassVar[Needs] = Needs()
     bound: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
+    changes_backbone: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""

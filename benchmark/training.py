@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchmark.batches import Rows, by_length, shuffled
 from benchmark.checkpoint import reseed
@@ -41,26 +42,39 @@ def train(
     optimizer = make_optimizer(phase)
     parameters = [parameter for group in phase.groups for parameter in group.parameters]
     device = method.objective.device
-    total = phase.epochs * math.ceil(len(rows) / phase.batch_size)
+    losses = (phase.loss, *phase.further_losses)
+    total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
     step = 0
     for epoch in range(phase.epochs):
         for group, started in zip(optimizer.param_groups, phase.groups, strict=True):
             group["lr"] = started.learning_rate * rate_factor(phase, epoch)
         for chosen in shuffled(len(rows), phase.batch_size, generator):
-            loss = phase.loss(rows.batch(chosen, training=True).to(device))
-            if not torch.isfinite(loss):
-                raise UserError(
-                    f"the loss became {loss.item()} at step {step + 1} of {total} of phase '{phase.name}'; "
-                    "a smaller learning rate may help (--set learning_rate=...)"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if phase.clip is not None:
-                torch.nn.utils.clip_grad_norm_(parameters, phase.clip)
-            optimizer.step()
-            step += 1
+            batch = rows.batch(chosen, training=True).to(device)
+            for loss_of in losses:
+                loss = loss_of(batch)
+                if not torch.isfinite(loss):
+                    raise UserError(
+                        f"the loss became {loss.item()} at step {step + 1} of {total} of phase "
+                        f"'{phase.name}'; a smaller learning rate may help (--set learning_rate=...)"
+                    )
+                _step(optimizer, loss, phase, parameters)
+                step += 1
             step_done(step / total)
     return step
+
+
+def _step(
+    optimizer: torch.optim.Optimizer, loss: Tensor, phase: Phase, parameters: list[nn.Parameter]
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if phase.after_backward is not None:
+        phase.after_backward()
+    if phase.clip is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, phase.clip)
+    optimizer.step()
+    if phase.after_step is not None:
+        phase.after_step()
 
 
 def make_optimizer(phase: Phase) -> torch.optim.Optimizer:

@@ -2,9 +2,10 @@
 
     python -m benchmark.tuning --stream digits --method all --workers 2
 
-Every method gets the same trials, `GRID`, on a seed that no published table uses. A trial is an ordinary cell
-whose score matrix is filled from validation rows; the highest average performance wins, and of equals the
-smallest learning rate. What is printed goes into the method's `tuned`.
+Every method climbs the same `GRID` on a seed that no published table uses, and leaves it at the first rate
+that does worse than the one below: a rate past the best only costs time. A trial is an ordinary cell whose
+score matrix is filled from validation rows; the highest average performance wins, and of equals the smallest
+learning rate. What is printed goes into the method's `tuned`.
 """
 
 from __future__ import annotations
@@ -50,16 +51,25 @@ def main(
     from benchmark.progress import watching
     from benchmark.runner import run
 
-    trials = [(rate, trial(method, stream, rate, order, set_ or [])) for rate in GRID]
-    cells = [cell for _, listed in trials for cell in listed]
-    rates = [rate for rate, listed in trials for _ in listed]
-    with watching(len(cells), sys.stdout) as watch:
-        outcomes = run(cells, out, data_dir, workers, "cpu", False, watch)
-    for name in dict.fromkeys(cell.method for cell in cells):
-        own = [(rate, o) for rate, o in zip(rates, outcomes, strict=True) if o.cell.method == name]
-        shown = ", ".join(f"{rate:g}: {100 * performance(outcome):.1f}" for rate, outcome in own)
-        best = max(own, key=lambda pair: (performance(pair[1]), -pair[0]))[0]
+    climbing: dict[str, list[tuple[float, float]]] = {}
+    for rate in GRID:
+        cells = trial(method, stream, rate, order, set_ or [])
+        cells = [cell for cell in cells if still_climbs(climbing.get(cell.method, []))]
+        if not cells:
+            break
+        with watching(len(cells), sys.stdout) as watch:
+            outcomes = run(cells, out, data_dir, workers, "cpu", False, watch)
+        for outcome in outcomes:
+            climbing.setdefault(outcome.cell.method, []).append((rate, performance(outcome)))
+    for name, tried in climbing.items():
+        shown = ", ".join(f"{rate:g}: {100 * score:.1f}" for rate, score in tried)
+        best = max(tried, key=lambda pair: (pair[1], -pair[0]))[0]
         print(f"{name}: learning_rate {best:g} ({shown})")
+
+
+def still_climbs(tried: list[tuple[float, float]]) -> bool:
+    """Whether the last of the (rate, score) pairs did at least as well as the one before it."""
+    return len(tried) < 2 or tried[-1][1] >= tried[-2][1]
 
 
 if __name__ == "__main__":

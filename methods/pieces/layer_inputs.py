@@ -1,0 +1,79 @@
+"""What the adapted layers see: second moments of their inputs over a task's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from benchmark.adapters import AdapterBank
+from benchmark.batches import Batch, Rows
+from benchmark.objective import Objective
+
+
+@contextmanager
+def watching(bank: AdapterBank, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Within the context, call `see(layer name, input (n, ..., d_in))` before an adapted layer answers."""
+    handles = []
+    for name, layer in bank.layers.items():
+        hook = lambda _, given, name=name: see(name, given[0].detach())  # noqa: E731
+        handles.append(layer.register_forward_pre_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def second_moments(
+    objective: Objective, bank: AdapterBank, rows: Rows, batch_size: int, training: bool = True
+) -> dict[str, Tensor]:
+    """Return, by layer, the mean of x x^T over rows and tokens, `(d_in, d_in)`, in float32 or float64.
+
+    Not centred. Padded tokens are left out; a Transformer's class token counts like any other.
+
+    Args:
+        training: whether images are augmented as in training.
+    """
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    masks: list[Tensor] = []
+
+    def see(name: str, x: Tensor) -> None:
+        x = real_tokens(x, masks)
+        x = x if x.dtype == torch.float64 else x.float()
+        sums[name] = sums.get(name, 0) + x.t() @ x
+        counts[name] = counts.get(name, 0) + len(x)
+
+    with watching(bank, see):
+        for start in range(0, len(rows), batch_size):
+            chosen = list(range(start, min(start + batch_size, len(rows))))
+            batch = rows.batch(chosen, training=training).to(objective.device)
+            masks[:] = token_masks(batch)
+            objective.loss(batch)
+    return {name: total / counts[name] for name, total in sums.items()}
+
+
+def token_masks(batch: Batch) -> list[Tensor]:
+    """Return the masks `(n, length)` of a batch's prompts and answers that say which tokens are real."""
+    masks = []
+    if "attention_mask" in batch.inputs:
+        masks.append(batch.inputs["attention_mask"].bool())
+    if batch.targets is not None and not batch.left:
+        masks.append(batch.targets != -100)
+    return masks
+
+
+def real_tokens(x: Tensor, masks: list[Tensor]) -> Tensor:
+    """Return the real tokens of `(n, length, d)` as `(tokens, d)`; all of them where no mask has that length.
+
+    Where prompt and answer are equally long, a decoder's input is judged by the prompt's mask.
+    """
+    if x.dim() == 3:
+        for mask in masks:
+            if mask.shape == x.shape[:2]:
+                return x[mask]
+    return x.reshape(-1, x.shape[-1])
