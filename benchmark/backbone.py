@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +57,7 @@ class LoadedBackbone:
         width: size of a feature, for models that classify.
         origin: preset folder, path or hub id, without a machine's own folders.
         revision: the resolved commit of a hub model.
+        size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
     kind: Kind
@@ -67,6 +68,11 @@ class LoadedBackbone:
     pooling: str = "first"
     origin: str = ""
     revision: str | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the model before anything is put beside it."""
+        self.size = sum(parameter.numel() for parameter in self.module.parameters())
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`."""
@@ -77,10 +83,6 @@ class LoadedBackbone:
             return hidden[:, 0]
         mask = inputs["attention_mask"][..., None].to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
-
-    def size(self) -> int:
-        """Return the number of frozen parameters, each shared one once."""
-        return sum(parameter.numel() for parameter in self.module.parameters())
 
 
 def load(name: str) -> LoadedBackbone:

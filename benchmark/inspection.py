@@ -73,6 +73,7 @@ def method(name: str) -> str:
             _facts(METHODS, name),
             "",
             f"needs beyond the current task's data: {', '.join(needs) or 'nothing'}",
+            f"backbones: {', '.join(loaded.kinds)}",
             "hyper-parameters (--set key=value)",
             *(_fields(loaded.Hyperparameters) or ["  none"]),
             *(["tuned values"] if tuned else []),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -94,7 +94,6 @@ class Learner:
         self.source = git_state()
         self.device = prepare_device(device)
         self.method, self.backbone = build(cell, loaded.tasks, self.device)
-        self.backbone_size = backbone_size(self.backbone, self.method)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(cell.key(fingerprint))
         self._scored_rows: dict[int, Rows] = {}
@@ -258,7 +257,7 @@ class Learner:
             stored=counted.stored,
             resident=counted.resident,
             head=self.objective.head_size(),
-            backbone=self.backbone_size,
+            backbone=self.backbone.size,
             auxiliary_bytes=counted.auxiliary_bytes,
             adapters=progress.adapters,
             active_adapters=progress.active,
@@ -276,10 +275,3 @@ class Learner:
             samples_per_second=progress.samples_per_second,
             peak_memory_bytes=peak_memory(self.device),
         )
-
-
-def backbone_size(backbone: LoadedBackbone, method: Method) -> int:
-    """Return the number of frozen backbone parameters, adapters that a method put beside them left out."""
-    adapters: Any = getattr(method, "bank", None)
-    own = {id(parameter) for parameter in adapters.parameters()} if adapters else set()
-    return sum(p.numel() for p in backbone.module.parameters() if id(p) not in own)

@@ -43,7 +43,7 @@ class Pace:
 
     def see(self, event: Event) -> None:
         """Take an event into account."""
-        name = label(event.cell)
+        name = identity(event.cell)
         if isinstance(event, StepDone):
             # What an earlier run did took no time in this one.
             self.resumed.setdefault(name, event.fraction if event.task else 0.0)
@@ -121,8 +121,8 @@ class TerminalWatcher:
         self.pace.see(event)
         if not isinstance(event, CellDone):
             self._draw(event)
-        elif label(event.cell) in self.bars:
-            self.progress.remove_task(self.bars.pop(label(event.cell)))
+        elif identity(event.cell) in self.bars:
+            self.progress.remove_task(self.bars.pop(identity(event.cell)))
         if isinstance(event, CellDone) and event.outcome.error:
             self.progress.console.print(
                 f"{label(event.cell)} | {verdict(event)}", markup=False, highlight=False
@@ -131,9 +131,9 @@ class TerminalWatcher:
 
     def _draw(self, event: CellStarted | StepDone | TaskDone) -> None:
         """Move the bar of a cell at work; between tasks its note tells the last score."""
-        name = label(event.cell)
+        name = identity(event.cell)
         if name not in self.bars:
-            self.bars[name] = self.progress.add_task(name, total=1.0, note="")
+            self.bars[name] = self.progress.add_task(label(event.cell), total=1.0, note="")
         bar = self.bars[name]
         self.progress.update(bar, completed=self.pace.fractions.get(name, 0.0))
         if isinstance(event, CellStarted):
@@ -154,6 +154,11 @@ class TerminalWatcher:
 def label(cell: Cell) -> str:
     """Return the name under which a cell is shown."""
     return cell.name
+
+
+def identity(cell: Cell) -> str:
+    """Return what tells a cell from all others; of two that differ in a setting the names are equal."""
+    return cell.key("")
 
 
 def task_line(event: TaskDone) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from benchmark.cell import Cell
 from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
@@ -54,6 +55,14 @@ def test_skipped_cells_say_nothing_about_the_pace() -> None:
 def test_what_an_earlier_run_did_says_nothing_about_the_pace() -> None:
     resumed = [StepDone(cell(0), 2, 0.5), StepDone(cell(0), 3, 0.75)]
     assert pace(1, *resumed, seconds=10) == 10
+
+
+def test_cells_that_differ_in_a_setting_alone_are_told_apart() -> None:
+    one, other = (replace(cell(0), hyperparameters={"learning_rate": rate}) for rate in (0.1, 0.2))
+    # One and a half of three cells in 10 s: as much again is left.
+    events = [CellDone(one, Outcome(one)), StepDone(other, 0, 0.5)]
+    assert one.name == other.name
+    assert pace(3, *events, seconds=10) == 10
 
 
 def test_plain_text_has_one_line_for_each_task_and_cell() -> None:
