@@ -183,11 +183,21 @@ def speed(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of an input.")] = 65,
     batch: Annotated[int, typer.Option(min=1, help="Inputs of a step.")] = 16,
     rank: Annotated[int, typer.Option(min=1, help="Rank of an adapter.")] = 10,
+    method: Annotated[
+        str | None, typer.Option(help="Time these methods instead, at the last of --tasks over task 1.")
+    ] = None,
 ) -> None:
     """Time a training step as tasks add up."""
     counts = [part.strip() for part in tasks.split(",")]
     if not all(count.isdecimal() and int(count) > 0 for count in counts):
         raise UserError(f"--tasks '{tasks}' must be numbers above 0, separated by commas")
+    if method is not None:
+        from benchmark import method_speed
+        from benchmark.plan import keys
+        from benchmark.registry import METHODS
+
+        method_speed.main(keys(METHODS, method), int(counts[-1]), rank)
+        return
     from benchmark import speed as timing
 
     timing.main(

@@ -54,26 +54,8 @@ class LowRankMethod(Method):
     def groups(self) -> list[ParameterGroup]:
         """Return the pair's and the head's parameter groups."""
         chosen = self.hyperparameters
-        groups = [ParameterGroup(self.bank.parameters(), chosen.learning_rate, chosen.weight_decay)]
-        head = self.objective.head_parameters()
-        if head:
-            rate = chosen.head_learning_rate or chosen.learning_rate
-            groups.append(ParameterGroup(head, rate, chosen.weight_decay))
-        return groups
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Return the phase that runs for the protocol's epochs, with the given fields changed."""
-        settings: dict[str, Any] = {
-            "name": "adapt",
-            "groups": groups,
-            "loss": self.loss,
-            "epochs": self.epochs(t),
-            "batch_size": self.protocol.batch_size,
-            "optimizer": self.hyperparameters.optimizer,
-            "momentum": 0.9 if self.hyperparameters.optimizer == "sgd" else 0.0,
-            "clip": self.protocol.gradient_clip,
-        }
-        return Phase(**settings | changes)
+        pair = ParameterGroup(self.bank.parameters(), chosen.learning_rate, chosen.weight_decay)
+        return [pair, *self.head_groups()]
 
     def accounting(self) -> Accounting:
         """Count every pair held; all are summed into each prediction. What was merged needs no room."""

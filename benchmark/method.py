@@ -139,6 +139,31 @@ class Method:
         """Return the protocol's epochs for task t."""
         return self.protocol.epochs_by_task.get(self.objective.tasks[t].name, self.protocol.epochs)
 
+    def head_groups(self) -> list[ParameterGroup]:
+        """Return the head's parameter group; none where there is no head.
+
+        Reads the hyper-parameters of `benchmark.low_rank.LowRankHyperparameters`.
+        """
+        head, chosen = self.objective.head_parameters(), self.hyperparameters
+        if not head:
+            return []
+        rate = chosen.head_learning_rate or chosen.learning_rate
+        return [ParameterGroup(head, rate, chosen.weight_decay)]
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Return the phase that runs for the protocol's epochs, with the given fields changed."""
+        settings: dict[str, Any] = {
+            "name": "adapt",
+            "groups": groups,
+            "loss": self.loss,
+            "epochs": self.epochs(t),
+            "batch_size": self.protocol.batch_size,
+            "optimizer": self.hyperparameters.optimizer,
+            "momentum": 0.9 if self.hyperparameters.optimizer == "sgd" else 0.0,
+            "clip": self.protocol.gradient_clip,
+        }
+        return Phase(**settings | changes)
+
     def loss(self, batch: Batch) -> Tensor:
         """Return the objective's loss; the default loss of a phase."""
         return self.objective.loss(batch)

@@ -44,7 +44,7 @@ def plan(
     Raises:
         UserError: a name, a range or a setting is not understood.
     """
-    stream_keys, method_keys, seed_list = _keys(STREAMS, streams), _keys(METHODS, methods), parse_seeds(seeds)
+    stream_keys, method_keys, seed_list = keys(STREAMS, streams), keys(METHODS, methods), parse_seeds(seeds)
     loaded = {key: load_stream(key) for key in stream_keys}
     # Methods bring torch with them, so all that can be refused without it is refused first.
     order_names = {key: match_orders(loaded[key], key, orders) for key in stream_keys}
@@ -123,7 +123,7 @@ def parse_seeds(asked: str) -> list[int]:
     return [int(number) for number in _each_part(asked, "--seed", match)]
 
 
-def _keys(registry: Registry, asked: str) -> list[str]:
+def keys(registry: Registry, asked: str) -> list[str]:
     """Return the canonical keys that a text means."""
 
     def match(part: str) -> list[str]:

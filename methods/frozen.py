@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
-from benchmark.method import Method, ParameterGroup, Phase
+from benchmark.method import Method, Phase
 
 
 class Frozen(Method):
@@ -34,23 +34,8 @@ class Frozen(Method):
 
     def phases(self, t: int) -> list[Phase]:
         """Return one phase over the head, or none where there is no head."""
-        head, chosen = self.objective.head_parameters(), self.hyperparameters
-        if not head:
-            return []
-        rate = chosen.head_learning_rate or chosen.learning_rate
-        group = ParameterGroup(head, rate, chosen.weight_decay)
-        protocol = self.protocol
-        return [
-            Phase(
-                "probe",
-                [group],
-                self.loss,
-                self.epochs(t),
-                protocol.batch_size,
-                chosen.optimizer,
-                0.9 if chosen.optimizer == "sgd" else 0.0,
-            )
-        ]
+        head = self.head_groups()
+        return [self.main_phase(t, head, name="probe")] if head else []
 
 
 METHOD = Frozen

@@ -1,0 +1,30 @@
+"""Step times: what `bench speed` prints; the times themselves are for a quiet machine."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchmark import method_speed
+
+
+def test_a_method_s_last_step_is_timed_against_its_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"WIDTH": 64, "BLOCKS": 1, "ROUNDS": 2}.items():
+        monkeypatch.setattr(method_speed, name, value)
+    method_speed.main(["inc-lora", "joint", "frozen"], tasks=3, rank=2)
+    printed = capsys.readouterr().out
+    row = r"\| {} +\| \d\.\d{{4}} +\| \d+\.\d\d +\| 1 +\|"
+    assert re.search(row.format("inc-lora"), printed) and re.search(row.format("frozen"), printed)
+    # Joint training learns everything at once: it has no first task.
+    assert "joint" not in printed
+
+
+def test_a_method_is_timed_at_the_task_asked_for() -> None:
+    made = method_speed.at_task("inc-lora", 2, 3, rank=2)
+    assert made is not None
+    method, phase, rows = made
+    assert method.bank.slots == [0, 1] and method.bank.current == 2  # type: ignore[attr-defined]
+    assert phase.name == "adapt" and len(rows) == method_speed.BATCH
