@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -43,18 +43,30 @@ class Progress:
         return len(self.matrix)
 
 
-def pack(state: Mapping[str, Tensor]) -> bytes:
-    """Return a method's state as safetensors bytes; equal states give equal bytes."""
-    return save_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})
+def pack(state: Mapping[str, Tensor], key: str | None = None) -> bytes:
+    """Return a method's state as safetensors bytes; equal states give equal bytes.
+
+    Args:
+        key: of the cell that learned it, so that no other cell's result takes it for its own.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    return save_tensors(tensors, None if key is None else {"cell": key})
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """Read a method's state.
 
+    Args:
+        key: of the cell that must have learned it; files without a key are taken on trust.
+
     Raises:
-        UserError: the file is missing or is not whole.
+        UserError: the file is missing, is not whole, or is of another cell.
     """
     try:
+        with safe_open(path, "pt") as file:
+            owner = (file.metadata() or {}).get("cell", key)
+        if owner != key:
+            raise UserError(f"{path} holds the adapters of another run: cell {owner}, the result is of {key}")
         return load_tensors(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"no adapters at {path}") from None

@@ -27,7 +27,7 @@ def rebuild(result: Result, path: Path) -> Method:
     """
     nothing = Examples([])
     tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
-    state = read_state(path.with_suffix(".safetensors"))
+    state = read_state(path.with_suffix(".safetensors"), result.key)
     method, _ = build(Cell.of(result), tasks, torch.device("cpu"))
     try:
         method.restore(state)

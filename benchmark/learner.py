@@ -207,7 +207,8 @@ class Learner:
     def _finish(self) -> Result:
         result = self._result()
         # Adapters first: a result on disk means that everything it speaks of is there.
-        atomic_write(self.path.with_suffix(".safetensors"), pack(self.method.state()))
+        adapters = pack(self.method.state(), self.progress.key)
+        atomic_write(self.path.with_suffix(".safetensors"), adapters)
         write(result, self.path)
         self.checkpoint.remove()
         return result

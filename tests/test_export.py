@@ -184,10 +184,22 @@ def copied(path: Path, folder: Path) -> Path:
 )
 def test_adapters_of_another_method_are_refused(method: str, other: str, out: Path, tmp_path: Path) -> None:
     path = copied(on_digits(method, out), tmp_path)
-    shutil.copy(on_digits(other, out).with_suffix(".safetensors"), tmp_path / "cell.safetensors")
+    foreign = on_digits(other, out).with_suffix(".safetensors")
+    # Written again without the key that names their cell, they are told by what they hold.
+    save_file(load_file(foreign), tmp_path / "cell.safetensors")
     with pytest.raises(UserError, match="are of another method") as caught:
         export(path, tmp_path / "adapter")
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_adapters_of_another_run_of_the_same_method_are_refused(out: Path, tmp_path: Path) -> None:
+    path = copied(on_digits("inc-lora", out), tmp_path)
+    other = on_digits("inc-lora", out, "epochs=1")
+    shutil.copy(other.with_suffix(".safetensors"), tmp_path / "cell.safetensors")
+    with pytest.raises(UserError, match="another run") as caught:
+        export(path, tmp_path / "adapter")
+    assert read(other).key in str(caught.value) and read(path).key in str(caught.value)
     assert not (tmp_path / "adapter").exists()
 
 
