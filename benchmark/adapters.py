@@ -14,7 +14,7 @@ one number a pair or one a pair and row of the batch. A method with one adapter 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -141,8 +141,7 @@ class AdapterBank:
                 )
         self.layers = {name: AdaptedLinear(linear, dropout) for name, linear in linears.items()}
         for name, layer in self.layers.items():
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, layer)
+            _put(model, name, layer)
         self.rank = rank
         self.scale = scale
         self.slots: list[int] = []
@@ -150,6 +149,11 @@ class AdapterBank:
         self.current: int | None = None
         self.scaling: Scaling | None = None
         self.merged_rank = 0
+
+    def restrict(self, model: nn.Module, names: Collection[str]) -> None:
+        """Adapt only the named layers of those wrapped; give the others back to the model as they were."""
+        for name in [name for name in self.layers if name not in names]:
+            _put(model, name, self.layers.pop(name).base)
 
     def refresh(self) -> None:
         """Hand each layer its scales for the next forward pass; called before every one."""
@@ -224,13 +228,13 @@ class AdapterBank:
     def using(self, factors: list[Tensor]) -> Iterator[None]:
         """Within the context, let the layers answer with these factors instead of the current pair's."""
         own = self.parameters()
-        self._put([nn.Parameter(factor, requires_grad=False) for factor in factors])
+        self._swap([nn.Parameter(factor, requires_grad=False) for factor in factors])
         try:
             yield
         finally:
-            self._put(own)
+            self._swap(own)
 
-    def _put(self, factors: list[nn.Parameter]) -> None:
+    def _swap(self, factors: list[nn.Parameter]) -> None:
         for layer, down, up in zip(self.layers.values(), factors[::2], factors[1::2], strict=True):
             layer.down, layer.up = down, up
 
@@ -362,6 +366,11 @@ class AdapterBank:
                 layer.down = nn.Parameter(state[f"{name}.down"].to(device))
                 layer.up = nn.Parameter(state[f"{name}.up"].to(device))
         self.unfold()
+
+
+def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)
 
 
 def _factors(product: Tensor, rank: int) -> tuple[Tensor, Tensor]:

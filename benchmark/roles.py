@@ -48,3 +48,12 @@ def resolve(module: nn.Module, roles: tuple[str, ...]) -> dict[str, nn.Linear]:
                 f"it has: {', '.join(roles_here) or 'none that is known'} (set with --set targets=...)"
             )
     return found
+
+
+def block_of(name: str) -> int:
+    """Return the transformer block of a layer's dotted name, counted from 0; 0 where there are no blocks.
+
+    A seq2seq model's encoder and decoder are counted each from 0.
+    """
+    numbers = [part for part in name.split(".") if part.isdecimal()]
+    return int(numbers[0]) if numbers else 0

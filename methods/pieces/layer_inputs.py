@@ -43,8 +43,7 @@ def second_moments(
     masks: list[Tensor] = []
 
     def see(name: str, x: Tensor) -> None:
-        x = real_tokens(x, masks)
-        x = x if x.dtype == torch.float64 else x.float()
+        x = exact(real_tokens(x, masks))
         sums[name] = sums.get(name, 0) + x.t() @ x
         counts[name] = counts.get(name, 0) + len(x)
 
@@ -55,6 +54,11 @@ def second_moments(
             masks[:] = token_masks(batch)
             objective.loss(batch)
     return {name: total / counts[name] for name, total in sums.items()}
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """Return the tensor in float32, or in float64 if it is that already: a basis needs the digits."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def token_masks(batch: Batch) -> list[Tensor]:

@@ -30,6 +30,11 @@ class SubspaceMemory:
         """Return the memory of no task; `like` is `(d, ...)`."""
         return cls(like.new_zeros(len(like), 0))
 
+    def free_share(self) -> float:
+        """Return the share of the directions that are free."""
+        share = self.basis.shape[1] / len(self.basis)
+        return share if self.retains else 1 - share
+
     def free(self, columns: Tensor) -> Tensor:
         """Return the part of `(d, m)` in the free directions."""
         within = self.basis @ (self.basis.t() @ columns)

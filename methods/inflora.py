@@ -1,0 +1,135 @@
+"""InfLoRA: the new pair reads only directions that old inputs do not use (arXiv 2404.00228, CVPR 2024).
+
+Idea: training the up factor B with a fixed down factor A is training the weight inside the row space of A.
+If those rows are orthogonal to the inputs of old tasks, the new task cannot change what they produce; if
+they are also the leading directions of the new inputs, it still learns well. Both come from one matrix, the
+second moments of a layer's inputs, projected off a memory of the old ones. Official repository:
+liangyanshuo/InfLoRA.
+
+Trained per task: the new up factor and the head rows of the task's classes. Frozen: the backbone, the new
+down factor and all earlier pairs. Stored: T pairs, all active; one memory per layer, an orthonormal basis of
+at most half of its input width, as auxiliary bytes. Needs neither task id, old data nor old classes'
+statistics; each task is read once before and once after training. Works on every kind of backbone.
+
+Follows the official code (methods/inflora.py): rows of A are the leading left singular vectors of the
+projected moments over sqrt(3), which gives them the length of LoRA's usual initialisation; the energy of
+DualGPM counts squared singular values of the moments; the threshold of task t of T is
+`energy + (last_energy - energy) t / T`.
+
+Differences: rows past the rank of the projected moments are zero, where the code keeps arbitrary ones that
+may lie inside the memory; a first task that needs half of the space or more is stored as its complement,
+where the code keeps the wrong basis or stops; rows are read in order, where the code shuffles them; padded
+tokens do not count; the learning rate is constant; any target layers, each with a memory of its own (layers
+that share their input, as key and value do, get equal factors).
+
+Published settings: rank 10 on key and value, Adam 5e-4, batch 128; ImageNet-R 50 epochs, energy 0.98;
+CIFAR-100 20 epochs, energy 0.95; DomainNet 5 epochs, SGD 5e-3, rank 30, energy 0.95 (shipped configurations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, ParameterGroup, part
+from methods.pieces.layer_inputs import exact, second_moments
+from methods.pieces.subspace_memory import SubspaceMemory
+
+# Singular values below this share of the largest are rounding.
+NEGLIGIBLE = 1e-6
+
+
+class InfHyperparameters(LowRankHyperparameters):
+    """InfLoRA's memory beside the pair's settings."""
+
+    learning_rate: float = Field(5e-4, gt=0, le=10, description="of the up factor")
+    energy: float = Field(0.98, gt=0, le=1, description="share of the inputs' energy to remember, first task")
+    last_energy: float = Field(1.0, gt=0, le=1, description="the share approached over the tasks")
+
+
+class InfLoRA(LowRankMethod):
+    """A frozen, interference-free down factor per task; see the module.
+
+    Attributes:
+        memories: by layer, what old tasks' inputs use.
+    """
+
+    Hyperparameters = InfHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    dual = True
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start with empty memories."""
+        super().__init__(context, hyperparameters)
+        self.memories = {
+            name: SubspaceMemory.empty(exact(layer.weight.new_zeros(layer.base.in_features, 0)))
+            for name, layer in self.bank.layers.items()
+        }
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a pair whose down factor spans the new inputs' leading free directions."""
+        super().begin_task(t, rows)
+        # The new pair's up factor is zero: what is seen is the model of the task before.
+        for name, moments in self._moments(rows).items():
+            layer = self.bank.layers[name]
+            assert layer.down is not None
+            layer.down.data.copy_(free_directions(self.memories[name].free(moments), len(layer.down)))
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Remember the directions that the task's inputs use."""
+        chosen = self.hyperparameters
+        threshold = chosen.energy + (chosen.last_energy - chosen.energy) * t / self.task_count
+        for name, moments in self._moments(rows).items():
+            self.memories[name].update(moments, threshold, power=2, dual=self.dual)
+
+    def _moments(self, rows: Rows) -> dict[str, Tensor]:
+        return second_moments(self.objective, self.bank, rows, self.protocol.batch_size)
+
+    def groups(self) -> list[ParameterGroup]:
+        """Return the up factors and the head; down factors stay as they were set."""
+        pair, *head = super().groups()
+        return [replace(pair, parameters=pair.parameters[1::2]), *head]
+
+    def accounting(self) -> Accounting:
+        """Count the memories as auxiliary."""
+        held = [x for memory in self.memories.values() for x in memory.state().values()]
+        return replace(super().accounting(), auxiliary_bytes=sum(x.numel() * x.element_size() for x in held))
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the share of each layer's input directions still free, averaged over layers."""
+        shares = [memory.free_share() for memory in self.memories.values()]
+        return {"free_directions": sum(shares) / len(shares)}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, bank and memories."""
+        memories = {
+            f"memory.{name}.{key}": value
+            for name, memory in self.memories.items()
+            for key, value in memory.state().items()
+        }
+        return super().state() | memories
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, bank and memories."""
+        super().restore(state)
+        for name in self.memories:
+            saved = part(state, f"memory.{name}.")
+            moved = {key: value.to(self.objective.device) for key, value in saved.items()}
+            self.memories[name] = SubspaceMemory.restored(moved)
+
+
+def free_directions(projected: Tensor, rank: int) -> Tensor:
+    """Return rows (r, d): the leading left singular vectors over sqrt(3), zero past the matrix's own rank."""
+    left, values, _ = torch.linalg.svd(projected)
+    rows = left[:, :rank].t() / 3**0.5
+    return rows * (values[:rank, None] > NEGLIGIBLE * values[0])
+
+
+METHOD = InfLoRA

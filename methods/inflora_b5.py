@@ -1,0 +1,37 @@
+"""InfLoRA-b5: InfLoRA in the first five blocks alone, with plain GPM as its memory (arXiv 2404.00228).
+
+Idea, official repository and what is trained, frozen and stored: as `inflora`. Fewer pairs cost less, and
+the first blocks' inputs drift least. It is the row named InfLoRA in SD-LoRA's tables. Follows the official
+code (methods/inflorab5.py), which keeps the memory of plain GPM: it only grows and is never changed for its
+complement, so it may fill more than half of the space. A model of five blocks or fewer is adapted throughout;
+a seq2seq model's encoder and decoder count their blocks each from the start.
+
+Published settings: rank 10 on key and value, Adam, batch 128; ImageNet-R 5e-4, 50 epochs, energy 0.98 on 5
+tasks and 0.99 on 10 and 20; CIFAR-100 1e-3, 20 epochs, energy 0.95 (shipped configurations).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.method import Context
+from benchmark.roles import block_of
+from methods.inflora import InfLoRA
+
+BLOCKS = 5
+
+
+class InfLoRAInFiveBlocks(InfLoRA):
+    """InfLoRA whose pairs stand in the first five blocks."""
+
+    dual = False
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Give the layers of later blocks back before anything is learned."""
+        super().__init__(context, hyperparameters)
+        kept = [name for name in self.bank.layers if block_of(name) < BLOCKS]
+        self.bank.restrict(self.objective.backbone.module, kept)
+        self.memories = {name: self.memories[name] for name in kept}
+
+
+METHOD = InfLoRAInFiveBlocks

@@ -1,0 +1,198 @@
+"""InfLoRA: frozen down factors in the free directions of a layer's inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.checkpoint import pack
+from benchmark.roles import block_of
+from methods.inflora import free_directions
+from methods.pieces.layer_inputs import second_moments, watching
+from methods.pieces.subspace_memory import SubspaceMemory
+from tests import tiny
+
+KINDS = ["vector", "image", "encoder", "seq2seq", "causal"]
+
+
+def inflora(kind: str = "encoder", **chosen: Any) -> Any:
+    return tiny.make_method("inflora", kind, torch.float64, **chosen)
+
+
+def inputs(method: Any, t: int) -> dict[str, Tensor]:
+    """Return every input row `(n, d)` of each layer on a task's training rows, nothing left out."""
+    seen: dict[str, list[Tensor]] = {}
+
+    def see(name: str, x: Tensor) -> None:
+        seen.setdefault(name, []).append(x.reshape(-1, x.shape[-1]))
+
+    with watching(method.bank, see), torch.no_grad():
+        method.objective.loss(tiny.whole(tiny.rows(method, t)))
+    return {name: torch.cat(rows) for name, rows in seen.items()}
+
+
+# --- sanity list 1, 5: the down factor and the moments
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_a_new_down_factor_are_orthogonal_and_as_long_as_usual(kind: str) -> None:
+    method = inflora(kind)
+    tiny.begin(method, 0)
+    for layer in method.bank.layers.values():
+        assert torch.allclose(layer.down @ layer.down.t(), torch.eye(2).double() / 3, atol=1e-10)
+
+
+def test_layers_with_one_input_get_one_down_factor() -> None:
+    method = inflora("encoder")
+    tiny.begin(method, 0)
+    downs = {name: layer.down for name, layer in method.bank.layers.items()}
+    pairs = [(name, name.replace("query", "value")) for name in downs if "query" in name]
+    assert len(pairs) == 2
+    assert all(torch.equal(downs[query], downs[value]) for query, value in pairs)
+
+
+def test_training_moves_only_the_up_factor() -> None:
+    method = inflora("encoder", learning_rate=0.01)
+    _, [phase] = tiny.begin(method, 0)
+    before = {name: layer.down.clone() for name, layer in method.bank.layers.items()}
+    tiny.learn(method, 0)
+    # `learn` began the task anew from the same seed: the same factors, and trained ones beside them.
+    for name, layer in method.bank.layers.items():
+        assert torch.equal(layer.down, before[name]) and layer.up.abs().sum() > 0
+    # 2 blocks x (query, value) up factors, then weight and bias of the head.
+    assert [len(group.parameters) for group in phase.groups] == [4, 2]
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_moments_are_the_mean_over_rows_whatever_the_batch(size: int) -> None:
+    method = inflora("vector")
+    rows, _ = tiny.begin(method, 0)
+    (found,) = second_moments(method.objective, method.bank, rows, size).values()
+    x = tiny.whole(rows).inputs["x"].double()
+    x = next(iter(inputs(method, 0).values()))
+    assert torch.allclose(found, x.t() @ x / len(x), atol=1e-10)
+    assert torch.allclose(found, found.t())
+    assert torch.isclose(found.trace(), x.square().sum(1).mean())
+    assert torch.linalg.eigvalsh(found).min() > -1e-10
+
+
+def test_padded_tokens_do_not_count() -> None:
+    method = inflora("encoder")
+    rows, _ = tiny.begin(method, 0)
+    alone = second_moments(method.objective, method.bank, rows, 1)
+    together = second_moments(method.objective, method.bank, rows, len(rows))
+    first = next(iter(alone))
+    mask = tiny.whole(rows).inputs["attention_mask"]
+    assert not mask.all(), "the rows must differ in length"
+    assert torch.allclose(alone[first], together[first], atol=1e-10)
+
+
+# --- 2, 3, 12: what is new does not reach the old
+
+
+@pytest.mark.parametrize("dual", [True, False])
+def test_new_rows_are_orthogonal_to_the_memory_in_both_modes(
+    dual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = inflora("encoder", energy=1 - 1e-9 if dual else 0.5)
+    monkeypatch.setattr(method, "dual", dual)
+    for t in range(2):
+        tiny.learn(method, t)
+    tiny.begin(method, 2)
+    modes = {memory.retains for memory in method.memories.values()}
+    assert modes == ({True} if dual else {False})
+    for name, layer in method.bank.layers.items():
+        rows, memory = layer.down.t(), method.memories[name]
+        assert (rows - memory.free(rows)).abs().max() < 1e-8
+
+
+def test_rows_past_the_rank_of_the_projected_moments_are_zero() -> None:
+    # The moments have rank 3, of which one direction is remembered: two are left for a pair of four rows.
+    moments = torch.diag(torch.tensor([3, 2, 1, 0, 0, 0], dtype=torch.float64))
+    memory = SubspaceMemory(torch.eye(6, dtype=torch.float64)[:, :1])
+    rows = free_directions(memory.free(moments), 4)
+    lengths = rows.norm(dim=1)
+    assert torch.allclose(lengths, torch.tensor([3**-0.5, 3**-0.5, 0, 0]).double())
+    assert rows[:, 0].abs().max() < 1e-12
+
+
+def test_old_inputs_in_the_memory_get_the_same_output_after_a_new_task() -> None:
+    method = inflora("vector", learning_rate=0.1)
+    tiny.learn(method, 0)
+    (layer,) = method.bank.layers.values()
+    (memory,) = method.memories.values()
+    used = torch.eye(48).double() - memory.free(torch.eye(48).double())
+    old = next(iter(inputs(method, 0).values())) @ used
+    tiny.learn(method, 1)
+    change = old @ layer.down.t() @ layer.up.t()
+    moved = next(iter(inputs(method, 1).values())) @ layer.down.t() @ layer.up.t()
+    assert change.abs().max() < 1e-8 < 1e-3 < moved.abs().max()
+
+
+# --- 4, 8, 9, 10
+
+
+def test_new_task_starts_from_the_old_function() -> None:
+    method = inflora("encoder", learning_rate=0.01)
+    tiny.learn(method, 0)
+    before = tiny.logits(method, 0)
+    tiny.begin(method, 1)
+    assert (tiny.logits(method, 0)[:, : before.shape[1]] - before).abs().max() < 1e-10
+
+
+def test_threshold_rises_from_the_first_energy_towards_the_last() -> None:
+    method = inflora("vector", energy=0.7, last_energy=1.0)
+    asked = []
+    for memory in method.memories.values():
+        memory.update = lambda moments, threshold, **kind: asked.append(threshold)
+    for t in range(3):
+        method.end_task(t, tiny.begin(method, t)[0])
+    # 0.7 + 0.3 t / 3
+    assert asked == pytest.approx([0.7, 0.8, 0.9])
+
+
+def test_memory_and_free_share_are_reported() -> None:
+    method = inflora("vector", energy=0.9)
+    tiny.learn(method, 0)
+    (memory,) = method.memories.values()
+    size = memory.basis.shape[1]
+    assert method.report(0) == {"free_directions": 1 - size / 48}
+    # 8 bytes a number in float64, and the mode's integer.
+    assert method.accounting().auxiliary_bytes == 48 * size * 8 + 8
+
+
+def test_memories_survive_a_restart() -> None:
+    method, again = (tiny.make_method("inflora", "encoder") for _ in range(2))
+    for t in range(2):
+        tiny.learn(method, t)
+    again.restore(method.state())
+    for either in (method, again):
+        tiny.learn(either, 2)
+    assert pack(again.state()) == pack(method.state())
+
+
+# --- InfLoRA-b5
+
+
+def test_b5_adapts_the_first_five_blocks_and_leaves_the_others_as_they_were() -> None:
+    assert [block_of(name) for name in ("a.0.q", "a.layer.11.self.v", "projection")] == [0, 11, 0]
+    method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64)
+    assert len(method.bank.layers) == 4, "a model of two blocks is adapted throughout"
+    layers = list(method.bank.layers)
+    method.bank.restrict(method.objective.backbone.module, layers[:2])
+    assert list(method.bank.layers) == layers[:2]
+    module = method.objective.backbone.module
+    assert [type(module.get_submodule(name)).__name__ for name in layers] == ["AdaptedLinear"] * 2 + [
+        "Linear"
+    ] * 2
+
+
+def test_b5_memory_is_never_changed_for_its_complement() -> None:
+    method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64, energy=1 - 1e-12)
+    for t in range(3):
+        tiny.learn(method, t)
+    memories = method.memories.values()
+    assert all(not memory.retains and memory.basis.shape[1] > tiny.HIDDEN / 2 for memory in memories)

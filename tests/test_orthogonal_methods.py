@@ -1,0 +1,168 @@
+"""O-LoRA and N-LoRA: what a new pair is charged for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.batches import Rows
+from benchmark.checkpoint import pack
+from benchmark.errors import UserError
+from methods.pieces import penalties
+from tests import tiny
+
+
+def at_task(t: int, key: str = "o-lora", kind: str = "encoder", **chosen: Any) -> tuple[Any, Rows]:
+    """Return a float64 method that has begun task t, its pairs as if trained, and the task's rows."""
+    method = tiny.make_method(key, kind, torch.float64, **chosen)
+    for task in range(t + 1):
+        rows, _ = tiny.begin(method, task)
+        tiny.randomise(method.bank, seed=task)
+    return method, rows
+
+
+def overlaps(method: Any) -> Tensor:
+    """Return A_k A_t^T of every layer and earlier pair, `(M, slots, r, r)`."""
+    bank = method.bank
+    return torch.stack(
+        [
+            torch.stack([bank.pair(layer, k)[0] @ layer.down.t() for k in range(len(bank.slots))])
+            for layer in bank.layers.values()
+        ]
+    )
+
+
+# --- O-LoRA, sanity list of the core methods
+
+
+def test_overlap_by_hand() -> None:
+    method, _ = at_task(1, kind="vector")
+    (layer,) = method.bank.layers.values()
+    layer.past_down.zero_()
+    layer.past_down[0, 0], layer.past_down[1, 1] = 2.0, 1.0
+    layer.down.data.zero_()
+    layer.down.data[0, :2] = torch.tensor([3.0, -1.0])
+    # A_past A^T has the column (2 x 3, 1 x -1) = (6, -1): absolute sum 7, squared sum 37.
+    assert penalties.overlap(method.bank, 1).item() == 7
+    assert penalties.overlap(method.bank, 2).item() == 37
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_stacked_overlap_is_that_of_each_earlier_task(power: int) -> None:
+    method, _ = at_task(2)
+    assert torch.isclose(penalties.overlap(method.bank, power), overlaps(method).abs().pow(power).sum())
+
+
+def test_first_task_has_no_overlap() -> None:
+    method, rows = at_task(0)
+    assert penalties.overlap(method.bank, 1) == 0
+    assert torch.equal(method.loss(tiny.whole(rows)), method.objective.loss(tiny.whole(rows)))
+
+
+def test_gradient_of_the_overlap() -> None:
+    method, _ = at_task(2)
+    for parameter in method.bank.parameters():
+        parameter.requires_grad_(True)
+    penalties.overlap(method.bank, 1).backward()
+    for layer in method.bank.layers.values():
+        # d sum |P A^T| / dA = sign(P A^T)^T P; neither the past nor the up factor has a share in it.
+        sign = torch.sign(layer.past_down @ layer.down.t())
+        assert torch.allclose(layer.down.grad, sign.t() @ layer.past_down)
+        assert layer.up.grad is None and layer.past_down.grad is None
+
+
+def test_overlap_of_initial_factors_has_its_expected_size() -> None:
+    # An entry of A_past A^T is a sum of d products of uniforms of variance 1/(3d): about normal with variance
+    # 1/(9d), so its mean absolute value is sqrt(2/pi) / (3 sqrt d). The bank draws with bound 1/sqrt(d).
+    method = tiny.make_method("o-lora", "encoder", torch.float64, settings={"rank": 16})
+    for t in range(2):
+        tiny.begin(method, t)
+    layers, rank, width = 4, 16, tiny.HIDDEN
+    expected = layers * rank * rank * (2 / torch.pi) ** 0.5 / (3 * width**0.5)
+    assert penalties.overlap(method.bank, 1).item() == pytest.approx(expected, rel=0.1)
+
+
+def test_new_pair_leaves_the_function_as_it_was() -> None:
+    method, _ = at_task(1)
+    before = tiny.logits(method, 0)
+    tiny.begin(method, 2)
+    assert (tiny.logits(method, 0)[:, : before.shape[1]] - before).abs().max() < 1e-10
+
+
+def test_length_has_a_finite_gradient_where_the_up_factor_is_zero() -> None:
+    method = tiny.make_method("o-lora", "encoder", torch.float64, norm=0.3)
+    rows, _ = tiny.begin(method, 0)
+    expected = sum(layer.down.norm() for layer in method.bank.layers.values())  # type: ignore[attr-defined]
+    assert torch.isclose(penalties.factor_length(method.bank), expected)  # type: ignore[attr-defined]
+    method.loss(tiny.whole(rows)).backward()
+    assert all(torch.isfinite(p.grad).all() for p in method.bank.parameters())  # type: ignore[attr-defined]
+
+
+def test_without_penalties_it_is_incremental_lora_bit_for_bit() -> None:
+    plain = tiny.make_method("inc-lora", "encoder", learning_rate=0.01)
+    free = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", orthogonal=0)
+    charged = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", orthogonal=5)
+    for method in (plain, free, charged):
+        for t in range(3):
+            tiny.learn(method, t)
+    assert pack(free.state()) == pack(plain.state()) != pack(charged.state())
+
+
+def test_orthogonal_pair_is_silent_on_the_past_s_rows() -> None:
+    method, _ = at_task(1, kind="vector")
+    (layer,) = method.bank.layers.values()
+    basis = torch.linalg.qr(layer.past_down.t())[0]
+    layer.down.data -= layer.down.data @ basis @ basis.t()
+    assert penalties.overlap(method.bank, 1) < 1e-10
+    assert (layer.up @ layer.down @ layer.past_down.t()).abs().max() < 1e-10
+
+
+def test_weights_by_task_hold_on_after_the_last() -> None:
+    method = tiny.make_method("o-lora", "vector", orthogonal_by_task=(0, 0.5), norm_by_task=(0.1,))
+    seen = []
+    for t in range(3):
+        tiny.begin(method, t)
+        seen.append((method.orthogonal, method.norm))  # type: ignore[attr-defined]
+    assert seen == [(0, 0.1), (0.5, 0.1), (0.5, 0.1)]
+
+
+def test_penalty_lowers_the_overlap() -> None:
+    ended = []
+    for weight in (0.0, 1.0):
+        method = tiny.make_method("o-lora", "encoder", orthogonal=weight, learning_rate=0.01)
+        tiny.learn(method, 0)
+        tiny.learn(method, 1)
+        ended.append(float(penalties.overlap(method.bank, 1)))  # type: ignore[attr-defined]
+    assert ended[1] < 0.8 * ended[0]
+
+
+# --- N-LoRA
+
+
+def test_both_prices_by_hand() -> None:
+    method, rows = at_task(0, "n-lora")
+    dense = sum((layer.up @ layer.down).abs().sum() for layer in method.bank.layers.values())
+    crossed = sum((layer.down @ layer.up).abs().sum() for layer in method.bank.layers.values())
+    plain = method.objective.loss(tiny.whole(rows))
+    assert torch.isclose(method.loss(tiny.whole(rows)), plain + 0.4 * dense)
+    official, rows = at_task(0, "n-lora", variant="official")
+    assert torch.isclose(official.loss(tiny.whole(rows)), plain + 0.4 * crossed)
+    assert not torch.isclose(dense, crossed)
+
+
+def test_official_price_needs_square_layers() -> None:
+    with pytest.raises(UserError, match=r"48 x 16.*variant=paper") as caught:
+        tiny.make_method("n-lora", "vector", variant="official")
+    assert "\n" not in str(caught.value)
+
+
+def test_price_makes_the_update_smaller() -> None:
+    sizes = []
+    for price in (0.0, 0.05):
+        method = tiny.make_method("n-lora", "encoder", sparsity=price, learning_rate=0.01)
+        tiny.learn(method, 0)
+        sizes.append(float(penalties.dense_size(method.bank)))  # type: ignore[attr-defined]
+    assert sizes[1] < 0.8 * sizes[0]
