@@ -61,9 +61,16 @@ class Objective(ABC):
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Make room for the classes of the tasks about to be trained on."""
 
-    @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean training loss of a batch."""
+        return self.outputs(batch)[0]
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss and the logits it was computed from.
+
+        These are `(n, classes seen)` for classification and `(n, length, vocabulary)` for text to text.
+        """
 
     @abstractmethod
     def predict(self, batch: Batch, task: int | None = None) -> list[Any]:
@@ -137,10 +144,14 @@ class ClassificationObjective(Objective):
         self._announce()
         return self.head(self.backbone.features(batch.inputs))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the cross-entropy under the protocol's `loss`."""
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy under the protocol's `loss`, and the logits."""
         assert batch.labels is not None
-        logits, labels = self.logits(batch), batch.labels
+        logits = self.logits(batch)
+        return self.cross_entropy(logits, batch.labels), logits
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of logits `(n, classes seen)` under the protocol's `loss`."""
         if self.protocol.loss == "local":
             place = torch.full((len(self.head),), -100, device=logits.device)
             place[self.current] = torch.arange(len(self.current), device=logits.device)

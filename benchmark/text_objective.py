@@ -61,10 +61,11 @@ class TextObjective(Objective):
         columns = [column for task in tasks for column in self.task_columns(self.tasks[task])]
         self.seen = max([self.seen, *(column + 1 for column in columns)])
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy of the answers' tokens."""
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the mean cross-entropy of the answers' tokens, and the logits of all of them."""
         self._announce()
-        return self.backbone.module(**batch.inputs, labels=batch.targets).loss
+        answered = self.backbone.module(**batch.inputs, labels=batch.targets)
+        return answered.loss, answered.logits
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[str]:

@@ -168,7 +168,7 @@ def test_memories_survive_a_restart() -> None:
     method, again = (tiny.make_method("inflora", "encoder") for _ in range(2))
     for t in range(2):
         tiny.learn(method, t)
-    again.restore(method.state())
+    again.restore({name: value.clone() for name, value in method.state().items()})
     for either in (method, again):
         tiny.learn(either, 2)
     assert pack(again.state()) == pack(method.state())

@@ -1,0 +1,89 @@
+"""LwF-LoRA: one pair that is told to answer as it did before (Learning without Forgetting, arXiv 1606.09282).
+
+Idea: before a task begins, the model's own answers to the new task's inputs say what it knew. Training keeps
+them close, by a distillation loss beside the task's own, so that no old data is needed. Here one low-rank
+pair is trained on and on, and the teacher is that pair as the last task left it. The original work is of full
+fine-tuning and has no low-rank code; this is the form in which surveys use it.
+
+Trained per task: the pair and the head rows of the task's classes. Frozen: the backbone and old head rows.
+Stored: one pair; the teacher exists only while a task is learned. Needs neither task id, old data nor
+statistics. Works on every kind of backbone: the answers are the logits of old classes, and on text to text
+the distributions of the next token along the new task's answers. A step costs one more forward pass.
+
+Differences from the paper: no separate warm-up of the new head rows; old head rows do not move; temperature 2
+and weight 1 are the paper's, the weight multiplies T^2 KL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Context
+from methods.pieces.distillation import answered_tokens, divergence
+from methods.seq_lora import SequentialLoRA
+
+
+class LwFHyperparameters(LowRankHyperparameters):
+    """The weight of old answers beside the pair's settings."""
+
+    distillation: float = Field(
+        1.0, ge=0, description="lambda, the weight of the divergence from old answers"
+    )
+    temperature: float = Field(2.0, gt=0, le=100, description="T of both distributions")
+
+
+class LwFLoRA(SequentialLoRA):
+    """Sequential LoRA with a distillation loss.
+
+    Attributes:
+        teacher: the pair's factors before this task; empty at the first.
+        old_classes: how many head columns earlier tasks had.
+    """
+
+    Hyperparameters = LwFHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    bound = False
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without a teacher."""
+        super().__init__(context, hyperparameters)
+        self.teacher: list[Tensor] = []
+        self.old_classes = 0
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Make the pair as it is the teacher."""
+        super().begin_task(t, rows)
+        objective = self.objective
+        earlier = [column for task in objective.tasks[:t] for column in objective.task_columns(task)]
+        self.old_classes = max(earlier, default=-1) + 1
+        self.teacher = self.bank.snapshot() if t else []
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Forget the teacher."""
+        self.teacher = []
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the task loss plus the weighted divergence from the teacher's answers."""
+        loss, logits = self.objective.outputs(batch)
+        weight = self.hyperparameters.distillation
+        if not self.teacher or not weight:
+            return loss
+        with torch.no_grad(), self.bank.using(self.teacher):
+            before = self.objective.outputs(batch)[1]
+        old, new = (self._compared(x, batch) for x in (before, logits))
+        return loss + weight * divergence(old, new, self.hyperparameters.temperature)
+
+    def _compared(self, logits: Tensor, batch: Batch) -> Tensor:
+        if batch.targets is None:
+            return logits[:, : self.old_classes]
+        return answered_tokens(logits, batch, self.objective.backbone.kind == "causal")
+
+
+METHOD = LwFLoRA

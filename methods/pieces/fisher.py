@@ -1,0 +1,64 @@
+"""Diagonal empirical Fisher information: squared gradients of batches, of weights or of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.adapters import AdapterBank
+from benchmark.batches import Batch, Rows
+
+Loss = Callable[[Batch], Tensor]
+
+
+def batches(rows: Rows, size: int, device: torch.device) -> list[Batch]:
+    """Return a task's rows in order, as training sees them."""
+    starts = range(0, len(rows), size)
+    return [rows.batch(range(s, min(s + size, len(rows))), training=True).to(device) for s in starts]
+
+
+def of_parameters(loss: Loss, parameters: list[nn.Parameter], given: list[Batch]) -> list[Tensor]:
+    """Return, by parameter, the mean over rows of the squared gradient of their batch's mean loss."""
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    for batch in given:
+        for total, gradient in zip(sums, torch.autograd.grad(loss(batch), parameters), strict=True):
+            total += len(batch) * gradient.square()
+    count = sum(len(batch) for batch in given)
+    return [total / count for total in sums]
+
+
+def of_weights(loss: Loss, bank: AdapterBank, given: list[Batch]) -> dict[str, Tensor]:
+    """Return the same of each adapted layer's whole weight, `(d_out, d_in)`, by layer.
+
+    A layer's weight has no gradient of its own; it is the sum over tokens of output gradient times input.
+    """
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    sums: dict[str, Tensor] = {}
+
+    def remember(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            seen[name] = (inputs[0].detach(), output)
+
+        return hook
+
+    for parameter in bank.parameters():
+        parameter.requires_grad_(True)
+    handles = [layer.register_forward_hook(remember(name)) for name, layer in bank.layers.items()]
+    try:
+        for batch in given:
+            seen.clear()
+            value = loss(batch)
+            outputs = [output for _, output in seen.values()]
+            gradients = torch.autograd.grad(value, outputs)
+            for (name, (x, _)), gradient in zip(seen.items(), gradients, strict=True):
+                weight = gradient.flatten(0, -2).t() @ x.flatten(0, -2)
+                sums[name] = sums.get(name, 0) + len(batch) * weight.square()
+    finally:
+        for handle in handles:
+            handle.remove()
+    count = sum(len(batch) for batch in given)
+    return {name: total / count for name, total in sums.items()}

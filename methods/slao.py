@@ -1,0 +1,97 @@
+"""SLAO: one pair, merged into a running average after each task from an orthogonal start (arXiv 2512.23017).
+
+Idea: a new task starts from the last one's directions, made orthonormal, and its coefficients. What has been
+learned is kept in a second, merged pair: its down factor is the newest, its up factor moves towards the new
+one by 1/sqrt(i) at task i, so later tasks change it less. No official code was found; this is written from
+descriptions of the paper.
+
+Trained per task: the pair and the head rows of the task's classes. Frozen: the backbone. Stored: the merged
+pair, which alone answers, and the last fine-tuned one. Needs neither task id, old data nor statistics. Works
+on every kind of backbone.
+
+Settings in the paper (LLaMA-2-7B-chat): rank 8 on query and value, learning rate 1e-4, batch 8, one epoch;
+SuperNI 5e-5, five epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, part
+from methods.pieces.layer_inputs import exact
+from methods.pieces.penalties import current_pairs
+
+
+class SLAOHyperparameters(LowRankHyperparameters):
+    """The pair's settings."""
+
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the pair")
+
+
+class SLAO(LowRankMethod):
+    """One merged pair in the bank while predicting, the fine-tuned one while training.
+
+    Attributes:
+        merged: the merged pair's factors while a task is being learned, down and up by layer; else empty.
+        last: the last fine-tuned pair's factors between tasks.
+    """
+
+    Hyperparameters = SLAOHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without a pair."""
+        super().__init__(context, hyperparameters)
+        self.last: list[Tensor] = []
+        self.merged: list[Tensor] = []
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Put the merged pair aside and start from the last one's orthonormal directions."""
+        self.merged = self.bank.snapshot()
+        self.bank.add(t)
+        starts = zip(current_pairs(self.bank), self.last[::2], self.last[1::2], strict=False)
+        for (_, down, up), last_down, last_up in starts:
+            down.data.copy_(orthonormal(last_down))
+            up.data.copy_(last_up)
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Merge the fine-tuned pair and let the merged one answer."""
+        self.last = self.bank.snapshot()
+        for (_, _, up), merged_up in zip(current_pairs(self.bank), self.merged[1::2], strict=False):
+            # Of the first task nothing is merged yet: its pair is the merged one.
+            up.data.copy_(merged_up + (up.data - merged_up) / (t + 1) ** 0.5)
+        self.merged = []
+
+    def accounting(self) -> Accounting:
+        """Count one adapter; the last fine-tuned pair is stored but answers nothing."""
+        counted = super().accounting()
+        more = sum(factor.numel() for factor in self.last)
+        return replace(counted, stored=counted.stored + more)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, merged pair and last pair."""
+        return super().state() | {f"last.{i}": factor for i, factor in enumerate(self.last)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, merged pair and last pair."""
+        super().restore(state)
+        last = part(state, "last.")
+        self.last = [last[str(i)].to(self.objective.device) for i in range(len(last))]
+
+
+def orthonormal(down: Tensor) -> Tensor:
+    """Return orthonormal rows (r, d) that span those of a down factor; R's diagonal is made positive."""
+    directions, triangle = torch.linalg.qr(exact(down).t())
+    signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0).to(directions)
+    return (directions * signs).t().to(down)
+
+
+METHOD = SLAO

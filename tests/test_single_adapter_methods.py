@@ -1,0 +1,214 @@
+"""Methods with one adapter by design: EWC-LoRA, LwF-LoRA and SLAO."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from benchmark.batches import Rows
+from benchmark.checkpoint import pack
+from methods.pieces import distillation, fisher
+from methods.slao import orthonormal
+from tests import tiny
+
+
+def learned(key: str, count: int, kind: str = "encoder", **chosen: Any) -> Any:
+    """Return a float64 method after its first tasks."""
+    method = tiny.make_method(key, kind, torch.float64, **{"learning_rate": 0.01} | chosen)
+    for t in range(count):
+        tiny.learn(method, t)
+    return method
+
+
+def begun(key: str, t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, Rows]:
+    """Return a float64 method that has begun task t, and its rows."""
+    method = learned(key, t, kind, **chosen)
+    return method, tiny.begin(method, t)[0]
+
+
+# --- the information
+
+
+def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
+    method, rows = begun("ewc-lora", 0, "vector")
+    tiny.randomise(method.bank)
+    given = fisher.batches(rows, 4, method.objective.device)
+    assert [len(batch) for batch in given] == [4, 4, 4]
+    (found,) = fisher.of_weights(method.objective.loss, method.bank, given).values()
+    (layer,) = method.bank.layers.values()
+    weight = layer.base.weight.detach().clone().requires_grad_(True)
+    expected = torch.zeros_like(weight)
+    for batch in given:
+        layer.whole = weight
+        (gradient,) = torch.autograd.grad(method.objective.loss(batch), [weight])
+        expected += gradient.square() / 3
+    assert expected.max() > 0 and torch.allclose(found, expected)
+
+
+def test_information_of_factors_is_that_of_autograd() -> None:
+    method, rows = begun("ewc-lora", 0, space="factors")
+    tiny.randomise(method.bank)
+    given = fisher.batches(rows, 8, method.objective.device)
+    parameters = method.bank.parameters()
+    found = fisher.of_parameters(method.objective.loss, parameters, given)
+    # 12 rows in batches of 8 and 4: weights 8/12 and 4/12.
+    gradients = [torch.autograd.grad(method.objective.loss(batch), parameters) for batch in given]
+    for value, first, second in zip(found, *gradients, strict=True):
+        assert torch.allclose(value, (8 * first.square() + 4 * second.square()) / 12)
+
+
+# --- EWC-LoRA
+
+
+def test_penalty_is_zero_where_a_task_begins_and_grows_with_the_square() -> None:
+    method, rows = begun("ewc-lora", 1)
+    batch = tiny.whole(rows)
+    assert method.change() == 0, "the anchor is a change of zero"
+    assert torch.equal(method.loss(batch), method.objective.loss(batch))
+    tiny.randomise(method.bank)
+    once = method.change()
+    for layer in method.bank.layers.values():
+        layer.up.data *= 3
+    assert torch.isclose(method.change(), 9 * once)
+
+
+def test_penalty_by_hand() -> None:
+    method, rows = begun("ewc-lora", 1, "vector", penalty=6.0)
+    (name,) = method.bank.layers
+    layer = method.bank.layers[name]
+    layer.down.data.zero_()
+    layer.up.data.zero_()
+    layer.down.data[0, 5], layer.up.data[3, 0] = 2.0, 0.5
+    method.information[name] = torch.full_like(method.information[name], 7.0)
+    # One entry of B A is 0.5 x 2 = 1; half of lambda times 7 x 1 is 21.
+    batch = tiny.whole(rows)
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 21)
+
+
+def test_merging_keeps_the_function_and_adding_factors_does_not() -> None:
+    jumps = {}
+    for variant in ("paper", "official"):
+        method, rows = begun("ewc-lora", 1, variant=variant)
+        tiny.randomise(method.bank)
+        before = tiny.logits(method, 0)
+        method.end_task(1, rows)
+        tiny.begin(method, 2)
+        jumps[variant] = (tiny.logits(method, 0)[:, : before.shape[1]] - before).abs().max().item()
+    assert jumps["paper"] < 1e-10 < 1e-3 < jumps["official"]
+
+
+def test_one_adapter_of_constant_size_whatever_the_number_of_tasks() -> None:
+    sizes = []
+    for count in (1, 3):
+        counted = learned("ewc-lora", count).accounting()
+        sizes.append((counted.stored, counted.auxiliary_bytes, counted.adapters, counted.active))
+    # 4 layers of 32 x 32: as many merged weights, and 8 bytes of information for each.
+    assert sizes == [(4096, 4096 * 8, 1, 1)] * 2
+
+
+def test_information_decays() -> None:
+    once = learned("ewc-lora", 1, decay=0.0)
+    first = {name: value.clone() for name, value in once.information.items()}
+    forgetful, faithful = (learned("ewc-lora", 1, decay=decay) for decay in (0.0, 1.0))
+    for method in (forgetful, faithful):
+        assert tiny.same(method.information, first)
+        tiny.learn(method, 1)
+    for name, value in first.items():
+        # The penalty is the same in both, so is what is learned: they differ by the first information alone.
+        assert torch.allclose(faithful.information[name] - forgetful.information[name], value)
+
+
+def test_high_price_holds_a_factor_where_it_was() -> None:
+    moved = []
+    for price in (0.0, 1e6):
+        method, _ = begun("ewc-lora", 1, space="factors", penalty=price)
+        before = method.bank.snapshot()
+        tiny.learn(method, 1)
+        after = method.bank.snapshot()
+        moved.append(sum((a - b).square().sum() for a, b in zip(after, before, strict=True)).item())
+    assert moved[1] < 0.5 * moved[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "chosen"),
+    [("ewc-lora", {"space": "factors"}), ("ewc-lora", {"variant": "official"}), ("slao", {})],
+)
+def test_continued_after_a_stop_gives_the_same_bytes(key: str, chosen: dict[str, Any]) -> None:
+    method = learned(key, 2, **chosen)
+    again = learned(key, 0, **chosen)
+    again.restore({name: value.clone() for name, value in method.state().items()})
+    for either in (method, again):
+        tiny.learn(either, 2)
+    assert pack(again.state()) == pack(method.state())
+
+
+# --- LwF-LoRA
+
+
+def test_divergence_by_hand() -> None:
+    # softmax of (ln 3, 0) is (3/4, 1/4), of (0, 0) (1/2, 1/2); T = 1.
+    # KL = 3/4 ln(3/2) + 1/4 ln(1/2) = 0.13081.
+    teacher, student = torch.tensor([[3.0, 1.0]]).log(), torch.zeros(1, 2)
+    assert distillation.divergence(teacher, student, 1.0).item() == pytest.approx(0.13081, abs=1e-5)
+    # At T = 2 of logits twice as large the distributions are the same, and the factor is 4.
+    assert distillation.divergence(2 * teacher, student, 2.0).item() == pytest.approx(4 * 0.13081, abs=1e-4)
+    assert distillation.divergence(teacher, teacher, 3.0).abs() < 1e-7
+
+
+@pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
+def test_distillation_is_zero_until_the_pair_moves(kind: str) -> None:
+    method, rows = begun("lwf-lora", 0, kind)
+    batch = tiny.whole(rows, training=True)
+    assert not method.teacher and torch.equal(method.loss(batch), method.objective.loss(batch))
+    method, rows = begun("lwf-lora", 1, kind)
+    batch = tiny.whole(rows, training=True)
+    # Llama's own loss is in float32 whatever the model's format.
+    assert method.loss(batch).item() == pytest.approx(method.objective.loss(batch).item(), rel=1e-6)
+    for parameter in method.bank.parameters():
+        parameter.data += 0.1
+    assert method.loss(batch) > method.objective.loss(batch) + 1e-4
+
+
+def test_distillation_is_over_old_classes_and_teaches_the_pair() -> None:
+    method, rows = begun("lwf-lora", 1)
+    batch = tiny.whole(rows)
+    with torch.no_grad():
+        old = method.objective.logits(batch)[:, :2]
+    tiny.randomise(method.bank)
+    logits = method.objective.logits(batch)
+    kl = functional.kl_div((logits[:, :2] / 2).log_softmax(1), (old / 2).softmax(1), reduction="batchmean")
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 4 * kl)
+    assert all(not factor.requires_grad for factor in method.teacher)
+
+
+# --- SLAO
+
+
+def test_start_spans_the_last_directions_with_orthonormal_rows() -> None:
+    method, _ = begun("slao", 1)
+    for number, layer in enumerate(method.bank.layers.values()):
+        last_down, last_up = method.last[2 * number : 2 * number + 2]
+        assert torch.allclose(layer.down @ layer.down.t(), torch.eye(2).double())
+        projected = last_down @ layer.down.t() @ layer.down
+        assert torch.allclose(projected, last_down)
+        assert torch.equal(layer.up, last_up)
+    # Signs: a row that is already a basis vector stays what it is.
+    assert torch.equal(orthonormal(torch.tensor([[0.0, 2.0, 0.0]])), torch.tensor([[0.0, 1.0, 0.0]]))
+
+
+def test_merging_by_hand() -> None:
+    method, rows = begun("slao", 1, "vector")
+    (layer,) = method.bank.layers.values()
+    merged_up = method.merged[1].clone()
+    layer.down.data.fill_(0.25)
+    layer.up.data.copy_(merged_up + 1)
+    method.end_task(1, rows)
+    # Second task: B moves by 1 / sqrt 2, A is the newest.
+    assert torch.allclose(layer.up, merged_up + 2**-0.5)
+    assert (layer.down == 0.25).all()
+    assert torch.equal(method.last[1], merged_up + 1)
+    assert method.accounting().active == method.accounting().adapters == 1
+    assert method.accounting().stored == 2 * 2 * (48 + 16)
