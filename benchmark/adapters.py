@@ -133,13 +133,8 @@ class AdapterBank:
         """
         model.requires_grad_(False)
         linears = resolve(model, targets)
-        for name, linear in linears.items():
-            if rank > min(linear.in_features, linear.out_features):
-                raise UserError(
-                    f"rank {rank} exceeds the layer {name} of "
-                    f"{linear.in_features} x {linear.out_features}; set a smaller one with --set rank=..."
-                )
         self.layers = {name: AdaptedLinear(linear, dropout) for name, linear in linears.items()}
+        self._check(rank)
         for name, layer in self.layers.items():
             _put(model, name, layer)
         self.rank = rank
@@ -149,6 +144,15 @@ class AdapterBank:
         self.current: int | None = None
         self.scaling: Scaling | None = None
         self.merged_rank = 0
+
+    def _check(self, rank: int) -> None:
+        for name, layer in self.layers.items():
+            sides = layer.base.in_features, layer.base.out_features
+            if rank > min(sides):
+                raise UserError(
+                    f"rank {rank} exceeds the layer {name} of {sides[0]} x {sides[1]}; "
+                    "set a smaller one with --set rank=..."
+                )
 
     def restrict(self, model: nn.Module, names: Collection[str]) -> None:
         """Adapt only the named layers of those wrapped; give the others back to the model as they were."""
@@ -177,7 +181,12 @@ class AdapterBank:
         return next(iter(self.layers.values())).past_down
 
     def add(self, task: int, rank: int | None = None) -> None:
-        """Start the pair of `task` at every layer: down Kaiming-uniform with a = sqrt 5, up zero."""
+        """Start the pair of `task` at every layer: down Kaiming-uniform with a = sqrt 5, up zero.
+
+        Raises:
+            UserError: the rank exceeds a layer's smaller side.
+        """
+        self._check(rank or self.rank)
         self.current = task
         for layer in self.layers.values():
             down = layer.weight.new_empty(rank or self.rank, layer.base.in_features)

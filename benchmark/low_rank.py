@@ -45,7 +45,15 @@ class LowRankMethod(Method):
         self.bank.freeze_current()
         if self.bank.scaling is None and self.protocol.dropout == 0:
             self.bank.fold()
-        self.bank.add(t)
+        self.bank.add(t, self.rank(t))
+
+    def rank(self, t: int) -> int:
+        """Return the rank of task t's pair."""
+        return self.protocol.rank
+
+    def drop_current(self) -> None:
+        """Forget the pair just learned, with whatever the method keeps for it."""
+        self.bank.discard_current()
 
     def phases(self, t: int) -> list[Phase]:
         """Return one phase over the current pair and the head."""

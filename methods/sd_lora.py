@@ -131,6 +131,11 @@ class SDLoRA(LowRankMethod):
             squares.append(gram.sum())
         return torch.stack(squares).clamp(min=EPSILON**2).sqrt()
 
+    def drop_current(self) -> None:
+        """Forget the current pair and its magnitude."""
+        super().drop_current()
+        self.magnitudes = nn.Parameter(self.magnitudes.detach()[:-1].clone())
+
     def accounting(self) -> Accounting:
         """Count the magnitudes with the pairs."""
         counted = super().accounting()

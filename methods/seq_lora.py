@@ -31,7 +31,7 @@ class SequentialLoRA(LowRankMethod):
     def begin_task(self, t: int, rows: Rows) -> None:
         """Make the pair at the first task; go on with it at later ones."""
         if self.bank.current is None:
-            self.bank.add(t)
+            self.bank.add(t, self.rank(t))
 
 
 METHOD = SequentialLoRA

@@ -1,0 +1,25 @@
+"""Control: LiteLoRA without its gate, keeping the pairs of the first tasks.
+
+Idea: LiteLoRA's claim is that its gate knows which adapters can go. This control learns every task exactly as
+LiteLoRA's magnitude phase does and then keeps the pairs of the first `keep` tasks, with no gate and no
+selection phase. Set `keep` to what a LiteLoRA run kept: if the scores are equal, the gate's choice is worth
+no more than the number it found. Ours; no paper.
+
+Trained, frozen and stored as in `litelora`, less the gates. Needs neither task id, old data nor statistics.
+Works on every kind of backbone. Learning rates are LiteLoRA's.
+"""
+
+from __future__ import annotations
+
+from methods.pieces.keeping import Keeping
+
+
+class KeepFirst(Keeping):
+    """Keeps the first pairs."""
+
+    def choose(self, count: int) -> list[int]:
+        """Return the tasks that follow the first."""
+        return list(range(1, count + 1))
+
+
+METHOD = KeepFirst

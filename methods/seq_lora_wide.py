@@ -1,0 +1,37 @@
+"""Control: sequential LoRA with one pair as large as several, for methods that keep several.
+
+Idea: a method that keeps k pairs of rank r has k r directions. This control spends them on one pair, trained
+on and on, so that a gain of many small pairs over one large one can be told from a gain of more parameters.
+Ours; no paper.
+
+Trained per task: the pair and the head rows of the task's classes. Stored: one pair of rank `multiple` r.
+Needs neither task id, old data nor statistics. Works on every kind of backbone. Learning rates are sequential
+LoRA's.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from benchmark.low_rank import LowRankHyperparameters
+from methods.seq_lora import SequentialLoRA
+
+
+class WideHyperparameters(LowRankHyperparameters):
+    """The pair's size beside its settings."""
+
+    multiple: int = Field(2, ge=1, description="k: the pair has k times the protocol's rank")
+
+
+class WideSequentialLoRA(SequentialLoRA):
+    """One pair of several times the rank."""
+
+    Hyperparameters = WideHyperparameters
+    bound = False
+
+    def rank(self, t: int) -> int:
+        """Return k times the protocol's rank."""
+        return self.hyperparameters.multiple * self.protocol.rank
+
+
+METHOD = WideSequentialLoRA

@@ -1,0 +1,90 @@
+"""Matched-budget controls beside LiteLoRA: what they keep, and that they differ in nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.errors import UserError
+from benchmark.registry import METHODS
+from methods.pieces import keeping
+from tests import tiny
+
+RULES = ["keep-first", "keep-last", "keep-random"]
+
+
+def control(key: str, keep: int, tasks: int = 4, seed: int = 0, **chosen: Any) -> Any:
+    stream = tiny.tasks("vector", tasks)
+    return tiny.make_method(key, "vector", stream=stream, seed=seed, keep=keep, **chosen)
+
+
+@pytest.mark.parametrize(
+    ("key", "keep", "kept"),
+    [
+        ("keep-first", 1, [1, 0, 0, 0]),
+        ("keep-first", 3, [1, 1, 1, 0]),
+        ("keep-last", 1, [1, 0, 0, 0]),
+        ("keep-last", 3, [1, 0, 1, 1]),
+        ("keep-last", 4, [1, 1, 1, 1]),
+    ],
+)
+def test_what_is_kept(key: str, keep: int, kept: list[int]) -> None:
+    method = control(key, keep)
+    for t in range(4):
+        tiny.learn(method, t)
+    assert method.kept.tolist() == kept
+    assert method.holders() == [t for t in range(4) if kept[t]]
+    assert method.accounting().active == keep == len(method.magnitudes)
+
+
+def test_random_tasks_are_drawn_by_the_seed_and_hold_the_first() -> None:
+    drawn = [control("keep-random", 3, tasks=6, seed=seed).wanted for seed in range(20)]
+    assert all(0 in wanted and len(wanted) == 3 and max(wanted) < 6 for wanted in drawn)
+    assert len({tuple(sorted(wanted)) for wanted in drawn}) > 5
+    assert drawn[3] == control("keep-random", 3, tasks=6, seed=3).wanted
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_no_more_pairs_than_tasks(key: str) -> None:
+    with pytest.raises(UserError, match="4 tasks") as caught:
+        control(key, 5)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_keeping_everything_is_litelora_whose_gates_stay_open(key: str) -> None:
+    kept = control(key, 3, tasks=3, learning_rate=0.01)
+    lite = tiny.make_method("litelora", "vector", learning_rate=0.01, sparsity=0.0, initial_logit=50.0)
+    for t in range(3):
+        tiny.learn(kept, t)
+        tiny.learn(lite, t)
+    assert tiny.same(kept.bank.state(), lite.bank.state())  # type: ignore[attr-defined]
+    assert torch.equal(kept.magnitudes, lite.magnitudes)  # type: ignore[attr-defined]
+
+
+def test_controls_are_tuned_as_litelora_is() -> None:
+    gate = {"sparsity", "selection_epochs", "selection_batch_size"}
+    lite = METHODS.load("litelora").tuned
+    for place, values in keeping.TUNED.items():
+        assert {name: value for name, value in lite[place].items() if name not in gate} == values
+
+
+# --- one large pair
+
+
+def test_wide_pair_has_the_rank_of_several() -> None:
+    method: Any = tiny.make_method("seq-lora-wide", "vector", multiple=3)
+    tiny.learn(method, 0)
+    (layer,) = method.bank.layers.values()
+    assert layer.down.shape == (6, 48) and method.bank.count() == 1
+    tiny.learn(method, 1)
+    assert method.bank.count() == 1 and method.accounting().stored == 6 * (48 + 16)
+
+
+def test_wide_pair_larger_than_a_layer_gets_one_line() -> None:
+    method = tiny.make_method("seq-lora-wide", "vector", multiple=9)
+    with pytest.raises(UserError, match=r"rank 18 exceeds the layer .* of 48 x 16") as caught:
+        tiny.begin(method, 0)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,132 @@
+"""LiteLoRA's gate over other methods, and with more gates than one a pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.checkpoint import pack
+from benchmark.errors import UserError
+from methods.pieces.gates import Gated, gate_places
+from methods.pieces.penalties import overlap
+from tests import tiny
+
+BASES = ["inc-lora", "o-lora", "inflora"]
+
+
+def lite(kind: str = "encoder", dtype: torch.dtype = torch.float32, **chosen: Any) -> Any:
+    return tiny.make_method("litelora", kind, dtype, **{"learning_rate": 0.01} | chosen)
+
+
+def learned(method: Any, count: int) -> Any:
+    for t in range(count):
+        tiny.learn(method, t)
+    return method
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_open_gates_leave_the_base_as_it_is(base: str) -> None:
+    # A price of zero and a logit far above the noise: every gate is open at every step and stays open.
+    gated = lite(base=base, sparsity=0.0, initial_logit=50.0, optimizer="adam")
+    plain = tiny.make_method(base, "encoder", learning_rate=0.01, optimizer="adam")
+    for method in (gated, plain):
+        learned(method, 3)
+    assert isinstance(gated, Gated) and gated.kept.tolist() == [1, 1, 1]
+    ours, theirs = gated.bank.state(), plain.bank.state()  # type: ignore[attr-defined]
+    assert tiny.same(ours, theirs)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_closed_gates_prune_every_pair_but_the_first(base: str) -> None:
+    method = learned(lite(base=base, sparsity=1000.0, gate_learning_rate=1.0), 3)
+    assert method.kept.tolist() == [1, 0, 0] and method.bank.count() == 1
+    counted = method.accounting()
+    assert (counted.adapters, counted.active) == (3, 1)
+
+
+def test_a_pruned_task_still_enters_the_base_s_memory() -> None:
+    method = learned(lite(base="inflora", sparsity=1000.0, gate_learning_rate=1.0), 1)
+    before = method.report(0)["free_directions"]
+    tiny.learn(method, 1)
+    assert method.kept.tolist() == [1, 0] and method.report(1)["free_directions"] < before
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_continued_after_a_stop_gives_the_same_bytes(base: str) -> None:
+    method = learned(lite(base=base), 2)
+    again = lite(base=base)
+    again.restore({name: value.clone() for name, value in method.state().items()})
+    for either in (method, again):
+        tiny.learn(either, 2)
+    assert pack(again.state()) == pack(method.state())
+
+
+def test_selection_moves_the_gate_alone_on_another_base() -> None:
+    method = learned(lite(base="o-lora"), 1)
+    _, phases = tiny.begin(method, 1)
+    assert [phase.name for phase in phases] == ["adapt", "selection"]
+    assert [group.parameters for group in phases[1].groups] == [[method.logit]]
+
+
+def test_base_settings_reach_the_base() -> None:
+    method = lite("encoder", torch.float64, base="o-lora", base_settings={"orthogonal": 2.0})
+    tiny.begin(method, 0)
+    tiny.randomise(method.bank, 0)
+    rows, _ = tiny.begin(method, 1)
+    tiny.randomise(method.bank, 1)
+    batch = tiny.whole(rows)
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.bank, 1))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"base": "o-lora", "base_settings": {"orthogonl": 1}}, r"orthogonl.*bench list --method o-lora"),
+        ({"base": "o-lora", "base_settings": {"orthogonal": -1}}, r"orthogonal: .*greater"),
+        ({"base_settings": {"orthogonal": 1}}, "base_settings are for another base"),
+    ],
+)
+def test_wrong_base_settings_get_one_line(chosen: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        lite(**chosen)
+    assert "\n" not in str(caught.value)
+
+
+# --- scope
+
+
+def test_places_of_gates() -> None:
+    layers = ["encoder.block.0.q", "encoder.block.0.v", "encoder.block.1.q", "decoder.block.0.q"]
+    assert gate_places(layers, "model") == [0, 0, 0, 0]
+    assert gate_places(layers, "layer") == [0, 0, 1, 2]
+    assert gate_places(layers, "module") == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("scope", "gates"), [("layer", 2), ("module", 4)])
+@pytest.mark.parametrize("base", ["sd-lora", "o-lora"])
+def test_a_pair_is_zero_where_its_gates_are_closed(scope: str, gates: int, base: str) -> None:
+    method = lite(scope=scope, base=base)
+    tiny.learn(method, 0)
+    rows, _ = tiny.begin(method, 1)
+    assert method.logit.shape == (gates,)
+    tiny.randomise(method.bank)
+    method.logit.data[0] = -1.0
+    method.end_task(1, rows)
+    closed = [bool((layer.up == 0).all()) for layer in method.bank.layers.values()]
+    # Two blocks of query and value: the first block has both layers, the first module one.
+    assert closed == ([True, True, False, False] if scope == "layer" else [True, False, False, False])
+    assert method.kept.tolist() == [1, 1] and method.accounting().active == 2
+    assert method.report(1)["kept_share"] == (0.5 if scope == "layer" else 0.75)
+    tiny.learn(method, 2)
+    assert all(torch.isfinite(x).all() for x in method.state().values() if x.is_floating_point())
+
+
+def test_a_pair_without_an_open_gate_is_dropped() -> None:
+    method = lite(scope="module")
+    tiny.learn(method, 0)
+    rows, _ = tiny.begin(method, 1)
+    method.logit.data.fill_(-1.0)
+    method.end_task(1, rows)
+    assert method.kept.tolist() == [1, 0] and method.bank.count() == 1 == len(method.magnitudes)
