@@ -170,6 +170,8 @@ class AdapterBank:
         if rows is not None:
             # Scales may be kept in float32 beside a bfloat16 backbone.
             rows = rows.to(self._example())
+        if current is not None and current.dim() > 1:
+            current = current.to(self._example())
         for index, layer in enumerate(self.layers.values()):
             layer.past_scale = None if rows is None else rows[index]
             layer.scale = self.scale if current is None else self.scale * current[index]

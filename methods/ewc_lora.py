@@ -37,6 +37,7 @@ from benchmark.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Phase, part
 from methods.pieces import fisher
+from methods.pieces.layer_inputs import in_order
 from methods.pieces.penalties import current_pairs
 
 
@@ -102,7 +103,7 @@ class EWCLoRA(LowRankMethod):
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Add the task's information, then merge the pair."""
-        given = fisher.batches(rows, self.protocol.batch_size, self.objective.device)
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
         loss = self.objective.loss
         if self.hyperparameters.space == "factors":
             factors = fisher.of_parameters(loss, self.bank.parameters(), given)

@@ -39,7 +39,7 @@ from torch import Tensor
 from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, part
-from methods.pieces.layer_inputs import exact, second_moments
+from methods.pieces.layer_inputs import exact, in_order, second_moments
 from methods.pieces.subspace_memory import SubspaceMemory
 
 # Singular values below this share of the largest are rounding.
@@ -90,7 +90,8 @@ class InfLoRA(LowRankMethod):
             self.memories[name].update(moments, threshold, power=2, dual=self.dual)
 
     def _moments(self, rows: Rows) -> dict[str, Tensor]:
-        return second_moments(self.objective, self.bank, rows, self.protocol.batch_size)
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        return second_moments(self.loss, self.bank, given)
 
     def groups(self) -> list[ParameterGroup]:
         """Return the up factors and the head; down factors stay as they were set."""

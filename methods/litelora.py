@@ -33,16 +33,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field
 
 from benchmark.errors import UserError
-from benchmark.low_rank import LowRankMethod
 from benchmark.method import Context
-from benchmark.registry import METHODS
+from methods.pieces.composition import over
 from methods.pieces.gates import Gated, GateHyperparameters
 from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLoRA
-
-SHARED = ("learning_rate", "head_learning_rate", "optimizer", "weight_decay")
 
 
 class LiteHyperparameters(GateHyperparameters, MagnitudeHyperparameters):
@@ -89,7 +86,8 @@ class LiteLoRA(Gated, MagnitudeLoRA):
         """Return a gate over the base asked for; one over another base than SD-LoRA is a class of its own."""
         if hyperparameters.base == "sd-lora":
             return super().__new__(cls)
-        return over(METHODS.load(hyperparameters.base), context, hyperparameters)
+        settings = hyperparameters.base_settings
+        return over(hyperparameters.base, Gated, GateHyperparameters, context, hyperparameters, settings)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Refuse settings for a base that is not used.
@@ -104,26 +102,6 @@ class LiteLoRA(Gated, MagnitudeLoRA):
     def report(self, t: int) -> dict[str, Any]:
         """Return gate, magnitude and decision of task t, and the magnitudes of all kept pairs."""
         return super().report(t) | {"magnitude": self.last_magnitude}
-
-
-def over(base: type[LowRankMethod], context: Context, chosen: LiteHyperparameters) -> LowRankMethod:
-    """Return the gate over another method that keeps a pair per task.
-
-    Raises:
-        UserError: the base does not know one of `base_settings`, or refuses its value.
-    """
-    gate = {name: getattr(chosen, name) for name in GateHyperparameters.model_fields}
-    own = chosen.model_dump(include=set(SHARED), exclude_none=True)
-    both = create_model("Hyperparameters", __base__=(GateHyperparameters, base.Hyperparameters))
-    try:
-        hyperparameters = both(**gate | own | chosen.base_settings)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise UserError(
-            f"base_settings: {'.'.join(map(str, fault['loc']))}: {fault['msg']} "
-            f"(see: bench list --method {chosen.base})"
-        ) from None
-    return type(f"Gated{base.__name__}", (Gated, base), {})(context, hyperparameters)
 
 
 METHOD = LiteLoRA

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.checkpoint import pack
 from benchmark.roles import block_of
 from methods.inflora import free_directions
-from methods.pieces.layer_inputs import second_moments, watching
+from methods.pieces.layer_inputs import in_order, second_moments, watching
 from methods.pieces.subspace_memory import SubspaceMemory
 from tests import tiny
 
@@ -20,6 +20,10 @@ KINDS = ["vector", "image", "encoder", "seq2seq", "causal"]
 
 def inflora(kind: str = "encoder", **chosen: Any) -> Any:
     return tiny.make_method("inflora", kind, torch.float64, **chosen)
+
+
+def moments(method: Any, rows: Any, size: int) -> dict[str, Tensor]:
+    return second_moments(method.loss, method.bank, in_order(rows, size, method.objective.device))
 
 
 def inputs(method: Any, t: int) -> dict[str, Tensor]:
@@ -70,7 +74,7 @@ def test_training_moves_only_the_up_factor() -> None:
 def test_moments_are_the_mean_over_rows_whatever_the_batch(size: int) -> None:
     method = inflora("vector")
     rows, _ = tiny.begin(method, 0)
-    (found,) = second_moments(method.objective, method.bank, rows, size).values()
+    (found,) = moments(method, rows, size).values()
     x = tiny.whole(rows).inputs["x"].double()
     x = next(iter(inputs(method, 0).values()))
     assert torch.allclose(found, x.t() @ x / len(x), atol=1e-10)
@@ -82,8 +86,8 @@ def test_moments_are_the_mean_over_rows_whatever_the_batch(size: int) -> None:
 def test_padded_tokens_do_not_count() -> None:
     method = inflora("encoder")
     rows, _ = tiny.begin(method, 0)
-    alone = second_moments(method.objective, method.bank, rows, 1)
-    together = second_moments(method.objective, method.bank, rows, len(rows))
+    alone = moments(method, rows, 1)
+    together = moments(method, rows, len(rows))
     first = next(iter(alone))
     mask = tiny.whole(rows).inputs["attention_mask"]
     assert not mask.all(), "the rows must differ in length"

@@ -11,6 +11,7 @@ from torch.nn import functional
 from benchmark.batches import Rows
 from benchmark.checkpoint import pack
 from methods.pieces import distillation, fisher
+from methods.pieces.layer_inputs import in_order
 from methods.slao import orthonormal
 from tests import tiny
 
@@ -35,7 +36,7 @@ def begun(key: str, t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, 
 def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
     method, rows = begun("ewc-lora", 0, "vector")
     tiny.randomise(method.bank)
-    given = fisher.batches(rows, 4, method.objective.device)
+    given = in_order(rows, 4, method.objective.device)
     assert [len(batch) for batch in given] == [4, 4, 4]
     (found,) = fisher.of_weights(method.objective.loss, method.bank, given).values()
     (layer,) = method.bank.layers.values()
@@ -51,7 +52,7 @@ def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
 def test_information_of_factors_is_that_of_autograd() -> None:
     method, rows = begun("ewc-lora", 0, space="factors")
     tiny.randomise(method.bank)
-    given = fisher.batches(rows, 8, method.objective.device)
+    given = in_order(rows, 8, method.objective.device)
     parameters = method.bank.parameters()
     found = fisher.of_parameters(method.objective.loss, parameters, given)
     # 12 rows in batches of 8 and 4: weights 8/12 and 4/12.

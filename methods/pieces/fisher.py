@@ -8,15 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Batch, Rows
+from benchmark.batches import Batch
 
 Loss = Callable[[Batch], Tensor]
-
-
-def batches(rows: Rows, size: int, device: torch.device) -> list[Batch]:
-    """Return a task's rows in order, as training sees them."""
-    starts = range(0, len(rows), size)
-    return [rows.batch(range(s, min(s + size, len(rows))), training=True).to(device) for s in starts]
 
 
 def of_parameters(loss: Loss, parameters: list[nn.Parameter], given: list[Batch]) -> list[Tensor]:

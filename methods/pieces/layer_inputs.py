@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +10,12 @@ from torch import Tensor
 
 from benchmark.adapters import AdapterBank
 from benchmark.batches import Batch, Rows
-from benchmark.objective import Objective
+
+
+def in_order(rows: Rows, size: int, device: torch.device) -> list[Batch]:
+    """Return a task's rows in order, as training sees them: images are augmented, prompts hold answers."""
+    starts = range(0, len(rows), size)
+    return [rows.batch(range(s, min(s + size, len(rows))), training=True).to(device) for s in starts]
 
 
 @contextmanager
@@ -29,14 +34,15 @@ def watching(bank: AdapterBank, see: Callable[[str, Tensor], None]) -> Iterator[
 
 @torch.no_grad()
 def second_moments(
-    objective: Objective, bank: AdapterBank, rows: Rows, batch_size: int, training: bool = True
+    loss: Callable[[Batch], Tensor], bank: AdapterBank, given: Iterable[Batch]
 ) -> dict[str, Tensor]:
     """Return, by layer, the mean of x x^T over rows and tokens, `(d_in, d_in)`, in float32 or float64.
 
     Not centred. Padded tokens are left out; a Transformer's class token counts like any other.
 
     Args:
-        training: whether images are augmented as in training.
+        loss: runs the model on a batch; its value is not used.
+        given: the rows.
     """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
@@ -48,11 +54,9 @@ def second_moments(
         counts[name] = counts.get(name, 0) + len(x)
 
     with watching(bank, see):
-        for start in range(0, len(rows), batch_size):
-            chosen = list(range(start, min(start + batch_size, len(rows))))
-            batch = rows.batch(chosen, training=training).to(objective.device)
+        for batch in given:
             masks[:] = token_masks(batch)
-            objective.loss(batch)
+            loss(batch)
     return {name: total / counts[name] for name, total in sums.items()}
 
 

@@ -1,0 +1,206 @@
+"""GainLoRA: a gate per task opens its pair for its own kind of input (arXiv 2505.15424, NeurIPS 2025).
+
+Idea: a task's pair should not answer inputs of other tasks. Each pair gets a small network that looks at a
+row's pooled input embedding and says how much the pair counts. A new gate is made so that it is zero on the
+inputs of old tasks, and is trained so that it stays zero there. Official repository: liangyanshuo/gainlora.
+
+Trained per task: what the base trains (`base`: InfLoRA's up factor, or O-LoRA's pair under its penalty), the
+new gate and the head rows of the task's classes. Frozen: the backbone, all earlier pairs and gates. Stored: T
+pairs and T gates, all active; memories of the gates' three inputs, and the base's, as auxiliary bytes. Needs
+neither task id, old data nor old classes' statistics. Works on every kind of backbone.
+
+Gate: two layers with SiLU, then the cosine z with a key, f(z) = |2 sigmoid(4 z) - 1|, so f(0) = 0. Start: the
+layers are the last gate's, the key is the leading direction of the new features off the old ones' subspace.
+Training: what a step moves is kept off the old inputs of each layer. So on inputs in the remembered subspaces
+a new gate is exactly zero before and after training.
+
+Differences from the official code, which covers the InfLoRA base: it projects each step and then rescales the
+rows, so that old outputs are not exactly kept, and it runs old branches without gradients, which cuts theirs
+to the layer's input; here neither is done. Pooling leaves padding out. The same energy rises towards 1 over
+the tasks of the stream, not over 15.
+
+Published settings (T5-large): rank 4 (SuperNI) or 8 (Long), alpha 32, learning rate 3e-4, 100 or 10 epochs,
+batch 32, gate width 100, gate energy 0.995.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.batches import Rows
+from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from methods.inflora import InfHyperparameters, InfLoRA
+from methods.pieces.composition import over
+from methods.pieces.input_weights import InputWeighted, with_more
+from methods.pieces.layer_inputs import in_order
+from methods.pieces.subspace_memory import SubspaceMemory
+
+LAYERS = ("hidden", "output", "key")
+
+
+class GateFields(BaseModel):
+    """The gates' settings, whatever they stand on."""
+
+    gate_width: int = Field(100, ge=1, description="of a gate's hidden layer")
+    gate_energy: float = Field(0.995, gt=0, le=1, description="share of the gates' inputs to remember")
+    gate_learning_rate: float | None = Field(None, gt=0, le=10, description="none: that of the pair")
+
+
+class GainHyperparameters(GateFields, InfHyperparameters):
+    """The gates' settings beside InfLoRA's."""
+
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of the pair and the gate")
+    base: Literal["inflora", "o-lora"] = Field("inflora", description="how the pairs are learned")
+    base_settings: dict[str, Any] = Field({}, description="the other base's own hyper-parameters, as JSON")
+
+
+class Gains(InputWeighted):
+    """A gate per pair; see the module.
+
+    Attributes:
+        gates: each gate's hidden (h, d), output (d, h) and key (d,), by task; the last is the current one.
+        memories: of what enters the three layers.
+    """
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without gates."""
+        super().__init__(context, hyperparameters)
+        self.gates: list[dict[str, nn.Parameter]] = []
+        self.memories_of_gates: list[SubspaceMemory] = []
+        self.start: dict[str, Tensor] = {}
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Let the base begin, then make a gate that is zero on the old inputs."""
+        super().begin_task(t, rows)
+        queries = self._all_queries(rows)
+        last = self.gates[-1] if self.gates else self._first_layers(queries)
+        gate = {name: nn.Parameter(last[name].detach().clone()) for name in LAYERS[:2]}
+        features = layer_inputs(queries, gate)
+        if not self.memories_of_gates:
+            self.memories_of_gates = [SubspaceMemory.empty(x.new_zeros(x.shape[1], 0)) for x in features]
+        moments = features[2].t() @ features[2] / len(queries)
+        leading = torch.linalg.svd(self.memories_of_gates[2].free(moments))[0][:, 0]
+        gate["key"] = nn.Parameter(leading)
+        self.gates.append(gate)
+        self.start = {name: value.detach().clone() for name, value in gate.items()}
+
+    def _first_layers(self, queries: Tensor) -> dict[str, Tensor]:
+        width, size = self.hyperparameters.gate_width, queries.shape[1]
+        layers = {"hidden": queries.new_empty(width, size), "output": queries.new_empty(size, width)}
+        for layer in layers.values():
+            nn.init.kaiming_uniform_(layer, a=5**0.5)
+        return layers
+
+    @torch.no_grad()
+    def _all_queries(self, rows: Rows) -> Tensor:
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        return torch.cat([self.queries(batch) for batch in given])
+
+    def weights(self, query: Tensor) -> Tensor:
+        """Return every gate's value; the past ones' without a gradient. Pairs without a gate count zero."""
+        pairs = self.bank.count()
+        with torch.no_grad():
+            values = [gate_value(query, gate) for gate in self.gates[: len(self.bank.slots)]]
+        if len(self.gates) == pairs and self.bank.current is not None:
+            values.append(gate_value(query, self.gates[-1]))
+        values += [query.new_zeros(len(query))] * (pairs - len(values))
+        return torch.stack(values, dim=1) if values else query.new_zeros(len(query), 0)
+
+    def groups(self) -> list[ParameterGroup]:
+        """Add the current gate."""
+        pair, *head = super().groups()
+        rate = self.hyperparameters.gate_learning_rate or self.hyperparameters.learning_rate
+        return [pair, ParameterGroup(list(self.gates[-1].values()), rate), *head]
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Keep every step off the old inputs' subspaces."""
+        held = {"after_step": self.hold} if t else {}
+        return super().main_phase(t, groups, **held | changes)
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Take back what the current gate has moved along old inputs."""
+        for name, memory in zip(LAYERS, self.memories_of_gates, strict=True):
+            value, start = self.gates[-1][name], self.start[name]
+            moved = (value - start).reshape(-1, len(memory.basis))
+            value.copy_(start + memory.free(moved.t()).t().reshape(value.shape))
+
+    @torch.no_grad()
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Let the base end, then remember what entered the gate's layers."""
+        super().end_task(t, rows)
+        energy = self.hyperparameters.gate_energy
+        threshold = energy + (1 - energy) * t / self.task_count
+        features = layer_inputs(self._all_queries(rows), self.gates[-1])
+        for memory, x in zip(self.memories_of_gates, features, strict=True):
+            memory.update(x.t() @ x / len(x), threshold, power=2, dual=False)
+
+    def accounting(self) -> Accounting:
+        """Count the gates with the pairs, their memories as auxiliary."""
+        numbers = sum(value.numel() for gate in self.gates for value in gate.values())
+        memories = self._memory_state().values()
+        return with_more(super().accounting(), numbers, sum(x.numel() * x.element_size() for x in memories))
+
+    def _memory_state(self) -> dict[str, Tensor]:
+        return {
+            f"gate_memory.{number}.{name}": value
+            for number, memory in enumerate(self.memories_of_gates)
+            for name, value in memory.state().items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the base's state, gates and memories."""
+        gates = {
+            f"gate.{t}.{name}": value.detach()
+            for t, gate in enumerate(self.gates)
+            for name, value in gate.items()
+        }
+        return super().state() | gates | self._memory_state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the base's state, gates and memories."""
+        super().restore(state)
+        moved = {name: value.to(self.objective.device) for name, value in state.items()}
+        count = sum(name.startswith("gate.") and name.endswith(".key") for name in moved)
+        self.gates = [
+            {name: nn.Parameter(moved[f"gate.{t}.{name}"]) for name in LAYERS} for t in range(count)
+        ]
+        self.memories_of_gates = [
+            SubspaceMemory.restored(part(moved, f"gate_memory.{number}.")) for number in range(len(LAYERS))
+        ]
+
+
+def layer_inputs(query: Tensor, gate: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what enters the hidden layer, the output layer and the product with the key, `(n, ...)` each."""
+    hidden = functional.silu(query @ gate["hidden"].t())
+    return query, hidden, functional.silu(hidden @ gate["output"].t())
+
+
+def gate_value(query: Tensor, gate: Mapping[str, Tensor]) -> Tensor:
+    """Return f(cos(features, key)), `(n,)`, with f(z) = |2 sigmoid(4 z) - 1|."""
+    features = layer_inputs(query, gate)[2]
+    cosine = functional.cosine_similarity(features, gate["key"][None], dim=1)
+    return (2 * torch.sigmoid(4 * cosine) - 1).abs()
+
+
+class GainLoRA(Gains, InfLoRA):
+    """Gates over InfLoRA, or over the base asked for."""
+
+    Hyperparameters = GainHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __new__(cls, context: Context, hyperparameters: Any) -> Any:
+        """Return gates over the base asked for; those over another than InfLoRA are a class of its own."""
+        if hyperparameters.base == "inflora":
+            return super().__new__(cls)
+        settings = hyperparameters.base_settings
+        return over(hyperparameters.base, Gains, GateFields, context, hyperparameters, settings)
+
+
+METHOD = GainLoRA

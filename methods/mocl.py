@@ -1,0 +1,100 @@
+"""MoCL: pairs are weighted by how well their tasks' keys match the input (arXiv 2404.00790, NAACL 2024).
+
+Idea: a new task can use what similar old tasks have learned, as far as it is similar. Each task has a key in
+the space of input embeddings; the cosines of a row's embedding with all keys weight the pairs, while training
+a new one as well as at test. Nothing old changes. Official repository: boschresearch/MoCL-NAACL-2024.
+
+Trained per task: the new pair, the new key and the head rows of the task's classes. Frozen: the backbone, all
+earlier pairs and keys. Stored: T pairs and T keys, all active, weighted per input. Needs neither task id, old
+data nor statistics. Works on every kind of backbone.
+
+Follows the scripts of the official code where the text differs: the weights are softmax(8 cos), not the
+cosines; the matching loss, which draws the new key towards the task's inputs, is on. Differences: the query
+is the mean input embedding; the protocol's head answers, where the code has one head per task; its
+class-incremental mode, which fits Gaussians to the embeddings of each task, is left out: the weights alone
+answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Accounting, ParameterGroup
+from methods.pieces.input_weights import InputWeighted, with_more
+
+
+class MatchingHyperparameters(LowRankHyperparameters):
+    """The keys' settings beside the pair's."""
+
+    sharpness: float = Field(8.0, gt=0, description="of the softmax over cosines")
+    matching: float = Field(1.0, ge=0, description="weight of the loss that draws a key to its inputs")
+
+
+class MoCL(InputWeighted):
+    """Softmax weights over all pairs, by keys.
+
+    Attributes:
+        keys: one per task, `(t, d)`; all but the last frozen.
+        key: the current task's.
+    """
+
+    Hyperparameters = MatchingHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    past_keys: Tensor
+    key: nn.Parameter
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a new pair and a random key."""
+        super().begin_task(t, rows)
+        query = self.queries(rows.batch([0], training=True).to(self.objective.device))
+        if t == 0:
+            self.past_keys = query.new_zeros(0, query.shape[1])
+        else:
+            self.past_keys = torch.cat([self.past_keys, self.key.detach()[None]])
+        self.key = nn.Parameter(torch.empty_like(query[0]).uniform_(-1, 1))
+
+    def weights(self, query: Tensor) -> Tensor:
+        """Return softmax(sharpness cos(query, keys)), `(n, t)`."""
+        return functional.softmax(self.hyperparameters.sharpness * self.matches(query), dim=1)
+
+    def matches(self, query: Tensor) -> Tensor:
+        """Return the cosine of every query with every key, `(n, t)`."""
+        keys = torch.cat([self.past_keys, self.key[None]])
+        return functional.normalize(query, dim=1) @ functional.normalize(keys, dim=1).t()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the task loss plus the mean distance of the new key from the task's inputs."""
+        loss = super().loss(batch)
+        distance = 1 - self.matches(self.queries(batch))[:, -1].mean()
+        return loss + self.hyperparameters.matching * distance
+
+    def groups(self) -> list[ParameterGroup]:
+        """Add the key, at the pair's learning rate."""
+        pair, *head = super().groups()
+        return [pair, ParameterGroup([self.key], self.hyperparameters.learning_rate), *head]
+
+    def accounting(self) -> Accounting:
+        """Count the keys with the pairs."""
+        return with_more(super().accounting(), self.past_keys.numel() + self.key.numel())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, bank and keys."""
+        return super().state() | {"past_keys": self.past_keys, "key": self.key.detach()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, bank and keys."""
+        super().restore(state)
+        device = self.objective.device
+        self.past_keys = state["past_keys"].to(device)
+        self.key = nn.Parameter(state["key"].to(device))
+
+
+METHOD = MoCL

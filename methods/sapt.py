@@ -1,0 +1,162 @@
+"""SAPT: one shared attention over all pairs, held by rehearsed inputs (arXiv 2401.08295, ACL 2024).
+
+Idea: choosing a pair for an input and learning the pair should be one act. A shared network turns a row's
+pooled input embedding into a query, each task has a key, and the attention over keys weights the pairs, while
+training and at test alike. The shared network drifts, so the attention of old inputs is held to what it was
+when their task was learned. Official repository: circle-hit/SAPT.
+
+Trained per task: the new pair, the new key, the shared network and the head rows of the task's classes.
+Frozen: the backbone, all earlier pairs and keys. Stored: T pairs, T keys and the network, all active,
+weighted per input; of each task the mean attention and `rehearsed` pooled inputs, as auxiliary bytes. Needs
+old data. Works on every kind of backbone.
+
+Differences from the official code: it holds the attention with pseudo inputs that a second adapter per task
+generates; here pooled embeddings of real inputs are stored instead, so old data is needed and declared. They
+are all that the attention looks at, and the embedding layer is frozen, so nothing is lost by pooling first.
+Old branches run with gradients (the code cuts them); pooling is the mean over real tokens (the code takes the
+maximum, padding included). `rehearsed=0` switches the holding off.
+
+Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, batch 32, 100 epochs, holding
+0.5; Long rank 8, 10 epochs, holding 0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Accounting, Context, Needs, ParameterGroup, part
+from methods.pieces.input_weights import InputWeighted, with_more
+from methods.pieces.layer_inputs import in_order
+
+
+class AttentionHyperparameters(LowRankHyperparameters):
+    """The attention's settings beside the pair's."""
+
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of pair, key and shared network")
+    attention_width: int = Field(100, ge=1, description="of the shared network's hidden layer")
+    holding: float = Field(0.5, ge=0, description="weight of the divergence from old inputs' old attention")
+    rehearsed: int = Field(20, ge=0, description="pooled inputs stored of each task")
+
+
+class SharedAttention(InputWeighted):
+    """Attention weights over all pairs.
+
+    Attributes:
+        network: the shared layers, (h, d) and (d, h).
+        keys: one per task, `(d,)` each; all but the last frozen.
+        inputs: stored pooled inputs of each finished task, `(rehearsed, d)`.
+        attentions: mean attention of each finished task, `(tasks then,)`.
+    """
+
+    Hyperparameters = AttentionHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    needs = Needs(old_data=True)
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without keys."""
+        super().__init__(context, hyperparameters)
+        self.network: list[nn.Parameter] = []
+        self.keys: list[nn.Parameter] = []
+        self.inputs: list[Tensor] = []
+        self.attentions: list[Tensor] = []
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a new pair and key; make the shared network at the first task."""
+        super().begin_task(t, rows)
+        query = self.queries(rows.batch([0], training=True).to(self.objective.device))
+        size, width = query.shape[1], self.hyperparameters.attention_width
+        if not self.network:
+            self.network = [nn.Parameter(query.new_empty(shape)) for shape in ((width, size), (size, width))]
+            for layer in self.network:
+                nn.init.kaiming_uniform_(layer, a=5**0.5)
+        self.keys.append(nn.Parameter(query.new_empty(size).uniform_(-1, 1)))
+
+    def weights(self, query: Tensor) -> Tensor:
+        """Return the attention over keys, `(n, t)`: softmax of scaled products with the normalised query."""
+        return self.log_attention(query).exp()
+
+    def log_attention(self, query: Tensor) -> Tensor:
+        """Return the attention's logarithm."""
+        hidden = functional.silu(query @ self.network[0].t()) @ self.network[1].t()
+        hidden = functional.layer_norm(hidden, hidden.shape[1:])
+        keys = torch.stack([*(key.detach() for key in self.keys[:-1]), self.keys[-1]])
+        return functional.log_softmax(hidden @ keys.t() / hidden.shape[1] ** 0.5, dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the task loss plus the weighted divergence on stored inputs."""
+        loss, weight = super().loss(batch), self.hyperparameters.holding
+        return loss + weight * self.divergence() if self.inputs and weight else loss
+
+    def divergence(self) -> Tensor:
+        """Return the mean over stored inputs of KL(their task's attention then || attention now)."""
+        now = self.log_attention(torch.cat(self.inputs))
+        then = torch.cat(
+            [
+                functional.pad(attention, (0, now.shape[1] - len(attention))).expand(len(stored), -1)
+                for attention, stored in zip(self.attentions, self.inputs, strict=True)
+            ]
+        )
+        return functional.kl_div(now, then, reduction="batchmean")
+
+    @torch.no_grad()
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Store pooled inputs drawn at random, and the task's mean attention."""
+        count = self.hyperparameters.rehearsed
+        if not count:
+            return
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        queries = torch.cat([self.queries(batch) for batch in given])
+        self.attentions.append(self.weights(queries).mean(0))
+        self.inputs.append(queries[torch.randperm(len(queries))[:count].to(queries.device)])
+
+    def groups(self) -> list[ParameterGroup]:
+        """Add key and network, at the pair's learning rate; a single key leaves nothing to attend to."""
+        pair, *head = super().groups()
+        if len(self.keys) == 1:
+            return [pair, *head]
+        rate = self.hyperparameters.learning_rate
+        return [pair, ParameterGroup([self.keys[-1], *self.network], rate), *head]
+
+    def accounting(self) -> Accounting:
+        """Count keys and network with the pairs, what is stored of old tasks as auxiliary."""
+        numbers = sum(value.numel() for value in (*self.keys, *self.network))
+        stored = sum(x.numel() * x.element_size() for x in (*self.inputs, *self.attentions))
+        return with_more(super().accounting(), numbers, stored)
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the task's mean attention, by task."""
+        return {"attention": self.attentions[t].tolist()} if self.attentions else {}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, bank, attention and what is stored of old tasks."""
+        lists = {
+            "network": self.network,
+            "key": self.keys,
+            "input": self.inputs,
+            "attention": self.attentions,
+        }
+        own = {f"{name}.{i}": x.detach() for name, values in lists.items() for i, x in enumerate(values)}
+        return super().state() | own
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        super().restore(state)
+
+        def listed(name: str) -> list[Tensor]:
+            found = part(state, f"{name}.")
+            return [found[str(i)].to(self.objective.device) for i in range(len(found))]
+
+        self.network = [nn.Parameter(x) for x in listed("network")]
+        self.keys = [nn.Parameter(x) for x in listed("key")]
+        self.inputs, self.attentions = listed("input"), listed("attention")
+
+
+METHOD = SharedAttention

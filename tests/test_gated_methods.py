@@ -1,0 +1,200 @@
+"""Methods that weight their pairs per input: GainLoRA, MoCL and SAPT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.checkpoint import pack
+from methods.gainlora import gate_value, layer_inputs
+from methods.pieces.penalties import overlap
+from methods.pieces.queries import pooled_embeddings
+from tests import tiny
+
+CASES = [("gainlora", {}), ("gainlora", {"base": "o-lora"}), ("mocl", {}), ("sapt", {"rehearsed": 3})]
+every = pytest.mark.parametrize(("key", "chosen"), CASES, ids=["gain-inflora", "gain-o-lora", "mocl", "sapt"])
+
+
+def learned(key: str, count: int, kind: str = "encoder", **chosen: Any) -> Any:
+    """Return a float64 method after its first tasks."""
+    method = tiny.make_method(key, kind, torch.float64, **{"learning_rate": 0.01} | chosen)
+    for t in range(count):
+        tiny.learn(method, t)
+    return method
+
+
+def queries(method: Any, t: int, split: str = "train") -> Tensor:
+    with torch.no_grad():
+        return method.queries(tiny.whole(tiny.rows(method, t, split)))
+
+
+# --- the query
+
+
+@pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
+def test_query_is_the_mean_embedding_of_real_prompt_tokens(kind: str) -> None:
+    method = tiny.make_method("mocl", kind, torch.float64)
+    rows = tiny.rows(method, 0)
+    table = method.objective.backbone.module.get_input_embeddings().weight  # type: ignore[operator]
+    prompts = rows.rows.prompts  # type: ignore[attr-defined]
+    expected = torch.stack([table[torch.tensor(ids)].mean(0) for ids in prompts])
+    for training in (False, True):
+        found = pooled_embeddings(method.objective.backbone, tiny.whole(rows, training))
+        assert torch.allclose(found, expected)
+
+
+# --- what all of them owe
+
+
+@every
+def test_weights_of_rows_reach_every_layer(key: str, chosen: dict[str, Any]) -> None:
+    method = learned(key, 2, "vector", **chosen)
+    batch = tiny.whole(tiny.rows(method, 0, "test"))
+    with torch.no_grad():
+        answered = method.predict(batch, None)
+        (layer,) = method.bank.layers.values()
+        weights = method.weights(method.queries(batch))
+        x = batch.inputs["x"]
+        pairs = [method.bank.pair(layer, 0), (layer.down, layer.up)]
+        parts = [w[:, None] * (x @ d.t() @ u.t()) for w, (d, u) in zip(weights.t(), pairs, strict=True)]
+        features = x @ layer.base.weight.t() + sum(parts)
+        if layer.base.bias is not None:
+            features = features + layer.base.bias
+        expected = method.objective.head(features)
+    assert torch.allclose(method.objective.logits(batch), expected)
+    assert answered == expected.argmax(1).tolist()
+    assert weights.std(0).max() > 1e-6, "rows must differ in their weights"
+
+
+@every
+def test_continued_after_a_stop_gives_the_same_bytes(key: str, chosen: dict[str, Any]) -> None:
+    method, again = learned(key, 2, **chosen), learned(key, 0, **chosen)
+    again.restore({name: value.clone() for name, value in method.state().items()})
+    for either in (method, again):
+        tiny.learn(either, 2)
+    assert pack(again.state()) == pack(method.state())
+
+
+@every
+def test_no_export_where_every_input_has_its_own_sum(key: str, chosen: dict[str, Any]) -> None:
+    assert learned(key, 1, "vector", **chosen).low_rank_sum() is None
+
+
+# --- GainLoRA
+
+
+def test_gate_by_hand() -> None:
+    # One hidden unit: silu(1 x 2) = 2 sigmoid(2) = 1.7616; the output layer copies it to the first place, where
+    # silu keeps it positive; the key at 60 degrees gives z = 1/2 and f = 2 sigmoid(2) - 1 = 0.7616.
+    gate = {
+        "hidden": torch.tensor([[2.0, 0.0]]).double(),
+        "output": torch.tensor([[1.0], [0.0]]).double(),
+        "key": torch.tensor([0.5, 3**0.5 / 2]).double(),
+    }
+    query = torch.tensor([[1.0, 5.0]]).double()
+    assert layer_inputs(query, gate)[1].item() == pytest.approx(1.76159, abs=1e-5)
+    assert gate_value(query, gate).item() == pytest.approx(0.76159, abs=1e-5)
+    gate["key"] = torch.tensor([0.0, 1.0]).double()
+    assert gate_value(query, gate).item() == 0
+
+
+@pytest.mark.parametrize("base", ["inflora", "o-lora"])
+def test_new_gate_is_zero_on_old_inputs_before_and_after_training(base: str) -> None:
+    # All energy but rounding is remembered, so every old input lies in the subspace.
+    method = learned("gainlora", 1, base=base, gate_energy=1 - 1e-12)
+    for memory, x in zip(
+        method.memories_of_gates, layer_inputs(queries(method, 0), method.gates[-1]), strict=True
+    ):
+        memory.update(x.t() @ x, 1 - 1e-12, dual=False)
+    tiny.begin(method, 1)
+    start = {name: value.clone() for name, value in method.gates[1].items()}
+    old = queries(method, 0)
+    assert gate_value(old, method.gates[1]).abs().max() < 1e-5
+    assert gate_value(queries(method, 1), method.gates[1]).max() > 1e-2
+    for name in start:
+        method.gates[1][name].data += 0.1 * torch.randn_like(start[name])
+    method.hold()
+    assert gate_value(old, method.gates[1]).abs().max() < 1e-5
+    moved = [(method.gates[1][name] - start[name]).abs().max().item() for name in ("hidden", "output")]
+    assert min(moved) > 1e-3
+
+
+def test_gate_starts_from_the_last_one_s_layers() -> None:
+    method = learned("gainlora", 1)
+    last = {name: value.clone() for name, value in method.gates[0].items()}
+    tiny.begin(method, 1)
+    assert all(torch.equal(method.gates[1][name], last[name]) for name in ("hidden", "output"))
+    assert torch.equal(method.gates[0]["key"], last["key"]), "earlier gates are frozen"
+    assert method.gates[1]["key"].norm().item() == pytest.approx(1)
+
+
+def test_base_o_lora_keeps_its_penalty() -> None:
+    method = learned("gainlora", 1, base="o-lora", base_settings={"orthogonal": 2.0})
+    rows, _ = tiny.begin(method, 1)
+    tiny.randomise(method.bank)
+    batch = tiny.whole(rows)
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.bank, 1))
+
+
+# --- MoCL
+
+
+def test_mocl_weights_are_a_sharp_softmax_of_cosines() -> None:
+    method = learned("mocl", 2)
+    query = queries(method, 0)
+    keys = torch.stack([method.past_keys[0], method.key])
+    cosines = functional.cosine_similarity(query[:, None], keys[None], dim=2)
+    weights = method.weights(query)
+    assert torch.allclose(weights, (8 * cosines).softmax(1))
+
+
+def test_matching_draws_the_key_to_its_task_and_leaves_old_keys_alone() -> None:
+    method = learned("mocl", 1, matching=100.0)
+    old = method.key.detach().clone()
+    tiny.begin(method, 1)
+    started = method.matches(queries(method, 1))[:, -1].mean().item()
+    tiny.learn(method, 1)
+    # `learn` began the task anew: the key of the first beginning is a past one too.
+    assert torch.equal(method.past_keys[0], old)
+    assert method.matches(queries(method, 1))[:, -1].mean().item() > started
+
+
+# --- SAPT
+
+
+def test_attention_sums_to_one_and_starts_undivided() -> None:
+    method = learned("sapt", 1)
+    assert torch.equal(method.weights(queries(method, 0)), torch.ones(12, 1).double())
+    tiny.learn(method, 1)
+    assert torch.allclose(method.weights(queries(method, 0)).sum(1), torch.ones(12).double())
+
+
+def test_divergence_by_hand() -> None:
+    method = learned("sapt", 2, rehearsed=4)
+    tiny.begin(method, 2)
+    now = torch.cat([method.weights(stored) for stored in method.inputs])
+    assert now.shape == (8, 3)
+    expected = 0.0
+    for number, then in enumerate(method.attentions):
+        for row in now[4 * number : 4 * number + 4]:
+            expected += sum(p * (p / q).log() for p, q in zip(then, row, strict=False)) / 8
+    assert torch.isclose(method.divergence(), torch.as_tensor(expected))
+
+
+def test_holding_keeps_old_attention_closer() -> None:
+    moved = []
+    for holding in (0.0, 20.0):
+        method = learned("sapt", 2, rehearsed=12, holding=holding, settings={"epochs": 6})
+        stored, then = method.inputs[0], method.attentions[0]
+        tiny.learn(method, 2)
+        moved.append((method.weights(stored)[:, 0].mean() - then[0]).abs().item())
+    assert moved[1] < moved[0]
+
+
+def test_nothing_is_stored_without_rehearsal() -> None:
+    method = learned("sapt", 2, rehearsed=0)
+    assert method.accounting().auxiliary_bytes == 0 and not method.inputs
