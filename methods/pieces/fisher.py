@@ -1,4 +1,4 @@
-"""Diagonal empirical Fisher information: squared gradients of batches, of weights or of parameters."""
+"""Gradients of batches: their squares, which are diagonal empirical Fisher information, and their mean."""
 
 from __future__ import annotations
 
@@ -26,7 +26,19 @@ def of_parameters(loss: Loss, parameters: list[nn.Parameter], given: list[Batch]
 
 
 def of_weights(loss: Loss, bank: AdapterBank, given: list[Batch]) -> dict[str, Tensor]:
-    """Return the same of each adapted layer's whole weight, `(d_out, d_in)`, by layer.
+    """Return the same of each adapted layer's whole weight, `(d_out, d_in)`, by layer."""
+    return _mean(loss, bank, given, Tensor.square)
+
+
+def mean_gradient(loss: Loss, bank: AdapterBank, given: list[Batch]) -> dict[str, Tensor]:
+    """Return the mean gradient of each adapted layer's whole weight, `(d_out, d_in)`, by layer."""
+    return _mean(loss, bank, given, lambda gradient: gradient)
+
+
+def _mean(
+    loss: Loss, bank: AdapterBank, given: list[Batch], value: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Return the mean over rows of a function of their batch's weight gradients.
 
     A layer's weight has no gradient of its own; it is the sum over tokens of output gradient times input.
     """
@@ -45,12 +57,11 @@ def of_weights(loss: Loss, bank: AdapterBank, given: list[Batch]) -> dict[str, T
     try:
         for batch in given:
             seen.clear()
-            value = loss(batch)
-            outputs = [output for _, output in seen.values()]
-            gradients = torch.autograd.grad(value, outputs)
+            total = loss(batch)
+            gradients = torch.autograd.grad(total, [output for _, output in seen.values()])
             for (name, (x, _)), gradient in zip(seen.items(), gradients, strict=True):
                 weight = gradient.flatten(0, -2).t() @ x.flatten(0, -2)
-                sums[name] = sums.get(name, 0) + len(batch) * weight.square()
+                sums[name] = sums.get(name, 0) + len(batch) * value(weight)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,0 +1,126 @@
+"""GPM-LoRA: one pair whose steps stay off old tasks' inputs (gradient projection memory, arXiv 2103.09762).
+
+Idea: a linear layer's output on old inputs does not change if its weight moves in directions orthogonal to
+them. A pair is two linear layers, so each of its factors has a memory of what entered it: the down factor of
+the layer's inputs x, the up factor of A x. Steps are projected off both. The original work is of whole
+networks, its official repository sahagobinda/GPM; this is the same rule on one low-rank pair that is trained
+on and on.
+
+Trained per task: the one pair and the head rows of the task's classes. Frozen: the backbone. Stored: one
+pair; two memories per layer, of at most d_in x d_in and r x r numbers, as auxiliary bytes. Needs neither task
+id, old data nor old classes' statistics; each task is read once more after training. Works on every kind of
+backbone.
+
+Follows the paper: energies are of the inputs' own singular values, the basis only grows. Differences: what a
+whole step has moved is projected and not the gradient alone, which with Adam would not keep it off; the
+energy rises evenly towards `last_energy` over the tasks, where the paper adds a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from methods.pieces.layer_inputs import exact, in_order, second_moments
+from methods.pieces.subspace_memory import SubspaceMemory
+from methods.seq_lora import SequentialLoRA
+
+
+class ProjectionHyperparameters(LowRankHyperparameters):
+    """The memory's settings beside the pair's."""
+
+    energy: float = Field(0.97, gt=0, le=1, description="share of the inputs' energy to remember, first task")
+    last_energy: float = Field(1.0, gt=0, le=1, description="the share approached over the tasks")
+
+
+class ProjectedLoRA(SequentialLoRA):
+    """Sequential LoRA with projected steps.
+
+    Attributes:
+        memories: of x for each down factor and of A x for each up factor, in the order of the pair's factors.
+        start: the factors as the task found them.
+    """
+
+    Hyperparameters = ProjectionHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    bound = False
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start with empty memories."""
+        super().__init__(context, hyperparameters)
+        self.memories: list[SubspaceMemory] = []
+        self.start: list[Tensor] = []
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Note where the pair starts."""
+        super().begin_task(t, rows)
+        self.start = self.bank.snapshot()
+        if not self.memories:
+            sizes = [factor.shape[1] for factor in self.start]
+            self.memories = [SubspaceMemory.empty(exact(self.start[0]).new_zeros(size, 0)) for size in sizes]
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Keep every step after the first task off the memories."""
+        held = {"after_step": self.hold} if t else {}
+        return super().main_phase(t, groups, **held | changes)
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Take back what the factors have moved along old inputs."""
+        for factor, start, memory in zip(self.bank.parameters(), self.start, self.memories, strict=True):
+            moved = exact(factor - start)
+            factor.copy_(start + memory.free(moved.t()).t().to(start))
+
+    @torch.no_grad()
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Remember the directions that entered both factors."""
+        chosen = self.hyperparameters
+        threshold = chosen.energy + (chosen.last_energy - chosen.energy) * t / self.task_count
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        moments = second_moments(self.objective.loss, self.bank, given)
+        downs = self.bank.parameters()[::2]
+        for number, (name, down) in enumerate(zip(self.bank.layers, downs, strict=True)):
+            # The mean of A x (A x)^T is A times the mean of x x^T times A^T.
+            inner = exact(down) @ moments[name] @ exact(down).t()
+            for memory, seen in zip(self.memories[2 * number :], (moments[name], inner), strict=False):
+                memory.update(seen, threshold, power=1, dual=False)
+
+    def accounting(self) -> Accounting:
+        """Count the memories as auxiliary."""
+        held = self._memory_state().values()
+        return replace(super().accounting(), auxiliary_bytes=sum(x.numel() * x.element_size() for x in held))
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the mean share of free directions of the down and of the up factors."""
+        shares = [memory.free_share() for memory in self.memories]
+        downs, ups = shares[::2], shares[1::2]
+        return {"free_inputs": sum(downs) / len(downs), "free_middle": sum(ups) / len(ups)}
+
+    def _memory_state(self) -> dict[str, Tensor]:
+        return {
+            f"memory.{number}.{name}": value
+            for number, memory in enumerate(self.memories)
+            for name, value in memory.state().items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, pair and memories."""
+        return super().state() | self._memory_state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, pair and memories."""
+        super().restore(state)
+        moved = {name: value.to(self.objective.device) for name, value in part(state, "memory.").items()}
+        count = sum(name.endswith(".basis") for name in moved)
+        self.memories = [SubspaceMemory.restored(part(moved, f"{number}.")) for number in range(count)]
+
+
+METHOD = ProjectedLoRA

@@ -1,0 +1,124 @@
+"""KeepLoRA: updates read what neither weights nor old tasks rely on (arXiv 2601.19659, ICLR 2026).
+
+Idea: a pretrained weight's leading directions carry general knowledge, the inputs' leading directions what
+old tasks have learned. A new pair's down factor is taken from the task's first gradient, less both; only the
+up factor is trained, and the pair is merged into the weight. Official repository: MaolinLuo/KeepLoRA.
+
+Trained per task: the up factor and the head rows of the task's classes. Frozen: the backbone and the down
+factor. Stored: what has been merged, as large as the adapted weights; one basis per layer as auxiliary bytes.
+Needs neither task id, old data nor old classes' statistics; each task is read once before and once after
+training. Works on every kind of backbone.
+
+Follows the official code's vision part: the down factor's rows are the leading right singular vectors of the
+mean gradient off the basis, the up factor starts at zero, so nothing has to be subtracted from the weight.
+Differences: the singular value decomposition is exact; the head's new rows are at their random start while
+the first gradient is taken, where the code's classes have text embeddings; any linear targets.
+
+Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
+vision and 0.2 for text, feature energy 0.99.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, ParameterGroup, part
+from methods.pieces import fisher
+from methods.pieces.layer_inputs import exact, in_order, second_moments
+from methods.pieces.penalties import current_pairs
+from methods.pieces.subspace_memory import SubspaceMemory, energies
+
+
+class KeepHyperparameters(LowRankHyperparameters):
+    """The basis's settings beside the pair's."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    weight_energy: float = Field(0.85, ge=0, le=1, description="share of each weight's energy to keep")
+    feature_energy: float = Field(0.99, gt=0, le=1, description="share of each task's inputs' energy to keep")
+
+
+class KeepLoRA(LowRankMethod):
+    """A merged pair per task in the residual subspace; see the module.
+
+    Attributes:
+        memories: by layer, the directions of weight and old inputs.
+    """
+
+    Hyperparameters = KeepHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start with the leading input directions of the pretrained weights."""
+        super().__init__(context, hyperparameters)
+        self.memories = {
+            name: SubspaceMemory(leading_directions(exact(layer.weight).t(), hyperparameters.weight_energy))
+            for name, layer in self.bank.layers.items()
+        }
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a pair whose down factor follows the task's first gradient in the free directions."""
+        self.bank.add(t)
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        gradients = fisher.mean_gradient(self.objective.loss, self.bank, given)
+        for name, (_, down, _) in zip(self.bank.layers, current_pairs(self.bank), strict=True):
+            free = self.memories[name].free(exact(gradients[name]).t())
+            down.data.copy_(torch.linalg.svd(free)[0][:, : len(down)].t())
+
+    def groups(self) -> list[ParameterGroup]:
+        """Return the up factors and the head; down factors stay as they were set."""
+        pair, *head = super().groups()
+        return [replace(pair, parameters=pair.parameters[1::2]), *head]
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Merge the pair and remember the task's inputs."""
+        self.bank.merge_current()
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        moments = second_moments(self.objective.loss, self.bank, given)
+        for name, memory in self.memories.items():
+            memory.update(moments[name], self.hyperparameters.feature_energy, power=1, dual=False)
+
+    def accounting(self) -> Accounting:
+        """Count one adapter, merged; the bases are auxiliary."""
+        held = self._memory_state().values()
+        more = sum(x.numel() * x.element_size() for x in held)
+        return replace(super().accounting(), adapters=1, active=1, auxiliary_bytes=more)
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the share of each layer's input directions still free, averaged over layers."""
+        shares = [memory.free_share() for memory in self.memories.values()]
+        return {"free_directions": sum(shares) / len(shares)}
+
+    def _memory_state(self) -> dict[str, Tensor]:
+        return {
+            f"memory.{name}.{key}": value
+            for name, memory in self.memories.items()
+            for key, value in memory.state().items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, merged weights and bases."""
+        return super().state() | self._memory_state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, merged weights and bases."""
+        super().restore(state)
+        moved = {name: value.to(self.objective.device) for name, value in part(state, "memory.").items()}
+        self.memories = {name: SubspaceMemory.restored(part(moved, f"{name}.")) for name in self.memories}
+
+
+def leading_directions(matrix: Tensor, share: float) -> Tensor:
+    """Return the fewest left singular vectors `(d, k)` that hold a share of a matrix's squared norm."""
+    left, energy = energies(matrix, 2)
+    before = torch.cumsum(energy, 0) - energy
+    return left[:, : int((before < share * energy.sum()).sum())]
+
+
+METHOD = KeepLoRA
