@@ -1,0 +1,115 @@
+"""OSF: full fine-tuning inside the small singular directions of each weight, through peft (arXiv 2504.07097).
+
+Idea: the large singular directions of a weight carry what it has learned so far, the small ones are free. A
+task trains the small part, with gradients kept off the large one; then the weight is decomposed anew and a
+larger part is kept. Official repository: Red-Hat-AI-Innovation-Team/orthogonal-subspace-learning; `OSFConfig`
+in peft is used unmodified.
+
+Trained per task: the small singular vectors and values of the target layers, and the head rows of the task's
+classes. Frozen: the rest of the backbone. This method changes the backbone's own weights. Stored: the target
+layers' weights; no adapter remains. Needs neither task id, old data nor statistics. Works on every kind of
+backbone. By the number of trained parameters it is not parameter-efficient.
+
+Differences from the official code: the kept share of directions is the same in all layers and rises evenly
+over the tasks, where the paper derives it from each layer's importance; only the protocol's target layers are
+trained, where the paper trains all linear layers. peft projects gradients, which an adaptive optimiser's
+steps follow only approximately.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Accounting, Context, Method, ParameterGroup, Phase, part
+from benchmark.roles import resolve
+
+ADAPTER = "default"
+
+
+class SubspaceHyperparameters(LowRankHyperparameters):
+    """The kept share beside the optimiser's settings."""
+
+    first_kept: float = Field(
+        0.5, gt=0, lt=1, description="share of singular directions kept in the first task"
+    )
+    last_kept: float = Field(0.9, gt=0, lt=1, description="share kept in the last task")
+
+
+class OrthogonalSubspaceFineTuning(Method):
+    """peft's OSF around the target layers while a task is learned, merged afterwards.
+
+    Attributes:
+        names: of the target layers.
+    """
+
+    Hyperparameters = SubspaceHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    changes_backbone = True
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Find the target layers; nothing else is trained."""
+        super().__init__(context, hyperparameters)
+        self.module = self.objective.backbone.module
+        self.module.requires_grad_(False)
+        self.names = list(resolve(self.module, self.protocol.targets))
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Decompose the target weights as the last task left them."""
+        from peft import OSFConfig, inject_adapter_in_model
+
+        rank = {f"^{name}$".replace(".", r"\."): self._kept(name, t) for name in self.names}
+        config = OSFConfig(target_modules=self.names, rank_pattern=rank)
+        inject_adapter_in_model(config, self.module, ADAPTER)
+
+    def _kept(self, name: str, t: int) -> int:
+        chosen = self.hyperparameters
+        passed = t / max(1, self.task_count - 1)
+        share = chosen.first_kept + (chosen.last_kept - chosen.first_kept) * passed
+        directions = min(self.module.get_submodule(name).weight.shape)  # type: ignore[union-attr, arg-type]
+        return min(max(1, round(share * directions)), directions - 1)
+
+    def phases(self, t: int) -> list[Phase]:
+        """Return one phase over the small parts and the head."""
+        layers = [self.module.get_submodule(name) for name in self.names]
+        parts = [x for layer in layers for x in layer.osf_svd_params.parameters()]  # type: ignore[union-attr]
+        chosen = self.hyperparameters
+        group = ParameterGroup(cast(list[nn.Parameter], parts), chosen.learning_rate, chosen.weight_decay)
+        return [self.main_phase(t, [group, *self.head_groups()])]
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Merge what was learned into plain layers."""
+        for name in self.names:
+            layer: Any = self.module.get_submodule(name)
+            layer.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(self.module.get_submodule(parent), child, layer.get_base_layer())
+        # Else peft warns at the next task that the model holds an adapter.
+        vars(self.module).pop("peft_config", None)
+
+    def _weights(self) -> dict[str, Tensor]:
+        layers = {name: self.module.get_submodule(name) for name in self.names}
+        plain = {name: getattr(layer, "base_layer", layer) for name, layer in layers.items()}
+        return {name: cast(Tensor, layer.weight).detach() for name, layer in plain.items()}
+
+    def accounting(self) -> Accounting:
+        """Count the changed weights as stored; they take no further room, and there are no adapters."""
+        return Accounting(sum(x.numel() for x in self._weights().values()), 0, adapters=0, active=0)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head and changed weights."""
+        return super().state() | {f"weight.{name}": x for name, x in self._weights().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head and changed weights."""
+        super().restore(state)
+        for name, weight in part(state, "weight.").items():
+            self.module.get_submodule(name).weight.data.copy_(weight)  # type: ignore[union-attr, operator]
+
+
+METHOD = OrthogonalSubspaceFineTuning
