@@ -241,6 +241,22 @@ def test_rows_of_other_tasks_are_not_seen_unless_declared(key: str) -> None:
     assert not others or method.needs.old_data
 
 
+@on_vectors
+@pytest.mark.parametrize(
+    ("count", "classes", "rows"),
+    [(1, 2, 4), (2, 1, 4), (2, 2, 1), (1, 1, 1)],
+    ids=["one task", "one class", "one row of a class", "one of each"],
+)
+def test_smallest_streams_are_learned(key: str, count: int, classes: int, rows: int) -> None:
+    stream = tiny.tasks("image", count, classes, rows)
+    method = tiny.make_method(key, "image", stream=stream, settings=SHORT)
+    for t in range(count):
+        tiny.learn(method, t)
+    assert set(answers(method, count - 1).values()) <= set(range(count * classes))
+    floating = [value for value in method.state().values() if value.is_floating_point()]
+    assert all(torch.isfinite(value).all() for value in floating)
+
+
 # --- what is exported
 
 
