@@ -49,6 +49,14 @@ class Objective(ABC):
         """Where the backbone lies."""
         return next(self.backbone.module.parameters()).device
 
+    @property
+    def image_settings(self) -> images.ImageSettings | None:
+        """How pixels are handed to the backbone; None where it takes no images."""
+        settings = self.backbone.images
+        if settings is not None and self.protocol.pixels == "unit":
+            return images.ImageSettings(settings.size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return settings
+
     def task_columns(self, task: Task) -> list[int]:
         """Return the head columns of a task's classes."""
         return [self.columns[name] for name in task.classes]
@@ -121,10 +129,8 @@ class ClassificationObjective(Objective):
         if self.backbone.kind == "vector":
             return VectorRows(torch.from_numpy(np.asarray(examples.inputs, dtype=np.float32)), labels)
         if self.backbone.kind == "image":
-            settings = self.backbone.images
+            settings = self.image_settings
             assert settings is not None and not isinstance(examples.inputs, list)
-            if self.protocol.pixels == "unit":
-                settings = images.ImageSettings(settings.size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
             pixels = images.resize(examples.inputs, settings.size)
             return ImageRows(pixels, labels, settings, self.protocol.augmentation)
         tokenizer = self.backbone.tokenizer

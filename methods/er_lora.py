@@ -6,12 +6,12 @@ without old data are measured against. Folklore; the reservoir is algorithm R of
 buffer that of GDumb (Prabhu et al., ECCV 2020).
 
 Trained per task: the one pair, going on, and all head rows. Frozen: the backbone. Stored: one pair; the
-buffer counts as auxiliary bytes and its rows are reported. Needs old data. Works on every kind of backbone. A
-step costs as many more rows as are rehearsed.
+buffer counts as auxiliary bytes; its rows and bytes are reported. Needs old data. Works on every kind of
+backbone. A step costs as many more rows as are rehearsed.
 
 Choices that the literature leaves open: a batch of b new rows is joined by `rehearsed` rows, by default b /
-2; the loss is the mean over all of them; images are stored as augmented once; where rows have no class, as in
-text to text, the balance is over tasks.
+2; the loss is the mean over all of them; images are stored as eight-bit pixels and augmented anew whenever
+they are drawn; where rows have no class, as in text to text, the balance is over tasks.
 
 Settings in use: 2,000 rows for CIFAR-100, 20 a class for ImageNet-R.
 """
@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmark.batches import Batch, Rows, join
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, part
-from methods.pieces.rehearsal_buffer import Policy, RehearsalBuffer
+from methods.pieces.rehearsal_buffer import PixelFormat, Policy, RehearsalBuffer
 from methods.seq_lora import SequentialLoRA
 
 
@@ -51,7 +51,9 @@ class RehearsalLoRA(SequentialLoRA):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with an empty buffer."""
         super().__init__(context, hyperparameters)
-        self.buffer = RehearsalBuffer(hyperparameters.buffer_size, hyperparameters.buffer)
+        self.buffer = RehearsalBuffer(
+            hyperparameters.buffer_size, hyperparameters.buffer, PixelFormat.of(self.objective)
+        )
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Open the head rows of all classes seen, and go on with the pair."""
@@ -62,20 +64,21 @@ class RehearsalLoRA(SequentialLoRA):
         """Return the mean loss over the batch and the rows drawn from the buffer."""
         if len(self.buffer):
             count = self.hyperparameters.rehearsed or max(1, self.protocol.batch_size // 2)
-            batch = join([batch, self.buffer.draw(count)])
+            batch = join([batch, self.buffer.draw(count).to(self.objective.device)])
         return super().loss(batch)
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Let the buffer take in the task's rows."""
-        self.buffer.add(rows, t, self.objective.device)
+        self.buffer.add(rows, t)
 
     def accounting(self) -> Accounting:
         """Count the buffer as auxiliary."""
         return replace(super().accounting(), auxiliary_bytes=self.buffer.bytes())
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return how many rows the buffer holds, and of how many there were."""
-        return {"stored_rows": len(self.buffer), "of_rows": self.buffer.seen}
+        """Return how many rows the buffer holds, of how many there were, and in how many bytes."""
+        held = self.buffer
+        return {"stored_rows": len(held), "of_rows": held.seen, "buffer_bytes": held.bytes()}
 
     def state(self) -> dict[str, Tensor]:
         """Return head, pair and buffer."""
@@ -84,7 +87,7 @@ class RehearsalLoRA(SequentialLoRA):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, pair and buffer."""
         super().restore(state)
-        self.buffer.restore(part(state, "buffer."), self.objective.device)
+        self.buffer.restore(part(state, "buffer."))
 
 
 METHOD = RehearsalLoRA

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from benchmark.batches import Batch, Rows, join
+from benchmark.images import ImageSettings, augment, normalise
+from benchmark.objective import Objective
 
 Policy = Literal["reservoir", "class-balanced"]
 READ = 64
+PIXELS = "pixel_values"
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """Images as the eight-bit numbers they were before they were normalised: a quarter of the bytes."""
+
+    settings: ImageSettings
+    augmentation: str
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, objective: Objective) -> PixelFormat | None:
+        """Return the format of an objective's images; None where it has none."""
+        if objective.image_settings is None:
+            return None
+        dtype = next(objective.backbone.module.parameters()).dtype
+        return cls(objective.image_settings, objective.protocol.augmentation, dtype)
+
+    def packed(self, values: Tensor) -> Tensor:
+        """Return the uint8 pixels behind normalised images `(n, 3, h, w)`."""
+        mean, deviation = (
+            torch.tensor(channel).view(1, -1, 1, 1)
+            for channel in (self.settings.mean, self.settings.deviation)
+        )
+        return ((values.float() * deviation + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def unpacked(self, pixels: Tensor) -> Tensor:
+        """Return the images as training sees them: augmented anew, normalised."""
+        return normalise(augment(pixels.float() / 255, self.augmentation), self.settings).to(self.dtype)
 
 
 class RehearsalBuffer:
-    """At most `size` rows of all tasks seen.
+    """At most `size` rows of all tasks seen, in main memory.
 
     With `reservoir` every row seen so far is in the buffer with the same probability (Vitter's algorithm R);
     with `class-balanced` every class holds the same number of rows, up to one (GDumb, ECCV 2020). Where rows
     have no class, as in text to text, a task is a class.
 
     Attributes:
-        rows: the rows, inputs padded to one length; None while empty.
+        pixels: how images are stored; None where rows are none.
+        rows: the rows, images packed and tokens padded to one length; None while empty.
         groups: `(n,)`, the class or task of each row.
         seen: how many rows of earlier tasks there were.
     """
 
-    def __init__(self, size: int, policy: Policy) -> None:
+    def __init__(self, size: int, policy: Policy, pixels: PixelFormat | None = None) -> None:
         """Start empty."""
         self.size = size
         self.policy = policy
+        self.pixels = pixels
         self.rows: Batch | None = None
         self.groups = torch.zeros(0, dtype=torch.int64)
         self.seen = 0
@@ -38,17 +73,28 @@ class RehearsalBuffer:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def add(self, rows: Rows, task: int, device: torch.device) -> None:
-        """Take in a finished task's rows, as training sees them; draws from torch's generator."""
-        places = [range(start, min(start + READ, len(rows))) for start in range(0, len(rows), READ)]
-        new = join([rows.batch(place, training=True).to(device) for place in places])
-        fresh = torch.full((len(new),), task) if new.labels is None else new.labels.cpu()
-        everything = new if self.rows is None else join([self.rows, new])
-        groups = torch.cat([self.groups, fresh])
+    def add(self, rows: Rows, task: int) -> None:
+        """Take in a finished task's rows; draws from torch's generator."""
+        groups = torch.cat([self.groups, groups_of(rows, task)])
         old = len(self)
-        keep = self._reservoir(old, len(new)) if self.policy == "reservoir" else self._balanced(groups)
-        self.seen += len(new)
-        self.rows, self.groups = chosen(everything, keep), groups[keep]
+        keep = self._reservoir(old, len(rows)) if self.policy == "reservoir" else self._balanced(groups)
+        stay = [place for place in keep if place < old]
+        come = [place for place in keep if place >= old]
+        # Only what is kept is read: a whole task need not fit into memory.
+        parts = [self._read(rows, [place - old for place in some]) for some in split(come)]
+        if self.rows is not None:
+            parts.insert(0, chosen(self.rows, stay))
+        where = {place: index for index, place in enumerate([*stay, *come])}
+        self.rows = trimmed(chosen(join(parts), [where[place] for place in keep]))
+        self.groups = groups[keep]
+        self.seen += len(rows)
+
+    def _read(self, rows: Rows, places: list[int]) -> Batch:
+        # Prompts are stored with their answers, as in training; images before they are augmented.
+        batch = rows.batch(places, training=self.pixels is None)
+        if self.pixels is None:
+            return batch
+        return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.packed(batch.inputs[PIXELS])})
 
     def _reservoir(self, old: int, count: int) -> list[int]:
         """Return the places to keep among `old` stored rows followed by `count` new ones."""
@@ -76,10 +122,13 @@ class RehearsalBuffer:
         return sorted(kept)
 
     def draw(self, count: int) -> Batch:
-        """Return at most `count` different rows at random, without the padding that they do not need."""
+        """Return at most `count` different rows at random, as training sees them, trimmed."""
         assert self.rows is not None
         places = torch.randperm(len(self))[:count].tolist()
-        return trimmed(chosen(self.rows, places))
+        batch = trimmed(chosen(self.rows, places))
+        if self.pixels is None:
+            return batch
+        return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.unpacked(batch.inputs[PIXELS])})
 
     def bytes(self) -> int:
         """Return how many bytes the stored rows take."""
@@ -97,8 +146,9 @@ class RehearsalBuffer:
                 state["targets"] = self.rows.targets
         return state
 
-    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
+        state = {name: tensor.cpu() for name, tensor in state.items()}
         self.groups, self.seen = state["groups"], int(state["seen"])
         self.rows = None
         if len(self.groups):
@@ -106,7 +156,19 @@ class RehearsalBuffer:
             inputs = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
             rows = list(range(len(self.groups)))
             left = bool(state["left"])
-            self.rows = Batch(inputs, state.get("labels"), state.get("targets"), rows, left).to(device)
+            self.rows = Batch(inputs, state.get("labels"), state.get("targets"), rows, left)
+
+
+def split(places: Sequence[int]) -> list[Sequence[int]]:
+    """Return the places in pieces that are read at once."""
+    return [places[start : start + READ] for start in range(0, len(places), READ)]
+
+
+def groups_of(rows: Rows, task: int) -> Tensor:
+    """Return the class of each row, or the task where rows have none, `(n,)`."""
+    labels = [rows.batch(places).labels for places in split(range(len(rows)))]
+    found = [part for part in labels if part is not None]
+    return torch.cat(found).cpu() if found else torch.full((len(rows),), task)
 
 
 def chosen(batch: Batch, places: Iterable[int]) -> Batch:
