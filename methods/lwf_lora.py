@@ -5,13 +5,14 @@ them close, by a distillation loss beside the task's own, so that no old data is
 pair is trained on and on, and the teacher is that pair as the last task left it. The original work is of full
 fine-tuning and has no low-rank code; this is the form in which surveys use it.
 
-Trained per task: the pair and the head rows of the task's classes. Frozen: the backbone and old head rows.
-Stored: one pair; the teacher exists only while a task is learned. Needs neither task id, old data nor
-statistics. Works on every kind of backbone: the answers are the logits of old classes, and on text to text
-the distributions of the next token along the new task's answers. A step costs one more forward pass.
+Trained per task: the pair and the head rows of the task's classes; of all classes where the protocol's loss
+is over all of them. Frozen: the backbone. Stored: one pair; the teacher, pair and head as the last task left
+them, exists only while a task is learned. Needs neither task id, old data nor statistics. Works on every kind
+of backbone: the answers are the logits of old classes, and on text to text the distributions of the next
+token along the new task's answers. A step costs one more forward pass.
 
-Differences from the paper: no separate warm-up of the new head rows; old head rows do not move; temperature 2
-and weight 1 are the paper's, the weight multiplies T^2 KL.
+Differences from the paper: no separate warm-up of the new head rows; under a loss over the current task's
+classes old head rows do not move; temperature 2 and weight 1 are the paper's, the weight multiplies T^2 KL.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.func import functional_call
 
 from benchmark.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
+from benchmark.objective import ClassificationObjective
 from methods.pieces.distillation import answered_tokens, divergence
 from methods.seq_lora import SequentialLoRA
 
@@ -44,6 +47,7 @@ class LwFLoRA(SequentialLoRA):
 
     Attributes:
         teacher: the pair's factors before this task; empty at the first.
+        teacher_head: the objective's state, which is the head, before this task; empty at the first.
         old_classes: how many head columns earlier tasks had.
     """
 
@@ -55,19 +59,22 @@ class LwFLoRA(SequentialLoRA):
         """Start without a teacher."""
         super().__init__(context, hyperparameters)
         self.teacher: list[Tensor] = []
+        self.teacher_head: dict[str, Tensor] = {}
         self.old_classes = 0
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Make the pair as it is the teacher."""
+        """Make pair and head as they are the teacher."""
         super().begin_task(t, rows)
         objective = self.objective
         earlier = [column for task in objective.tasks[:t] for column in objective.task_columns(task)]
         self.old_classes = max(earlier, default=-1) + 1
-        self.teacher = self.bank.snapshot() if t else []
+        if t:
+            self.teacher = self.bank.snapshot()
+            self.teacher_head = {name: tensor.clone() for name, tensor in self.objective.state().items()}
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Forget the teacher."""
-        self.teacher = []
+        self.teacher, self.teacher_head = [], {}
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus the weighted divergence from the teacher's answers."""
@@ -75,10 +82,17 @@ class LwFLoRA(SequentialLoRA):
         weight = self.hyperparameters.distillation
         if not self.teacher or not weight:
             return loss
-        with torch.no_grad(), self.bank.using(self.teacher):
-            before = self.objective.outputs(batch)[1]
-        old, new = (self._compared(x, batch) for x in (before, logits))
+        old, new = (self._compared(x, batch) for x in (self._before(batch), logits))
         return loss + weight * divergence(old, new, self.hyperparameters.temperature)
+
+    @torch.no_grad()
+    def _before(self, batch: Batch) -> Tensor:
+        """Return the logits that pair and head gave before this task."""
+        with self.bank.using(self.teacher):
+            if not isinstance(self.objective, ClassificationObjective):
+                return self.objective.outputs(batch)[1]
+            features = self.objective.backbone.features(batch.inputs)
+        return functional_call(self.objective.head, self.teacher_head, (features,))
 
     def _compared(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.targets is None:

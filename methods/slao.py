@@ -9,8 +9,8 @@ Trained per task: the pair and the head rows of the task's classes. Frozen: the 
 pair, which alone answers, and the last fine-tuned one. Needs neither task id, old data nor statistics. Works
 on every kind of backbone.
 
-Settings in the paper (LLaMA-2-7B-chat): rank 8 on query and value, learning rate 1e-4, batch 8, one epoch;
-SuperNI 5e-5, five epochs.
+The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
+rate follows a third party's notes and is unconfirmed.
 """
 
 from __future__ import annotations

@@ -101,6 +101,41 @@ def test_merging_keeps_the_function_and_adding_factors_does_not() -> None:
     assert jumps["paper"] < 1e-10 < 1e-3 < jumps["official"]
 
 
+def test_official_variant_adds_the_factors() -> None:
+    method, rows = begun("ewc-lora", 1, variant="official")
+    tiny.randomise(method.bank)
+    parts = {
+        name: (layer.past_down + layer.down.detach(), layer.past_up + layer.up.detach())
+        for name, layer in method.bank.layers.items()
+    }
+    method.end_task(1, rows)
+    summed = method.low_rank_sum()
+    for name, (down, up) in parts.items():
+        # Rank stays 2: (B_1 + B_2)(A_1 + A_2), with the crossed terms that the paper's sum lacks.
+        assert torch.equal(summed[name][0], down) and torch.equal(summed[name][1], up)
+    assert method.accounting().stored == 4 * 2 * (32 + 32)
+
+
+def test_a_price_of_zero_is_no_price() -> None:
+    method, rows = begun("ewc-lora", 1, penalty=0.0)
+    tiny.randomise(method.bank)
+    batch = tiny.whole(rows)
+    assert torch.equal(method.loss(batch), method.objective.loss(batch))
+
+
+def test_penalty_counts_the_scale_of_the_pair() -> None:
+    changes = []
+    for alpha in (2, 4):
+        method: Any = tiny.make_method("ewc-lora", "vector", torch.float64, settings={"alpha": alpha})
+        tiny.begin(method, 0)
+        tiny.randomise(method.bank)
+        layers = method.bank.layers.items()
+        method.information = {name: torch.ones_like(layer.weight) for name, layer in layers}
+        changes.append(method.change())
+    # alpha / r is 1 and 2: the change of the weight is twice as large, its square four times.
+    assert torch.isclose(changes[1], 4 * changes[0])
+
+
 def test_one_adapter_of_constant_size_whatever_the_number_of_tasks() -> None:
     sizes = []
     for count in (1, 3):
@@ -185,7 +220,46 @@ def test_distillation_is_over_old_classes_and_teaches_the_pair() -> None:
     assert all(not factor.requires_grad for factor in method.teacher)
 
 
+@pytest.mark.parametrize("loss", ["local", "full"])
+def test_teacher_keeps_the_head_it_had(loss: str) -> None:
+    method: Any = tiny.make_method("lwf-lora", "encoder", torch.float64, settings={"loss": loss})
+    tiny.learn(method, 0)
+    batch = tiny.whole(tiny.begin(method, 1)[0])
+    assert method.loss(batch).item() == pytest.approx(method.objective.loss(batch).item(), abs=1e-9)
+    with torch.no_grad():
+        old = method.objective.logits(batch)[:, :2]
+    # As if steps had moved the old rows, which a loss over all classes trains.
+    method.objective.head.weights[0].data[0] *= 2
+    logits = method.objective.logits(batch)
+    kl = functional.kl_div((logits[:, :2] / 2).log_softmax(1), (old / 2).softmax(1), reduction="batchmean")
+    assert kl > 1e-4
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 4 * kl)
+
+
+def test_teacher_is_neither_trained_nor_left_in_place() -> None:
+    method, rows = begun("lwf-lora", 1)
+    tiny.randomise(method.bank)
+    parameters, teacher = method.bank.parameters(), [factor.clone() for factor in method.teacher]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    method.loss(tiny.whole(rows)).backward()
+    assert all(a is b for a, b in zip(parameters, method.bank.parameters(), strict=True))
+    assert all(parameter.grad is not None for parameter in parameters)
+    assert all(torch.equal(a, b) for a, b in zip(teacher, method.teacher, strict=True))
+    method.end_task(1, rows)
+    assert not method.teacher and not method.teacher_head
+
+
 # --- SLAO
+
+
+def test_merged_pair_alone_answers() -> None:
+    method = learned("slao", 3)
+    summed = method.low_rank_sum()
+    for number, (name, layer) in enumerate(method.bank.layers.items()):
+        last_down, last_up = method.last[2 * number : 2 * number + 2]
+        assert torch.equal(summed[name][0], last_down) and torch.equal(summed[name][1], layer.up)
+        assert not torch.equal(layer.up, last_up), "after the first task the merged B lags behind"
 
 
 def test_start_spans_the_last_directions_with_orthonormal_rows() -> None:
@@ -213,3 +287,48 @@ def test_merging_by_hand() -> None:
     assert torch.equal(method.last[1], merged_up + 1)
     assert method.accounting().active == method.accounting().adapters == 1
     assert method.accounting().stored == 2 * 2 * (48 + 16)
+
+
+# --- every one of them
+
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("ewc-lora", {}),
+    ("ewc-lora", {"variant": "official"}),
+    ("ewc-lora", {"space": "factors"}),
+    ("lwf-lora", {}),
+    ("er-lora", {"buffer": "class-balanced", "buffer_size": 3}),
+    ("slao", {}),
+]
+variants = pytest.mark.parametrize(("key", "chosen"), VARIANTS)
+
+
+@variants
+@pytest.mark.parametrize(("count", "classes", "size"), [(1, 2, 4), (3, 1, 4), (3, 1, 1)])
+def test_streams_of_one_task_one_class_or_one_sample(
+    key: str, chosen: dict[str, Any], count: int, classes: int, size: int
+) -> None:
+    stream = tiny.tasks("encoder", count, classes, size)
+    method = tiny.make_method(key, "encoder", stream=stream, settings={"epochs": 1}, **chosen)
+    for t in range(count):
+        tiny.learn(method, t)
+    assert tiny.logits(method, 0).shape == (classes * size, count * classes)
+    assert all(x.isfinite().all() for x in method.state().values() if x.is_floating_point())
+
+
+@variants
+@pytest.mark.parametrize("kind", ["image", "seq2seq", "causal"])
+def test_three_tasks_in_bfloat16(key: str, chosen: dict[str, Any], kind: str) -> None:
+    stream = tiny.tasks(kind, 3, rows=2)
+    settings = {"epochs": 1, "batch_size": 16}
+    method = tiny.make_method(key, kind, torch.bfloat16, stream, settings, **chosen)
+    for t in range(3):
+        tiny.learn(method, t)  # raises where a loss is not finite
+    assert all(x.isfinite().all() for x in method.state().values() if x.is_floating_point())
+
+
+@variants
+def test_backbone_is_untouched(key: str, chosen: dict[str, Any]) -> None:
+    method = learned(key, 3, **chosen)
+    plain = tiny.bytes_of(tiny.backbone("encoder", torch.float64).module)
+    assert tiny.same(tiny.bytes_of(method.objective.backbone.module), plain)
