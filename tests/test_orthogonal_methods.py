@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from benchmark.batches import Rows
@@ -93,7 +94,7 @@ def test_new_pair_leaves_the_function_as_it_was() -> None:
 
 
 def test_length_has_a_finite_gradient_where_the_up_factor_is_zero() -> None:
-    method = tiny.make_method("o-lora", "encoder", torch.float64, norm=0.3)
+    method = tiny.make_method("o-lora", "encoder", torch.float64, lambda_norm=0.3)
     rows, _ = tiny.begin(method, 0)
     expected = sum(layer.down.norm() for layer in method.bank.layers.values())  # type: ignore[attr-defined]
     assert torch.isclose(penalties.factor_length(method.bank), expected)  # type: ignore[attr-defined]
@@ -103,8 +104,8 @@ def test_length_has_a_finite_gradient_where_the_up_factor_is_zero() -> None:
 
 def test_without_penalties_it_is_incremental_lora_bit_for_bit() -> None:
     plain = tiny.make_method("inc-lora", "encoder", learning_rate=0.01)
-    free = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", orthogonal=0)
-    charged = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", orthogonal=5)
+    free = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", lambda_orthogonal=0)
+    charged = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", lambda_orthogonal=5)
     for method in (plain, free, charged):
         for t in range(3):
             tiny.learn(method, t)
@@ -121,7 +122,9 @@ def test_orthogonal_pair_is_silent_on_the_past_s_rows() -> None:
 
 
 def test_weights_by_task_hold_on_after_the_last() -> None:
-    method = tiny.make_method("o-lora", "vector", orthogonal_by_task=(0, 0.5), norm_by_task=(0.1,))
+    method = tiny.make_method(
+        "o-lora", "vector", lambda_orthogonal_by_task=(0, 0.5), lambda_norm_by_task=(0.1,)
+    )
     seen = []
     for t in range(3):
         tiny.begin(method, t)
@@ -129,13 +132,43 @@ def test_weights_by_task_hold_on_after_the_last() -> None:
     assert seen == [(0, 0.1), (0.5, 0.1), (0.5, 0.1)]
 
 
+def test_paper_s_penalty_is_the_squared_one() -> None:
+    for variant, power in (("official", 1), ("paper", 2)):
+        method, rows = at_task(1, variant=variant, lambda_orthogonal=0.25)
+        batch = tiny.whole(rows)
+        expected = method.objective.loss(batch) + 0.25 * overlaps(method).abs().pow(power).sum()
+        assert torch.isclose(method.loss(batch), expected)
+
+
+@pytest.mark.parametrize("weights", [(0.5, -1.0), (float("nan"),)])
+def test_a_negative_weight_in_a_list_is_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        tiny.make_method("o-lora", "vector", lambda_norm_by_task=weights)
+
+
+def test_trained_numbers_stay_the_same_and_stored_ones_grow_by_them() -> None:
+    method: Any = tiny.make_method("o-lora", "encoder")
+    for t in range(3):
+        _, [phase] = tiny.begin(method, t)
+        # 2 blocks x (query, value), each 2 x 32 down and 32 x 2 up.
+        assert sum(parameter.numel() for parameter in phase.groups[0].parameters) == 4 * 128
+        assert method.accounting().stored == (t + 1) * 4 * 128
+
+
+def test_one_task_is_enough() -> None:
+    for key in ("o-lora", "n-lora"):
+        method = tiny.make_method(key, "vector", stream=tiny.tasks("vector", 1))
+        tiny.learn(method, 0)
+        assert torch.isfinite(tiny.logits(method, 0)).all()
+
+
 def test_penalty_lowers_the_overlap() -> None:
     ended = []
     for weight in (0.0, 1.0):
-        method = tiny.make_method("o-lora", "encoder", orthogonal=weight, learning_rate=0.01)
+        method = tiny.make_method("o-lora", "encoder", lambda_orthogonal=weight, learning_rate=0.01)
         tiny.learn(method, 0)
         tiny.learn(method, 1)
-        ended.append(float(penalties.overlap(method.bank, 1)))  # type: ignore[attr-defined]
+        ended.append(penalties.overlap(method.bank, 1).item())  # type: ignore[attr-defined]
     assert ended[1] < 0.8 * ended[0]
 
 
@@ -143,6 +176,19 @@ def test_penalty_lowers_the_overlap() -> None:
 
 
 def test_both_prices_by_hand() -> None:
+    method, _ = at_task(0, "n-lora")
+    for parameter in method.bank.parameters():
+        parameter.data.zero_()
+    layer = next(iter(method.bank.layers.values()))
+    layer.down.data[0, 0], layer.down.data[0, 1], layer.down.data[1, 1] = 2.0, -1.0, 3.0
+    layer.up.data[0, 0], layer.up.data[1, 1] = 5.0, -4.0
+    # B A has the rows (5 x 2, 5 x -1) = (10, -5) and (0, -4 x 3) = (0, -12): 27. A B has the rows
+    # (2 x 5, -1 x -4) = (10, 4) and (0, 3 x -4) = (0, -12): 26.
+    assert penalties.dense_size(method.bank).item() == 27
+    assert penalties.crossed_size(method.bank).item() == 26
+
+
+def test_price_is_added_to_the_task_loss() -> None:
     method, rows = at_task(0, "n-lora")
     dense = sum((layer.up @ layer.down).abs().sum() for layer in method.bank.layers.values())
     crossed = sum((layer.down @ layer.up).abs().sum() for layer in method.bank.layers.values())
@@ -164,5 +210,5 @@ def test_price_makes_the_update_smaller() -> None:
     for price in (0.0, 0.05):
         method = tiny.make_method("n-lora", "encoder", sparsity=price, learning_rate=0.01)
         tiny.learn(method, 0)
-        sizes.append(float(penalties.dense_size(method.bank)))  # type: ignore[attr-defined]
+        sizes.append(penalties.dense_size(method.bank).item())  # type: ignore[attr-defined]
     assert sizes[1] < 0.8 * sizes[0]
