@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from benchmark.adapters import AdapterBank
 from benchmark.batches import Batch
+from methods.pieces.layer_inputs import exact
 
 Loss = Callable[[Batch], Tensor]
 
 
 def of_parameters(loss: Loss, parameters: list[nn.Parameter], given: list[Batch]) -> list[Tensor]:
     """Return, by parameter, the mean over rows of the squared gradient of their batch's mean loss."""
-    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    sums = [torch.zeros_like(exact(parameter)) for parameter in parameters]
     for parameter in parameters:
         parameter.requires_grad_(True)
     for batch in given:
         for total, gradient in zip(sums, torch.autograd.grad(loss(batch), parameters), strict=True):
-            total += len(batch) * gradient.square()
+            total += len(batch) * exact(gradient).square()
     count = sum(len(batch) for batch in given)
     return [total / count for total in sums]
 
@@ -60,7 +61,7 @@ def _mean(
             total = loss(batch)
             gradients = torch.autograd.grad(total, [output for _, output in seen.values()])
             for (name, (x, _)), gradient in zip(seen.items(), gradients, strict=True):
-                weight = gradient.flatten(0, -2).t() @ x.flatten(0, -2)
+                weight = exact(gradient.flatten(0, -2).t() @ x.flatten(0, -2))
                 sums[name] = sums.get(name, 0) + len(batch) * value(weight)
     finally:
         for handle in handles:
