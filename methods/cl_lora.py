@@ -1,0 +1,301 @@
+"""CL-LoRA: one shared pair in the first blocks, a pair per task in the others (arXiv 2505.24816, CVPR 2025).
+
+Idea: early blocks hold what tasks have in common, late ones what tells them apart. The first half of the
+blocks has one pair for all tasks, whose down factor is random, orthogonal and fixed, and which is held by
+distillation; the other half has a new pair per task with a learned weight per layer. Every class is
+scored through its own task's pairs. Official repository: JiangpengHe/CL-LoRA.
+
+Trained per task: the shared up factors, the new pair, its weights and the head rows of the task's classes.
+Frozen: the backbone, the shared down factors, all earlier pairs and weights. Stored: the shared pair, T pairs
+and their weights, all active; of every class the mean feature, as auxiliary bytes. Needs no task id and no
+old data, but these means: statistics of old classes. A prediction takes T passes. Works where classes are
+answered; a backbone of one block has nothing to share, so distillation falls away there. Text to text
+has no class means.
+
+From the second task on a batch takes two steps. The first distils: the first half of the blocks alone, with
+the shared pair as the last task left it as the teacher, divergence at temperature 2 with weight 5 and
+without the factor T^2; its gradient at each row of an up factor is weighted by the old row's norm over the
+mean norm. The second is cross-entropy over the task's classes plus 1e-4 times the mean |cosine| between the
+new weights and those of earlier tasks. A prediction compares features with class means by their cosine.
+
+Follows the official code; the paper scales the distilled gradient by another formula, which is not offered.
+Its classifier, which serves training alone, is kept: the cosine of features and head rows, without bias,
+times a learned scale that restarts at 1 with every task. So is that this classifier learns from both sides of
+the distillation: at large learning rates its scale grows to make both confident, which does not hold the
+shared pair. Differences: the second step's gradient is taken after the first step, where the code takes it
+before; weights exist for adapted layers alone; a class that several tasks hold is scored by the best of its
+means.
+
+Published settings (shipped configurations): SGD with a cosine schedule on query and value; ImageNet-R 0.05,
+20 epochs, rank 10; CIFAR-100 0.03, 30 epochs, rank 8; VTAB 0.03, 45 epochs, rank 10, batch 32, weight decay
+1e-4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.adapters import AdapterBank
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
+from benchmark.objective import ClassificationObjective
+from benchmark.roles import block_of
+from methods.pieces.early_exit import first_blocks
+from methods.pieces.input_weights import with_more
+from methods.pieces.layer_inputs import exact
+
+
+class DualHyperparameters(LowRankHyperparameters):
+    """What holds the shared pair, beside how pairs are trained."""
+
+    learning_rate: float = Field(0.05, gt=0, le=10, description="of pairs and weights")
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on whatever is trained")
+    shared_blocks: float = Field(0.5, ge=0, lt=1, description="share of the blocks that have the shared pair")
+    distillation: float = Field(5.0, ge=0, description="weight of the old shared pair's answers")
+    temperature: float = Field(2.0, gt=0, le=100, description="of both distributions")
+    orthogonality: float = Field(1e-4, ge=0, description="weight of the cosine with earlier tasks' weights")
+
+
+class CLLoRA(LowRankMethod):
+    """A shared bank before the bank of the tasks; see the module.
+
+    Attributes:
+        bank: the tasks' pairs, in the later blocks.
+        shared: the shared pair, in the first blocks; None where there are none.
+        weights: of each task's pair, one per adapted layer, `(M,)`; all but the last frozen.
+        prototypes: by task, the mean feature of its classes, `(classes, width)`.
+        teacher: the shared pair's factors before this task; empty where nothing is distilled.
+        classifier_scale: of the cosines with head rows while a task is learned.
+        chosen: the task whose pair answers.
+    """
+
+    Hyperparameters = DualHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    needs = Needs(statistics=True)
+    kinds = ("vector", "image", "encoder")
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Divide the blocks, and start the shared pair."""
+        super().__init__(context, hyperparameters)
+        module, bank, protocol = self.objective.backbone.module, self.bank, self.protocol
+        blocks = 1 + max(block_of(name) for name in bank.layers)
+        self.shared_count = int(blocks * hyperparameters.shared_blocks)
+        bank.restrict(module, [name for name in bank.layers if block_of(name) >= self.shared_count])
+        bank.scaling = self._only_chosen
+        self.shared: AdapterBank | None = None
+        if self.shared_count:
+            # It finds the layers that the tasks' bank has given back.
+            self.shared = AdapterBank(module, protocol.targets, protocol.rank, bank.scale, protocol.dropout)
+            self.shared.add(0)
+            start_orthogonal(self.shared)
+        self.weights: list[nn.Parameter] = []
+        self.prototypes: list[Tensor] = []
+        self.teacher: list[Tensor] = []
+        self.classifier_scale = nn.Parameter(torch.ones((), device=self.objective.device))
+        self.chosen: int | None = None
+        self.distilling = False
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a new pair and its weights; the shared pair as it is becomes the teacher."""
+        super().begin_task(t, rows)
+        bank = self.bank
+        start_orthogonal(bank)
+        fresh = torch.empty(len(bank.layers), device=self.objective.device)
+        self.weights.append(nn.Parameter(fresh.uniform_(0.5, 1.5)))
+        self.classifier_scale = nn.Parameter(fresh.new_ones(()))
+        self.chosen = t
+        # No earlier pair takes part in training: none may cost time.
+        bank.fold(fresh.new_zeros(len(bank.layers), len(bank.slots)))
+        distils = self.shared is not None and bank.slots and self.hyperparameters.distillation
+        self.teacher = self.shared.snapshot() if self.shared is not None and distils else []
+
+    @torch.no_grad()
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Forget the teacher; keep the mean feature of every class, seen through the task's pair."""
+        self.teacher = []
+        starts = range(0, len(rows), self.protocol.batch_size)
+        pieces = [rows.batch(range(s, min(s + self.protocol.batch_size, len(rows)))) for s in starts]
+        features = torch.cat([self.features(piece.to(self.objective.device), t) for piece in pieces])
+        labels = torch.cat([piece.labels for piece in pieces if piece.labels is not None]).to(features.device)
+        self.prototypes.append(class_means(features, labels, self.columns(t)))
+
+    def columns(self, task: int) -> list[int]:
+        """Return the head columns of a task's classes."""
+        return self.objective.task_columns(self.objective.tasks[task])
+
+    def phases(self, t: int) -> list[Phase]:
+        """Return the phase; with a teacher, each batch is distilled on before it is learned from."""
+        changes: dict[str, Any] = {"cosine": True}
+        if self.teacher:
+            steps = {"loss": self.distilled, "further_losses": (self.loss,), "after_backward": self.reassign}
+            changes |= steps
+        return [self.main_phase(t, self.groups(), **changes)]
+
+    def groups(self) -> list[ParameterGroup]:
+        """Add the weights, the classifier's scale and the shared up factors, not their down factors."""
+        pair, *head = super().groups()
+        added = [replace(pair, parameters=[self.weights[-1], self.classifier_scale])]
+        if self.shared is not None:
+            added.append(replace(pair, parameters=self.shared_factors()[1::2]))
+        return [pair, *added, *head]
+
+    def banks(self) -> list[AdapterBank]:
+        """Return the tasks' bank and, where there is one, the shared one."""
+        return [self.bank] if self.shared is None else [self.bank, self.shared]
+
+    def shared_factors(self) -> list[nn.Parameter]:
+        """Return down and up of each layer with the shared pair."""
+        return [] if self.shared is None else self.shared.parameters()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the task loss plus the weighted likeness of the new weights to earlier ones."""
+        self.distilling = False
+        assert isinstance(self.objective, ClassificationObjective) and batch.labels is not None
+        for bank in self.banks():
+            bank.refresh()
+        logits = self.logits(self.objective.backbone.features(batch.inputs))
+        loss = self.objective.cross_entropy(logits, batch.labels)
+        return loss + self.hyperparameters.orthogonality * self.likeness() if self.weights[1:] else loss
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the scaled cosines of features with the head's rows, `(n, classes seen)`."""
+        assert isinstance(self.objective, ClassificationObjective)
+        rows = functional.normalize(torch.cat(list(self.objective.head.weights)), dim=1)
+        return self.classifier_scale * functional.linear(functional.normalize(features, dim=1), rows)
+
+    def likeness(self) -> Tensor:
+        """Return the mean |cosine| of the new weights with each earlier task's."""
+        earlier = torch.stack([value.detach() for value in self.weights[:-1]])
+        return functional.cosine_similarity(earlier, self.weights[-1][None], dim=1).abs().mean()
+
+    def distilled(self, batch: Batch) -> Tensor:
+        """Return the weighted cross-entropy of the shared blocks' answers with those of the teacher."""
+        self.distilling = True
+        assert self.shared is not None and isinstance(self.objective, ClassificationObjective)
+        objective, temperature = self.objective, self.hyperparameters.temperature
+        self.shared.refresh()
+        with first_blocks(objective.backbone.module, self.shared.layers, self.shared_count):
+            now = objective.backbone.features(batch.inputs)
+            with torch.no_grad(), self.shared.using(self.teacher):
+                before = objective.backbone.features(batch.inputs)
+        # As in the official code the classifier learns from both sides.
+        student, teacher = (self.logits(x)[:, objective.current] / temperature for x in (now, before))
+        return self.hyperparameters.distillation * functional.cross_entropy(student, teacher.softmax(1))
+
+    def reassign(self) -> None:
+        """Weight the distilled gradient at each row of an up factor by how much the old row was used."""
+        if not self.distilling:
+            return
+        for up, old in zip(self.shared_factors()[1::2], self.teacher[1::2], strict=True):
+            assert up.grad is not None
+            up.grad.mul_(row_shares(old)[:, None])
+
+    def holders(self) -> list[int]:
+        """Return the tasks that have a pair, in the order of weights and prototypes."""
+        return [*self.bank.slots, *([] if self.bank.current is None else [self.bank.current])]
+
+    def _only_chosen(self) -> tuple[Tensor | None, Tensor | None]:
+        own = [w * (task == self.chosen) for task, w in zip(self.holders(), self.weights, strict=True)]
+        past = own[: len(self.bank.slots)]
+        scales = torch.stack(past, dim=1).detach() if past else None
+        return scales, None if self.bank.current is None else own[-1]
+
+    def features(self, batch: Batch, task: int) -> Tensor:
+        """Return the features of a batch through the shared pair and one task's, `(n, width)`."""
+        # What `begin_task` folded holds for the pair under training alone.
+        self.bank.unfold()
+        before, self.chosen = self.chosen, task
+        for bank in self.banks():
+            bank.refresh()
+        found = exact(self.objective.backbone.features(batch.inputs))
+        self.chosen = before
+        return found
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Return cosines with class means, `(n, classes of the stream)`; -inf for classes not yet seen."""
+        shape, device = (len(batch), len(self.objective.columns)), self.objective.device
+        found = torch.full(shape, float("-inf"), device=device)
+        # A task under training has no means yet.
+        for task, means in zip(self.holders(), self.prototypes, strict=False):
+            features = functional.normalize(self.features(batch, task), dim=1)
+            cosines = features @ functional.normalize(means, dim=1).t()
+            columns = self.columns(task)
+            found[:, columns] = torch.maximum(found[:, columns], cosines.to(found))
+        return found
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Return the class of the highest cosine, among the given task's where one is given."""
+        columns: Sequence[int] = range(len(self.objective.columns)) if task is None else self.columns(task)
+        return [columns[place] for place in self.scores(batch)[:, columns].argmax(1).tolist()]
+
+    def accounting(self) -> Accounting:
+        """Count the shared pair and the weights with the tasks' pairs, the class means as auxiliary."""
+        numbers = sum(value.numel() for value in (*self.weights, *self.shared_factors()))
+        means = sum(value.numel() * value.element_size() for value in self.prototypes)
+        counted = with_more(super().accounting(), numbers, means)
+        return replace(counted, passes_per_prediction=float(counted.adapters))
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the weights of the task's pair, by adapted layer."""
+        return {"weights": dict(zip(self.bank.layers, self.weights[-1].tolist(), strict=True))}
+
+    def low_rank_sum(self) -> None:
+        """Return None: every task's classes have a sum of their own."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, the tasks' bank, the shared pair, weights and class means."""
+        lists: dict[str, Sequence[Tensor]] = {
+            "shared": self.shared_factors(),
+            "weights": self.weights,
+            "prototypes": self.prototypes,
+        }
+        own = {f"{name}.{i}": x.detach() for name, values in lists.items() for i, x in enumerate(values)}
+        return super().state() | own
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        super().restore(state)
+
+        def listed(name: str) -> list[Tensor]:
+            found = part(state, f"{name}.")
+            return [found[str(i)].to(self.objective.device) for i in range(len(found))]
+
+        for factor, saved in zip(self.shared_factors(), listed("shared"), strict=True):
+            factor.data.copy_(saved)
+        self.weights = [nn.Parameter(value) for value in listed("weights")]
+        self.prototypes = listed("prototypes")
+        self.chosen = self.bank.current
+
+
+@torch.no_grad()
+def start_orthogonal(bank: AdapterBank) -> None:
+    """Give the current pair's down factors orthonormal rows, the Q of uniform numbers as in the code."""
+    for down in bank.parameters()[::2]:
+        drawn = torch.rand(down.shape[1], down.shape[0], device=down.device, dtype=exact(down).dtype)
+        down.copy_(torch.linalg.qr(drawn)[0].t())
+
+
+def row_shares(factor: Tensor) -> Tensor:
+    """Return the norm of each row over the mean norm; zeros of a factor that is zero."""
+    norms = factor.norm(dim=1)
+    return norms / norms.mean().clamp(min=torch.finfo(norms.dtype).tiny)
+
+
+def class_means(features: Tensor, labels: Tensor, columns: Sequence[int]) -> Tensor:
+    """Return the mean feature of each class, `(classes, width)`; zeros for one without a row."""
+    member = (labels[None] == torch.tensor(columns, device=labels.device)[:, None]).to(features)
+    return member @ features / member.sum(1, keepdim=True).clamp(min=1)
+
+
+METHOD = CLLoRA
