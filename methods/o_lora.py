@@ -18,8 +18,8 @@ Other differences from the official code: one process for the whole stream; the 
 nothing, as there without gradient accumulation; head rows on backbones that classify.
 
 Published settings (T5-large): rank 8, alpha 32 and dropout 0.1 on query and value, AdamW, constant 1e-3, one
-epoch, batch 64; lambda 0.5, of the norms 0. Order 6 sets them per task, here `lambda_orthogonal_by_task` and
-`lambda_norm_by_task`: lambda 0, then 0.5 for eight tasks, then 5; the norms' weight 0 but for COPA, QQP,
+epoch, batch 64; lambda 0.5, of the norms 0. Order 6 sets them per task, here `orthogonal_by_task` and
+`norm_by_task`: lambda 0, then 0.5 for eight tasks, then 5; the norms' weight 0 but for COPA, QQP,
 SST-2, Yahoo, BoolQA 0.1, RTE and WiC 0.3 (scripts of the official code).
 """
 
@@ -43,14 +43,14 @@ class OrthogonalHyperparameters(LowRankHyperparameters):
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     variant: Literal["official", "paper"] = Field("official", description="absolute or squared entries")
-    lambda_orthogonal: float = Field(0.5, ge=0, description="lambda_1, of the overlap with the past")
-    lambda_norm: float = Field(0.0, ge=0, description="lambda_2, of the factors' norms")
-    lambda_orthogonal_by_task: tuple[float, ...] = Field(
-        (), description="lambda_1 of each task in turn, the last for all that follow; none: one for all"
+    orthogonal: float = Field(0.5, ge=0, description="lambda_1, the weight of the overlap with the past")
+    norm: float = Field(0.0, ge=0, description="lambda_2, the weight of the factors' norms")
+    orthogonal_by_task: tuple[float, ...] = Field(
+        (), description="lambda_1 of each task in turn, the last for all that follow; none: `orthogonal`"
     )
-    lambda_norm_by_task: tuple[float, ...] = Field((), description="lambda_2 of each task in turn, likewise")
+    norm_by_task: tuple[float, ...] = Field((), description="lambda_2 of each task in turn, likewise")
 
-    @field_validator("lambda_orthogonal_by_task", "lambda_norm_by_task")
+    @field_validator("orthogonal_by_task", "norm_by_task")
     @classmethod
     def _refuse_rewards(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
         if not all(weight >= 0 for weight in weights):
@@ -81,8 +81,8 @@ class OrthogonalLoRA(IncrementalLoRA):
         """Start a new pair under the task's own weights."""
         super().begin_task(t, rows)
         chosen = self.hyperparameters
-        self.orthogonal = of_task(chosen.lambda_orthogonal_by_task, t, chosen.lambda_orthogonal)
-        self.norm = of_task(chosen.lambda_norm_by_task, t, chosen.lambda_norm)
+        self.orthogonal = of_task(chosen.orthogonal_by_task, t, chosen.orthogonal)
+        self.norm = of_task(chosen.norm_by_task, t, chosen.norm)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus the weighted penalties."""

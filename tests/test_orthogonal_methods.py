@@ -94,7 +94,7 @@ def test_new_pair_leaves_the_function_as_it_was() -> None:
 
 
 def test_length_has_a_finite_gradient_where_the_up_factor_is_zero() -> None:
-    method = tiny.make_method("o-lora", "encoder", torch.float64, lambda_norm=0.3)
+    method = tiny.make_method("o-lora", "encoder", torch.float64, norm=0.3)
     rows, _ = tiny.begin(method, 0)
     expected = sum(layer.down.norm() for layer in method.bank.layers.values())  # type: ignore[attr-defined]
     assert torch.isclose(penalties.factor_length(method.bank), expected)  # type: ignore[attr-defined]
@@ -104,8 +104,8 @@ def test_length_has_a_finite_gradient_where_the_up_factor_is_zero() -> None:
 
 def test_without_penalties_it_is_incremental_lora_bit_for_bit() -> None:
     plain = tiny.make_method("inc-lora", "encoder", learning_rate=0.01)
-    free = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", lambda_orthogonal=0)
-    charged = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", lambda_orthogonal=5)
+    free = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", orthogonal=0)
+    charged = tiny.make_method("o-lora", "encoder", learning_rate=0.01, optimizer="adam", orthogonal=5)
     for method in (plain, free, charged):
         for t in range(3):
             tiny.learn(method, t)
@@ -122,9 +122,7 @@ def test_orthogonal_pair_is_silent_on_the_past_s_rows() -> None:
 
 
 def test_weights_by_task_hold_on_after_the_last() -> None:
-    method = tiny.make_method(
-        "o-lora", "vector", lambda_orthogonal_by_task=(0, 0.5), lambda_norm_by_task=(0.1,)
-    )
+    method = tiny.make_method("o-lora", "vector", orthogonal_by_task=(0, 0.5), norm_by_task=(0.1,))
     seen = []
     for t in range(3):
         tiny.begin(method, t)
@@ -134,7 +132,7 @@ def test_weights_by_task_hold_on_after_the_last() -> None:
 
 def test_paper_s_penalty_is_the_squared_one() -> None:
     for variant, power in (("official", 1), ("paper", 2)):
-        method, rows = at_task(1, variant=variant, lambda_orthogonal=0.25)
+        method, rows = at_task(1, variant=variant, orthogonal=0.25)
         batch = tiny.whole(rows)
         expected = method.objective.loss(batch) + 0.25 * overlaps(method).abs().pow(power).sum()
         assert torch.isclose(method.loss(batch), expected)
@@ -143,7 +141,7 @@ def test_paper_s_penalty_is_the_squared_one() -> None:
 @pytest.mark.parametrize("weights", [(0.5, -1.0), (float("nan"),)])
 def test_a_negative_weight_in_a_list_is_refused(weights: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
-        tiny.make_method("o-lora", "vector", lambda_norm_by_task=weights)
+        tiny.make_method("o-lora", "vector", norm_by_task=weights)
 
 
 def test_trained_numbers_stay_the_same_and_stored_ones_grow_by_them() -> None:
@@ -165,7 +163,7 @@ def test_one_task_is_enough() -> None:
 def test_penalty_lowers_the_overlap() -> None:
     ended = []
     for weight in (0.0, 1.0):
-        method = tiny.make_method("o-lora", "encoder", lambda_orthogonal=weight, learning_rate=0.01)
+        method = tiny.make_method("o-lora", "encoder", orthogonal=weight, learning_rate=0.01)
         tiny.learn(method, 0)
         tiny.learn(method, 1)
         ended.append(penalties.overlap(method.bank, 1).item())  # type: ignore[attr-defined]
