@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.batches import VectorRows
 from benchmark.checkpoint import pack
 from benchmark.roles import block_of
+from benchmark.training import train
 from methods.inflora import free_directions
 from methods.pieces.layer_inputs import in_order, second_moments, watching
 from methods.pieces.subspace_memory import SubspaceMemory
@@ -75,7 +77,6 @@ def test_moments_are_the_mean_over_rows_whatever_the_batch(size: int) -> None:
     method = inflora("vector")
     rows, _ = tiny.begin(method, 0)
     (found,) = moments(method, rows, size).values()
-    x = tiny.whole(rows).inputs["x"].double()
     x = next(iter(inputs(method, 0).values()))
     assert torch.allclose(found, x.t() @ x / len(x), atol=1e-10)
     assert torch.allclose(found, found.t())
@@ -117,10 +118,81 @@ def test_rows_past_the_rank_of_the_projected_moments_are_zero() -> None:
     # The moments have rank 3, of which one direction is remembered: two are left for a pair of four rows.
     moments = torch.diag(torch.tensor([3, 2, 1, 0, 0, 0], dtype=torch.float64))
     memory = SubspaceMemory(torch.eye(6, dtype=torch.float64)[:, :1])
-    rows = free_directions(memory.free(moments), 4)
+    rows = free_directions(memory, moments, 4)
     lengths = rows.norm(dim=1)
     assert torch.allclose(lengths, torch.tensor([3**-0.5, 3**-0.5, 0, 0]).double())
     assert rows[:, 0].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_that_are_all_remembered_leave_nothing_to_train(dtype: torch.dtype) -> None:
+    # Of the free part of such moments only rounding is left, whose directions lie inside the memory.
+    directions = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0)))[0].to(dtype)
+    memory = SubspaceMemory(torch.linalg.qr(directions[:, :5])[0])
+    moments = directions[:, :3] @ directions[:, :3].t()
+    assert free_directions(memory, moments, 4).abs().max() == 0
+
+
+def test_rows_stay_off_a_large_memory_in_single_precision() -> None:
+    # The free part is 3e-4 of the moments, so its singular vectors alone lie about 1e-4 inside the memory.
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(256, 256, generator=generator))[0]
+    moments = directions @ torch.diag(10.0 ** torch.linspace(0, -5, 256)) @ directions.t()
+    memory = SubspaceMemory(directions[:, :180].contiguous())
+    bare = torch.linalg.svd(memory.free(moments))[0][:, :10].t() / 3**0.5
+    rows = free_directions(memory, moments, 10)
+    bare_inside, inside = ((x @ memory.basis).abs().max().item() for x in (bare, rows))
+    assert inside < 1e-6 < bare_inside
+    assert torch.allclose(rows @ rows.t(), torch.eye(10) / 3, atol=1e-5)
+
+
+def test_tasks_of_orthogonal_inputs_do_not_disturb_each_other_unless_the_rows_are_random() -> None:
+    changes = {}
+    for chosen in ("free", "random"):
+        method = inflora("vector", learning_rate=0.1, energy=1.0)
+        spaces = torch.eye(48, dtype=torch.float64).split(6)
+        # Task t's inputs lie in six axes of their own. A first task leaves out the direction that crosses the
+        # threshold, so its last axis is given to the memory by hand.
+        objective = method.objective
+        given = [cut(tiny.rows(method, t), spaces[t]) for t in range(2)]
+        objective.begin_task([0])
+        method.begin_task(0, given[0])
+        run(method, 0, given[0])
+        (memory,), (layer,) = method.memories.values(), method.bank.layers.values()
+        memory.basis = spaces[0].t().clone()
+        before = objective.logits(tiny.whole(given[0])).detach()
+        objective.begin_task([1])
+        method.begin_task(1, given[1])
+        if chosen == "random":
+            layer.down.data.copy_(torch.randn(layer.down.shape, generator=torch.Generator().manual_seed(0)))
+        run(method, 1, given[1])
+        assert layer.up.abs().max() > 1e-3
+        after = objective.logits(tiny.whole(given[0])).detach()[:, : before.shape[1]]
+        changes[chosen] = (after - before).abs().max().item()
+    assert changes["free"] < 1e-10 < 1e-3 < changes["random"]
+
+
+def cut(rows: Any, axes: Tensor) -> VectorRows:
+    """Return vector rows with nothing outside some axes `(k, d)`."""
+    batch = tiny.whole(rows)
+    assert batch.labels is not None
+    return VectorRows(batch.inputs["x"].double() @ axes.t() @ axes, batch.labels)
+
+
+def run(method: Any, t: int, rows: VectorRows) -> None:
+    """Train a task that has begun."""
+    for phase in method.phases(t):
+        train(method, phase, rows, (0, t, phase.name), lambda share: None)
+
+
+def test_update_is_confined_to_the_rows_of_the_down_factor() -> None:
+    method = inflora("encoder", learning_rate=0.1)
+    tiny.learn(method, 0)
+    for layer in method.bank.layers.values():
+        change = layer.up.detach() @ layer.down.detach()
+        # Rows of A have length 1 / sqrt(3), so the projector on them is 3 A^T A.
+        assert torch.allclose(change @ (3 * layer.down.t() @ layer.down), change, atol=1e-12)
+        assert change.abs().max() > 0
 
 
 def test_old_inputs_in_the_memory_get_the_same_output_after_a_new_task() -> None:
@@ -137,6 +209,33 @@ def test_old_inputs_in_the_memory_get_the_same_output_after_a_new_task() -> None
 
 
 # --- 4, 8, 9, 10
+
+
+def test_first_task_starts_from_the_pretrained_features() -> None:
+    method = tiny.make_method("inflora", "image")
+    rows, _ = tiny.begin(method, 0)
+    inputs = tiny.whole(rows).inputs
+    with torch.no_grad():
+        method.bank.refresh()  # type: ignore[attr-defined]
+        plain = tiny.backbone("image").features(inputs)
+        assert torch.equal(method.objective.backbone.features(inputs), plain)
+
+
+def test_trained_numbers_are_the_up_factors_and_the_new_head_rows() -> None:
+    method = inflora("encoder")
+    tiny.learn(method, 0)
+    rows, [phase] = tiny.begin(method, 1)
+    pair, head = (sum(p.numel() for p in group.parameters) for group in phase.groups)
+    # 2 blocks x (query, value) x 32 outputs x rank 2; 2 classes x (32 weights and a bias).
+    assert (pair, head) == (4 * 32 * 2, 2 * 33)
+    batch = tiny.whole(rows)
+    method.objective.head.zero_grad()
+    before = method.loss(batch)
+    before.backward()
+    old = {name: p for name, p in method.objective.head.named_parameters() if name.endswith(".0")}
+    assert len(old) == 2 and all(parameter.grad is None for parameter in old.values())
+    method.objective.head.biases[0].data += 50.0
+    assert torch.equal(method.loss(batch), before)
 
 
 def test_new_task_starts_from_the_old_function() -> None:
@@ -168,6 +267,15 @@ def test_memory_and_free_share_are_reported() -> None:
     assert method.accounting().auxiliary_bytes == 48 * size * 8 + 8
 
 
+def test_one_task_of_one_row_and_one_class_is_enough() -> None:
+    for kind in ("image", "encoder"):
+        for key in ("inflora", "inflora-b5"):
+            stream = tiny.tasks(kind, 1, classes=1, rows=1)
+            method = tiny.make_method(key, kind, stream=stream)
+            tiny.learn(method, 0)
+            assert torch.isfinite(tiny.logits(method, 0)).all()
+
+
 def test_memories_survive_a_restart() -> None:
     method, again = (tiny.make_method("inflora", "encoder") for _ in range(2))
     for t in range(2):
@@ -192,6 +300,23 @@ def test_b5_adapts_the_first_five_blocks_and_leaves_the_others_as_they_were() ->
     assert [type(module.get_submodule(name)).__name__ for name in layers] == ["AdaptedLinear"] * 2 + [
         "Linear"
     ] * 2
+
+
+def test_b5_leaves_blocks_past_the_fifth_untouched_through_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tiny model has two blocks; with a limit of one its second block counts as past the limit.
+    monkeypatch.setattr("methods.inflora_b5.BLOCKS", 1)
+    method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64)
+    every: Any = tiny.make_method("inflora", "encoder", torch.float64)
+    late = [name for name in every.bank.layers if block_of(name) == 1]
+    assert len(late) == 2 and not set(late) & set(method.bank.layers)
+    assert list(method.memories) == list(method.bank.layers) == list(method.bank.sum())
+    for t in range(2):
+        tiny.learn(method, t)
+    plain = tiny.backbone("encoder", torch.float64).module
+    for name in late:
+        layer = method.objective.backbone.module.get_submodule(name)
+        assert type(layer) is torch.nn.Linear
+        assert torch.equal(layer.weight, plain.get_submodule(name).weight)
 
 
 def test_b5_memory_is_never_changed_for_its_complement() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +62,43 @@ def test_more_than_half_changes_to_the_complement_and_keeps_the_projector() -> N
     assert torch.allclose(projector(plain), projector(dual), atol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("dual", [True, False])
+def test_whole_threshold_remembers_all_inputs_and_nothing_else(
+    dtype: torch.dtype, power: int, dual: bool
+) -> None:
+    # Task t's inputs use axes 3 t to 3 t + 5 of a random basis of 32. The first task leaves out the direction
+    # that reaches the threshold or, where rounding does not let it, none; each later one fills its six.
+    axes = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(0)))[0].to(dtype)
+    memory, sizes = SubspaceMemory.empty(axes), []
+    for t in range(6):
+        used = axes[:, 3 * t : 3 * t + 6]
+        task = used @ torch.diag(torch.arange(6, 0, -1, dtype=dtype)) @ used.t()
+        memory.update(task, 1.0, power, dual)
+        left = memory.free(task)
+        assert t == 0 or left.norm() < 1e-5 * task.norm()
+        size = memory.basis.shape[1]
+        assert torch.allclose(memory.basis.t() @ memory.basis, torch.eye(size, dtype=dtype), atol=1e-5)
+        sizes.append(32 - size if memory.retains else size)
+    assert sizes[0] in (5, 6) and sizes[-1] in (20, 21)
+    assert memory.retains is dual
+    unused = axes[:, 21:]
+    assert torch.allclose(memory.free(unused), unused, atol=1e-5)
+
+
+def test_moments_without_inputs_change_nothing() -> None:
+    nothing = torch.zeros(4, 4, dtype=torch.float64)
+    for memory in (
+        SubspaceMemory.empty(nothing),
+        SubspaceMemory(torch.eye(4, dtype=torch.float64)[:, :2]),
+        SubspaceMemory(torch.eye(4, dtype=torch.float64)[:, :2], retains=True),
+    ):
+        before = projector(memory)
+        memory.update(nothing, 0.9)
+        assert torch.equal(projector(memory), before)
+
+
 def test_exactly_half_stays_a_memory_of_what_is_used() -> None:
     memory = SubspaceMemory.empty(moments([4, 3, 0.01, 0]))
     memory.update(moments([4, 3, 0.01, 0]), 0.999999)
@@ -82,18 +120,20 @@ def test_released_directions_leave_the_complement() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 1000), min_size=2, max_size=4),
-    st.floats(0.5, 0.9999),
+    st.one_of(st.floats(0.5, 0.9999), st.just(1.0)),
     st.booleans(),
     st.sampled_from([1, 2]),
+    st.integers(1, 6),
 )
 def test_over_many_tasks_the_basis_is_orthonormal_and_freedom_shrinks(
-    seeds: list[int], threshold: float, dual: bool, power: int
+    seeds: list[int], threshold: float, dual: bool, power: int, rank: int
 ) -> None:
     memory = SubspaceMemory.empty(torch.zeros(6, 1, dtype=torch.float64))
     free = 6
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         values = torch.rand(6, generator=generator).double().pow(3).tolist()
+        values = [*values[:rank], *[0.0] * (6 - rank)]
         task = moments(values, seed)
         memory.update(task, threshold, power, dual)
         size = memory.basis.shape[1]
@@ -108,6 +148,23 @@ def test_over_many_tasks_the_basis_is_orthonormal_and_freedom_shrinks(
             assert lost / total <= 1 - threshold + 1e-9
     again = SubspaceMemory.restored(memory.state())
     assert torch.equal(again.basis, memory.basis) and again.retains == memory.retains
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 9), st.data())
+def test_change_to_the_complement_keeps_the_projector(seed: int, width: int, data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, width))
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(width, size, generator=generator, dtype=torch.float64))[0]
+    plain, turned = SubspaceMemory(basis), SubspaceMemory(complement(basis), retains=True)
+    assert torch.allclose(projector(plain), projector(turned), atol=1e-9)
+    assert abs(plain.free_share() - turned.free_share()) < 1e-12
+    # Every direction the basis spans is in these moments, so an update at any threshold adds nothing to it;
+    # what makes a memory turn is its size alone: more than half of the width, and not exactly half.
+    updated = SubspaceMemory(basis.clone())
+    updated.update(basis @ basis.t(), 0.9)
+    assert updated.retains is (2 * size > width)
+    assert torch.allclose(projector(updated), projector(plain), atol=1e-9)
 
 
 def test_complement_is_orthonormal_and_orthogonal() -> None:

@@ -14,8 +14,13 @@ from benchmark.batches import Batch, Rows
 
 def in_order(rows: Rows, size: int, device: torch.device) -> list[Batch]:
     """Return a task's rows in order, as training sees them: images are augmented, prompts hold answers."""
-    starts = range(0, len(rows), size)
-    return [rows.batch(range(s, min(s + size, len(rows))), training=True).to(device) for s in starts]
+    return list(read_in_order(rows, size, device))
+
+
+def read_in_order(rows: Rows, size: int, device: torch.device) -> Iterator[Batch]:
+    """Yield what `in_order` returns, one batch in memory at a time."""
+    for start in range(0, len(rows), size):
+        yield rows.batch(range(start, min(start + size, len(rows))), training=True).to(device)
 
 
 @contextmanager

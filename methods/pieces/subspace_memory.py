@@ -64,14 +64,16 @@ class SubspaceMemory:
             rest = self.free(rest.t())
         left, lost = energies(rest, power)
         share = 1 - lost.sum() / total
+        present = int((lost > rounding(moments) ** power).sum())
         # Directions are added while the share is below the threshold, the first task at least one.
         reached = share + torch.cumsum(lost, 0) / total
         first = self.basis.shape[1] == 0
         # Of the first task the direction that crosses the threshold is left out, of later ones it is added.
         before = reached if first else torch.cat([share.reshape(1), reached[:-1]])
-        count = max(int((before < threshold).sum()), int(first))
-        room = len(self.basis) - self.basis.shape[1]
-        self.basis = torch.cat([self.basis, left[:, : min(count, room)]], dim=1)
+        count = min(max(int((before < threshold).sum()), int(first)), present)
+        # Rounding leaves small directions a share inside the memory, which would add up over tasks.
+        fresh = torch.linalg.qr(self.free(left[:, :count]))[0]
+        self.basis = torch.cat([self.basis, fresh], dim=1)
 
     def _release(self, moments: Tensor, threshold: float, power: int) -> None:
         total = energies(moments, power)[1].sum()
@@ -80,8 +82,9 @@ class SubspaceMemory:
             inside = self.free(inside.t())
         left, held = energies(inside, power)
         share = held.sum() / total
+        present = int((held > rounding(moments) ** power).sum())
         count, size = 0, self.basis.shape[1]
-        while count < size and share >= 1 - threshold:
+        while count < min(size, present) and share >= 1 - threshold:
             share = share - held[count] / total
             count += 1
         if count:
@@ -103,6 +106,11 @@ def energies(matrix: Tensor, power: int) -> tuple[Tensor, Tensor]:
     """Return the left singular vectors `(d, d)` and the singular values to a power, largest first."""
     left, values, _ = torch.linalg.svd(matrix, full_matrices=False)
     return left, values**power
+
+
+def rounding(moments: Tensor) -> Tensor:
+    """Return the size below which a singular value of a part of `(d, d)` is rounding and its vector noise."""
+    return 4 * len(moments) ** 0.5 * torch.finfo(moments.dtype).eps * moments.norm()
 
 
 def complement(basis: Tensor) -> Tensor:
