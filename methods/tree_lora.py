@@ -1,0 +1,173 @@
+"""TreeLoRA: one pair, aligned layer by layer with earlier tasks found by a tree (arXiv 2506.10355, ICML).
+
+Idea: tasks that are alike should move a layer alike. The mean down factor of every task is kept; at each step
+and layer one earlier task is drawn, by a bandit over distances and a binary tree of the tasks, and the loss
+rewards alignment with its factor. The search is what saves the cost of comparing with all of them. Official
+repository: ZinYY/TreeLoRA.
+
+Trained per task: the one pair and the head rows of the task's classes. Frozen: the backbone. Stored: one
+pair; every task's mean down factors, as auxiliary bytes, half a pair a task. Needs neither task id, old data
+nor old classes' statistics. Works on every kind of backbone; the cost of a step does not grow with the tasks.
+
+Follows the official code where it differs from the paper, which speaks of gradients: what is averaged and
+compared are the down factors' values; the mean is of a task's last epoch and too large by the number of
+layers, since it is added once per layer; the search raises the probability of more distant tasks; the term is
+scaled to `alignment` times the loss, from 0 at an epoch's first step almost to 1 times that at its last, so
+it raises the size of the alignment whatever its sign. There is no variant for the paper: a reward for aligned
+gradients would need second derivatives, which the released code does not take.
+
+Differences: an alignment near zero, by which the code divides, is kept 1e-5 away from it on its own side;
+layers of unequal width are filled up with zeros; the learning rate follows a cosine by epoch, not by step.
+
+Published settings: lambda 0.5, learning rate 1e-4 with cosine, batch 8 by accumulation, TRACE epochs
+2, 1, 3, 2, 1, 2, 2, 3 (official scripts).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from methods.pieces import task_tree
+from methods.pieces.layer_inputs import exact
+from methods.pieces.task_tree import TaskTree
+from methods.seq_lora import SequentialLoRA
+
+
+class TreeHyperparameters(LowRankHyperparameters):
+    """The alignment's weight beside the pair's settings."""
+
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the pair")
+    alignment: float = Field(0.5, ge=0, le=1, description="lambda, the term's share of the loss it rises to")
+
+
+class TreeLoRA(SequentialLoRA):
+    """Sequential LoRA with an alignment term; see the module.
+
+    Attributes:
+        means: `(tasks, layers, n)`, the down factors of each earlier task, averaged and flattened.
+        tree: of the earlier tasks.
+        running: `(layers, n)`, the current epoch's part of the current task's mean.
+        rounds: steps of an epoch.
+        round: steps of the current epoch that are over.
+        distances: `(tasks, layers)`, summed over the epoch's draws of a task in a layer.
+        draws: `(tasks, layers)`, how often.
+    """
+
+    Hyperparameters = TreeHyperparameters
+    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    bound = False
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without earlier tasks."""
+        super().__init__(context, hyperparameters)
+        self.means: Tensor | None = None
+        self.tree = TaskTree([])
+        self.rounds = 1
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Arrange the earlier tasks in a tree."""
+        super().begin_task(t, rows)
+        if self.means is None:
+            self.means = self.flat_downs().new_zeros(0, *self.flat_downs().shape)
+        self.tree = task_tree.build(self.means)
+        self.rounds = math.ceil(len(rows) / self.protocol.batch_size)
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        assert self.means is not None
+        self.round = 0
+        self.running = self.means.new_zeros(self.means.shape[1:])
+        self.distances = self.means.new_zeros(self.means.shape[:2])
+        self.draws = torch.zeros_like(self.distances)
+
+    def flat_downs(self) -> Tensor:
+        """Return the down factors `(layers, n)` with their gradient."""
+        downs = [exact(down).flatten() for down in self.bank.parameters()[::2]]
+        return pad_sequence(downs, batch_first=True)
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Let the learning rate follow a cosine, as the official code does."""
+        return super().main_phase(t, groups, **{"cosine": True} | changes)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the task loss less the scaled alignment with the drawn tasks."""
+        assert self.means is not None
+        if self.round == self.rounds:
+            self._begin_epoch()
+        loss, downs = super().loss(batch), self.flat_downs()
+        self.running += len(downs) / self.rounds * downs.detach()
+        if len(self.means):
+            drawn = self.draw()
+            weight = self.hyperparameters.alignment * self.round / self.rounds
+            loss = loss - weight * loss.detach() * in_units((downs * self.chosen(drawn)).sum())
+        self.round += 1
+        return loss
+
+    def chosen(self, drawn: Tensor) -> Tensor:
+        """Return, of the task drawn for each layer, that layer's mean, `(layers, n)`."""
+        assert self.means is not None
+        return self.means[drawn, torch.arange(len(drawn), device=drawn.device)]
+
+    @torch.no_grad()
+    def draw(self) -> Tensor:
+        """Draw one earlier task for each layer, `(layers,)`, and note how far it is."""
+        drawn = torch.multinomial(self.probabilities().t(), 1).flatten()
+        layers = torch.arange(len(drawn), device=drawn.device)
+        self.draws[drawn, layers] += 1
+        self.distances[drawn, layers] += (self.running - self.chosen(drawn)).abs().sum(1)
+        return drawn
+
+    def probabilities(self) -> Tensor:
+        """Return each task's probability in each layer, `(tasks, layers)`; enters the tree at random."""
+        # The bound is lower on similarity, the negative distance, and thus upper on distance.
+        width = math.sqrt(math.log(2 * self.rounds * (self.round + 1) * (self.round + 2)))
+        bounds = self.distances / self.draws.clamp(min=1) + width / (2 * self.draws + 1e-5).sqrt()
+        bounds = bounds + bounds.min()
+        first = int(torch.multinomial(bounds.sum(1).softmax(0), 1))
+        group = self.tree.child_with(first)
+        if group is not None and group.median is not None:
+            bounds[group.tasks] *= min(group.median, 1.5)
+        return (bounds / (bounds.max() - bounds.min() + 1e-5)).softmax(0)
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Keep the mean of the last epoch."""
+        assert self.means is not None
+        self.means = torch.cat([self.means, self.running[None]])
+
+    def accounting(self) -> Accounting:
+        """Count the means as auxiliary."""
+        held = 0 if self.means is None else self.means.numel() * self.means.element_size()
+        return replace(super().accounting(), auxiliary_bytes=held)
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the share of the last epoch's draws that each earlier task got."""
+        return {"drawn": (self.draws.sum(1) / self.draws.sum().clamp(min=1)).tolist()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, pair and means."""
+        return super().state() | ({} if self.means is None else {"means": self.means})
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, pair and means."""
+        super().restore(state)
+        self.means = state["means"].to(self.objective.device) if "means" in state else None
+
+
+def in_units(value: Tensor) -> Tensor:
+    """Return a number over its own size, with the gradient of the number alone: 1 whatever its sign."""
+    size = value.detach()
+    return value / torch.where(size < 0, size - 1e-5, size + 1e-5)
+
+
+METHOD = TreeLoRA
