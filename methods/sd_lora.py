@@ -37,7 +37,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from benchmark.batches import Rows
@@ -52,7 +52,9 @@ class SDHyperparameters(LowRankHyperparameters):
 
     variant: Literal["official", "paper"] = Field("official", description="the authors' code, or their text")
     learning_rate: float = Field(8e-3, gt=0, le=10, description="of pair, magnitudes and head")
-    optimizer: Literal["sgd", "adam", "adamw"] | None = Field(None, description="none: the variant's")
+    optimizer: Literal["sgd", "adam", "adamw"] | None = Field(  # type: ignore[assignment]
+        None, description="none: the variant's"
+    )
     initial_magnitude: float | None = Field(None, gt=0, le=100, description="none: the variant's")
 
 
@@ -63,7 +65,7 @@ class SDLoRA(LowRankMethod):
         magnitudes: one per pair held, past pairs in stacking order, the current one last.
     """
 
-    Hyperparameters = SDHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = SDHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 62.1, 68.3, 69.5, 69.5, 9.8.

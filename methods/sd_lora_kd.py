@@ -9,7 +9,8 @@ old data nor statistics. Works on every kind of backbone.
 Choices where the paper is silent: a magnitude is shared by all layers, so one fit is made over all of them;
 the coefficients are multiplied by the new direction's own magnitude, so that a direction fitted exactly is
 dropped without changing the function; the residual is relative to the new direction's length, which is 1 in
-every layer of the paper's form. tau is the paper's 9e-4.
+every layer of the paper's form. tau is the paper's 9e-4. With `variant=official` all magnitudes restart at
+the next task, so the coefficients last until then; with `variant=paper` they are carried over.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from benchmark.batches import Rows
@@ -41,7 +42,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
         last_residual: of the task just learned; None for the first.
     """
 
-    Hyperparameters = DistillingHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = DistillingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 62.1, 68.3, 69.5.
@@ -86,6 +87,8 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
                 ]
             )
             gram += products * scales[index][:, None] * scales[index]
+        # On the CPU, whose solver allows dependent directions; CUDA's asks for independent ones.
+        gram = gram.cpu()
         coefficients = torch.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1:]).solution[:, 0]
         length = gram[-1, -1]
         if length == 0:

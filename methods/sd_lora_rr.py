@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from methods.sd_lora import SDHyperparameters, SDLoRA
 
@@ -31,7 +31,7 @@ class ReducingHyperparameters(SDHyperparameters):
 class SDLoRAWithReducedRanks(SDLoRA):
     """SD-LoRA with a rank schedule."""
 
-    Hyperparameters = ReducingHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = ReducingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
         # 62.1, 68.3, 69.5, 69.5.

@@ -73,6 +73,31 @@ def test_known_combination_is_found_and_dropped_without_changing_the_function() 
 
 
 @pytest.mark.parametrize("variant", ["official", "paper"])
+def test_dead_directions_are_dropped_and_disturb_no_later_fit(variant: str) -> None:
+    method: Any = tiny.make_method("sd-lora-kd", "vector", torch.float64, variant=variant)
+    rows, _ = tiny.begin(method, 0)
+    method.end_task(0, rows)  # the first is kept, though its up factor is zero
+    rows, _ = tiny.begin(method, 1)
+    method.end_task(1, rows)
+    assert method.holders() == [0] and method.last_residual == 0.0
+    rows, _ = tiny.begin(method, 2)
+    tiny.randomise(method.bank)
+    method.end_task(2, rows)
+    assert method.holders() == [0, 2] and method.last_residual == pytest.approx(1.0)
+
+
+def test_coefficients_outlast_the_task_only_where_magnitudes_are_carried_over() -> None:
+    for variant, expected in (("official", [0.8, 0.8, 0.8]), ("paper", [1.1, 0.75, 1.0])):
+        method, rows = at_third_task(variant)
+        method.magnitudes.data.copy_(torch.tensor([0.8, 0.9, 0.5]))
+        method.fit = lambda: (torch.tensor([0.6, -0.3]).double(), 0.0)
+        # 0.8 + 0.5 x 0.6 and 0.9 - 0.5 x 0.3
+        method.end_task(2, rows)
+        tiny.begin(method, 0)  # any task: what counts is that one begins
+        assert method.magnitudes.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("variant", ["official", "paper"])
 def test_residual_is_that_of_the_dense_matrices(variant: str) -> None:
     method, rows = at_third_task(variant)
     coefficients, residual = method.fit()
