@@ -46,6 +46,36 @@ def test_random_tasks_are_drawn_by_the_seed_and_hold_the_first() -> None:
     assert drawn[3] == control("keep-random", 3, tasks=6, seed=3).wanted
 
 
+def test_random_plan_outlives_the_process() -> None:
+    told = control("keep-random", 3, tasks=6, seed=1)
+    tiny.learn(told, 0)
+    other = next(
+        made for seed in range(20) if (made := control("keep-random", 3, 6, seed)).wanted != told.wanted
+    )
+    other.restore({name: value.clone() for name, value in told.state().items()})
+    assert other.wanted == told.wanted
+    for t in range(1, 6):
+        tiny.learn(told, t)
+        tiny.learn(other, t)
+    assert tiny.same(other.state(), told.state())
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_plan_and_decisions_are_counted(key: str) -> None:
+    method = control(key, 2)
+    for t in range(4):
+        tiny.learn(method, t)
+    # Two pairs of rank 2 on a layer of 48 x 16, two magnitudes, a plan of two tasks, four decisions.
+    assert method.accounting().stored == 2 * 2 * (48 + 16) + 2 + 2 + 4
+
+
+@pytest.mark.parametrize("key", [*RULES, "seq-lora-wide"])
+def test_a_stream_of_one_task(key: str) -> None:
+    method = tiny.make_method(key, "vector", stream=tiny.tasks("vector", 1))
+    tiny.learn(method, 0)
+    assert method.accounting().active == 1
+
+
 @pytest.mark.parametrize("key", RULES)
 def test_no_more_pairs_than_tasks(key: str) -> None:
     with pytest.raises(UserError, match="4 tasks") as caught:

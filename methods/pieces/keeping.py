@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from benchmark.batches import Rows
@@ -40,7 +40,7 @@ class Keeping(MagnitudeLoRA):
         kept: the decision per task learned, 1 or 0.
     """
 
-    Hyperparameters = KeepingHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = KeepingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = TUNED
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -68,19 +68,25 @@ class Keeping(MagnitudeLoRA):
             self.drop_current()
 
     def accounting(self) -> Accounting:
-        """Count the decisions with the pairs; only kept pairs are held, and all of them are active."""
-        counted, more = super().accounting(), len(self.kept)
-        return replace(counted, stored=counted.stored + more, resident=counted.resident + more, adapters=more)
+        """Count plan and decisions with the pairs; only kept pairs are held, and all of them are active."""
+        counted, more = super().accounting(), len(self.wanted) + len(self.kept)
+        return replace(
+            counted,
+            stored=counted.stored + more,
+            resident=counted.resident + more,
+            adapters=len(self.kept),
+        )
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the decision on task t beside what SD-LoRA tells."""
         return {"kept": bool(self.kept[t])} | super().report(t)
 
     def state(self) -> dict[str, Tensor]:
-        """Return SD-LoRA's state and the decisions."""
-        return super().state() | {"kept": self.kept}
+        """Return SD-LoRA's state, the plan and the decisions."""
+        return super().state() | {"wanted": torch.tensor(sorted(self.wanted)), "kept": self.kept}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over SD-LoRA's state and the decisions."""
+        """Take over SD-LoRA's state, the plan and the decisions."""
         super().restore(state)
+        self.wanted = set(state["wanted"].tolist())
         self.kept = state["kept"]

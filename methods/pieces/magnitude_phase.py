@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from benchmark.batches import Rows
 from benchmark.method import Phase
@@ -29,7 +29,7 @@ class MagnitudeLoRA(SDLoRA):
         last_magnitude: the current pair's, noted before the pair may be dropped.
     """
 
-    Hyperparameters = MagnitudeHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = MagnitudeHyperparameters
     carries_over = True
     # In either variant: the norm of a new pair starts at zero.
     normalises_current = False
