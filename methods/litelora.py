@@ -6,8 +6,11 @@ everything is frozen but one gate logit, trained under Gumbel noise against a sp
 logit that is not above zero at the end prunes the pair for good. arXiv 2606.28117, CoLoRAI workshop at
 ICML 2026; official repository: tanguy8001/LiteLoRA.
 
-The gate is a plug-in: `base` names the method whose pairs it decides on, `scope` how many gates a pair has.
-The default, `base=sd-lora` with one gate a pair, is the paper's method.
+The gate is a plug-in: `base` names the method whose pairs it decides on, `scope` how many gates a pair has:
+`model` one, `layer` one a transformer block, `module` one an adapted linear layer. Each place decides for
+itself; an adapter is active if any place keeps it, and the report tells the share of adapted layers that do.
+The default, `base=sd-lora` with `scope=model`, is the paper's method; everything else about bases and scopes
+is ours.
 
 Trained per task: the new pair, the magnitudes of all kept pairs, the head rows of the task's classes;
 then the logit alone. Frozen: the backbone and kept pairs. Stored: the kept pairs, their magnitudes, a
@@ -20,8 +23,9 @@ gradient is zero in layers whose noisy gate is closed. `variant=paper` divides b
 as equation 1 of SD-LoRA and a comment in the code say. Differences from the official code: the norm keeps
 its epsilon of 1e-8 at evaluation; pruned pairs are dropped instead of masked; the unused orthogonality
 loss is left out; head rows of old classes are frozen. On another base the first phases are that base's own,
-with the learning rates, optimiser and weight decay of this method and otherwise the base's defaults, which
-`base_settings` overrides; a pruned pair's inputs still enter the memory of a base that has one.
+with the learning rates, optimiser and weight decay of this method and otherwise the base's defaults;
+`base_settings` overrides both. `variant` and the settings of magnitudes then have no effect. A pruned task
+still enters the memory of a base that has one, as the model without its pair sees it.
 
 Published settings: 20 epochs, batch 128, rank 10 on query and value; learning rate 1e-2 (CIFAR-100:
 8e-3), of the magnitudes 8e-3; selection 1 epoch, batch 16 (CIFAR-100: 128), AdamW 0.05; lambda 0.02
@@ -33,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from benchmark.errors import UserError
 from benchmark.method import Context
@@ -54,7 +58,7 @@ class LiteHyperparameters(GateHyperparameters, MagnitudeHyperparameters):
 class LiteLoRA(Gated, MagnitudeLoRA):
     """A gate on every new pair; see the module."""
 
-    Hyperparameters = LiteHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = LiteHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 62.0, 68.7, 70.7, 65.9, 55.2.
@@ -83,10 +87,17 @@ class LiteLoRA(Gated, MagnitudeLoRA):
     }
 
     def __new__(cls, context: Context, hyperparameters: Any) -> Any:
-        """Return a gate over the base asked for; one over another base than SD-LoRA is a class of its own."""
+        """Return a gate over the base asked for; one over another base than SD-LoRA is a class of its own.
+
+        Raises:
+            UserError: `base_settings` holds what the base does not know or refuses, or a setting of the gate.
+        """
         if hyperparameters.base == "sd-lora":
             return super().__new__(cls)
         settings = hyperparameters.base_settings
+        # They would win over what the result says of the gate.
+        for name in settings.keys() & GateHyperparameters.model_fields.keys():
+            raise UserError(f"base_settings: {name} is the gate's own: write --set {name}=...")
         return over(hyperparameters.base, Gated, GateHyperparameters, context, hyperparameters, settings)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -53,6 +53,24 @@ def test_a_pruned_task_still_enters_the_base_s_memory() -> None:
     assert method.kept.tolist() == [1, 0] and method.report(1)["free_directions"] < before
 
 
+def test_a_memory_holds_what_the_model_without_the_pruned_pair_sees() -> None:
+    def second_task(prune: bool) -> Any:
+        """Return a method after task 1, whose pair is either pruned or was never anything but zero."""
+        method = lite(base="inflora", dtype=torch.float64)
+        tiny.learn(method, 0)
+        rows, _ = tiny.begin(method, 1)
+        method.logit.data.fill_(-1.0)
+        if prune:
+            tiny.randomise(method.bank)
+        method.end_task(1, rows)
+        return method
+
+    pruned, never = second_task(True), second_task(False)
+    memories = {name for name in never.state() if name.startswith("memory.")}
+    assert memories and pruned.kept.tolist() == [1, 0]
+    assert all(torch.equal(pruned.state()[name], never.state()[name]) for name in memories)
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_continued_after_a_stop_gives_the_same_bytes(base: str) -> None:
     method = learned(lite(base=base), 2)
@@ -85,6 +103,7 @@ def test_base_settings_reach_the_base() -> None:
     [
         ({"base": "o-lora", "base_settings": {"orthogonl": 1}}, r"orthogonl.*bench list --method o-lora"),
         ({"base": "o-lora", "base_settings": {"orthogonal": -1}}, r"orthogonal: .*greater"),
+        ({"base": "o-lora", "base_settings": {"sparsity": 1}}, "--set sparsity="),
         ({"base_settings": {"orthogonal": 1}}, "base_settings are for another base"),
     ],
 )
@@ -121,6 +140,38 @@ def test_a_pair_is_zero_where_its_gates_are_closed(scope: str, gates: int, base:
     assert method.report(1)["kept_share"] == (0.5 if scope == "layer" else 0.75)
     tiny.learn(method, 2)
     assert all(torch.isfinite(x).all() for x in method.state().values() if x.is_floating_point())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scope", ["model", "layer", "module"])
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("base", ["sd-lora", *BASES])
+def test_every_base_and_scope_learns_and_counts(base: str, kind: str, scope: str, dtype: torch.dtype) -> None:
+    settings = {"epochs": 1, "batch_size": 64}
+    method = lite(kind, dtype, stream=tiny.tasks(kind, 2), settings=settings, base=base, scope=scope)
+    learned(method, 2)
+    state = method.state()
+    assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
+    books = ("head.", "memory.", "bank.slots", "bank.ranks", "bank.current", "bank.merged_rank")
+    stored = [value.numel() for name, value in state.items() if not name.startswith(books)]
+    assert method.accounting().stored == sum(stored)
+
+
+@pytest.mark.parametrize("base", ["sd-lora", *BASES])
+def test_exported_sum_holds_the_open_places_alone(base: str) -> None:
+    method = lite(dtype=torch.float64, scope="module", base=base)
+    tiny.learn(method, 0)
+    rows, _ = tiny.begin(method, 1)
+    tiny.randomise(method.bank)
+    method.logit.data[1:3] = -1.0
+    method.end_task(1, rows)
+    plain = tiny.backbone("encoder", torch.float64)
+    for name, (down, up) in method.low_rank_sum().items():
+        plain.module.get_submodule(name).weight.data += up @ down
+    batch = tiny.whole(tiny.rows(method, 0, "test"))
+    with torch.no_grad():
+        expected = method.objective.head(plain.features(batch.inputs))
+    assert (tiny.logits(method, 0) - expected).abs().max() < 1e-5
 
 
 def test_a_pair_without_an_open_gate_is_dropped() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -34,8 +35,8 @@ class GateHyperparameters(BaseModel):
 class Gated(LowRankMethod):
     """Put before a method that keeps a pair per task: after its phases, a gate decides on the new pair.
 
-    With scope `layer` or `module` a pair is kept where its gates are open and set to zero elsewhere; it is
-    dropped where none is open.
+    With scope `layer` or `module` a pair is kept where its gates are open and set to zero elsewhere; these
+    zeros still count as stored. It is dropped where none is open.
 
     Attributes:
         logits: the gate logits of each task learned, `(t,)` or `(t, gates)`; frozen once its task is over.
@@ -80,10 +81,19 @@ class Gated(LowRankMethod):
         self.noise = -torch.log(-torch.log(uniform + 1e-20) + 1e-20)
         # The absolute value has slope zero at zero: a closed gate pays nothing and gets no gradient from it.
         price = self.gates().abs().mean()
-        own, self.bank.scaling = self.bank.scaling, self.gated_scales
-        loss = self.objective.loss(batch) + self.hyperparameters.sparsity * price
-        self.noise, self.bank.scaling = None, own
+        with self._gating():
+            loss = self.objective.loss(batch) + self.hyperparameters.sparsity * price
+        self.noise = None
         return loss
+
+    @contextmanager
+    def _gating(self) -> Iterator[None]:
+        """Within the context, let the current pair answer through its gates on any base."""
+        own, self.bank.scaling = self.bank.scaling, self.gated_scales
+        try:
+            yield
+        finally:
+            self.bank.scaling = own
 
     def gates(self) -> Tensor:
         """Return the current pair's gate at each layer, `(M,)`: 0 or 1 forward, a sigmoid backward."""
@@ -106,7 +116,9 @@ class Gated(LowRankMethod):
         """Keep the pair where its logits are above zero; the first one always, and everywhere."""
         open_gates = torch.ones_like(self.logit) if t == 0 else (self.logit.detach() > 0).float()
         self.logits = torch.cat([self.logits, self.logit.detach().cpu()[None]])
-        super().end_task(t, rows)
+        # What a base measures here must be of the model that goes on: without the pair where it is closed.
+        with self._gating():
+            super().end_task(t, rows)
         keep = bool(open_gates.any())
         self.kept = torch.cat([self.kept, torch.tensor([int(keep)])])
         if not keep:
