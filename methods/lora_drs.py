@@ -1,0 +1,209 @@
+"""LoRA-DRS: new pairs move where the model less its old pairs sees a new task (arXiv 2503.18985, CVPR 2025).
+
+Idea: old pairs are subtracted from the pretrained weight, W - sum B_j A_j, and the new task's inputs are
+measured in that model, which knows less of the old tasks than the untouched one. Steps of the new pair are
+projected on the leading directions of these inputs, the drift-resistant space, so that features of old
+classes stay and their means stay valid. That leaves room for a triplet loss that keeps new classes off each
+other and off the old means. Official repository: scarlet0703/LoRA-Sub-DRS, read in LibContinual's port of it;
+what is said of the official code holds for the port.
+
+Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
+pairs. Stored: T pairs, all active; one mean feature a class, as auxiliary bytes. Needs statistics of old
+classes, neither task id nor old data; each task is read once before and once after training. A prediction is
+the class whose mean is nearest in angle; the head only trains. Works where there is a head: on vectors,
+images and encoders. A model that answers with text has no class means.
+
+Paper and official code differ; `variant` chooses. `official` (default) projects what Adam's step has moved
+and divides it by the length of the projection, the root of its rank, a smaller learning rate in effect.
+`paper` projects the gradient, undivided. Either projects the up factor's columns too, on the directions of
+the inputs, which exist for it where a layer is square only; elsewhere it is left alone.
+
+Differences: the loss of the head is the protocol's; padded tokens do not count as inputs; the learning rate
+follows a cosine to zero by epoch; means of a class that comes again are of all its rows.
+
+Settings of LibContinual's version of the code: rank 10 on key and value, Adam 5e-4 with cosine, batch 128,
+energy 0.99; CIFAR-100: 20 epochs, head 2e-3, margin 1, weight 0.05; ImageNet-R: 50 epochs (first task 40),
+head 5e-4, margin 2, weight 0.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
+from benchmark.objective import ClassificationObjective
+from methods.pieces.layer_inputs import exact, read_in_order, second_moments
+from methods.pieces.prototypes import ClassMeans, augmented_triplet
+from methods.pieces.subspace_memory import energies
+
+
+class SubtractionHyperparameters(LowRankHyperparameters):
+    """The space and the triplet loss beside the pair's settings."""
+
+    learning_rate: float = Field(5e-4, gt=0, le=10, description="of the current pair")
+    variant: Literal["official", "paper"] = Field("official", description="project the step, or the gradient")
+    energy: float = Field(0.99, gt=0, le=1, description="share of the inputs' energy that spans the space")
+    margin: float = Field(1.0, ge=0, le=10, description="by which negatives are to be farther than positives")
+    triplet: float = Field(0.05, ge=0, le=100, description="lambda, the weight of the triplet loss")
+
+
+class DriftResistantLoRA(LowRankMethod):
+    """A pair per task inside the drift-resistant space; see the module.
+
+    Attributes:
+        prototypes: mean features of the classes of finished tasks.
+        spaces: an orthonormal basis `(d_in, k)` for each layer, in order; none at the first task.
+        before: the factors as the last step found them.
+    """
+
+    Hyperparameters = SubtractionHyperparameters
+    needs = Needs(statistics=True)
+    kinds = ("vector", "image", "encoder")
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without classes."""
+        super().__init__(context, hyperparameters)
+        self.classifier = cast(ClassificationObjective, self.objective)
+        example = next(self.objective.backbone.module.parameters())
+        self.prototypes = ClassMeans(self.objective.backbone.width, example)
+        self.spaces: list[Tensor] = []
+        self.before: list[Tensor] = []
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Find the task's drift-resistant space, then start a pair."""
+        self.bank.freeze_current()
+        if self.bank.slots:
+            energy = self.hyperparameters.energy
+            moments = self.moments_without_past(rows)
+            self.spaces = [leading(moments[name], energy) for name in self.bank.layers]
+        super().begin_task(t, rows)
+
+    def moments_without_past(self, rows: Rows) -> dict[str, Tensor]:
+        """Return the second moments of each layer's inputs while the old pairs are subtracted."""
+        self.bank.unfold()
+        signs = -torch.ones(len(self.bank.layers), len(self.bank.slots), device=self.objective.device)
+        self.bank.scaling = lambda: (signs, None)
+        try:
+            given = read_in_order(rows, self.protocol.batch_size, self.objective.device)
+            return second_moments(self.objective.loss, self.bank, given)
+        finally:
+            self.bank.scaling = None
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Keep the steps in the space once there is one; let the learning rate follow a cosine."""
+        settings: dict[str, Any] = {"cosine": True}
+        if self.spaces and self.hyperparameters.variant == "paper":
+            settings["after_backward"] = self.project_gradients
+        elif self.spaces:
+            settings |= {"after_backward": self.note_factors, "after_step": self.project_steps}
+        return super().main_phase(t, groups, **settings | changes)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the head's loss plus lambda times the triplet loss of unit features."""
+        assert batch.labels is not None
+        features = self.features(batch)
+        loss = self.classifier.cross_entropy(self.classifier.head(features), batch.labels)
+        columns, directions = self.prototypes.directions()
+        units = functional.normalize(exact(features), dim=1)
+        margin = self.hyperparameters.margin
+        apart = augmented_triplet(units, batch.labels, columns, directions, margin)
+        return loss + self.hyperparameters.triplet * apart
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return the model's features `(n, width)`."""
+        self.bank.refresh()
+        return self.objective.backbone.features(batch.inputs)
+
+    def note_factors(self) -> None:
+        """Remember where a step starts."""
+        self.before = self.bank.snapshot()
+
+    @torch.no_grad()
+    def project_steps(self) -> None:
+        """Replace what a step has moved by its part in the space over the projection's length."""
+        for number, (factor, old) in enumerate(zip(self.bank.parameters(), self.before, strict=True)):
+            factor.copy_(old + self.inside(number, factor - old, divide=True))
+
+    @torch.no_grad()
+    def project_gradients(self) -> None:
+        """Replace gradients by their part in the space."""
+        for number, factor in enumerate(self.bank.parameters()):
+            if factor.grad is not None:
+                factor.grad.copy_(self.inside(number, factor.grad, divide=False))
+
+    def inside(self, number: int, change: Tensor, divide: bool) -> Tensor:
+        """Return the part of a factor's change that is in its layer's space.
+
+        Args:
+            number: of the factor, in the order of the pair's parameters.
+            change: of a down factor (r, d_in) or of an up factor (d_out, r).
+            divide: by the Frobenius norm of the projection, the root of its rank.
+        """
+        basis, is_down = self.spaces[number // 2], number % 2 == 0
+        columns = exact(change.t() if is_down else change)
+        if len(columns) != len(basis):
+            return change
+        part_inside = basis @ (basis.t() @ columns)
+        if divide:
+            part_inside = part_inside / basis.shape[1] ** 0.5
+        return (part_inside.t() if is_down else part_inside).to(change)
+
+    @torch.no_grad()
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Take the means of the task's classes, of rows as they are at test time."""
+        size, classes = self.protocol.batch_size, len(self.classifier.head)
+        for start in range(0, len(rows), size):
+            batch = rows.batch(range(start, min(start + size, len(rows)))).to(self.objective.device)
+            assert batch.labels is not None
+            self.prototypes.add(self.features(batch), batch.labels, classes)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None) -> list[int]:
+        """Return the columns of the nearest class means, of all classes seen or of the given task's."""
+        scores = self.prototypes.scores(self.features(batch))
+        if task is not None:
+            known = [
+                c for c in self.objective.task_columns(self.objective.tasks[task]) if c < scores.shape[1]
+            ]
+            allowed = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
+            allowed[known] = True
+            scores = scores.masked_fill(~allowed, float("-inf"))
+        return scores.argmax(1).tolist()
+
+    def accounting(self) -> Accounting:
+        """Count the class means as auxiliary."""
+        return replace(super().accounting(), auxiliary_bytes=self.prototypes.bytes())
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the mean share of a layer's input directions that steps may take."""
+        shares = [basis.shape[1] / len(basis) for basis in self.spaces]
+        return {"directions": sum(shares) / len(shares) if shares else 1.0}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, bank and class means."""
+        prototypes = {f"prototypes.{name}": value for name, value in self.prototypes.state().items()}
+        return super().state() | prototypes
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, bank and class means."""
+        super().restore(state)
+        self.prototypes.restore(part(state, "prototypes."))
+
+
+def leading(moments: Tensor, energy: float) -> Tensor:
+    """Return the fewest leading eigenvectors `(d, k)` that hold a share of the trace, at least one."""
+    vectors, values = energies(moments, power=1)
+    reached = torch.cumsum(values, 0) / values.sum()
+    return vectors[:, : min(int((reached < energy).sum()) + 1, len(values))]
+
+
+METHOD = DriftResistantLoRA
