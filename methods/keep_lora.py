@@ -11,8 +11,12 @@ training. Works on every kind of backbone.
 
 Follows the official code's vision part: the down factor's rows are the leading right singular vectors of the
 mean gradient off the basis, the up factor starts at zero, so nothing has to be subtracted from the weight.
-Differences: the singular value decomposition is exact; the head's new rows are at their random start while
-the first gradient is taken, where the code's classes have text embeddings; any linear targets.
+Differences: the singular value decomposition is exact; rows of the down factor past the rank of the free
+gradient are zero, where the code takes what rounding makes of them; a task's directions come from the second
+moments of all its inputs, where the code averages its batches token by token before it decomposes them; the
+head's new rows are at their random start while the first gradient is taken, where the code's classes have
+text embeddings; any linear targets. The code for language models starts the up factor at the gradient's own
+and subtracts that product from the weight, which leaves the function the same; it is not offered.
 
 Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
 vision and 0.2 for text, feature energy 0.99.
@@ -34,7 +38,7 @@ from benchmark.method import Accounting, Context, ParameterGroup, part
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import exact, in_order, second_moments
 from methods.pieces.penalties import current_pairs
-from methods.pieces.subspace_memory import SubspaceMemory, energies
+from methods.pieces.subspace_memory import SubspaceMemory, energies, rounding
 
 
 class KeepHyperparameters(LowRankHyperparameters):
@@ -77,8 +81,7 @@ class KeepLoRA(LowRankMethod):
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
         gradients = fisher.mean_gradient(self.objective.loss, self.bank, given)
         for name, (_, down, _) in zip(self.bank.layers, current_pairs(self.bank), strict=True):
-            free = self.memories[name].free(exact(gradients[name]).t())
-            down.data.copy_(torch.linalg.svd(free)[0][:, : len(down)].t())
+            down.data.copy_(free_directions(self.memories[name], exact(gradients[name]).t(), len(down)))
 
     def groups(self) -> list[ParameterGroup]:
         """Return the up factors and the head; down factors stay as they were set."""
@@ -120,6 +123,17 @@ class KeepLoRA(LowRankMethod):
         super().restore(state)
         moved = {name: value.to(self.objective.device) for name, value in part(state, "memory.").items()}
         self.memories = {name: SubspaceMemory.restored(part(moved, f"{name}.")) for name in self.memories}
+
+
+def free_directions(memory: SubspaceMemory, gradient: Tensor, rank: int) -> Tensor:
+    """Return rows (r, d_in), the leading left singular vectors of the free part of `(d_in, d_out)`.
+
+    Rows past the rank of that part are zero: rounding alone would choose them, inside the memory as likely as
+    outside.
+    """
+    left, values = energies(memory.free(gradient), power=1)
+    rows = memory.free(left[:, :rank]).t()
+    return rows * (values[:rank, None] > rounding(gradient))
 
 
 def leading_directions(matrix: Tensor, share: float) -> Tensor:

@@ -73,6 +73,8 @@ class SDLoRA(LowRankMethod):
         # benchmark/tuning.py with 100 validation rows a task: learning rates 0.001, 0.003, 0.01, 0.03, 0.1
         # gave validation AP 4.5, 11.3, 38.0, 47.0, 45.8.
         "standard-cl/quick": {"learning_rate": 0.03},
+        # Not tuned: the optimiser and rate chosen for litelora.
+        "superni/quick": {"learning_rate": 0.001, "optimizer": "adam"},
     }
     carries_over = property(lambda self: self.hyperparameters.variant == "paper")
     normalises_current = property(lambda self: self.hyperparameters.variant == "paper")

@@ -97,6 +97,7 @@ def test_keeping_everything_is_litelora_whose_gates_stay_open(key: str) -> None:
 def test_controls_are_tuned_as_litelora_is() -> None:
     gate = {"sparsity", "selection_epochs", "selection_batch_size"}
     lite = METHODS.load("litelora").tuned
+    assert keeping.TUNED.keys() == lite.keys()
     for place, values in keeping.TUNED.items():
         assert {name: value for name, value in lite[place].items() if name not in gate} == values
 

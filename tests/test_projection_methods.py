@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmark.checkpoint import pack
-from methods.keep_lora import leading_directions
+from methods.keep_lora import free_directions, leading_directions
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import in_order
 from methods.pieces.subspace_memory import SubspaceMemory
@@ -113,6 +113,21 @@ def test_down_factor_is_orthonormal_and_off_weight_and_old_inputs() -> None:
         assert (layer.down @ memory.basis).abs().max() < 1e-8
         weight = leading_directions(layer.base.weight.t(), 0.3)
         assert (layer.down @ weight).abs().max() < 1e-8
+
+
+def test_rows_that_the_gradient_does_not_choose_are_zero() -> None:
+    # With two classes the gradient of one layer under the head has rank 1: (p - y) of one is minus the other's.
+    method = learned("keep-lora", 0, "vector")
+    tiny.begin(method, 0)
+    (layer,) = method.bank.layers.values()
+    assert torch.allclose(layer.down.norm(dim=1), torch.tensor([1.0, 0.0]).double())
+    (memory,) = method.memories.values()
+    assert (layer.down @ memory.basis).abs().max() < 1e-10
+
+
+def test_nothing_is_free_in_a_full_memory() -> None:
+    full = SubspaceMemory(torch.eye(5).double())
+    assert not free_directions(full, torch.randn(5, 4).double(), 2).any()
 
 
 def test_merging_keeps_the_function_and_the_size() -> None:

@@ -20,6 +20,7 @@ TUNED: Mapping[str, Mapping[str, Any]] = {
     "digits/quick": {"learning_rate": 0.01},
     "standard-cl/quick": {"learning_rate": 0.1},
     "superni/quick": {"learning_rate": 0.001, "optimizer": "adam"},
+    "tiny-imagenet/litelora": {"learning_rate": 8e-3},
     "toy/quick": {"learning_rate": 0.03, "magnitude_learning_rate": 0.1},
 }
 
