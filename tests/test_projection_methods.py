@@ -116,7 +116,8 @@ def test_down_factor_is_orthonormal_and_off_weight_and_old_inputs() -> None:
 
 
 def test_rows_that_the_gradient_does_not_choose_are_zero() -> None:
-    # With two classes the gradient of one layer under the head has rank 1: (p - y) of one is minus the other's.
+    # With two classes the gradient of one layer under the head has rank 1: (p - y) of one is the other's
+    # negative.
     method = learned("keep-lora", 0, "vector")
     tiny.begin(method, 0)
     (layer,) = method.bank.layers.values()
