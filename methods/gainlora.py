@@ -34,12 +34,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.batches import Rows
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.method import Accounting, Context, ParameterGroup, Phase
 from methods.inflora import InfHyperparameters, InfLoRA
 from methods.pieces.composition import over
 from methods.pieces.input_weights import InputWeighted, with_more
 from methods.pieces.layer_inputs import in_order
-from methods.pieces.subspace_memory import SubspaceMemory
+from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
 
 LAYERS = ("hidden", "output", "key")
 
@@ -144,15 +144,10 @@ class Gains(InputWeighted):
     def accounting(self) -> Accounting:
         """Count the gates with the pairs, their memories as auxiliary."""
         numbers = sum(value.numel() for gate in self.gates for value in gate.values())
-        memories = self._memory_state().values()
-        return with_more(super().accounting(), numbers, sum(x.numel() * x.element_size() for x in memories))
+        return with_more(super().accounting(), numbers, bytes_held(self._named_memories()))
 
-    def _memory_state(self) -> dict[str, Tensor]:
-        return {
-            f"gate_memory.{number}.{name}": value
-            for number, memory in enumerate(self.memories_of_gates)
-            for name, value in memory.state().items()
-        }
+    def _named_memories(self) -> dict[str, SubspaceMemory]:
+        return dict(zip(LAYERS, self.memories_of_gates, strict=False))
 
     def state(self) -> dict[str, Tensor]:
         """Return the base's state, gates and memories."""
@@ -161,7 +156,7 @@ class Gains(InputWeighted):
             for t, gate in enumerate(self.gates)
             for name, value in gate.items()
         }
-        return super().state() | gates | self._memory_state()
+        return super().state() | gates | packed(self._named_memories(), "gate_memory")
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over the base's state, gates and memories."""
@@ -171,9 +166,8 @@ class Gains(InputWeighted):
         self.gates = [
             {name: nn.Parameter(moved[f"gate.{t}.{name}"]) for name in LAYERS} for t in range(count)
         ]
-        self.memories_of_gates = [
-            SubspaceMemory.restored(part(moved, f"gate_memory.{number}.")) for number in range(len(LAYERS))
-        ]
+        found = unpacked(state, "gate_memory", self.objective.device)
+        self.memories_of_gates = [found[name] for name in LAYERS]
 
 
 def layer_inputs(query: Tensor, gate: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -28,9 +28,9 @@ from torch import Tensor
 
 from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.method import Accounting, Context, ParameterGroup, Phase
 from methods.pieces.layer_inputs import exact, in_order, second_moments
-from methods.pieces.subspace_memory import SubspaceMemory
+from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
 from methods.seq_lora import SequentialLoRA
 
 
@@ -103,8 +103,7 @@ class ProjectedLoRA(SequentialLoRA):
 
     def accounting(self) -> Accounting:
         """Count the memories as auxiliary."""
-        held = self._memory_state().values()
-        return replace(super().accounting(), auxiliary_bytes=sum(x.numel() * x.element_size() for x in held))
+        return replace(super().accounting(), auxiliary_bytes=bytes_held(self._named()))
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the mean share of free directions of the down and of the up factors."""
@@ -112,23 +111,18 @@ class ProjectedLoRA(SequentialLoRA):
         downs, ups = shares[::2], shares[1::2]
         return {"free_inputs": sum(downs) / len(downs), "free_middle": sum(ups) / len(ups)}
 
-    def _memory_state(self) -> dict[str, Tensor]:
-        return {
-            f"memory.{number}.{name}": value
-            for number, memory in enumerate(self.memories)
-            for name, value in memory.state().items()
-        }
+    def _named(self) -> dict[str, SubspaceMemory]:
+        return {str(number): memory for number, memory in enumerate(self.memories)}
 
     def state(self) -> dict[str, Tensor]:
         """Return head, pair and memories."""
-        return super().state() | self._memory_state()
+        return super().state() | packed(self._named(), "memory")
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, pair and memories."""
         super().restore(state)
-        moved = {name: value.to(self.objective.device) for name, value in part(state, "memory.").items()}
-        count = sum(name.endswith(".basis") for name in moved)
-        self.memories = [SubspaceMemory.restored(part(moved, f"{number}.")) for number in range(count)]
+        found = unpacked(state, "memory", self.objective.device)
+        self.memories = [found[str(number)] for number in range(len(found))]
 
 
 METHOD = ProjectedLoRA

@@ -38,9 +38,9 @@ from torch import Tensor
 
 from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup, part
+from benchmark.method import Accounting, Context, ParameterGroup
 from methods.pieces.layer_inputs import exact, read_in_order, second_moments
-from methods.pieces.subspace_memory import SubspaceMemory, energies, rounding
+from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, packed, rounding, unpacked
 
 
 class InfHyperparameters(LowRankHyperparameters):
@@ -105,8 +105,7 @@ class InfLoRA(LowRankMethod):
 
     def accounting(self) -> Accounting:
         """Count the memories as auxiliary."""
-        held = [x for memory in self.memories.values() for x in memory.state().values()]
-        return replace(super().accounting(), auxiliary_bytes=sum(x.numel() * x.element_size() for x in held))
+        return replace(super().accounting(), auxiliary_bytes=bytes_held(self.memories))
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of each layer's input directions still free, averaged over layers."""
@@ -115,20 +114,12 @@ class InfLoRA(LowRankMethod):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, bank and memories."""
-        memories = {
-            f"memory.{name}.{key}": value
-            for name, memory in self.memories.items()
-            for key, value in memory.state().items()
-        }
-        return super().state() | memories
+        return super().state() | packed(self.memories, "memory")
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, bank and memories."""
         super().restore(state)
-        for name in self.memories:
-            saved = part(state, f"memory.{name}.")
-            moved = {key: value.to(self.objective.device) for key, value in saved.items()}
-            self.memories[name] = SubspaceMemory.restored(moved)
+        self.memories = unpacked(state, "memory", self.objective.device)
 
 
 def free_directions(memory: SubspaceMemory, moments: Tensor, rank: int) -> Tensor:

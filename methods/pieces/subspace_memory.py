@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.method import part
+
 
 @dataclass
 class SubspaceMemory:
@@ -100,6 +102,27 @@ class SubspaceMemory:
     def restored(cls, state: Mapping[str, Tensor]) -> SubspaceMemory:
         """Return the memory whose `state` is given."""
         return cls(state["basis"], bool(state["retains"]))
+
+
+def packed(memories: Mapping[str, SubspaceMemory], prefix: str) -> dict[str, Tensor]:
+    """Return memories by name as tensors named `<prefix>.<name>.<part>`."""
+    return {
+        f"{prefix}.{name}.{key}": value
+        for name, memory in memories.items()
+        for key, value in memory.state().items()
+    }
+
+
+def unpacked(state: Mapping[str, Tensor], prefix: str, device: torch.device) -> dict[str, SubspaceMemory]:
+    """Return the memories that `packed` put into a state, on a device."""
+    own = {name: value.to(device) for name, value in part(state, f"{prefix}.").items()}
+    names = [name.removesuffix(".basis") for name in own if name.endswith(".basis")]
+    return {name: SubspaceMemory.restored(part(own, f"{name}.")) for name in names}
+
+
+def bytes_held(memories: Mapping[str, SubspaceMemory]) -> int:
+    """Return how many bytes memories take."""
+    return sum(x.numel() * x.element_size() for x in packed(memories, "").values())
 
 
 def energies(matrix: Tensor, power: int) -> tuple[Tensor, Tensor]:
