@@ -21,7 +21,8 @@ LEADING = "average_performance"
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
     "tier": "the best AP leads tier 1; a method joins its leader's tier unless the 95 % bootstrap interval "
-    "of their paired AP differences (same seed, order and data) leaves out 0; blank below three runs.",
+    "of their paired AP differences (same seed, order and data) leaves out 0; blank below three runs. Rows "
+    "stand by tier, then by AP; those without a tier last.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
     "AP worst": "the lowest AP of the row's runs.",
     "AAA": "average anytime performance, the mean over stages of the mean over the tasks seen by then.",
@@ -51,17 +52,18 @@ def plain(text: str) -> str:
 
 
 def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
-    """Return scores and tiers, the best row first.
+    """Return scores and tiers, the best tier first.
 
     Args:
         rows: rows that compete with each other, or reference rows.
         ranked: whether to put the rows in tiers.
     """
     places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
-    ordered = sorted(rows, key=lambda row: (-_mean(row), row.label))
-    winner = _winner(ordered, places)
+    by_mean = sorted(rows, key=lambda row: (-_mean(row), row.label))
+    winner = _winner(by_mean, places)
     records = []
-    for row in ordered:
+    # A row with other seeds than its leader may have the higher mean and yet the lower tier.
+    for row in sorted(by_mean, key=lambda row: places.get(row.label) or len(by_mean) + 1):
         tier = places.get(row.label)
         record = {"method": _name(row), "tier": str(tier or "")}
         record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
