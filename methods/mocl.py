@@ -67,7 +67,7 @@ class MoCL(InputWeighted):
             self.past_keys = query.new_zeros(0, query.shape[1])
         else:
             self.past_keys = torch.cat([self.past_keys, self.key.detach()[None]])
-        self.key = nn.Parameter(torch.empty_like(query[0]).uniform_(-1, 1))
+        self.key = nn.Parameter(torch.empty_like(query[0]).uniform_())
 
     def weights(self, query: Tensor) -> Tensor:
         """Return softmax(sharpness cos(query, keys)), `(n, t)`."""

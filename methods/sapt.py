@@ -13,8 +13,9 @@ old data. Works on every kind of backbone.
 Differences from the official code: it holds the attention with pseudo inputs that a second adapter per task
 generates; here pooled embeddings of real inputs are stored instead, so old data is needed and declared. They
 are all that the attention looks at, and the embedding layer is frozen, so nothing is lost by pooling first.
-Old branches run with gradients (the code cuts them); pooling is the mean over real tokens (the code takes the
-maximum, padding included). `rehearsed=0` switches the holding off.
+The attention is held at every step, where the code can wait some epochs and skip steps. Old branches run with
+gradients (the code cuts them); pooling is the mean over real tokens (the code takes the maximum, padding
+included). `rehearsed=0` switches the holding off.
 
 Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, batch 32, 100 epochs, holding
 0.5; Long rank 8, 10 epochs, holding 0.1.
@@ -22,7 +23,7 @@ Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, bat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -50,7 +51,7 @@ class SharedAttention(InputWeighted):
     """Attention weights over all pairs.
 
     Attributes:
-        network: the shared layers, (h, d) and (d, h).
+        network: the shared layers, (h, d) and (d, h), then the normalisation's gain and bias, (d,) each.
         keys: one per task, `(d,)` each; all but the last frozen.
         inputs: stored pooled inputs of each finished task, `(rehearsed, d)`.
         attentions: mean attention of each finished task, `(tasks then,)`.
@@ -85,6 +86,7 @@ class SharedAttention(InputWeighted):
             self.network = [nn.Parameter(query.new_empty(shape)) for shape in ((width, size), (size, width))]
             for layer in self.network:
                 nn.init.kaiming_uniform_(layer, a=5**0.5)
+            self.network += [nn.Parameter(query.new_ones(size)), nn.Parameter(query.new_zeros(size))]
         self.keys.append(nn.Parameter(query.new_empty(size).uniform_(-1, 1)))
 
     def weights(self, query: Tensor) -> Tensor:
@@ -93,8 +95,9 @@ class SharedAttention(InputWeighted):
 
     def log_attention(self, query: Tensor) -> Tensor:
         """Return the attention's logarithm."""
-        hidden = functional.silu(query @ self.network[0].t()) @ self.network[1].t()
-        hidden = functional.layer_norm(hidden, hidden.shape[1:])
+        down, up, gain, bias = self.network
+        hidden = functional.silu(query @ down.t() @ up.t())
+        hidden = functional.layer_norm(hidden, gain.shape, gain, bias)
         keys = torch.stack([*(key.detach() for key in self.keys[:-1]), self.keys[-1]])
         return functional.log_softmax(hidden @ keys.t() / hidden.shape[1] ** 0.5, dim=1)
 
@@ -104,7 +107,7 @@ class SharedAttention(InputWeighted):
         return loss + weight * self.divergence() if self.inputs and weight else loss
 
     def divergence(self) -> Tensor:
-        """Return the mean over stored inputs of KL(their task's attention then || attention now)."""
+        """Return the sum over old tasks of the mean of KL(attention then || now) over their inputs."""
         now = self.log_attention(torch.cat(self.inputs))
         then = torch.cat(
             [
@@ -112,7 +115,8 @@ class SharedAttention(InputWeighted):
                 for attention, stored in zip(self.attentions, self.inputs, strict=True)
             ]
         )
-        return functional.kl_div(now, then, reduction="batchmean")
+        shares = torch.cat([stored.new_full((len(stored),), 1 / len(stored)) for stored in self.inputs])
+        return shares @ functional.kl_div(now, then, reduction="none").sum(1)
 
     @torch.no_grad()
     def end_task(self, t: int, rows: Rows) -> None:
@@ -145,7 +149,7 @@ class SharedAttention(InputWeighted):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, bank, attention and what is stored of old tasks."""
-        lists = {
+        lists: dict[str, Sequence[Tensor]] = {
             "network": self.network,
             "key": self.keys,
             "input": self.inputs,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.checkpoint import pack
@@ -152,6 +152,12 @@ def test_mocl_weights_are_a_sharp_softmax_of_cosines() -> None:
     assert torch.allclose(weights, (8 * cosines).softmax(1))
 
 
+def test_key_starts_between_zero_and_one() -> None:
+    method = learned("mocl", 0)
+    tiny.begin(method, 0)
+    assert ((method.key >= 0) & (method.key <= 1)).all() and method.key.std() > 0.1
+
+
 def test_matching_draws_the_key_to_its_task_and_leaves_old_keys_alone() -> None:
     method = learned("mocl", 1, matching=100.0)
     old = method.key.detach().clone()
@@ -172,6 +178,19 @@ def test_attention_sums_to_one_and_starts_undivided() -> None:
     assert torch.allclose(method.weights(queries(method, 0)).sum(1), torch.ones(12).double())
 
 
+def test_attention_by_hand() -> None:
+    # Down takes the first number, 1; up makes it (2, 0, -1), whose silu is (1.7616, 0, -0.2689), with mean
+    # 0.4976 and deviation 0.9005: normalised (1.4037, -0.5525, -0.8512). Gain (1, 2, 1) and bias (0, 0, 1)
+    # make it (1.4037, -1.1050, 0.1488). The keys take its first and last number over sqrt 3: 0.8104, 0.0859.
+    # With the silu between the layers instead they would be 0.7715 and -0.0399.
+    method = learned("sapt", 1)
+    layers = [[[1.0, 0.0, 0.0]], [[2.0], [0.0], [-1.0]], [1.0, 2.0, 1.0], [0.0, 0.0, 1.0]]
+    method.network = [nn.Parameter(torch.tensor(values).double()) for values in layers]
+    method.keys = [nn.Parameter(torch.tensor(key).double()) for key in ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0])]
+    expected = torch.tensor([[0.8104, 0.0859]]).double().softmax(1)
+    assert torch.allclose(method.weights(torch.tensor([[1.0, 5.0, 7.0]]).double()), expected, atol=1e-4)
+
+
 def test_divergence_by_hand() -> None:
     method = learned("sapt", 2, rehearsed=4)
     tiny.begin(method, 2)
@@ -180,7 +199,8 @@ def test_divergence_by_hand() -> None:
     expected = 0.0
     for number, then in enumerate(method.attentions):
         for row in now[4 * number : 4 * number + 4]:
-            expected += sum(p * (p / q).log() for p, q in zip(then, row, strict=False)) / 8
+            # A mean over the four inputs of a task, and a sum over the two tasks.
+            expected += sum(p * (p / q).log() for p, q in zip(then, row, strict=False)) / 4
     assert torch.isclose(method.divergence(), torch.as_tensor(expected))
 
 
