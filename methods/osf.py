@@ -71,7 +71,9 @@ class OrthogonalSubspaceFineTuning(Method):
         """Decompose the target weights as the last task left them."""
         from peft import OSFConfig, inject_adapter_in_model
 
-        rank = {f"^{name}$".replace(".", r"\."): self._kept(name, t) for name in self.names}
+        rank: dict[str, int | float] = {
+            f"^{name}$".replace(".", r"\."): self._kept(name, t) for name in self.names
+        }
         config = OSFConfig(target_modules=self.names, rank_pattern=rank)
         inject_adapter_in_model(config, self.module, ADAPTER)
 
