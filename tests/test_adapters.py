@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from benchmark.adapters import AdaptedLinear, AdapterBank
+from benchmark.adapted_linear import AdaptedLinear
+from benchmark.adapters import AdapterBank
 from benchmark.errors import UserError
 from benchmark.roles import resolve, role_of
 from tests import tiny

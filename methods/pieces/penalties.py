@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from benchmark.adapters import AdaptedLinear, AdapterBank
+from benchmark.adapted_linear import AdaptedLinear
+from benchmark.adapters import AdapterBank
 
 
 def current_pairs(bank: AdapterBank) -> Iterator[tuple[AdaptedLinear, Tensor, Tensor]]:
