@@ -40,7 +40,7 @@ from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
 from methods.pieces.layer_inputs import exact, read_in_order, second_moments
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, packed, rounding, unpacked
+from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, free_rows, packed, unpacked
 
 
 class InfHyperparameters(LowRankHyperparameters):
@@ -123,14 +123,8 @@ class InfLoRA(LowRankMethod):
 
 
 def free_directions(memory: SubspaceMemory, moments: Tensor, rank: int) -> Tensor:
-    """Return rows (r, d), the leading left singular vectors over sqrt(3) of the moments' free part.
-
-    Rows past the rank of that part are zero: rounding alone would choose them, inside the memory as likely as
-    outside.
-    """
-    left, values = energies(memory.free(moments), power=1)
-    rows = memory.free(left[:, :rank]).t() / 3**0.5
-    return rows * (values[:rank, None] > rounding(moments))
+    """Return rows (r, d): leading free directions of the moments over sqrt(3), zero past their number."""
+    return free_rows(memory, moments, rank) / 3**0.5
 
 
 METHOD = InfLoRA

@@ -39,7 +39,7 @@ from benchmark.method import Accounting, Context, ParameterGroup
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import exact, in_order, second_moments
 from methods.pieces.penalties import current_pairs
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, packed, rounding, unpacked
+from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, free_rows, packed, unpacked
 
 
 class KeepHyperparameters(LowRankHyperparameters):
@@ -82,7 +82,7 @@ class KeepLoRA(LowRankMethod):
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
         gradients = fisher.mean_gradient(self.objective.loss, self.bank, given)
         for name, (_, down, _) in zip(self.bank.layers, current_pairs(self.bank), strict=True):
-            down.data.copy_(free_directions(self.memories[name], exact(gradients[name]).t(), len(down)))
+            down.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(down)))
 
     def groups(self) -> list[ParameterGroup]:
         """Return the up factors and the head; down factors stay as they were set."""
@@ -115,17 +115,6 @@ class KeepLoRA(LowRankMethod):
         """Take over head, merged weights and bases."""
         super().restore(state)
         self.memories = unpacked(state, "memory", self.objective.device)
-
-
-def free_directions(memory: SubspaceMemory, gradient: Tensor, rank: int) -> Tensor:
-    """Return rows (r, d_in), the leading left singular vectors of the free part of `(d_in, d_out)`.
-
-    Rows past the rank of that part are zero: rounding alone would choose them, inside the memory as likely as
-    outside.
-    """
-    left, values = energies(memory.free(gradient), power=1)
-    rows = memory.free(left[:, :rank]).t()
-    return rows * (values[:rank, None] > rounding(gradient))
 
 
 def leading_directions(matrix: Tensor, share: float) -> Tensor:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from benchmark.checkpoint import pack
-from methods.keep_lora import free_directions, leading_directions
+from methods.keep_lora import leading_directions
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import in_order
-from methods.pieces.subspace_memory import SubspaceMemory
+from methods.pieces.subspace_memory import SubspaceMemory, free_rows
 from tests import tiny
 
 
@@ -128,7 +128,7 @@ def test_rows_that_the_gradient_does_not_choose_are_zero() -> None:
 
 def test_nothing_is_free_in_a_full_memory() -> None:
     full = SubspaceMemory(torch.eye(5).double())
-    assert not free_directions(full, torch.randn(5, 4).double(), 2).any()
+    assert not free_rows(full, torch.randn(5, 4).double(), 2).any()
 
 
 def test_merging_keeps_the_function_and_the_size() -> None:

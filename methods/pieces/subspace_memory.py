@@ -104,6 +104,16 @@ class SubspaceMemory:
         return cls(state["basis"], bool(state["retains"]))
 
 
+def free_rows(memory: SubspaceMemory, columns: Tensor, rank: int) -> Tensor:
+    """Return rows (r, d), the leading left singular vectors of the free part of `(d, m)`.
+
+    Rows past the rank of that part are zero: rounding alone would choose them, inside the memory as likely as
+    outside.
+    """
+    left, values = energies(memory.free(columns), power=1)
+    return memory.free(left[:, :rank]).t() * (values[:rank, None] > rounding(columns))
+
+
 def packed(memories: Mapping[str, SubspaceMemory], prefix: str) -> dict[str, Tensor]:
     """Return memories by name as tensors named `<prefix>.<name>.<part>`."""
     return {
