@@ -53,7 +53,8 @@ class Cell:
             fingerprint: of the data, so that other rows in the same folder are another cell.
         """
         identity = [SCHEMA, self.method, self.stream, self.order, self.seed, self.backbone]
-        text = json.dumps([*identity, self.config(), fingerprint], sort_keys=True)
+        config = self.config() | {"protocol": self.protocol.identity()}
+        text = json.dumps([*identity, config, fingerprint], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, out: Path, fingerprint: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.protocol import ADDED_LATER, Protocol
 from benchmark.results import Result, read
 from benchmark.statistics import Runs
 
@@ -148,7 +149,10 @@ def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
 
 
 def _setup(result: Result) -> dict[str, Any]:
-    return {name: result.config.get(name, {}) for name in SETUP}
+    setup = {name: result.config.get(name, {}) for name in SETUP}
+    # A protocol's setting that is younger than the result had the effect of its default.
+    later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
+    return setup | {"protocol": later | setup["protocol"]}
 
 
 def _own(result: Result) -> dict[str, Any]:

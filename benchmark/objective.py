@@ -90,7 +90,7 @@ class Objective(ABC):
 
     @abstractmethod
     def metric(self, task: Task) -> str:
-        """Return the name of the score: accuracy, exact-match or rouge-l."""
+        """Return the name of the score, see `benchmark.task_metrics.NAMES`."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental"]
+HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
+ADDED_LATER = frozenset({"selection", "schedule", "normaliser"})
 
 
 class Protocol(BaseModel):
@@ -21,7 +22,11 @@ class Protocol(BaseModel):
     name: str
     source: str = Field(description="where the settings come from: a paper, a config file, or this suite")
     backbone: str = Field(description="key of the backbone used where none is asked for")
-    head: HeadProtocol = "class-incremental"
+    head: HeadProtocol = Field(
+        "class-incremental",
+        description="all classes seen compete; only the given task's; classes shared by all tasks; or the "
+        "nearest mean feature of all classes seen, kept from when each was learned",
+    )
     loss: Literal["local", "full"] = Field(
         "local", description="cross-entropy over the classes of the current task, or over all classes seen"
     )
@@ -35,6 +40,14 @@ class Protocol(BaseModel):
     alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
     targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "constant", description="of the learning rates over a task's main phase, per epoch; the end is 0"
+    )
+    selection: Literal["last", "validation", "paper"] = Field(
+        "last",
+        description="which epoch of the main phase counts: the last, the best on validation rows of the "
+        "task, or the best on its TEST rows as some papers do",
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of a step's gradient")
     train_limit: int | None = Field(None, ge=1, description="training rows of a task, drawn by the seed")
     test_limit: int | None = Field(None, ge=1, description="test rows of a task, the same for all seeds")
@@ -51,7 +64,24 @@ class Protocol(BaseModel):
     references: Literal["best", "drawn"] = Field(
         "best", description="Rouge-L by the best of several references, or by one drawn once"
     )
+    normaliser: Literal["words", "words-no-articles", "exact"] = Field(
+        "words",
+        description="exact match compares lower-case words without punctuation (O-LoRA, SAPT), the same "
+        "without a, an, the (SQuAD), or the strings as they are (TRACE)",
+    )
     pixels: Literal["backbone", "unit"] = Field(
         "backbone", description="the backbone's own mean and deviation, or plain [0, 1]"
     )
     augmentation: Literal["none", "crop", "crop-flip"] = "none"
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that name a cell, as JSON: all but later settings at their defaults.
+
+        So a result written before a setting existed stays the result of the same cell.
+        """
+        values = self.model_dump(mode="json")
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in ADDED_LATER or value != type(self).model_fields[name].default
+        }

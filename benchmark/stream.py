@@ -67,7 +67,8 @@ class Task:
 
     Classes of equal name in two tasks are one class: they share a row of the head and a label string.
     `classes` is empty for text to text. `validation` is None where the source has none; the engine then
-    holds some of `train` out.
+    holds some of `train` out. `metric` is one of `benchmark.task_metrics.NAMES`; None takes accuracy for
+    a head, exact-match for label strings and rouge-l for other texts.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Task:
     validation: Examples | None = None
     classes: tuple[str, ...] = ()
     wording: Wording = Wording()
+    metric: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,30 @@
 """Scores of one task, as `evaluate` metrics that need neither the network nor a folder to write to.
 
-`score` is the only entry point. The metrics are made once per process and keep their rows in memory.
+`score` is the only entry point. The metrics are made once per process and keep their rows in memory. What
+two texts score is in `benchmark.text_scores`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import string
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from benchmark.text_scores import NORMALISERS, edit_similarity, first_letter, rouge_l, sari
 
 if TYPE_CHECKING:
     import evaluate
 
 Reference = int | str | Sequence[str]
 
-NAMES = ("accuracy", "exact-match", "rouge-l")
-
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def normalise(text: str) -> str:
-    """Return a text as exact match compares it: lower case, no ASCII punctuation, single blanks.
-
-    Articles stay, and so does punctuation beyond ASCII. Source: the scorer that O-LoRA, SAPT and GainLoRA
-    share, which is SQuAD's without the removal of articles.
-    """
-    return " ".join(text.lower().translate(_PUNCTUATION).split())
+PAIRS: dict[str, tuple[Callable[[str, str], float], str]] = {
+    "exact-match": (lambda guess, accepted: float(guess == accepted), "Share of rows equal to an answer."),
+    "rouge-l": (rouge_l, "Mean Rouge-L F, with stemming."),
+    "edit-similarity": (edit_similarity, "Mean similarity by insertions and deletions."),
+    "first-letter": (first_letter, "Share of rows whose first letter is that of an answer."),
+}
+NAMES = ("accuracy", *PAIRS, "sari")
 
 
 def draw(references: Sequence[str], identity: str) -> str:
@@ -47,6 +44,8 @@ def score(
     references: Sequence[Reference],
     ids: Sequence[str] = (),
     references_rule: Literal["best", "drawn"] = "best",
+    normaliser: str = "words",
+    sources: Sequence[str] = (),
 ) -> float:
     """Return the mean score of a task's rows, in 0..1.
 
@@ -56,7 +55,9 @@ def score(
         references: n class indices for accuracy; otherwise n texts or n lists of accepted texts.
         ids: n row names; read by the rule "drawn" alone.
         references_rule: "best" takes the highest score over a row's accepted texts, "drawn" the score
-            against one of them, see `draw`.
+            against one of them, see `draw`. SARI counts all accepted texts at once.
+        normaliser: what exact-match makes of both texts, one of `benchmark.text_scores.NORMALISERS`.
+        sources: n inputs; read by sari alone.
 
     Raises:
         ValueError: the metric is unknown, there are no rows, the lengths differ, or a row accepts nothing.
@@ -71,7 +72,15 @@ def score(
     else:
         rows = _accepted(references, ids, references_rule)
         given = [str(row) for row in predictions]
-    result = _metrics()[metric].compute(predictions=given, references=rows)
+    if metric == "exact-match":
+        plain = NORMALISERS[normaliser]
+        given, rows = [plain(text) for text in given], [[plain(text) for text in row] for row in rows]
+    if metric == "sari":
+        if len(sources) != len(rows):
+            raise ValueError(f"sari needs a source for each of {len(rows)} rows, got {len(sources)}")
+        result = _metrics()[metric].compute(sources=list(sources), predictions=given, references=rows)
+    else:
+        result = _metrics()[metric].compute(predictions=given, references=rows)
     return float(result[metric])
 
 
@@ -86,29 +95,20 @@ def _accepted(references: Sequence[Any], ids: Sequence[str], rule: str) -> list[
     return [[draw(row, name)] for row, name in zip(rows, ids, strict=True)]
 
 
-def _best(pair: Callable[[str, str], float], predictions: list[str], references: list[list[str]]) -> float:
-    """Return the mean over rows of the best pair score over a row's references."""
-    rows = zip(predictions, references, strict=True)
-    return sum(max(pair(guess, accepted) for accepted in row) for guess, row in rows) / len(predictions)
-
-
 @cache
 def _metrics() -> dict[str, evaluate.Metric]:
     """Make the metrics; cached, because importing `evaluate` takes seconds and a metric some milliseconds."""
     import datasets
     import evaluate
-    from rouge_score.rouge_scorer import RougeScorer
 
-    texts = datasets.Features(
-        {"predictions": datasets.Value("string"), "references": datasets.List(datasets.Value("string"))}
-    )
-    indices = datasets.Features(
-        {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-    )
-    stemmed = RougeScorer(["rougeL"], use_stemmer=True)
+    text, texts = datasets.Value("string"), datasets.List(datasets.Value("string"))
+    number = datasets.Value("int64")
 
     class InMemory(evaluate.Metric):
         """A metric that leaves nothing on disk: the base class makes a folder even when told not to."""
+
+        description = ""
+        columns: ClassVar[dict[str, Any]] = {}
 
         def __init__(self) -> None:
             # A given seed keeps the base class from indexing NumPy's global generator; nothing here is drawn.
@@ -117,47 +117,45 @@ def _metrics() -> dict[str, evaluate.Metric]:
         def _build_data_dir(self) -> str:
             return str(self._data_dir_root)
 
-    class Accuracy(InMemory):
-        """Share of class indices predicted right."""
-
         def _info(self) -> evaluate.MetricInfo:
-            return _info("Share of rows whose class is predicted right.", indices)
+            return evaluate.MetricInfo(
+                description=self.description,
+                citation="",
+                inputs_description="",
+                features=datasets.Features(self.columns),
+            )
+
+    class Accuracy(InMemory):
+        description = "Share of rows whose class is predicted right."
+        columns: ClassVar[dict[str, Any]] = {"predictions": number, "references": number}
 
         def _compute(self, predictions: list[int], references: list[int]) -> dict[str, float]:
             right = sum(guess == label for guess, label in zip(predictions, references, strict=True))
             return {"accuracy": right / len(references)}
 
-    class ExactMatch(InMemory):
-        """Share of texts equal to an accepted one once both are normalised."""
+    class BestPair(InMemory):
+        """The mean over rows of the best score of a pair over the row's accepted texts."""
 
-        def _info(self) -> evaluate.MetricInfo:
-            return _info("Share of rows equal to an accepted answer after normalisation.", texts)
+        columns: ClassVar[dict[str, Any]] = {"predictions": text, "references": texts}
 
-        def _compute(self, predictions: list[str], references: list[list[str]]) -> dict[str, float]:
-            def pair(guess: str, accepted: str) -> float:
-                return float(normalise(guess) == normalise(accepted))
-
-            return {"exact-match": _best(pair, predictions, references)}
-
-    class RougeL(InMemory):
-        """Mean Rouge-L F with stemming.
-
-        Only a-z and 0-9 make words, as in the official scorers: a text of none (two empty strings, or two
-        equal Chinese ones) gets 0 although it matches exactly.
-        """
-
-        def _info(self) -> evaluate.MetricInfo:
-            return _info("Mean Rouge-L F, with stemming.", texts)
+        def __init__(self, name: str) -> None:
+            self.called = name
+            self.pair, self.description = PAIRS[name]
+            super().__init__()
 
         def _compute(self, predictions: list[str], references: list[list[str]]) -> dict[str, float]:
-            def pair(guess: str, accepted: str) -> float:
-                return float(stemmed.score(target=accepted, prediction=guess)["rougeL"].fmeasure)
+            rows = zip(predictions, references, strict=True)
+            total = sum(max(self.pair(guess, accepted) for accepted in row) for guess, row in rows)
+            return {self.called: total / len(predictions)}
 
-            return {"rouge-l": _best(pair, predictions, references)}
+    class Sari(InMemory):
+        description = "Mean SARI over rows."
+        columns: ClassVar[dict[str, Any]] = {"sources": text, "predictions": text, "references": texts}
 
-    def _info(description: str, features: datasets.Features) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=description, citation="", inputs_description="", features=features
-        )
+        def _compute(
+            self, sources: list[str], predictions: list[str], references: list[list[str]]
+        ) -> dict[str, float]:
+            rows = zip(sources, predictions, references, strict=True)
+            return {"sari": sum(sari(*row) for row in rows) / len(sources)}
 
-    return {"accuracy": Accuracy(), "exact-match": ExactMatch(), "rouge-l": RougeL()}
+    return {"accuracy": Accuracy(), "sari": Sari()} | {name: BestPair(name) for name in PAIRS}

@@ -122,8 +122,8 @@ class TextObjective(Objective):
         self.seen = int(state["seen"])
 
     def metric(self, task: Task) -> str:
-        """Return exact-match where a task has labels, rouge-l otherwise."""
-        return "exact-match" if task.classes else "rouge-l"
+        """Return the task's own, or exact-match where it has labels and rouge-l where not."""
+        return task.metric or ("exact-match" if task.classes else "rouge-l")
 
 
 def drawn(examples: Examples) -> list[str]:

@@ -114,4 +114,12 @@ def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float
             predictions[row] = answer
     stream_task = objective.tasks[task]
     references = objective.references(stream_task, examples)
-    return score(objective.metric(stream_task), predictions, references, examples.ids, protocol.references)
+    return score(
+        objective.metric(stream_task),
+        predictions,
+        references,
+        ids=examples.ids,
+        sources=examples.inputs if isinstance(examples.inputs, list) else (),
+        references_rule=protocol.references,
+        normaliser=protocol.normaliser,
+    )

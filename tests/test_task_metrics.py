@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.task_metrics import draw, normalise, score
+from benchmark.task_metrics import draw, score
+from benchmark.text_scores import edit_similarity, first_letter, sari, words, words_no_articles
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +33,7 @@ def test_accuracy_counts_rows():
     ],
 )
 def test_normalisation_keeps_articles_and_foreign_punctuation(text, expected):
-    assert normalise(text) == expected
+    assert words(text) == expected
 
 
 def test_exact_match_takes_any_accepted_answer():
@@ -108,3 +109,53 @@ def test_two_processes_at_once_are_quiet_and_leave_no_file(tmp_path):
         assert process.returncode == 0, err.decode()
         assert out == err == b""
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_normalisers_differ_in_articles_and_in_everything():
+    assert words_no_articles("The cat, an  owl.") == "cat owl"
+    assert score("exact-match", ["The cat"], ["cat"], normaliser="words-no-articles") == 1.0
+    assert score("exact-match", ["A", "a"], ["A", "A"], normaliser="exact") == 0.5
+
+
+def test_edit_similarity_counts_insertions_and_deletions_and_puts_literals_back():
+    # "ab" -> "b" -> "bc": one deletion and one insertion among 2 + 2 letters.
+    assert edit_similarity("ab", "bc") == pytest.approx(1 - 2 / 4)
+    assert edit_similarity('x = "<STR_LIT:a>"', 'x = "a"') == 1.0
+    assert edit_similarity("<NUM_LIT>", "0") == 1.0
+    assert score("edit-similarity", ["ab"], ["bc"]) == pytest.approx(0.5)
+
+
+def test_first_letter_of_an_empty_answer_is_wrong_and_no_error():
+    assert score("first-letter", ["B because", "", "A"], ["B since", "B", "C"]) == pytest.approx(1 / 3)
+    assert first_letter("", "") == 0.0
+
+
+def test_sari_by_hand():
+    """Source `a b c`, answer `a b d`, accepted `a d`; sizes 3 and 4 add what their counters leave.
+
+    n = 1: kept {a, b}, of these right {a}: precision 1/2; keepable {a}: recall 1; F 2/3.
+           deleted {c}, right {c}: 1. added {d} of addable {d}: F 1.
+    n = 2: source ab bc, answer ab bd, accepted ad. kept {ab}, right none: precision 0, keepable none: 1, F 0.
+           deleted {bc}, right: 1. added {bd}, right none: precision 0; addable {ad}: recall 0; F 0.
+    n = 3: source abc, answer abd, accepted none. kept none and keepable none: 1, 1, F 1.
+           deleted {abc}, right: 1. added {abd}, right none: 0; addable none: 1; F 0.
+    n = 4: nothing anywhere: 1, 1, 1.
+    keep (2/3 + 0 + 1 + 1) / 4, delete 1, add (1 + 0 + 0 + 1) / 4.
+    """
+    keep, delete, add = (2 / 3 + 0 + 1 + 1) / 4, 1.0, 2 / 4
+    expected = (keep + delete + add) / 3
+    assert sari("a b c", "a b d", ["a d"]) == pytest.approx(expected)
+    assert score("sari", ["a b d"], [["a d"]], sources=["a b c"]) == pytest.approx(expected)
+
+
+def test_sari_of_an_accepted_answer_is_one_and_of_the_source_is_worked():
+    assert sari("Das ist ein langer Satz.", "Ein Satz.", ["Ein Satz."]) == 1.0
+    # Keeping is wrong at every size (0), nothing is deleted (1), and "six" alone is missed (0, 1, 1, 1).
+    assert sari("one two three four five", "one two three four five", ["six"]) == pytest.approx(
+        (1 + 3 / 4) / 3
+    )
+
+
+def test_sari_needs_sources():
+    with pytest.raises(ValueError, match="needs a source"):
+        score("sari", ["a"], ["a"])
