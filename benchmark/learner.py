@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,12 @@ from benchmark.cell import Cell
 from benchmark.checkpoint import Checkpoint, Progress, pack, reseed
 from benchmark.errors import UserError
 from benchmark.events import CellStarted, StepDone, TaskDone, Watch
-from benchmark.method import Context, Method
+from benchmark.method import Context, Method, Phase
 from benchmark.objective import Objective, make_objective
 from benchmark.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.registry import METHODS, STREAMS
 from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
+from benchmark.selection import BestEpoch
 from benchmark.stream import Examples, LoadedStream, Task
 from benchmark.training import evaluate, train
 
@@ -132,13 +134,31 @@ class Learner:
             phases = self.method.phases(t)
             for number, phase in enumerate(phases):
                 told = self._step_teller(t, number, len(phases))
-                steps += train(self.method, phase, rows, (self.cell.seed, t, phase.name), told)
+                best = self._selection(phase, used)
+                place = (self.cell.seed, t, phase.name)
+                steps += train(self.method, phase, rows, place, told, best.epoch_done if best else None)
+                if best is not None:
+                    best.restore()
                 seen += phase.epochs * len(rows)
                 for parameter in [p for group in phase.groups for p in group.parameters]:
                     trainable[id(parameter)] = parameter.numel()
             reseed(self.cell.seed, t, "end")
             self.method.end_task(t, rows)
         self._note(t, started, steps, seen, trainable, head)
+
+    def _selection(self, phase: Phase, used: list[int]) -> BestEpoch | None:
+        """Return what chooses the epoch that counts; None where it is the last."""
+        rule = self.cell.protocol.selection
+        if rule == "last" or not phase.main:
+            return None
+        scores = []
+        for i in used:
+            task = self.loaded.tasks[i]
+            examples = task.test if rule == "paper" else task.validation
+            assert examples is not None
+            rows = self.objective.encode(task, examples)
+            scores.append(partial(evaluate, self.method, i, rows, examples))
+        return BestEpoch(phase, scores)
 
     def _note(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.batches import Batch, Rows
 from benchmark.objective import Objective
-from benchmark.protocol import Protocol
+from benchmark.protocol import Protocol, Schedule
 
 
 class Hyperparameters(BaseModel):
@@ -51,11 +51,13 @@ class Phase:
     Attributes:
         groups: exactly the parameters that change; everything else is frozen while the phase runs.
         milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
+        schedule: what the learning rate follows besides, see `benchmark.training.rate_factor`.
         loss: from a batch to a scalar.
         clip: largest norm of a step's gradient, None for no clipping.
         further_losses: each takes a step of its own on every batch, after that of `loss`.
         after_backward: called between a step's gradients and the optimiser, as for a projection.
         after_step: called when the optimiser has moved the parameters.
+        main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
     """
 
     name: str
@@ -67,11 +69,12 @@ class Phase:
     momentum: float = 0.0
     milestones: tuple[float, ...] = ()
     factor: float = 1.0
-    cosine: bool = False
+    schedule: Schedule = "constant"
     clip: float | None = None
     further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
     after_backward: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
+    main: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,9 @@ class Method:
             "optimizer": self.hyperparameters.optimizer,
             "momentum": 0.9 if self.hyperparameters.optimizer == "sgd" else 0.0,
             "clip": self.protocol.gradient_clip,
+            # A method with rates of its own course keeps it.
+            "schedule": "constant" if "milestones" in changes else self.protocol.schedule,
+            "main": True,
         }
         return Phase(**settings | changes)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
+Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch"]
 ADDED_LATER = frozenset({"selection", "schedule", "normaliser"})
 
 
@@ -40,8 +41,10 @@ class Protocol(BaseModel):
     alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
     targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
-    schedule: Literal["constant", "cosine", "linear"] = Field(
-        "constant", description="of the learning rates over a task's main phase, per epoch; the end is 0"
+    schedule: Schedule = Field(
+        "constant",
+        description="of the learning rates over a task's main phase, which ends at 0 unless constant; a "
+        "method that has a schedule of its own keeps it",
     )
     selection: Literal["last", "validation", "paper"] = Field(
         "last",

@@ -77,7 +77,7 @@ def prepare(task: Task, protocol: Protocol, seed: int) -> Task:
     that `train_limit` rows are trained on. It is never larger than `test_limit`.
 
     Raises:
-        UserError: the protocol scores on validation and there is none.
+        UserError: the protocol scores or selects on validation rows and there are none.
     """
     train, validation = task.train, task.validation
     if validation is not None and len(validation) > 0:
@@ -87,9 +87,10 @@ def prepare(task: Task, protocol: Protocol, seed: int) -> Task:
         validation = limit(held, protocol.test_limit, seed) if len(held) else None
     else:
         validation = None
-    if protocol.score_on == "validation" and validation is None:
+    if validation is None and "validation" in (protocol.score_on, protocol.selection):
+        use = "scores" if protocol.score_on == "validation" else "selects epochs"
         raise UserError(
-            f"the protocol '{protocol.name}' scores on validation rows, but the task '{task.name}' has none; "
+            f"the protocol '{protocol.name}' {use} on validation rows, but the task '{task.name}' has none; "
             "set its share `validation` above 0"
         )
     return replace(

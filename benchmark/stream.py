@@ -163,6 +163,8 @@ def load(stream: Stream, request: Request) -> LoadedStream:
         raise unknown("order", request.order, stream.orders, "bench list streams")
     loaded = stream.load(replace(request, data_dir=data_dir(request.data_dir)))
     check(stream.name, loaded.tasks)
+    if request.protocol.head == "domain-incremental":
+        _check_domains(stream.name, loaded.tasks)
     tasks = [prepare(task, request.protocol, request.seed) for task in loaded.tasks]
     return replace(loaded, tasks=tasks)
 
@@ -189,6 +191,19 @@ def check(name: str, tasks: list[Task]) -> None:
             if len(rows) == 0 and split != "validation":
                 raise UserError(f"{where} has no {split} rows")
             _check_rows(rows, len(task.classes), f"{where}, {split}")
+
+
+def _check_domains(name: str, tasks: list[Task]) -> None:
+    """Check that all tasks share their classes, as domains must."""
+    shared = set(tasks[0].classes)
+    for task in tasks:
+        other = sorted(shared.symmetric_difference(task.classes))
+        if other:
+            raise UserError(
+                f"the head domain-incremental needs the same classes in every task, but '{task.name}' and "
+                f"'{tasks[0].name}' of the stream '{name}' differ in {', '.join(other[:3])}; use the head "
+                "class-incremental or task-incremental"
+            )
 
 
 def _check_rows(rows: Examples, classes: int, where: str) -> None:

@@ -24,13 +24,19 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def train(
-    method: Method, phase: Phase, rows: Rows, place: tuple[object, ...], step_done: Callable[[float], None]
+    method: Method,
+    phase: Phase,
+    rows: Rows,
+    place: tuple[object, ...],
+    step_done: Callable[[float], None],
+    epoch_done: Callable[[], None] | None = None,
 ) -> int:
     """Run one phase and return how many optimiser steps it took.
 
     Args:
         place: what the phase's random numbers depend on: seed, task, phase.
         step_done: told the finished share of the phase after each step.
+        epoch_done: called after each epoch.
 
     Raises:
         UserError: the loss is not a finite number; the message names the step.
@@ -46,9 +52,10 @@ def train(
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
     step = 0
     for epoch in range(phase.epochs):
-        for group, started in zip(optimizer.param_groups, phase.groups, strict=True):
-            group["lr"] = started.learning_rate * rate_factor(phase, epoch)
         for chosen in shuffled(len(rows), phase.batch_size, generator):
+            factor = rate_factor(phase, epoch, step / total)
+            for group, started in zip(optimizer.param_groups, phase.groups, strict=True):
+                group["lr"] = started.learning_rate * factor
             batch = rows.batch(chosen, training=True).to(device)
             for loss_of in losses:
                 loss = loss_of(batch)
@@ -60,6 +67,8 @@ def train(
                 _step(optimizer, loss, phase, parameters)
                 step += 1
             step_done(step / total)
+        if epoch_done is not None:
+            epoch_done()
     return step
 
 
@@ -90,12 +99,25 @@ def make_optimizer(phase: Phase) -> torch.optim.Optimizer:
     return OPTIMIZERS[phase.optimizer](groups, **options)
 
 
-def rate_factor(phase: Phase, epoch: int) -> float:
-    """Return what the learning rates are multiplied by in an epoch, counted from 0."""
+def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
+    """Return what the learning rates are multiplied by.
+
+    Args:
+        phase: its `schedule` falls to 0 over its steps, on a line or on half a cosine, or on half a cosine
+            that only moves between epochs.
+        epoch: counted from 0.
+        done: the share of the phase's steps taken.
+    """
     # Of one epoch no share has passed when it begins, though int() makes 60 % of it 0.
     passed = sum(epoch >= max(1, int(share * phase.epochs)) for share in phase.milestones)
     factor = phase.factor**passed
-    return factor * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2 if phase.cosine else factor
+    if phase.schedule == "linear":
+        return factor * (1 - done)
+    if phase.schedule == "cosine":
+        return factor * (1 + math.cos(math.pi * done)) / 2
+    if phase.schedule == "cosine-by-epoch":
+        return factor * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2
+    return factor
 
 
 @torch.no_grad()

@@ -140,7 +140,7 @@ class CLLoRA(LowRankMethod):
 
     def phases(self, t: int) -> list[Phase]:
         """Return the phase; with a teacher, each batch is distilled on before it is learned from."""
-        changes: dict[str, Any] = {"cosine": True}
+        changes: dict[str, Any] = {"schedule": "cosine-by-epoch"}
         if self.teacher:
             steps = {"loss": self.distilled, "further_losses": (self.loss,), "after_backward": self.reassign}
             changes |= steps

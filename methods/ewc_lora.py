@@ -87,7 +87,7 @@ class EWCLoRA(LowRankMethod):
 
     def main_phase(self, t: int, groups: Any, **changes: Any) -> Phase:
         """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"cosine": True} | changes)
+        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus lambda / 2 times the weighted squared change."""

@@ -107,7 +107,7 @@ class DriftResistantLoRA(LowRankMethod):
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
         """Keep the steps in the space once there is one; let the learning rate follow a cosine."""
-        settings: dict[str, Any] = {"cosine": True}
+        settings: dict[str, Any] = {"schedule": "cosine-by-epoch"}
         if self.spaces and self.hyperparameters.variant == "paper":
             settings["after_backward"] = self.project_gradients
         elif self.spaces:

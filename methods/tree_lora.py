@@ -106,7 +106,7 @@ class TreeLoRA(SequentialLoRA):
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
         """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"cosine": True} | changes)
+        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss less the scaled alignment with the drawn tasks."""

@@ -62,7 +62,7 @@ def test_trained_are_the_pair_its_weights_shared_up_factors_and_the_head() -> No
     assert [p.numel() for p in weights.parameters] == [2, 1]
     assert weights.parameters[1].item() == 1, "the classifier's scale restarts"
     assert sum(p.numel() for p in ups.parameters) == 2 * 64
-    assert (phase.optimizer, phase.momentum, phase.cosine) == ("sgd", 0.9, True)
+    assert (phase.optimizer, phase.momentum, phase.schedule) == ("sgd", 0.9, "cosine-by-epoch")
 
 
 def test_shared_down_factors_are_orthonormal_and_never_move() -> None:

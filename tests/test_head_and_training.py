@@ -200,10 +200,23 @@ def test_rate_factor_of_milestones_and_cosine() -> None:
     assert [rate_factor(stepped, epoch) for epoch in range(5)] == [1, 1, 1, 0.5, 0.25]
     # Of a single epoch nothing has passed when it begins.
     assert rate_factor(phase(None, parameter, epochs=1, milestones=(0.6, 0.8), factor=0.5), 0) == 1
-    smooth = phase(None, parameter, epochs=4, cosine=True)
+    smooth = phase(None, parameter, epochs=4, schedule="cosine-by-epoch")
     # (1 + cos(pi e / 4)) / 2 at e = 0 .. 3.
     expected = [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]
     assert np.allclose([rate_factor(smooth, epoch) for epoch in range(4)], expected)
+    by_step = phase(None, parameter, epochs=4, schedule="cosine")
+    assert np.allclose([rate_factor(by_step, 0, done / 4) for done in range(4)], expected)
+    straight = phase(None, parameter, epochs=4, schedule="linear", milestones=(0.5,), factor=0.5)
+    # 1 - 0, and after half of the epochs half of 1 - 1/2.
+    assert [rate_factor(straight, 0, 0.0), rate_factor(straight, 2, 0.5)] == [1.0, 0.25]
+
+
+def test_a_linear_schedule_moves_with_every_step() -> None:
+    method, parameter = tiny.make_method("frozen", "vector"), nn.Parameter(torch.zeros(()))
+    falling = phase(lambda _: parameter, parameter, epochs=1, batch_size=1, schedule="linear")
+    train(method, falling, five_rows(), (0,), lambda share: None)
+    # Gradient 1, rate 0.1, five steps: -0.1 (1 + 4/5 + 3/5 + 2/5 + 1/5) = -0.3.
+    assert torch.allclose(parameter, torch.tensor(-0.3))
 
 
 def test_the_order_of_rows_follows_the_place() -> None:

@@ -160,7 +160,7 @@ def test_no_alignment_is_sequential_lora() -> None:
     plain = tiny.make_method("seq-lora", "encoder", torch.float64, learning_rate=0.01)
     for task in range(2):
         [phase] = tiny.begin(plain, task)[1]
-        phase.cosine = True
+        phase.schedule = "cosine-by-epoch"
         tiny.train(plain, phase, tiny.rows(plain, task), (0, task, phase.name), lambda share: None)
     for mine, theirs in zip(ours.bank.parameters(), plain.bank.parameters(), strict=True):
         assert torch.equal(mine, theirs)
