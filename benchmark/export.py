@@ -56,9 +56,7 @@ def export(path: Path, folder: Path) -> Path:
     method = rebuild(result, path)
     pairs = method.low_rank_sum()
     if not pairs or not all(len(down) for down, _ in pairs.values()):
-        raise UserError(
-            f"{result.method} has no peft form: what it learned is not one sum of low-rank updates"
-        )
+        raise UserError(f"{result.method} has no peft form: {method.no_sum}")
     write_lora(pairs, folder, result.backbone)
     if method.objective.head_size():
         atomic_write(folder / "head.safetensors", pack(method.objective.state()))

@@ -107,6 +107,7 @@ class Method:
         needs: what is asked for beyond the current task's data.
         bound: True for reference rows.
         kinds: the kinds of backbone that the method's mathematics allows.
+        no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
     """
 
@@ -116,6 +117,7 @@ class Method:
     bound: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
+    no_sum: ClassVar[str] = "it learned no low-rank update"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""

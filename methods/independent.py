@@ -32,6 +32,7 @@ class Independent(LowRankMethod):
     }
     needs = Needs(task_id=True)
     bound = True
+    no_sum = "each task has a pair of its own"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Let the chosen task scale the bank."""

@@ -49,6 +49,7 @@ class OrthogonalSubspaceFineTuning(Method):
     """
 
     Hyperparameters = SubspaceHyperparameters
+    no_sum = "its updates have full rank"
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 62.9, 77.5, 70.2.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ class InputWeighted(LowRankMethod):
     Attributes:
         scales_of_rows: the weights of the batch at hand, `(n, pairs)`.
     """
+
+    no_sum: ClassVar[str] = "it weighs its pairs anew for every input"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Let the weights scale the bank."""
