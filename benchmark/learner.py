@@ -144,6 +144,8 @@ class Learner:
                     trainable[id(parameter)] = parameter.numel()
             reseed(self.cell.seed, t, "end")
             self.method.end_task(t, rows)
+            given = t if self.method.needs.task_id else None
+            self.objective.end_task(rows, lambda batch: self.method.predict(batch, given))
         self._note(t, started, steps, seen, trainable, head)
 
     def _selection(self, phase: Phase, used: list[int]) -> BestEpoch | None:
@@ -247,7 +249,7 @@ class Learner:
             backbone=cell.backbone,
             protocol=cell.protocol.name,
             config=cell.config(),
-            needs=asdict(self.method.needs),
+            needs=self._needs(),
             bound=self.method.bound,
             tasks=facts,
             matrix=progress.matrix,
@@ -258,6 +260,11 @@ class Learner:
             provenance=describe(self.loaded, self.fingerprint, self.backbone, self.device, self.source),
             timing=self._timing(),
         )
+
+    def _needs(self) -> dict[str, bool]:
+        """Return what the method asks for; a head that keeps something of old classes asks for statistics."""
+        needs = asdict(self.method.needs)
+        return needs | {"statistics": needs["statistics"] or self.objective.auxiliary_bytes() > 0}
 
     def _facts(self, i: int) -> TaskFacts:
         task = self.loaded.tasks[i]
@@ -279,7 +286,7 @@ class Learner:
             resident=counted.resident,
             head=self.objective.head_size(),
             backbone=self.backbone.size,
-            auxiliary_bytes=counted.auxiliary_bytes,
+            auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
             adapters=progress.adapters,
             active_adapters=progress.active,
             active_adapter_reduction=1 - counted.active / len(self.loaded.tasks),

@@ -14,6 +14,7 @@ from torch.nn import functional
 from benchmark import images, prompts
 from benchmark.backbone import LoadedBackbone
 from benchmark.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
+from benchmark.errors import UserError
 from benchmark.head import GrowingHead
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
@@ -68,6 +69,20 @@ class Objective(ABC):
     @abstractmethod
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Make room for the classes of the tasks about to be trained on."""
+
+    def end_task(  # noqa: B027 (most learn nothing more)
+        self, rows: Rows, answer: Callable[[Batch], object]
+    ) -> None:
+        """Take what is kept of a task once it is learned.
+
+        Args:
+            rows: the training rows just learned.
+            answer: the method's prediction, which knows how it sets the model for a batch.
+        """
+
+    def auxiliary_bytes(self) -> int:
+        """Return the bytes kept between tasks beside the head."""
+        return 0
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean training loss of a batch."""
@@ -145,10 +160,18 @@ class ClassificationObjective(Objective):
         trained = self.current if self.protocol.loss == "local" else list(range(len(self.head)))
         self.head.train_only(trained)
 
+    def features(self, batch: Batch) -> Tensor:
+        """Return what the head reads, `(n, width)`."""
+        self._announce()
+        return self.backbone.features(batch.inputs)
+
     def logits(self, batch: Batch) -> Tensor:
         """Return `(n, classes seen)`."""
-        self._announce()
-        return self.head(self.backbone.features(batch.inputs))
+        return self.head(self.features(batch))
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Return what the answer is the largest of, `(n, classes seen)`."""
+        return self.logits(batch)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy under the protocol's `loss`, and the logits."""
@@ -166,13 +189,13 @@ class ClassificationObjective(Objective):
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[int]:
-        """Return the columns of highest logit, over all classes seen or over the given task's."""
-        logits = self.logits(batch)
+        """Return the columns of highest score, over all classes seen or over the given task's."""
+        scores = self.scores(batch)
         if task is not None:
-            allowed = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+            allowed = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
             allowed[[c for c in self.task_columns(self.tasks[task]) if c < len(allowed)]] = True
-            logits = logits.masked_fill(~allowed, float("-inf"))
-        return logits.argmax(1).tolist()
+            scores = scores.masked_fill(~allowed, float("-inf"))
+        return scores.argmax(1).tolist()
 
     def references(self, task: Task, examples: Examples) -> list[int]:
         """Return the columns of the labels."""
@@ -207,9 +230,23 @@ class ClassificationObjective(Objective):
 
 
 def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> Objective:
-    """Return the objective that fits the backbone: a head for features, strings for text to text."""
+    """Return the objective that fits backbone and protocol: a head for features, strings for text to text.
+
+    Raises:
+        UserError: the protocol's head needs features and the backbone answers in text.
+    """
+    by_means = protocol.head == "nearest-class-mean"
     if backbone.kind in ("seq2seq", "causal"):
+        if by_means:
+            raise UserError(
+                "the head nearest-class-mean compares features, but a backbone of kind "
+                f"{backbone.kind} answers in text; choose another head or a backbone of kind encoder or image"
+            )
         from benchmark.text_objective import TextObjective
 
         return TextObjective(backbone, tasks, protocol)
+    if by_means:
+        from benchmark.nearest_mean import NearestMeanObjective
+
+        return NearestMeanObjective(backbone, tasks, protocol)
     return ClassificationObjective(backbone, tasks, protocol)

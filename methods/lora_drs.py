@@ -38,11 +38,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.batches import Batch, Rows
+from benchmark.class_means import ClassMeans
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
 from benchmark.objective import ClassificationObjective
 from methods.pieces.layer_inputs import exact, read_in_order, second_moments
-from methods.pieces.prototypes import ClassMeans, augmented_triplet
+from methods.pieces.prototypes import augmented_triplet
 from methods.pieces.subspace_memory import energies
 
 

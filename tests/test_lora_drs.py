@@ -9,9 +9,10 @@ import torch
 from torch.nn import functional
 
 from benchmark.checkpoint import pack
+from benchmark.class_means import ClassMeans
 from methods.lora_drs import leading
 from methods.pieces.layer_inputs import in_order, second_moments
-from methods.pieces.prototypes import ClassMeans, augmented_triplet
+from methods.pieces.prototypes import augmented_triplet
 from tests import tiny
 
 
