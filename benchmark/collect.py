@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.metrics import headline
 from benchmark.protocol import ADDED_LATER, Protocol
 from benchmark.results import Result, read
 from benchmark.statistics import Runs
-
-logger = logging.getLogger(__name__)
 
 SETUP = ("protocol", "parameters")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
@@ -33,6 +32,16 @@ class Row:
         """A run that stands for all in what they share."""
         return self.results[0]
 
+    @property
+    def name(self) -> str:
+        """The label, marked where the epoch that counts was chosen on test rows."""
+        return self.label + (" (selected on test)" if selection(self.first) == "paper" else "")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the method asks for beyond the current task's data; only equals are ranked together."""
+        return tuple(sorted(name for name, needed in self.first.needs.items() if needed))
+
     def values(self, metric: str) -> list[float]:
         """Return a headline number of every run; empty where one of them lacks it."""
         values = [result.headline.get(metric) for result in self.results]
@@ -40,9 +49,15 @@ class Row:
 
     def runs(self, metric: str) -> Runs:
         """Return a headline number by what two methods must share to be compared."""
+        return dict(zip((_run(result) for result in self.results), self.values(metric), strict=False))
+
+    def cells(self) -> Runs:
+        """Return the last score of every task of every run, by run and position of the task."""
         return {
-            (result.seed, result.order, result.provenance.data_fingerprint): value
-            for result, value in zip(self.results, self.values(metric), strict=False)
+            (*_run(result), position): score
+            for result in self.results
+            for position, score in enumerate(result.matrix[-1])
+            if score is not None
         }
 
 
@@ -73,8 +88,8 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
 
     Returns:
         the results in an order that does not depend on the file system, and a line for each file that cannot
-        be used: it is no valid result, lies in another stream's or protocol's folder, or is a second result
-        of one cell.
+        be used: it is no valid result, lies in another stream's or protocol's folder, is a second result of
+        one cell, or has numbers that do not follow from its matrix, as after an edit by hand.
     """
     found: list[Result] = []
     problems: list[str] = []
@@ -83,12 +98,12 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
         try:
             result = read(path)
             _check_place(result, path)
+            _check_headline(result, path)
             other = cells.setdefault(_cell(result), path)
             if other != path:
                 raise UserError(f"{path} is a second result of the cell in {other.name}; remove one of them")
             found.append(result)
         except UserError as error:
-            logger.warning("left out: %s", error)
             problems.append(str(error))
     return sorted(found, key=_position), problems
 
@@ -132,6 +147,17 @@ def head(result: Result) -> str:
     """Return the head protocol of a run."""
     protocol = result.config.get("protocol")
     return str(protocol.get("head", "unknown head")) if isinstance(protocol, dict) else "unknown head"
+
+
+def selection(result: Result) -> str:
+    """Return which epoch of a run counts; results older than the setting took the last."""
+    protocol = result.config.get("protocol")
+    chosen = protocol.get("selection") if isinstance(protocol, dict) else None
+    return str(chosen or Protocol.model_fields["selection"].default)
+
+
+def _run(result: Result) -> tuple[int, str, str]:
+    return result.seed, result.order, result.provenance.data_fingerprint
 
 
 def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
@@ -188,3 +214,20 @@ def _check_place(result: Result, path: Path) -> None:
     stream, protocol = path.parts[-3:-1]
     if (stream, protocol) != (result.stream, result.protocol):
         raise UserError(f"{path} holds a result of {result.stream}/{result.protocol}; move it there")
+
+
+def _check_headline(result: Result, path: Path) -> None:
+    """Refuse a result whose numbers were not computed from its matrix."""
+    computed = headline(result.matrix, [task.test for task in result.tasks])
+    for name, stated in result.headline.items():
+        if name not in computed:
+            continue
+        value = computed[name]
+        if stated is None or value is None:
+            same = stated is value
+        else:
+            same = math.isclose(stated, value, abs_tol=1e-9)
+        if not same:
+            raise UserError(
+                f"{path} states {name} {stated}, but its matrix gives {value}: edited by hand? run it again"
+            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from benchmark.collect import Row
 from benchmark.results import Parameters
-from benchmark.statistics import spread, tiers
+from benchmark.statistics import FEWEST_RUNS, spread, tiers
 
 SCORES = {
     "AP ↑": "average_performance",
@@ -20,9 +20,9 @@ LEADING = "average_performance"
 
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
-    "tier": "the best AP leads tier 1; a method joins its leader's tier unless the 95 % bootstrap interval "
-    "of their paired AP differences (same seed, order and data) leaves out 0; blank below three runs. Rows "
-    "stand by tier, then by AP; those without a tier last.",
+    "tier": "the best AP leads tier 1; a method joins its leader's tier unless 0 lies outside both 95 % "
+    "intervals, Student's and bootstrap, of their mean paired AP difference (same seed, order and data); "
+    "blank below three runs. Rows stand by tier, then by AP; those without a tier last.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
     "AP worst": "the lowest AP of the row's runs.",
     "AAA": "average anytime performance, the mean over stages of the mean over the tasks seen by then.",
@@ -31,8 +31,8 @@ DEFINITIONS = {
     "BWT": "backward transfer, the score after the last task minus the score right after learning, mean over "
     "the first T-1 tasks (GEM).",
     "n": "number of runs, that is pairs of seed and order.",
+    "selected on test": "the epoch that counts was chosen by its score on TEST rows, as some papers do.",
     "bold": "the best AP, where it is alone in its tier and no row without a tier is above it.",
-    "needs": "what a method asks for beyond the data of the current task.",
     "trainable": "adapter numbers under an optimiser, the task with the most; the head comes on top.",
     "stored": "adapter numbers kept on disk after the last task.",
     "resident": "adapter numbers in memory while predicting.",
@@ -42,6 +42,10 @@ DEFINITIONS = {
     "passes": "passes through the backbone for one prediction.",
     "seconds": "wall time of one run, training and scoring; on the machine of that run.",
 }
+
+
+LEFT = ("stream", "protocol", "backbone", "head", "reference rows")
+"""Further columns of names."""
 
 
 def plain(text: str) -> str:
@@ -59,13 +63,11 @@ def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
         ranked: whether to put the rows in tiers.
     """
     places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
-    by_mean = sorted(rows, key=lambda row: (-_mean(row), row.label))
-    winner = _winner(by_mean, places)
+    ordered = standing(rows, places)
+    winner = _winner(sorted(rows, key=_by_mean), places)
     records = []
-    # A row with other seeds than its leader may have the higher mean and yet the lower tier.
-    for row in sorted(by_mean, key=lambda row: places.get(row.label) or len(by_mean) + 1):
-        tier = places.get(row.label)
-        record = {"method": _name(row), "tier": str(tier or "")}
+    for row in ordered:
+        record = {"method": shown(row), "tier": str(places.get(row.label) or "")}
         record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
         if row.label == winner:
             record["AP ↑"] = f"**{record['AP ↑']}**"
@@ -76,14 +78,26 @@ def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
     return markdown(frame if ranked else frame.drop(columns="tier"))
 
 
+def standing(rows: Sequence[Row], places: Mapping[str, int | None]) -> list[Row]:
+    """Return rows by tier, then by mean; with other seeds, a row of a lower tier may have more."""
+    return sorted(sorted(rows, key=_by_mean), key=lambda row: places.get(row.label) or len(rows) + 1)
+
+
+def unranked(rows: Sequence[Row]) -> str | None:
+    """Return in words which of some competing rows have no tier, and why; None where all have one."""
+    few = [row.name for row in sorted(rows, key=_by_mean) if len(row.runs(LEADING)) < FEWEST_RUNS]
+    if few:
+        return f"Too few runs to rank, {FEWEST_RUNS} are needed: {plain(', '.join(few))}."
+    return "One method alone is not ranked." if len(rows) == 1 else None
+
+
 def cost_table(rows: Sequence[Row]) -> str:
     """Return what each row costs; a number that differs between runs is their mean."""
     records = []
     for row in sorted(rows, key=lambda row: row.label):
         records.append(
             {
-                "method": _name(row),
-                "needs": ", ".join(name.replace("_", " ") for name, is_needed in _needs(row) if is_needed),
+                "method": shown(row),
                 "trainable ↓": _count(row, lambda p: max(p.trainable, default=0)),
                 "stored ↓": _count(row, lambda p: p.stored),
                 "resident ↓": _count(row, lambda p: p.resident),
@@ -99,7 +113,7 @@ def cost_table(rows: Sequence[Row]) -> str:
 
 def markdown(frame: pd.DataFrame) -> str:
     """Render a frame of texts as a markdown table: names to the left, numbers to the right."""
-    left = {"method", "needs"}
+    left = {"method", *LEFT}
     sides = ["left" if column in left else "right" for column in frame.columns]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))
 
@@ -125,13 +139,14 @@ def _signless(value: float) -> str:
     return "0.0" if text == "-0.0" else text
 
 
-def _name(row: Row) -> str:
-    marked = row.first.bound and row.first.needs.get("task_id")
-    return plain(row.label) + (" (task id)" if marked else "")
+def shown(row: Row) -> str:
+    """Return a row's name for a table; a reference row with what it needs, as it has no section by needs."""
+    needs = ", ".join(name.replace("_", " ") for name in row.needs)
+    return plain(row.name) + (f" ({needs})" if row.first.bound and needs else "")
 
 
-def _needs(row: Row) -> list[tuple[str, bool]]:
-    return sorted(row.first.needs.items())
+def _by_mean(row: Row) -> tuple[float, str]:
+    return -_mean(row), row.label
 
 
 def _mean(row: Row) -> float:

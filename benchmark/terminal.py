@@ -47,7 +47,7 @@ def show(result: Result) -> str:
 
 def _section(part: Section) -> str:
     labels = _task_labels(part.results)
-    columns = {row.label: _column(row, len(labels)) for row in part.rows}
+    columns = {row.name: _column(row, len(labels)) for row in part.rows}
     index = [*labels, *(title for title in SCORES), "active adapters", "runs"]
     tables = _blocks(index, columns)
     return "\n\n".join([f"{part.stream}: {part.title}", *tables])

@@ -13,11 +13,12 @@ from benchmark.terminal import result_table, show
 from tests.factories import counts, matrix, provenance, result, save
 
 TOLD = {"task_id": True, "old_data": False, "statistics": False}
+OLD = {"task_id": False, "old_data": True, "statistics": False}
 
 
 def built(root, *results):
     save(root, *results)
-    (page,) = leaderboard.build(root, root)
+    page, _ = leaderboard.build(root, root)
     return page.read_text()
 
 
@@ -93,6 +94,119 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
     assert len(records(text, "Costs")) == 4
 
 
+def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
+    nothing = {"task_id": False, "old_data": False, "statistics": False}
+    both = {"task_id": True, "old_data": True, "statistics": False}
+    text = built(
+        tmp_path,
+        *(
+            result(m, s, last=last, needs=n)
+            for s in range(3)
+            for m, last, n in [
+                ("free", 0.3, nothing),
+                ("rich", 0.8, OLD),
+                ("told", 0.7, TOLD),
+                ("all", 0.9, both),
+            ]
+        ),
+    )
+    groups = {
+        "Methods": ["free"],
+        "Methods that keep old data": ["rich"],
+        "Methods that are told the task at test": ["told"],
+        "Methods that keep old data and are told the task at test": ["all"],
+    }
+    for title, names in groups.items():
+        assert [row["method"] for row in records(text, title)] == names
+    # Alone in its group, nobody has a tier.
+    assert text.count("One method alone is not ranked.") == 4
+
+
+def test_head_protocols_have_sections_of_their_own(tmp_path):
+    told = Protocol(name="tiny", source="made up", backbone="seed", head="task-incremental")
+    text = built(tmp_path, result(), result("beta", protocol=told))
+    assert [line for line in text.splitlines() if line.startswith("## tiny")] == [
+        "## tiny, seed, class-incremental",
+        "## tiny, seed, task-incremental",
+    ]
+
+
+def test_rows_selected_on_test_are_marked_in_every_table(tmp_path):
+    peeking = Protocol(name="tiny", source="made up", backbone="seed", selection="paper")
+    ends = reference_rows(protocol=peeking)
+    text = built(tmp_path, *(result(seed=s, protocol=peeking) for s in range(3)), *ends)
+    front = (tmp_path / "README.md").read_text()
+    rows = [line for line in (text + front).splitlines() if line.startswith("| alpha")]
+    assert len(rows) == 3  # scores, costs, overview
+    assert all("(selected on test)" in row for row in rows)
+    assert "TEST rows" in text
+    assert "selected on test)" in result_table([result(protocol=peeking)])
+    assert "selected on test" not in result_table([result()])
+
+
+def reference_rows(**changes):
+    """Return the two ends: one adapter trained on every task (AP 60 %), and all at once (AP 90 %)."""
+    ends = []
+    for seed in range(3):
+        single = counts()
+        single.adapters = [1, 1, 1]
+        floor = result("floor", seed, last=0.45, bound=True, **changes)
+        ends.append(floor.model_copy(update={"parameters": single}))
+        joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
+        ends.append(result("ceiling", seed, scores=joint, bound=True, needs=OLD, **changes))
+    return ends
+
+
+def test_the_normalised_score_is_the_share_of_the_gap_that_is_closed(tmp_path):
+    # AP (0.6 + 0.6 + 0.9) / 3 = 0.7; floor (0.45 + 0.45 + 0.9) / 3 = 0.6; ceiling 0.9: (0.7 - 0.6) / 0.3
+    built(tmp_path, *(result(seed=s) for s in range(3)), result("once", last=0.9), *reference_rows())
+    front = (tmp_path / "README.md").read_text()
+    rows = {row["method"]: row["[orchard](orchard.md) ↑"] for row in records(front, "Methods")}
+    assert rows == {"alpha": "33 (33 to 33)", "once": "100 (n = 1)"}
+    ends = {row["method"]: row["[orchard](orchard.md) ↑"] for row in records(front, "Reference rows")}
+    assert ends == {"floor": "0 (0 to 0)", "ceiling (old data)": "100 (100 to 100)"}
+    assert "floor, ceiling" in front
+
+
+def test_without_both_ends_the_overview_says_so(tmp_path):
+    floors = [row for row in reference_rows() if row.method == "floor"]
+    built(tmp_path / "a", *(result(seed=s) for s in range(3)), *floors)
+    front = (tmp_path / "a" / "README.md").read_text()
+    assert "no joint reference row" in front and "Normalised scores" not in front
+    twins = [row.model_copy(update={"method": "other"}) for row in floors]
+    built(tmp_path / "b", *reference_rows(), *twins)
+    assert "several sequential reference rows" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_methods_are_compared_over_cells_and_ranked(tmp_path):
+    cells = [
+        result(m, s, last=last + s / 50) for s in range(3) for m, last in [("a", 0.6), ("b", 0.5), ("c", 0.4)]
+    ]
+    text = built(tmp_path, *cells)
+    table = text.split("#### Compared: methods\n\n")[1]
+    first, second, third = [line.split("|")[1:-1] for line in table.splitlines()[2:5]]
+    assert [cell.strip() for cell in first] == ["a", "1.3", "", "", "", "", ""]
+    # Of 9 cells 6 differ by 0.1 and 3 (the last task) not at all: AP by 6.7, rank 2 in 6 cells and 3 ties.
+    # Six equal signs: p = 2 / 2^6 = 0.031; Holm doubles the smallest of two.
+    assert [cell.strip() for cell in second] == ["b", "2.0", "6.7", "6.7 to 6.7", "0.031", "0.062", "9"]
+    assert [cell.strip() for cell in third][:3] == ["c", "2.7", "13.3"]
+    assert "Friedman over 9 cells shared by 3 methods" in table
+
+
+def test_too_few_runs_are_said_not_ranked(tmp_path):
+    cells = [result(m, s, last=last) for s in range(3) for m, last in [("a", 0.6), ("b", 0.5)]]
+    text = built(tmp_path, *cells, result("hasty", last=0.9))
+    assert "Too few runs to rank, 3 are needed: hasty." in text
+    assert "hasty" not in text.split("#### Compared: methods\n\n")[1].split("#")[0]
+
+
+def test_a_result_edited_by_hand_is_refused(tmp_path):
+    (path,) = save(tmp_path, result())
+    path.write_text(path.read_text().replace('"average_performance": 0.7', '"average_performance": 0.9'))
+    found, problems = load(tmp_path)
+    assert not found and "average_performance" in problems[0] and path.name in problems[0]
+
+
 def test_the_best_is_bold_only_in_a_tier_of_its_own(tmp_path):
     runs = [result(seed=s, last=0.6 + s / 10) for s in range(3)]
     clear = built(tmp_path / "a", *runs, *(result("beta", s, last=0.5 + s / 10) for s in range(3)))
@@ -140,13 +254,13 @@ def test_the_footer_gives_values_not_names_alone(tmp_path):
     assert "do not edit" in text and "test rows" in text
 
 
-def test_bad_files_are_named_after_the_good_ones_are_written(tmp_path, caplog):
+def test_bad_files_are_named_once_after_the_good_ones_are_written(tmp_path, caplog):
     good, bad = save(tmp_path, result(seed=0), result(seed=1))
     bad.write_bytes(bad.read_bytes()[:100])
     with pytest.raises(UserError, match=re.escape(bad.name)) as caught:
         leaderboard.build(tmp_path, tmp_path)
     assert "\n" not in str(caught.value) and good.name not in str(caught.value)
-    assert bad.name in caplog.text
+    assert str(caught.value).count(bad.name) == 1 and not caplog.records
     assert records((tmp_path / "orchard.md").read_text(), "Methods")[0]["n"] == "1"
     with pytest.raises(UserError, match=re.escape(bad.name)):
         leaderboard.check(tmp_path, tmp_path)
@@ -181,7 +295,8 @@ def test_the_same_results_give_the_same_bytes_whatever_their_files_are_called(tm
 def test_check_sees_a_missing_and_an_edited_page(tmp_path):
     save(tmp_path, result())
     page = tmp_path / "orchard.md"
-    assert leaderboard.check(tmp_path, tmp_path) == [str(page)]
+    front = tmp_path / "README.md"
+    assert leaderboard.check(tmp_path, tmp_path) == [str(page), str(front)]
     leaderboard.build(tmp_path, tmp_path)
     assert leaderboard.check(tmp_path, tmp_path) == []
     page.write_text(page.read_text().replace("70.0", "99.9"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.statistics import bootstrap_interval, compare, spread, tiers
+from benchmark.statistics import bootstrap_interval, compare, friedman, holm, spread, student_interval, tiers
 
 
 def runs(*values):
@@ -83,3 +83,40 @@ def test_the_order_of_runs_changes_nothing(values, random):
     random.shuffle(keys)
     shuffled = {key: first[key] for key in keys}
     assert compare(shuffled, second) == compare(first, second)
+
+
+def test_student_is_wider_than_the_bootstrap_where_values_are_few():
+    # mean 2, deviation 1, t(0.975, 2) = 4.303: 2 +- 4.303 / sqrt 3 = 2 +- 2.484
+    assert student_interval([1.0, 2.0, 3.0]) == pytest.approx((-0.484, 4.484), abs=1e-3)
+        pytest.approx(-0.484, abs=1e-3),
+        pytest.approx(4.484, abs=1e-3),
+    )
+    assert bootstrap_interval([1.0, 2.0, 3.0])[0] >= 1.0
+    assert student_interval([1.0]) is None
+    # All differences have one sign, which three runs do by chance one time in four: no tier of its own.
+    assert not compare(runs(0.7, 0.8, 0.9), runs(0.6, 0.6, 0.6)).distinguishable
+
+
+def test_holm_multiplies_the_smallest_most():
+    # 3 * 0.01, then 2 * 0.04 = 0.08, then 1 * 0.03 would be below the one before it
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx({"b": 0.03, "c": 0.06, "a": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
+    assert holm({}) == {}
+
+
+def test_friedman_ranks_within_blocks():
+    # Ranks by block: a 1 1 1 1, b 2 2 2 3, c 3 3 3 2; means 1, 2.25, 2.75.
+    scores = {"a": runs(9, 9, 9, 9), "b": runs(5, 5, 5, 4), "c": runs(4, 4, 4, 5)}
+    found = friedman(scores)
+    assert found.mean_ranks == {"a": 1.0, "b": 2.25, "c": 2.75} and found.blocks == 4
+    # 12 * 4 / (3 * 4) * (1 + 2.25^2 + 2.75^2 - 3 * 4^2 / 4) = 4 * (13.625 - 12)
+    assert found.statistic == pytest.approx(6.5)
+    # Demsar, table 5: q(0.05, 3) = 2.343; 2.343 * sqrt(3 * 4 / (6 * 4))
+    assert found.critical_difference == pytest.approx(2.343 * 0.5**0.5, abs=1e-3)
+
+
+def test_friedman_needs_three_methods_and_a_difference():
+    assert friedman({"a": runs(1, 2), "b": runs(2, 1)}) is None
+    assert friedman({"a": runs(1, 1), "b": runs(1, 1), "c": runs(1, 1)}) is None
+    assert friedman({"a": runs(1, 2), "b": runs(2, 1), "c": {(0, "elsewhere"): 1.0}}) is None
+    assert friedman({}) is None
