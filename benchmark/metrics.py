@@ -15,16 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Matrix = Sequence[Sequence[float | None]]
 Array = np.ndarray
+Matrix = Sequence[Sequence[float | None]] | Array
 
 
 def as_array(matrix: Matrix) -> Array:
-    """Return the `(T, T)` float array of a matrix, NaN where a cell is None.
+    """Return the `(T, T)` float array of a matrix, NaN where a cell is None; an array as it is.
 
     Raises:
         ValueError: there is no task, a row has not T cells, or a score is NaN or infinite.
     """
+    if isinstance(matrix, np.ndarray):
+        return matrix
     tasks = len(matrix)
     if tasks == 0 or any(len(row) != tasks for row in matrix):
         raise ValueError(
@@ -276,6 +278,6 @@ HEADLINE = (
 
 def headline(matrix: Matrix, sizes: Sequence[int]) -> dict[str, float | None]:
     """Return the numbers that every result file holds, by name; None where a cell they need is missing."""
-    given = {"sizes": sizes}
+    given, scores = {"sizes": sizes}, as_array(matrix)
     chosen = (CONVENTIONS[name] for name in HEADLINE)
-    return {rule.name: rule.function(matrix, *(given[need] for need in rule.needs)) for rule in chosen}
+    return {rule.name: rule.function(scores, *(given[need] for need in rule.needs)) for rule in chosen}

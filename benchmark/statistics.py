@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -59,6 +60,7 @@ def student_interval(differences: Sequence[float], level: float = LEVEL) -> tupl
     return mean - reach, mean + reach
 
 
+@cache
 def student_reach(count: int, level: float = LEVEL) -> float:
     """Return half the width of Student's interval of a mean of `count` values in standard deviations."""
     from scipy.stats import t
@@ -66,51 +68,65 @@ def student_reach(count: int, level: float = LEVEL) -> float:
     return float(t.ppf((1 + level) / 2, count - 1)) / count**0.5
 
 
+@cache
 def resampled_rows(count: int, resamples: int = 10_000, seed: int = 0) -> np.ndarray:
     """Return `(resamples, count)` row numbers drawn with replacement, the same for the same seed."""
-    return np.random.default_rng(seed).integers(0, count, size=(resamples, count))
+    rows = np.random.default_rng(seed).integers(0, count, size=(resamples, count))
+    rows.flags.writeable = False  # shared by every caller
+    return rows
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the shared runs of two methods say about `first - second`.
+    """What the shared runs of two methods say about `first - second`; computed when asked for.
 
     Attributes:
-        n: number of shared runs.
-        difference: mean of the differences, None without a shared run.
-        interval: Student's interval of that mean, None below two shared runs.
-        bootstrap: the percentile bootstrap interval of that mean, None below two shared runs.
-        p: two-sided Wilcoxon signed-rank p-value, None below two shared runs. With n runs it cannot fall
-            below 2 ** (1 - n), so it decides nothing below six.
+        differences: one per shared run, sorted, so that the order in which runs were read changes nothing.
     """
 
-    n: int
-    difference: float | None
-    interval: tuple[float, float] | None
-    bootstrap: tuple[float, float] | None
-    p: float | None
+    differences: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of shared runs."""
+        return len(self.differences)
+
+    @property
+    def difference(self) -> float | None:
+        """Mean of the differences, None without a shared run."""
+        return float(np.mean(self.differences)) if self.differences else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's interval of that mean, None below two shared runs."""
+        return student_interval(self.differences)
+
+    @property
+    def bootstrap(self) -> tuple[float, float] | None:
+        """The percentile bootstrap interval of that mean, None below two shared runs."""
+        return bootstrap_interval(self.differences)
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided Wilcoxon signed-rank p-value, None below two shared runs.
+
+        With n runs it cannot fall below 2 ** (1 - n), so it decides nothing below six.
+        """
+        return signed_rank(self.differences)
 
     @property
     def distinguishable(self) -> bool:
         """Whether enough runs are shared and both intervals leave out 0."""
-        intervals = [each for each in (self.interval, self.bootstrap) if each is not None]
-        return self.n >= FEWEST_RUNS and all(low > 0 or high < 0 for low, high in intervals)
+        return self.n >= FEWEST_RUNS and _leaves_out_zero(self.interval) and _leaves_out_zero(self.bootstrap)
+
+
+def _leaves_out_zero(interval: tuple[float, float] | None) -> bool:
+    return interval is not None and (interval[0] > 0 or interval[1] < 0)
 
 
 def compare(first: Runs, second: Runs) -> Comparison:
     """Compare two methods on the runs that both have; runs of one alone are not used."""
-    shared = [key for key in first if key in second]
-    # Sorted by value, so that the order in which runs were read cannot move the interval.
-    differences = sorted(float(first[key]) - float(second[key]) for key in shared)
-    if not differences:
-        return Comparison(0, None, None, None, None)
-    return Comparison(
-        len(differences),
-        float(np.mean(differences)),
-        student_interval(differences),
-        bootstrap_interval(differences),
-        signed_rank(differences),
-    )
+    return Comparison(tuple(sorted(float(first[key]) - float(second[key]) for key in first if key in second)))
 
 
 def signed_rank(differences: Sequence[float]) -> float | None:
