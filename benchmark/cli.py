@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark import cli_analysis
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -220,6 +221,9 @@ def export(
     from benchmark.export import export as write
 
     typer.echo(str(write(result, folder)))
+
+
+cli_analysis.register(app)
 
 
 def main() -> None:

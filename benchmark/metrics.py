@@ -119,6 +119,17 @@ def forgetting_all_rows(matrix: Matrix) -> float | None:
     return _number(np.mean(terms)) if terms else None
 
 
+def forgetting_libcontinual(matrix: Matrix) -> float | None:
+    """Diagonal minus last row without the last two tasks: `(1/(T-1)) sum_{i<T-2} (R[i][i] - R[T-1][i])`.
+
+    The divisor counts the task that is left out. Not defined below three tasks, where the code gives 0.
+    Source: `compute_frgt` of LibContinual.
+    """
+    scores = as_array(matrix)
+    drops = (scores.diagonal() - scores[-1])[:-2]
+    return _number(drops.sum() / (len(scores) - 1)) if drops.size else None
+
+
 def forgetting_diagonal(matrix: Matrix) -> float | None:
     """Score when just learned minus the last: `(1/(T-1)) sum_{i<T-1} (R[i][i] - R[T-1][i])`, minus BWT.
 
@@ -147,6 +158,29 @@ def backward_transfer_sapt(matrix: Matrix) -> float | None:
     return _number((scores[-1] - scores.diagonal()).mean()) if len(scores) > 1 else None
 
 
+def backward_transfer_losses(matrix: Matrix) -> float | None:
+    """GEM's sum with gains counted as 0, divided by T: `(1/T) sum_i min(R[T-1][i] - R[i][i], 0)`.
+
+    Never positive. Source: the script of TreeLoRA, whose tables print it with the sign turned.
+    """
+    scores = as_array(matrix)
+    if len(scores) < 2:
+        return None
+    return _number(np.minimum(scores[-1] - scores.diagonal(), 0).mean())
+
+
+def backward_transfer_libcontinual(matrix: Matrix) -> float | None:
+    """All pairs but neighbours: `(2/(T(T-1))) sum_t sum_{i<t-1} (R[t][i] - R[i][i])`.
+
+    The divisor counts the pairs that are left out. Not defined below three tasks, where the code gives 0.
+    Source: `compute_bwt` of LibContinual.
+    """
+    scores = as_array(matrix)
+    tasks = len(scores)
+    gains = (scores - scores.diagonal())[np.tril_indices(tasks, -2)]
+    return _number(2 * gains.sum() / (tasks * (tasks - 1))) if gains.size else None
+
+
 def backward_transfer_all_pairs(matrix: Matrix) -> float | None:
     """Mean over all later rows: `(2/(T(T-1))) sum_{t>i} (R[t][i] - R[i][i])`.
 
@@ -155,6 +189,17 @@ def backward_transfer_all_pairs(matrix: Matrix) -> float | None:
     scores = as_array(matrix)
     gains = (scores - scores.diagonal())[np.tril_indices(len(scores), -1)]
     return _number(gains.mean()) if gains.size else None
+
+
+def retention(matrix: Matrix) -> float | None:
+    """Share of a task's score that is left: `(1/(T-1)) sum_{i<T-1} R[T-1][i] / R[i][i]`.
+
+    A ratio and no score. None where a task scored 0 when it was learned. Printed as "stability"; papers
+    differ in what they mean by it.
+    """
+    scores = as_array(matrix)
+    learned = scores.diagonal()[:-1]
+    return _number((scores[-1, :-1] / learned).mean()) if learned.size and (learned != 0).all() else None
 
 
 def learning_accuracy(matrix: Matrix) -> float | None:
@@ -177,6 +222,35 @@ def forward_transfer_gem(matrix: Matrix, untrained: Sequence[float | None]) -> f
     scores, base = as_array(matrix), _references(untrained, len(matrix))
     gains = scores.diagonal(1) - base[1:]
     return _number(gains.mean()) if gains.size else None
+
+
+def forward_transfer_no_baseline(matrix: Matrix) -> float | None:
+    """Mean score on tasks not learned yet: `(2/(T(T-1))) sum_{t<i} R[t][i]`, with nothing subtracted.
+
+    Source: Continuum; called Transfer for CLIP models on MTIL and X-TAIL.
+    """
+    later = as_array(matrix)[np.triu_indices(len(matrix), 1)]
+    return _number(later.mean()) if later.size else None
+
+
+def average_all_stages(matrix: Matrix) -> float | None:
+    """Mean of the whole matrix, tasks not learned yet included: `(1/T^2) sum_t sum_i R[t][i]`.
+
+    Called Average for CLIP models on MTIL and X-TAIL.
+    """
+    return _number(as_array(matrix).mean())
+
+
+def intransigence(matrix: Matrix, joint: Sequence[float | None]) -> float | None:
+    """Score of joint training minus the score when just learned: `(1/T) sum_i (j_i - R[i][i])`.
+
+    Args:
+        matrix: needs the diagonal.
+        joint: `j_i`, the score on task i of a model that learned tasks 0..i at once.
+
+    Source: Chaudhry et al. 2018, eq. 5.
+    """
+    return _number((_references(joint, len(matrix)) - as_array(matrix).diagonal()).mean())
 
 
 def forward_transfer_sapt(matrix: Matrix, single: Sequence[float | None]) -> float | None:
@@ -206,7 +280,7 @@ class Convention:
         title: a definition in one line, for footers.
         higher_is_better: which way the arrow points.
         users: who reports the number in this form.
-        needs: further arguments, in order: "sizes", "untrained" or "single".
+        needs: further arguments, in order: "sizes", "untrained", "single" or "joint".
     """
 
     function: Callable[..., float | None]
@@ -222,12 +296,12 @@ class Convention:
 
 
 _TABLE = (
-    Convention(average_performance, "mean of the last row", True, "GEM, O-LoRA, SAPT, TRACE"),
+    Convention(average_performance, "mean of the last row", True, "GEM, O-LoRA, SAPT, TRACE, TreeLoRA"),
     Convention(
         average_performance_pooled,
         "last row, weighted by test rows",
         True,
-        "PILOT, CL-LoRA, InfLoRA",
+        "PILOT, CL-LoRA, InfLoRA, SD-LoRA",
         ("sizes",),
     ),
     Convention(average_anytime, "mean over stages of the mean over seen tasks", True, "iCaRL"),
@@ -239,20 +313,47 @@ _TABLE = (
         ("sizes",),
     ),
     Convention(average_all_cells, "mean of all cells of seen tasks", True, "Continuum, TreeLoRA"),
+    Convention(average_all_stages, "mean of the whole matrix", True, "MTIL, X-TAIL: Average"),
     Convention(
-        forgetting, "best earlier row minus last row, mean over T-1", False, "Chaudhry, SAPT, GainLoRA"
+        forgetting,
+        "best earlier row minus last row, mean over T-1",
+        False,
+        "Chaudhry, SAPT, GainLoRA, Continuum",
     ),
     Convention(
         forgetting_all_rows,
         "best of all rows minus last row, mean over T-1",
         False,
-        "PILOT, mammoth, LiteLoRA",
+        "PILOT, mammoth, SD-LoRA, LiteLoRA",
     ),
     Convention(forgetting_diagonal, "diagonal minus last row, mean over T-1", False, "Avalanche"),
-    Convention(backward_transfer, "last row minus diagonal, mean over T-1", True, "GEM, mammoth, TRACE"),
+    Convention(
+        forgetting_libcontinual,
+        "diagonal minus last row, less the last two tasks, over T-1",
+        False,
+        "LibContinual",
+    ),
+    Convention(
+        backward_transfer, "last row minus diagonal, mean over T-1", True, "GEM, mammoth, EasyCL, TRACE"
+    ),
     Convention(backward_transfer_sapt, "last row minus diagonal, divided by T", True, "SAPT, GainLoRA"),
+    Convention(
+        backward_transfer_losses, "last row minus diagonal, gains as 0, over T", True, "TreeLoRA's script"
+    ),
     Convention(backward_transfer_all_pairs, "every later row minus diagonal", True, "Continuum"),
-    Convention(learning_accuracy, "mean of the diagonal", True, "MER; GainLoRA's Fwt"),
+    Convention(
+        backward_transfer_libcontinual,
+        "later rows but the next minus diagonal, over all pairs",
+        True,
+        "LibContinual",
+    ),
+    Convention(retention, "last row over diagonal, mean over T-1", True, "papers that print stability"),
+    Convention(
+        learning_accuracy,
+        "mean of the diagonal",
+        True,
+        "MER; GainLoRA's Fwt; SAPT's Fwt less 50.94",
+    ),
     Convention(
         forward_transfer_gem,
         "row before a task minus the untrained model",
@@ -260,7 +361,14 @@ _TABLE = (
         "GEM, mammoth",
         ("untrained",),
     ),
+    Convention(
+        forward_transfer_no_baseline,
+        "mean of the cells above the diagonal",
+        True,
+        "Continuum; MTIL, X-TAIL: Transfer",
+    ),
     Convention(forward_transfer_sapt, "diagonal minus single-task runs", True, "SAPT's paper", ("single",)),
+    Convention(intransigence, "joint training minus diagonal", False, "Chaudhry", ("joint",)),
 )
 CONVENTIONS: dict[str, Convention] = {rule.name: rule for rule in _TABLE}
 

@@ -111,7 +111,7 @@ def test_the_table_of_conventions_covers_the_headline():
     assert set(metrics.HEADLINE) <= set(metrics.CONVENTIONS)
     for name, rule in metrics.CONVENTIONS.items():
         assert rule.name == name and rule.title and rule.users
-        assert rule.higher_is_better == (not name.startswith("forgetting"))
+        assert rule.higher_is_better == (not name.startswith(("forgetting", "intransigence")))
 
 
 @st.composite
