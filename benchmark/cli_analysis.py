@@ -30,7 +30,20 @@ def metrics(
     typer.echo(json.dumps(translator.as_data(found), indent=1) if as_json else translator.table(found))
 
 
+@guarded
+def ledger(
+    root: Annotated[Path, typer.Option(help="Folder with results and published numbers.")] = Path(
+        "leaderboards"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for the ledger.")] = Path("leaderboards"),
+) -> None:
+    """Write published numbers beside ours, with a verdict on each."""
+    from benchmark import ledger as published
+
+    typer.echo(str(published.build(root, out)))
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    for command in (metrics,):
+    for command in (metrics, ledger):
         app.command()(command)

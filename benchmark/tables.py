@@ -44,7 +44,7 @@ DEFINITIONS = {
 }
 
 
-LEFT = ("stream", "protocol", "backbone", "head", "reference rows")
+LEFT = ("stream", "protocol", "backbone", "head", "reference rows", "order", "number", "verdict")
 """Further columns of names."""
 
 
