@@ -25,6 +25,12 @@ def load_stream(name: str) -> Stream:
         raise UserError(f"the stream '{entry.key}' in {entry.place} is not a benchmark.stream.Stream")
     if not stream.orders or not stream.protocols:
         raise UserError(f"the stream '{entry.key}' in {entry.place} must name an order and a protocol")
+    for alias, order in stream.aliases.items():
+        if order not in stream.orders or alias in stream.orders:
+            raise UserError(
+                f"the stream '{entry.key}' in {entry.place} has the alias '{alias}' of '{order}', "
+                "which must be another name for one of its orders"
+            )
     return stream
 
 

@@ -12,9 +12,9 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from benchmark.errors import UserError
 
@@ -75,12 +75,34 @@ def read_json(path: Path, model: type[Model]) -> Model:
         UserError: the file is missing, not JSON, or not what the model says.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}") from error
+    try:
+        content = _parsed(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {one_line(error)}") from error
     return _checked(content, model, str(path))
+
+
+def read_list(path: Path, model: type[Model]) -> list[Model]:
+    """Return the entries of a JSON file that holds a list, see `check_list`.
+
+    Raises:
+        UserError: the file is missing, not JSON, not a list or empty, or an entry is not what `model` says.
+    """
+    return check_list(read_json(path, RootModel[list[Any]]).root, model, path)
+
+
+def check_list(entries: list[Any], model: type[Model], path: Path) -> list[Model]:
+    """Return the entries of a list read from a file, checked against `model`.
+
+    Raises:
+        UserError: there are none, or one is not what `model` says; with its place, counted from 1.
+    """
+    if not entries:
+        raise UserError(f"{path} holds no rows")
+    return [_checked(entry, model, f"{path}, row {number}") for number, entry in enumerate(entries, 1)]
 
 
 def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
@@ -97,10 +119,7 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
             for number, line in enumerate(lines, 1):
                 where = f"{path}, row {number}"
                 try:
-                    content = json.loads(line)
-                    if "\\u" in line:
-                        # Half a surrogate pair is valid JSON, but no tokenizer or file takes it.
-                        json.dumps(content, ensure_ascii=False).encode()
+                    content = _parsed(line)
                 except (ValueError, RecursionError) as error:
                     raise UserError(f"{where} is not JSON: {one_line(error)}") from error
                 yield number, _checked(content, model, where)
@@ -176,6 +195,18 @@ def check_labels(path: Path, images: np.ndarray, labels: np.ndarray, classes: in
         raise UserError(
             f"{path}: {split} row {row} has the label {labels[row]}, not one of 0 to {classes - 1}"
         )
+
+
+def _parsed(text: str) -> Any:
+    """Return the content of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or holds half a surrogate pair, which no tokenizer or file takes.
+    """
+    content = json.loads(text)
+    if "\\u" in text:
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
 
 
 def _checked(content: object, model: type[Model], where: str) -> Model:

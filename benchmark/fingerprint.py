@@ -49,6 +49,8 @@ def fingerprint(tasks: list[Task]) -> str:
         digest.texts("task", [task.name])
         digest.texts("classes", task.classes)
         digest.texts("wording", [words.group, words.dataset, words.instruction, words.definition])
+        if words.closing or words.cut != "end":
+            digest.texts("closing", [words.closing, words.cut])
         for split, rows in (("train", task.train), ("validation", task.validation), ("test", task.test)):
             digest.texts("split", [split])
             if rows is not None:

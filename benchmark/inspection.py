@@ -40,11 +40,12 @@ def check(kinds: list[str]) -> tuple[str, bool]:
 
 
 def orders(name: str) -> str:
-    """Return a stream's orders by value; the first is the default."""
+    """Return a stream's orders by value, the default first, then its aliases."""
     from benchmark.catalogue import load_stream
 
     stream = load_stream(name)
-    return "\n".join(f"{order}: {_order(value)}" for order, value in stream.orders.items())
+    lines = [f"{order}: {_order(value)}" for order, value in stream.orders.items()]
+    return "\n".join([*lines, *(f"{alias}: alias of {order}" for alias, order in stream.aliases.items())])
 
 
 def protocols(name: str) -> str:
@@ -91,7 +92,7 @@ def stream(name: str) -> str:
         "kind": loaded.kind,
         "licence": loaded.licence,
         "homepage": loaded.homepage,
-        "orders": ", ".join(loaded.orders),
+        "orders": ", ".join([*loaded.orders, *(f"{a} = {order}" for a, order in loaded.aliases.items())]),
         "protocols": ", ".join(loaded.protocols),
         "citation": " ".join(loaded.citation.split()),
     }

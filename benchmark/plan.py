@@ -66,13 +66,14 @@ def plan(
 
 
 def match_orders(stream: Stream, key: str, asked: str | None) -> list[str]:
-    """Return the names of a stream's orders that a text means."""
+    """Return the names of a stream's orders that a text means, each alias as the order it stands for."""
     names = list(stream.orders)
     if asked is None:
         return [stream.default_order]
     if asked == "all":
         return names
-    known = {normalise(name): name for name in names}
+    meant = {**stream.aliases, **{name: name for name in names}}
+    known = {normalise(name): order for name, order in meant.items()}
 
     def match(part: str) -> list[str]:
         if part in names:
@@ -80,7 +81,7 @@ def match_orders(stream: Stream, key: str, asked: str | None) -> list[str]:
         wanted = _as_range(part) or [part]
         for name in wanted:
             if normalise(name) not in known:
-                raise unknown(f"order of {key}", name, names, f"bench list orders --stream {key}")
+                raise unknown(f"order of {key}", name, meant, f"bench list orders --stream {key}")
         return [known[normalise(name)] for name in wanted]
 
     return _each_part(asked, "--order", match)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from benchmark.protocol import Protocol
-from benchmark.stream import Task
-
-Style = Literal["plain", "olora", "olora-anonymous", "sapt", "superni"]
+from benchmark.protocol import PromptStyle, Protocol
+from benchmark.stream import Side, Task
 
 
-def build(style: Style, task: Task, text: str) -> tuple[str, str, str]:
+def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
     """Return what goes before a text, the text, and what goes after it.
 
     Args:
         style: a protocol's `prompt`. `olora` names the task and the data set, as its official code does
             (cmnfriend/O-LoRA, `src/uie_collator.py`); `olora-anonymous` leaves those two lines out; `sapt`
-            and `superni` are those of circle-hit/SAPT; `plain` is the text alone.
+            and `superni` are those of circle-hit/SAPT (`src/cl_dataset.py`), which strips definitions;
+            `trace` puts the task's own words around the text, as TRACE's rows hold them; `plain` is the
+            text alone.
         task: gives the words and, for `olora`, the options.
         text: one row's input.
     """
     words = task.wording
     if style == "plain":
         return "", text, ""
+    if style == "trace":
+        return words.instruction, text, words.closing
+    definition = words.definition.strip()
     if style == "sapt":
-        return f"{words.definition}\n", text, "\nOutput: "
+        return f"{definition}\n" if definition else "", text, "\nOutput: "
     if style == "superni":
-        before = f"Definition: {words.definition}\n\nNow complete the following example -\nInput: "
+        before = f"Definition: {definition}\n\nNow complete the following example -\nInput: "
         return before, text, "\nOutput: "
     named = f"Task:{words.group}\nDataset:{words.dataset}\n" if style == "olora" else ""
     # A task without an instruction (COPA) asks within its text and lists no options.
@@ -49,17 +52,23 @@ def encode_all(
     if not texts:
         return []
     parts = [build(protocol.prompt, task, text) for text in texts]
-    return _encode(tokenizer, parts, protocol.source_length, open_ended)
+    return _encode(tokenizer, parts, protocol.source_length, open_ended, task.wording.cut)
 
 
 def encode(
-    tokenizer: Any, before: str, text: str, after: str, limit: int, open_ended: bool = False
+    tokenizer: Any,
+    before: str,
+    text: str,
+    after: str,
+    limit: int,
+    open_ended: bool = False,
+    cut: Side = "end",
 ) -> list[int]:
     """Return the tokens of `before + text + after` with the tokenizer's special tokens, at most `limit`.
 
     What fits is tokenised in one piece. Else the three parts are tokenised apart and the text loses its
-    end; where `before` and `after` alone are too long, `before` loses its start as well. Only where `after`
-    alone is too long does it lose its start.
+    end, or its start with `cut = start`; where `before` and `after` alone are too long, `before` loses its
+    start as well. Only where `after` alone is too long does it lose its start.
 
     Args:
         tokenizer: a tokenizer of transformers.
@@ -68,12 +77,13 @@ def encode(
         after: the prompt behind the text.
         limit: the most tokens, special ones counted.
         open_ended: leave out the special tokens at the end.
+        cut: which side of the text gives way.
     """
-    return _encode(tokenizer, [(before, text, after)], limit, open_ended)[0]
+    return _encode(tokenizer, [(before, text, after)], limit, open_ended, cut)[0]
 
 
 def _encode(
-    tokenizer: Any, parts: list[tuple[str, str, str]], limit: int, open_ended: bool
+    tokenizer: Any, parts: list[tuple[str, str, str]], limit: int, open_ended: bool, cut: Side
 ) -> list[list[int]]:
     first, last = _special(tokenizer)
     if open_ended:
@@ -84,16 +94,17 @@ def _encode(
         "input_ids"
     ]
     bodies = [
-        list(whole) if len(whole) <= room else _cut(tokenizer, *part, room)
+        list(whole) if len(whole) <= room else _cut(tokenizer, *part, room, cut)
         for whole, part in zip(wholes, parts, strict=True)
     ]
     return [[*first, *body, *last] for body in bodies]
 
 
-def _cut(tokenizer: Any, before: str, text: str, after: str, room: int) -> list[int]:
+def _cut(tokenizer: Any, before: str, text: str, after: str, room: int, side: Side) -> list[int]:
     closing = _last(_tokens(tokenizer, after), room)
     opening = _last(_tokens(tokenizer, before), room - len(closing))
-    return [*opening, *_tokens(tokenizer, text)[: room - len(closing) - len(opening)], *closing]
+    body, left = _tokens(tokenizer, text), room - len(closing) - len(opening)
+    return [*opening, *(body[:left] if side == "end" else _last(body, left)), *closing]
 
 
 def _tokens(tokenizer: Any, text: str, special: bool = False) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
+PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch"]
 ADDED_LATER = frozenset({"selection", "schedule", "normaliser"})
 
@@ -60,7 +61,7 @@ class Protocol(BaseModel):
     )
     source_length: int = Field(128, ge=8, description="most tokens of a prompt")
     target_length: int = Field(16, ge=1, description="most tokens of an answer")
-    prompt: Literal["plain", "olora", "olora-anonymous", "sapt", "superni"] = "plain"
+    prompt: PromptStyle = Field("plain", description="whose words stand around a text")
     decoding: Literal["greedy", "labels"] = Field(
         "greedy", description="free greedy decoding, or the label string of highest mean log-likelihood"
     )

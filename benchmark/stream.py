@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Kind = Literal["vector", "image", "text-classification", "text-to-text"]
+Side = Literal["start", "end"]
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,18 @@ class Examples:
 
 @dataclass(frozen=True)
 class Wording:
-    """What a text task says around its text; which parts are used is the protocol's `prompt`."""
+    """What a text task says around its text; which parts are used is the protocol's `prompt`.
+
+    `closing` follows the text. `cut` is the side of a long text that gives way: its end, or its start where
+    what is asked for stands last.
+    """
 
     group: str = ""
     dataset: str = ""
     instruction: str = ""
     definition: str = ""
+    closing: str = ""
+    cut: Side = "end"
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ class Stream:
         protocols: named budgets; the first is the default. All have one called `quick`.
         load: makes the tasks; called once per cell, heavy imports inside.
         parameters: a pydantic model of the stream's own settings (`--set`), or None.
+        aliases: other papers' names for orders, each with the order it stands for; a result holds the order.
     """
 
     name: str
@@ -131,6 +139,7 @@ class Stream:
     protocols: Mapping[str, Protocol]
     load: Callable[[Request], LoadedStream]
     parameters: type[BaseModel] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def default_order(self) -> str:

@@ -1,11 +1,14 @@
-"""Long sequence: 15 text classification tasks in orders 4, 5 and 6 of O-LoRA."""
+"""Long sequence: 15 text classification tasks in orders 4, 5 and 6 of O-LoRA.
+
+SAPT's code, SAPT's paper and GainLoRA number two of the three otherwise; their numbers are aliases here.
+"""
 
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
 from benchmark.stream import Stream, protocols
 from tasks import standard_cl
-from tasks.sources.text_classification import ORDERS
+from tasks.sources.text_classification import ORDERS, TASKS
 
 QUICK = standard_cl.QUICK
 
@@ -16,21 +19,30 @@ OLORA = standard_cl.OLORA.model_copy(
     }
 )
 
-# SAPT keeps the best epoch by a dev file that equals its test file; here the last epoch counts.
+# SAPT and GainLoRA keep the best epoch by a dev file that equals their test file; here the last epoch counts.
 SAPT = Protocol(
     name="sapt",
-    source="SAPT (circle-hit/SAPT), long sequence with T5-large; batch 16 x 2; epochs and "
-    "rank from GAIN (liangyanshuo/gainlora)",
+    source="SAPT (circle-hit/SAPT), gen_script_long_t5.py; batch 16 with 2 accumulation steps",
     backbone="t5-large",
     epochs=10,
     batch_size=32,
     rank=8,
+    alpha=32,
+    dropout=0.0,
     targets=("query", "value"),
     validation=0.0,
     source_length=512,
     target_length=50,
     prompt="sapt",
     decoding="greedy",
+)
+
+GAINLORA = SAPT.model_copy(
+    update={
+        "name": "gainlora",
+        "source": "GainLoRA (liangyanshuo/gainlora), long sequence with T5-large; batch 8 with 4 "
+        "accumulation steps",
+    }
 )
 
 STREAM = Stream(
@@ -41,7 +53,15 @@ STREAM = Stream(
     citation="Razdaibiedina et al., Progressive Prompts: Continual Learning for Language Models, 2023; "
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
-    orders={name: ORDERS[name] for name in ("4", "5", "6")},
-    protocols=protocols(QUICK, OLORA, SAPT),
+    orders={name: order for name, order in ORDERS.items() if len(order) == len(TASKS)},
+    protocols=protocols(QUICK, OLORA, SAPT, GAINLORA),
     load=standard_cl.load,
+    aliases={
+        "sapt-4": "6",
+        "sapt-5": "4",
+        "sapt-paper-3": "6",
+        "sapt-paper-4": "4",
+        "gainlora-3": "6",
+        "gainlora-4": "4",
+    },
 )

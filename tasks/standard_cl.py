@@ -1,10 +1,14 @@
-"""Standard CL benchmark: DBpedia, Amazon, Yahoo and AG News in the three orders of O-LoRA."""
+"""Standard CL benchmark: DBpedia, Amazon, Yahoo, AG News in O-LoRA's three orders; with Yelp in four more.
+
+Orders 1 to 3 are O-LoRA's, of 4 tasks. `five-1` to `five-4` are the 5-task orders of the MbPA++ line of
+papers, see `tasks.sources.text_classification`.
+"""
 
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
 from benchmark.stream import LoadedStream, Request, Stream, protocols
-from tasks.sources.text_classification import ORDERS
+from tasks.sources.text_classification import ORDERS, TASKS
 
 
 def load(request: Request) -> LoadedStream:
@@ -48,13 +52,14 @@ OLORA = Protocol(
 
 STREAM = Stream(
     name="standard-cl",
-    title="Standard CL benchmark, 4 text classification tasks",
+    title="Standard CL benchmark, 4 text classification tasks, or 5",
     kind="text-classification",
-    licence="AG News: academic use; Amazon: not stated; DBpedia: CC BY-SA 3.0; Yahoo: non-commercial",
+    licence="AG News: academic use; Amazon: not stated; DBpedia: CC BY-SA 3.0; Yahoo: non-commercial; "
+    "Yelp: Yelp dataset terms",
     citation="Zhang, Zhao and LeCun, Character-level Convolutional Networks for Text Classification, 2015; "
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
-    orders={name: ORDERS[name] for name in ("1", "2", "3")},
+    orders={name: order for name, order in ORDERS.items() if len(order) < len(TASKS)},
     protocols=protocols(QUICK, OLORA),
     load=load,
 )

@@ -171,7 +171,13 @@ def longseq(folder, *lines):
 
 def test_a_text_row_of_unknown_label_or_split_is_named(tmp_path):
     row = {"id": "a", "split": "train", "text": "t", "label": "A"}
-    fails(longseq(tmp_path, row, {**row, "label": "-"}), "mnli.jsonl.gz, row 2", "'-'", "A, B")
+    fails(longseq(tmp_path, row, {**row, "id": "b", "label": "C"}), "mnli.jsonl.gz, row 2", "'C'", "A, B")
+    fails(
+        longseq(tmp_path, row, {**row, "text": "u"}), "mnli.jsonl.gz, row 2", "the id 'a' is already that of"
+    )
+    fails(
+        longseq(tmp_path, {**row, "label": "a"}), "mnli.jsonl.gz, row 1", "'a' differs from 'A' only by case"
+    )
     fails(longseq(tmp_path, {**row, "label": "A\nB"}), "mnli.jsonl.gz, row 1")
     fails(longseq(tmp_path, {**row, "split": "eval"}), "mnli.jsonl.gz, row 1", "split")
     fails(longseq(tmp_path, row), "tasks.json has no entry for the task 'cb'")

@@ -86,8 +86,10 @@ def test_training_texts_of_test_and_unlabelled_rows_are_left_out(tmp_path):
     stream = long_sequence.STREAM.load(request(tmp_path, "4"))
     task = next(task for task in stream.tasks if task.name == "sst2")
     assert len(task.train) == 6 and "Text: sentence t" not in task.train.inputs
-    assert any("sst2: 1 rows without a label" in note for note in stream.notes)
-    assert any("sst2: 1 training rows" in note for note in stream.notes)
+    assert stream.notes[1:] == (
+        "rows without a label left out: sst2 1",
+        "train rows left out whose text is in test: sst2 1",
+    )
 
 
 def test_hub_faults_are_one_line(tmp_path):

@@ -1,4 +1,4 @@
-"""The 15 tasks of SAPT's SuperNI stream: from a data folder's `superni/`, or drawn from the hub.
+"""Tasks of Natural Instructions: from this suite's or SAPT's files in a data folder, or drawn from the hub.
 
 Source: https://github.com/circle-hit/SAPT (commit 52a52b92), derived from Natural Instructions
 (https://github.com/allenai/natural-instructions, Apache-2.0).
@@ -6,6 +6,8 @@ Source: https://github.com/circle-hit/SAPT (commit 52a52b92), derived from Natur
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,11 +17,15 @@ from benchmark.data_files import read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub, HubSet, columns
 from benchmark.stream import Examples, LoadedStream, Request, Task, Wording
+from tasks.sources import cl_benchmark, layouts
+from tasks.sources.cl_benchmark import TESTED
+from tasks.sources.rows import notes, unique, validation
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 FOLDER = "superni"
+OWN = layouts.Layout(f"the data folder's {FOLDER}/", places=(FOLDER,), marks=(".",))
 HUB = HubSet("Muennighoff/natural-instructions")
 COLUMNS = ("task_name", "id", "definition", "inputs", "targets")
 TRAIN_ROWS = 1000
@@ -44,11 +50,13 @@ CATEGORIES: dict[str, str] = {
     "task875_emotion_classification": "Sentiment Analysis",
     "task1687_sentiment140_classification": "Sentiment Analysis",
 }
+# Not among SAPT's tasks and files; SEEKR's stream has it.
+OTHERS = {"task195_sentiment140_classification": "Sentiment Analysis"}
 
 
 def full_names(numbers: str) -> tuple[str, ...]:
     """Return the full names of tasks given by their numbers, with a blank between."""
-    by_number = {name.partition("_")[0].removeprefix("task"): name for name in CATEGORIES}
+    by_number = {name.partition("_")[0].removeprefix("task"): name for name in (*CATEGORIES, *OTHERS)}
     return tuple(by_number[number] for number in numbers.split())
 
 
@@ -56,6 +64,13 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "1": full_names("1572 363 1290 181 002 1510 639 1729 073 1590 748 511 591 1687 875"),
     "2": full_names("748 073 1590 639 1572 1687 591 363 1510 1729 181 511 002 1290 875"),
 }
+
+
+SAPT = layouts.Layout(
+    "SAPT's CL_Benchmark/SuperNI/",
+    places=("CL_Benchmark/SuperNI", "SuperNI", ""),
+    marks=tuple(f"{name}/train.json" for name in CATEGORIES),
+)
 
 
 class Facts(BaseModel):
@@ -82,46 +97,105 @@ class Line(BaseModel):
     outputs: list[str]
 
 
-def load(request: Request) -> LoadedStream:
-    """Return the tasks of an order, from the data folder if it has them, else from the hub.
+@dataclass(frozen=True)
+class Files:
+    """How a layout keeps tasks on disk.
+
+    Attributes:
+        path: where a task's training rows are, below the layout's place.
+        read: makes a task from its place; also returns how many dev rows were test rows.
+    """
+
+    path: str
+    read: Callable[[Path, str], tuple[Task, int]]
+
+
+def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
+    """Return tasks by their full names, from the data folder if it has them, else from the hub.
+
+    A task that SAPT's files cannot hold (`OTHERS`) may come from the hub beside a folder's tasks; noted.
 
     Raises:
         UserError: neither source can be read, or a row is faulty.
     """
-    names = ORDERS[request.order]
-    folder = request.data_dir / FOLDER if request.data_dir else None
-    if folder is not None and folder.is_dir():
-        table = read_json(folder / "tasks.json", Table)
-        return LoadedStream(
-            [from_folder(folder, name, table) for name in names], f"the data folder's {FOLDER}/"
-        )
-    return from_hub(names, Hub(request.data_dir, f"{FOLDER}/tasks.json and {FOLDER}/<task>.jsonl.gz"))
+
+    def reader(files: Files) -> Callable[[Path], LoadedStream]:
+        return lambda place: _from_files(place, names, files, request.data_dir)
+
+    known = {
+        OWN: reader(Files("{name}.jsonl.gz", from_folder)),
+        SAPT: reader(Files("{name}/train.json", from_sapt)),
+    }
+    return layouts.read(request.data_dir, known, lambda: from_hub(names, request.data_dir))
 
 
-def from_folder(folder: Path, name: str, table: Table) -> Task:
-    """Return one task of a data folder: SAPT's own rows; they come without validation rows.
+def _from_files(place: Path, names: tuple[str, ...], files: Files, data_dir: Path | None) -> LoadedStream:
+    lacking = tuple(n for n in names if n in OTHERS and not (place / files.path.format(name=n)).exists())
+    read = {name: files.read(place, name) for name in names if name not in lacking}
+    counted = notes((name, tested, TESTED) for name, (_, tested) in read.items())
+    if not lacking:
+        return LoadedStream([task for task, _ in read.values()], "", notes=counted)
+    drawn = from_hub(lacking, data_dir)
+    tasks = {**{name: task for name, (task, _) in read.items()}, **{task.name: task for task in drawn.tasks}}
+    said = f"not in the data folder, from the hub: {', '.join(lacking)}"
+    listed = [tasks[name] for name in names]
+    return LoadedStream(listed, "", revisions=drawn.revisions, notes=(*counted, said, *drawn.notes))
+
+
+def from_folder(folder: Path, name: str) -> tuple[Task, int]:
+    """Return one task of this suite's layout: SAPT's own rows, which come without validation rows.
 
     Raises:
         UserError: the task is not in the table, or a row is faulty.
     """
+    table = read_json(folder / "tasks.json", Table)
     if name not in table.tasks:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
     path = folder / f"{name}.jsonl.gz"
     rows: dict[str, list[Line]] = {"train": [], "test": []}
+    seen = []
     for number, line in read_rows(path, Line):
         if not line.outputs:
             raise UserError(f"{path}, row {number}: outputs: no reference")
         rows[line.split].append(line)
+        seen.append((line.id, f"{path}, row {number}"))
+    unique(seen)
     facts = table.tasks[name]
-    return _task(name, facts.category, facts.definition, rows["train"], rows["test"])
+    return _task(name, facts.category, facts.definition, rows["train"], rows["test"]), 0
 
 
-def from_hub(names: tuple[str, ...], hub: Hub) -> LoadedStream:
+def from_sapt(root: Path, name: str) -> tuple[Task, int]:
+    """Return one task of SAPT's folders, and how many of its dev rows were test rows.
+
+    Raises:
+        UserError: a file is missing, or a row is faulty.
+    """
+    rows: dict[Literal["train", "dev", "test"], list[Line]] = {}
+    definition = ""
+    for split in ("train", "dev", "test"):
+        path = root / name / f"{split}.json"
+        if split == "dev" and not path.exists():
+            continue
+        described, found = cl_benchmark.instances(path)
+        definition = definition or described
+        rows[split] = [
+            Line(id=row.id or f"{split}-{number}", split="train", input=row.input, outputs=row.accepted)
+            for number, row in enumerate(found, 1)
+        ]
+        unique((line.id, f"{path}, row {number}") for number, line in enumerate(rows[split], 1))
+    task = _task(name, {**CATEGORIES, **OTHERS}[name], definition, rows["train"], rows["test"])
+    held, tested = validation(_examples(rows["dev"]) if "dev" in rows else None, task.test)
+    return replace(task, validation=held), tested
+
+
+def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
     """Return tasks drawn from the hub's Natural Instructions with a fixed seed.
 
     At most 1000 training and 100 test rows a task; not the rows of SAPT's files.
     """
-    splits, commit = hub.load(HUB)
+    wanted = "<task>" if len(names) > 1 else names[0]
+    files = f"{FOLDER}/tasks.json and {FOLDER}/{wanted}.jsonl.gz, or SAPT's {SAPT.places[0]}/{wanted}/"
+    splits, commit = Hub(data_dir, files).load(HUB)
     collected: dict[str, dict[str, Line]] = {name: {} for name in names}
     definitions: dict[str, str] = {}
     for split, rows in splits.items():
@@ -134,7 +208,7 @@ def from_hub(names: tuple[str, ...], hub: Hub) -> LoadedStream:
                 f"{HUB.identifier} has {len(collected[name])} rows of the task '{name}'; 2 are needed"
             )
         train, test = _divide(list(collected[name].values()))
-        tasks.append(_task(name, CATEGORIES[name], definitions[name], train, test))
+        tasks.append(_task(name, {**CATEGORIES, **OTHERS}[name], definitions[name], train, test))
     note = "rows drawn from the hub, not SAPT's own"
     revisions = {HUB.identifier: commit} if commit else {}
     return LoadedStream(tasks, "the Hugging Face hub", revisions=revisions, notes=(note,))

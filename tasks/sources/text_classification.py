@@ -16,10 +16,16 @@ from benchmark.hub import HubSet
 
 Row = Mapping[str, Any]
 
+# The five-task orders are those of Progressive Prompts' script (arazd/ProgressivePrompts, BERT_codebase) and,
+# the last, of the MbPA++ line of papers, which numbers the four the other way round.
 ORDERS: dict[str, tuple[str, ...]] = {
     "1": ("dbpedia", "amazon", "yahoo", "agnews"),
     "2": ("dbpedia", "amazon", "agnews", "yahoo"),
     "3": ("yahoo", "amazon", "agnews", "dbpedia"),
+    "five-1": ("agnews", "yelp", "amazon", "yahoo", "dbpedia"),
+    "five-2": ("yelp", "yahoo", "amazon", "dbpedia", "agnews"),
+    "five-3": ("dbpedia", "yahoo", "agnews", "amazon", "yelp"),
+    "five-4": ("yelp", "agnews", "dbpedia", "amazon", "yahoo"),
     "4": (
         *("mnli", "cb", "wic", "copa", "qqp", "boolq", "rte", "imdb"),
         *("yelp", "amazon", "sst2", "dbpedia", "agnews", "multirc", "yahoo"),
@@ -67,6 +73,7 @@ class TextTask:
         label_column: the hub's column of label numbers.
         first_label: the number of the first label on the hub.
         test_split: the hub's split that is tested on.
+        sapt_labels: SAPT's label names in the order of `labels`, where they are others.
     """
 
     group: str
@@ -80,6 +87,12 @@ class TextTask:
     label_column: str = "label"
     first_label: int = 0
     test_split: str = "test"
+    sapt_labels: tuple[str, ...] = ()
+
+    @property
+    def sapt_words(self) -> tuple[str, ...]:
+        """The label names of SAPT's files."""
+        return self.sapt_labels or self.labels
 
     @property
     def instruction(self) -> str:
@@ -264,6 +277,7 @@ TASKS: dict[str, TextTask] = {
         columns=("question1", "question2"),
         licence="Quora's terms, non-commercial",
         test_split="validation",
+        sapt_labels=("no", "yes"),
     ),
     "boolq": TextTask(
         group="BoolQA",

@@ -1,0 +1,102 @@
+"""What every text source does with its rows: names them, tells labels apart, keeps splits disjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmark.data_files import label_index
+from benchmark.errors import UserError
+from benchmark.stream import Examples
+
+# How sources mark a row without a gold label; MNLI's test set has 131 of them.
+UNLABELLED = frozenset({"", "-"})
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A row as it was read; `where` names its file and place for messages."""
+
+    identity: str
+    text: str
+    label: str
+    where: str
+
+
+def labelled(rows: Sequence[LabelledText], labels: tuple[str, ...]) -> tuple[Examples, int]:
+    """Return rows with their labels' numbers, and how many were left out because they have no label.
+
+    Raises:
+        UserError: a label, stripped, is not one of `labels`; with file and row.
+    """
+    import numpy as np
+
+    kept = [row for row in rows if row.label.strip() not in UNLABELLED]
+    numbers = np.array([_number(row, labels) for row in kept], np.int64)
+    examples = Examples([row.text for row in kept], numbers, None, [row.identity for row in kept])
+    return examples, len(rows) - len(kept)
+
+
+def _number(row: LabelledText, labels: tuple[str, ...]) -> int:
+    label = row.label.strip()
+    for known in labels:
+        if known != label and known.casefold() == label.casefold():
+            raise UserError(f"{row.where}: the label {label!r} differs from {known!r} only by case")
+    return label_index(label, labels, row.where)
+
+
+def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return label names, stripped.
+
+    Raises:
+        UserError: there are none, or two are equal or differ only by case, which no text scorer tells apart.
+    """
+    seen: dict[str, str] = {}
+    for label in (label.strip() for label in labels):
+        other = seen.setdefault(label.casefold(), label)
+        if other is not label:
+            how = "is there twice" if other == label else f"differs from {other!r} only by case"
+            raise UserError(f"{where}: the label {label!r} {how}")
+    if not seen:
+        raise UserError(f"{where} names no labels")
+    return tuple(seen.values())
+
+
+def unique(rows: Iterable[tuple[str, str]]) -> None:
+    """Check that ids, each given with where its row lies, name one row each.
+
+    Raises:
+        UserError: two rows have one id.
+    """
+    seen: dict[str, str] = {}
+    for identity, where in rows:
+        if identity in seen:
+            raise UserError(f"{where}: the id {identity!r} is already that of {seen[identity]}")
+        seen[identity] = where
+
+
+def without(examples: Examples, other: Examples) -> tuple[Examples, int]:
+    """Return the rows whose input is not one of another split's, and how many were left out."""
+    seen = set(other.inputs)
+    keep = [row for row, text in enumerate(examples.inputs) if text not in seen]
+    return examples.take(keep), len(examples) - len(keep)
+
+
+def validation(dev: Examples | None, test: Examples) -> tuple[Examples | None, int]:
+    """Return the rows of a source's dev split that are not test rows, or None; and how many are.
+
+    O-LoRA's, SAPT's and GainLoRA's dev files are their test files: validation must not be taken from them.
+    """
+    if dev is None or len(dev) == 0:
+        return None, 0
+    kept, left_out = without(dev, test)
+    return (kept if len(kept) else None), left_out
+
+
+def notes(counts: Iterable[tuple[str, int, str]]) -> tuple[str, ...]:
+    """Return one line for each thing done to rows: the tasks with their counts, then what it was."""
+    lines: dict[str, list[str]] = {}
+    for task, count, what in counts:
+        if count:
+            lines.setdefault(what, []).append(f"{task} {count}")
+    return tuple(f"{what}: {', '.join(tasks)}" for what, tasks in lines.items())

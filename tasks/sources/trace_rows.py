@@ -1,0 +1,222 @@
+"""TRACE's eight tasks: their words, their scores, and their rows in this suite's or TRACE's own files.
+
+Source: BeyonderXX/TRACE (commit 462e39f6), `<task>/{train,eval,test}.json`, a list of `{"prompt": text,
+"answer": text}`; a prompt holds the instruction and is ready to feed. Its training files repeat rows to reach
+their size and share rows with its test files; both are taken out here and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data_files import VARIABLE, read_list, read_rows
+from benchmark.errors import UserError
+from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
+from tasks.sources import layouts
+from tasks.sources.rows import notes, unique, without
+
+
+@dataclass(frozen=True)
+class TraceTask:
+    """One task.
+
+    Attributes:
+        metric: its score, one of `benchmark.task_metrics.NAMES`.
+        before: what its prompts begin with.
+        after: what its prompts end with.
+        letters: the answers there are where they are letters; empty otherwise.
+        cut: the side of a long text that gives way: where the stance's target or the line to continue stands
+            last, the start.
+    """
+
+    metric: str
+    before: str = ""
+    after: str = ""
+    letters: str = ""
+    cut: Side = "end"
+
+
+PROBLEM = TraceTask("exact-match", "Solve the following math problem.\nQuestion:\n", "\nAnswer:")
+TASKS: dict[str, TraceTask] = {
+    "C-STANCE": TraceTask(
+        "exact-match",
+        "判断以下文本对指定对象的态度，选择一项：A.支持，B.反对，C.中立。输出A，B或者C。\n文本：\n",  # noqa: RUF001
+        "\n态度：",  # noqa: RUF001
+        letters="ABC",
+        cut="start",
+    ),
+    "FOMC": TraceTask(
+        "exact-match",
+        "What is the monetary policy stance for the following text? A. dovish, B. hawkish, C. neutral. "
+        "Choose one from A, B and C.\nText:\n",
+        "\nStance:",
+        letters="ABC",
+    ),
+    "MeetingBank": TraceTask(
+        "rouge-l",
+        "Write a summary of the following meeting transcripts.\nMeeting transcripts:\n",
+        "\nSummary:",
+    ),
+    "Py150": TraceTask("edit-similarity", cut="start"),
+    "ScienceQA": TraceTask(
+        "first-letter",
+        "Choose an answer for the following question and give your reasons.\n\nQuestion:\n",
+        "\n\nAnswer:",
+    ),
+    "NumGLUE-cm": PROBLEM,
+    "NumGLUE-ds": PROBLEM,
+    "20Minuten": TraceTask(
+        "sari",
+        "Provide a simplified version of the following paragraph in German.\n\nParagraph:\n",
+        "\n\nSimplification:",
+    ),
+}
+SIZES = tuple(f"LLM-CL-Benchmark_{size}" for size in (5000, 1000, 500))
+OWN = layouts.Layout(
+    "the data folder's trace/", places=("trace",), marks=tuple(f"{n}.jsonl.gz" for n in TASKS)
+)
+PUBLISHED = layouts.Layout(
+    "TRACE's folders",
+    places=("", *SIZES, *(f"TRACE-Benchmark/{size}" for size in SIZES), "TRACE"),
+    marks=tuple(f"{name}/train.json" for name in TASKS),
+)
+
+
+class Pair(BaseModel):
+    """One entry of TRACE's files."""
+
+    model_config = ConfigDict(strict=True)
+    prompt: str
+    answer: str
+
+
+class Line(Pair):
+    """One row of `<task>.jsonl.gz`."""
+
+    id: str
+    split: Literal["train", "eval", "test"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as it was read; `where` names its file and place for messages."""
+
+    identity: str
+    prompt: str
+    answer: str
+    where: str
+
+
+Splits = dict[str, list[Row]]
+
+
+def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
+    """Return tasks by name from the data folder: there is no official copy on the hub.
+
+    Raises:
+        UserError: no data folder has the tasks, or a row is faulty.
+    """
+    known = {
+        OWN: lambda place: _stream((name, from_folder(place, name)) for name in names),
+        PUBLISHED: lambda place: _stream((name, from_published(place, name)) for name in names),
+    }
+    return layouts.read(request.data_dir, known, _absent)
+
+
+def _absent() -> LoadedStream:
+    raise UserError(
+        "the stream 'trace' is read from files, which its authors give on a drive; pass --data-dir FOLDER or set "
+        f"{VARIABLE}=FOLDER to a folder that holds trace/<task>.jsonl.gz or TRACE's <task>/train.json"
+    )
+
+
+def from_folder(folder: Path, name: str) -> Splits:
+    """Return the rows of a task in this suite's layout.
+
+    Raises:
+        UserError: the file is missing, or a row is faulty; with the row.
+    """
+    path = folder / f"{name}.jsonl.gz"
+    rows: Splits = {"train": [], "eval": [], "test": []}
+    for number, line in read_rows(path, Line):
+        rows[line.split].append(Row(line.id, line.prompt, line.answer, f"{path}, row {number}"))
+    unique((row.identity, row.where) for split in rows.values() for row in split)
+    return rows
+
+
+def from_published(folder: Path, name: str) -> Splits:
+    """Return the rows of a task in TRACE's folders, named by split and place.
+
+    Raises:
+        UserError: a file is missing, or a row is faulty; with the row.
+    """
+    rows: Splits = {}
+    for split in ("train", "eval", "test"):
+        path = folder / name / f"{split}.json"
+        listed = read_list(path, Pair) if split != "eval" or path.exists() else []
+        rows[split] = [
+            Row(f"{split}-{number}", pair.prompt, pair.answer, f"{path}, row {number}")
+            for number, pair in enumerate(listed, 1)
+        ]
+    return rows
+
+
+def _stream(read: Iterable[tuple[str, Splits]]) -> LoadedStream:
+    tasks, counts = [], []
+    for name, splits in read:
+        task, counted = _task(name, splits)
+        tasks.append(task)
+        counts += [(name, count, what) for what, count in counted]
+    return LoadedStream(tasks, "", notes=notes(counts))
+
+
+def _task(name: str, splits: Splits) -> tuple[Task, list[tuple[str, int]]]:
+    """Return a task without repeated rows and without test rows outside test; and what was left out."""
+    facts = TASKS[name]
+    made = {split: _examples([_parts(facts, row) for row in rows]) for split, rows in splits.items()}
+    (train, *again), (held, *held_again), (test, *test_again) = made["train"], made["eval"], made["test"]
+    train, tested = without(train, test)
+    held, held_tested = without(held, test)
+    held, held_trained = without(held, train)
+    counted = [
+        ("repeated train rows left out", again[0]),
+        ("repeated eval rows left out", held_again[0]),
+        ("repeated test rows left out", test_again[0]),
+        ("train rows left out that are in test", tested),
+        ("eval rows left out that are in test", held_tested),
+        ("eval rows left out that are in train", held_trained),
+    ]
+    wording = Wording(dataset=name, instruction=facts.before, closing=facts.after, cut=facts.cut)
+    task = Task(name, train, test, held if len(held) else None, wording=wording, metric=facts.metric)
+    return task, counted
+
+
+def _parts(facts: TraceTask, row: Row) -> Row:
+    """Return a row with its prompt less the task's words, and its answer as it is scored."""
+    prompt, answer = row.prompt, row.answer
+    whole = len(prompt) >= len(facts.before) + len(facts.after)
+    if not (whole and prompt.startswith(facts.before) and prompt.endswith(facts.after)):
+        raise UserError(
+            f"{row.where}: prompt: does not begin with {facts.before[:40]!r}... and end with {facts.after!r}"
+        )
+    if facts.letters:
+        answer = answer.strip()[:1]
+        if not answer or answer not in facts.letters:
+            raise UserError(f"{row.where}: answer: {row.answer[:40]!r} begins with none of {facts.letters}")
+    text = prompt[len(facts.before) : len(prompt) - len(facts.after)]
+    return Row(row.identity, text, answer, row.where)
+
+
+def _examples(rows: list[Row]) -> tuple[Examples, int]:
+    """Return rows without those that repeat an earlier one, and how many did."""
+    first = {(row.prompt, row.answer): row for row in reversed(rows)}
+    kept = [row for row in rows if first[row.prompt, row.answer] is row]
+    examples = Examples(
+        [row.prompt for row in kept], None, [[row.answer] for row in kept], [row.identity for row in kept]
+    )
+    return examples, len(rows) - len(kept)
