@@ -195,6 +195,9 @@ class GainLoRA(Gains, InfLoRA):
         "standard-cl/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
+        # As published, for T5-large: scripts of the official code.
+        "superni/gainlora": {"learning_rate": 0.0003, "energy": 0.995, "gate_energy": 0.995},
+        "long-sequence/gainlora": {"learning_rate": 0.0003},
     }
 
     def __new__(cls, context: Context, hyperparameters: Any) -> Any:

@@ -67,6 +67,9 @@ class InfLoRA(LowRankMethod):
         "standard-cl/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
+        # As GainLoRA's code trains it, on T5-large.
+        "superni/gainlora": {"learning_rate": 0.0003},
+        "long-sequence/gainlora": {"learning_rate": 0.0003},
     }
     dual = True
 

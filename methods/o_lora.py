@@ -70,6 +70,9 @@ class OrthogonalLoRA(IncrementalLoRA):
         "standard-cl/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
+        # As published, for T5-large: scripts of the official code.
+        "standard-cl/olora": {"learning_rate": 0.001, "orthogonal": 0.5, "norm": 0.0},
+        "long-sequence/olora": {"learning_rate": 0.001},
     }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -66,6 +66,9 @@ class SharedAttention(InputWeighted):
         "standard-cl/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
+        # As published, for T5-large: the official code's gen_script_superni_t5.py and gen_script_long_t5.py.
+        "superni/sapt": {"learning_rate": 0.0003, "holding": 0.5},
+        "long-sequence/sapt": {"learning_rate": 0.0003, "holding": 0.1},
     }
     needs = Needs(old_data=True)
 

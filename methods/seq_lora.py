@@ -25,6 +25,8 @@ class SequentialLoRA(LowRankMethod):
         # benchmark/tuning.py with 100 validation rows a task: learning rates 0.001, 0.003, 0.01
         # gave validation AP 34.5, 38.5, 6.5.
         "standard-cl/quick": {"learning_rate": 0.003},
+        # As published, for LLaMA-2-7B: the official code's scripts/train_lora.sh.
+        "trace/trace": {"learning_rate": 0.0001},
     }
     bound = True
 

@@ -1,11 +1,11 @@
 """TRACE: 8 text-to-text tasks of three languages and code, each with its own score, in two orders.
 
 Scores, all in 0..1: exact match of the letter (C-STANCE, FOMC) or of the number (NumGLUE), Rouge-L
-(MeetingBank), edit similarity (Py150), the first letter (ScienceQA), SARI (20Minuten). The official code hands
-SARI the whole prompt as the source; here it gets the paragraph alone.
+(MeetingBank), edit similarity (Py150), the first letter (ScienceQA), SARI (20Minuten). The official code
+hands SARI the whole prompt as the source; here it gets the paragraph alone.
 
-Rows that the source repeats, and train or eval rows that are also in test, are left out; a result counts them.
-A long text is cut, never the words around it, while the official code cuts whatever stands last.
+Rows that the source repeats, and train or eval rows that are also in test, are left out and
+counted. A long text is cut, never the words around it, while the official code cuts whatever stands last.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUICK = Protocol(
     batch_size=16,
     rank=8,
     targets=("query", "value"),
-    train_limit=160,
+    train_limit=128,
     test_limit=32,
     source_length=128,
     target_length=16,
@@ -45,8 +45,8 @@ QUICK = Protocol(
 
 TRACE = Protocol(
     name="trace",
-    source="TRACE (BeyonderXX/TRACE), scripts/train_lora.sh, given for order 1; batch 1 with 8 accumulation steps "
-    "on 4 devices; rank, alpha and dropout from training/main.py's LoRA; the script does not state the "
+    source="TRACE (BeyonderXX/TRACE), scripts/train_lora.sh, given for order 1; batch 1 with 8 accumulation "
+    "steps on 4 devices; rank, alpha and dropout from training/main.py's LoRA; the script does not state the "
     "targets (peft's for LLaMA) nor gradient clipping (none here); decoding here is greedy",
     backbone="llama-2-7b",
     epochs=5,
@@ -71,7 +71,8 @@ STREAM = Stream(
     kind="text-to-text",
     licence="Apache-2.0 for the packaging; FOMC: CC BY-NC 4.0; MeetingBank: a CC BY-NC variant; "
     "ScienceQA: CC BY-NC-SA 4.0; the others: see their authors",
-    citation="Wang et al., TRACE: A Comprehensive Benchmark for Continual Learning in Large Language Models, 2023",
+    citation="Wang et al., TRACE: A Comprehensive Benchmark for Continual Learning in Large Language Models, "
+    "2023",
     homepage="https://github.com/BeyonderXX/TRACE",
     orders=ORDERS,
     protocols=protocols(QUICK, TRACE),

@@ -45,8 +45,8 @@ PROBLEM = TraceTask("exact-match", "Solve the following math problem.\nQuestion:
 TASKS: dict[str, TraceTask] = {
     "C-STANCE": TraceTask(
         "exact-match",
-        "判断以下文本对指定对象的态度，选择一项：A.支持，B.反对，C.中立。输出A，B或者C。\n文本：\n",  # noqa: RUF001
-        "\n态度：",  # noqa: RUF001
+        "判断以下文本对指定对象的态度，选择一项：A.支持，B.反对，C.中立。输出A，B或者C。\n文本：\n",
+        "\n态度：",
         letters="ABC",
         cut="start",
     ),
@@ -130,8 +130,8 @@ def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
 
 def _absent() -> LoadedStream:
     raise UserError(
-        "the stream 'trace' is read from files, which its authors give on a drive; pass --data-dir FOLDER or set "
-        f"{VARIABLE}=FOLDER to a folder that holds trace/<task>.jsonl.gz or TRACE's <task>/train.json"
+        "the stream 'trace' is read from files, which its authors give on a drive; pass --data-dir FOLDER or "
+        f"set {VARIABLE}=FOLDER to a folder that holds trace/<task>.jsonl.gz or TRACE's <task>/train.json"
     )
 
 
