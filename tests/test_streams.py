@@ -14,7 +14,10 @@ from benchmark.registry import STREAMS
 from benchmark.stream import Examples, Request, Task, Wording, check, load
 from tasks.sources import images, natural_instructions, text_classification
 
-NAMES = ("digits", "long-sequence", "omniglot", "standard-cl", "superni", "tiny-imagenet", "toy")
+NAMES = (
+    *("digits", "long-sequence", "omniglot", "standard-cl", "superni", "superni-12"),
+    *("tiny-imagenet", "toy", "trace"),
+)
 FIRST_OF_100 = [68, 56, 78, 8, 23, 84, 90, 65, 74, 76, 40, 89, 3, 92, 55, 9, 26, 80, 43, 38]
 FIRST_OF_200 = [168, 136, 51, 9, 183, 101, 171, 99, 42, 159, 191, 70, 16, 188, 27, 10, 175, 26, 68, 187]
 FIRST_OF_345 = [214, 80, 343, 268, 224, 97, 253, 55, 165, 170]
