@@ -54,6 +54,11 @@ CATEGORIES: dict[str, str] = {
 OTHERS = {"task195_sentiment140_classification": "Sentiment Analysis"}
 
 
+def category(name: str) -> str:
+    """Return a task's category by its full name."""
+    return CATEGORIES.get(name) or OTHERS[name]
+
+
 def full_names(numbers: str) -> tuple[str, ...]:
     """Return the full names of tasks given by their numbers, with a blank between."""
     by_number = {name.partition("_")[0].removeprefix("task"): name for name in (*CATEGORIES, *OTHERS)}
@@ -183,7 +188,7 @@ def from_sapt(root: Path, name: str) -> tuple[Task, int]:
             for number, row in enumerate(found, 1)
         ]
         unique((line.id, f"{path}, row {number}") for number, line in enumerate(rows[split], 1))
-    task = _task(name, {**CATEGORIES, **OTHERS}[name], definition, rows["train"], rows["test"])
+    task = _task(name, category(name), definition, rows["train"], rows["test"])
     held, tested = validation(_examples(rows["dev"]) if "dev" in rows else None, task.test)
     return replace(task, validation=held), tested
 
@@ -208,7 +213,7 @@ def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
                 f"{HUB.identifier} has {len(collected[name])} rows of the task '{name}'; 2 are needed"
             )
         train, test = _divide(list(collected[name].values()))
-        tasks.append(_task(name, {**CATEGORIES, **OTHERS}[name], definitions[name], train, test))
+        tasks.append(_task(name, category(name), definitions[name], train, test))
     note = "rows drawn from the hub, not SAPT's own"
     revisions = {HUB.identifier: commit} if commit else {}
     return LoadedStream(tasks, "the Hugging Face hub", revisions=revisions, notes=(note,))

@@ -76,7 +76,8 @@ TASKS: dict[str, TraceTask] = {
         "\n\nSimplification:",
     ),
 }
-SIZES = tuple(f"LLM-CL-Benchmark_{size}" for size in (5000, 1000, 500))
+# The largest first; without a size as the official scripts name it.
+SIZES = ("LLM-CL_Benchmark", *(f"LLM-CL-Benchmark_{size}" for size in (5000, 1000, 500)))
 OWN = layouts.Layout(
     "the data folder's trace/", places=("trace",), marks=tuple(f"{n}.jsonl.gz" for n in TASKS)
 )
