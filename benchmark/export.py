@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from benchmark.learner import build
 from benchmark.method import Method
 from benchmark.results import Result, atomic_write, read
 from benchmark.stream import Examples, Task
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 
 def rebuild(result: Result, path: Path) -> Method:
@@ -40,10 +44,11 @@ def rebuild(result: Result, path: Path) -> Method:
 
 
 def export(path: Path, folder: Path) -> Path:
-    """Write the sum of a finished cell's adapters so that `PeftModel.from_pretrained` loads it.
+    """Write what a finished cell's adapters come to so that `PeftModel.from_pretrained` loads it.
 
-    The sum is one LoRA of rank sum r with scale 1, exact up to rounding. A classification head goes into
-    `head.safetensors` beside it, since peft has no place for one shared head.
+    A tuner of peft is written as it is. A sum of pairs is one LoRA of rank sum r with scale 1, exact up to
+    rounding. A classification head goes into `head.safetensors` beside it, since peft has no place for one
+    shared head.
 
     Args:
         path: a result.
@@ -54,10 +59,13 @@ def export(path: Path, folder: Path) -> Path:
     """
     result = read(path)
     method = rebuild(result, path)
-    pairs = method.low_rank_sum()
-    if not pairs or not all(len(down) for down, _ in pairs.values()):
+    pairs, ready = method.low_rank_sum(), method.peft_checkpoint()
+    if ready is not None:
+        write_checkpoint(*ready, folder, result.backbone)
+    elif pairs and all(len(down) for down, _ in pairs.values()):
+        write_lora(pairs, folder, result.backbone)
+    else:
         raise UserError(f"{result.method} has no peft form: {method.no_sum}")
-    write_lora(pairs, folder, result.backbone)
     if method.objective.head_size():
         atomic_write(folder / "head.safetensors", pack(method.objective.state()))
     return folder
@@ -72,12 +80,17 @@ def write_lora(pairs: dict[str, tuple[Tensor, Tensor]], folder: Path, backbone: 
         r=rank,
         lora_alpha=rank,  # peft scales by alpha / r: 1, the scales being in the down factor
         target_modules=sorted(pairs),
-        base_model_name_or_path=backbone,
-        inference_mode=True,
     )
     tensors = {}
     for name, (down, up) in pairs.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = down
         tensors[f"base_model.model.{name}.lora_B.weight"] = up
+    write_checkpoint(config, tensors, folder, backbone)
+
+
+def write_checkpoint(config: PeftConfig, tensors: dict[str, Tensor], folder: Path, backbone: str) -> None:
+    """Write a configuration of peft and the tensors that it is for, to be put on the named backbone."""
+    config.base_model_name_or_path = backbone
+    config.inference_mode = True
     atomic_write(folder / "adapter_model.safetensors", pack(tensors))
     config.save_pretrained(str(folder))

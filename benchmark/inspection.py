@@ -29,14 +29,45 @@ def overview(kinds: list[str]) -> str:
 
 
 def check(kinds: list[str]) -> tuple[str, bool]:
-    """Load every entry of some kinds; return what came of each, and whether all built-ins load."""
-    lines, sound = [], True
+    """Load every entry of some kinds; return what came of each, and whether all built-ins load.
+
+    Methods that ask for it are tried on every kind of backbone as well.
+    """
+    lines, loaded, sound = [], [], True
     for kind in kinds:
         for entry in REGISTRIES[kind].entries.values():
             problem = _problem(kind, entry)
             lines.append(f"{kind[:-1]} {entry.key}: {problem or 'ok'}")
             sound = sound and (problem is None or entry.distribution is not None)
-    return "\n".join(lines), sound
+            if kind == "methods" and problem is None:
+                loaded.append(entry)
+    table, failures = _trials(loaded)
+    return "\n".join([*lines, *table, *failures]), sound and not failures
+
+
+def _trials(entries: list[Entry]) -> tuple[list[str], list[str]]:
+    """Return the table of what was tried, and a line for each built-in that fails where it says it works."""
+    from benchmark.catalogue import load_method
+    from benchmark.trial import ARCHITECTURES, trial
+
+    rows, failures = [], []
+    for entry in entries:
+        method = load_method(entry.key)
+        if not method.tried:
+            continue
+        found = {kind: trial(method, kind) for kind in ARCHITECTURES}
+        rows.append([entry.key, *("yes" if problem is None else "no" for problem in found.values())])
+        failures += [
+            f"{entry.key} on {kind} ({ARCHITECTURES[kind]}): {problem}"
+            for kind, problem in found.items()
+            if problem is not None and kind in method.kinds and entry.distribution is None
+        ]
+    if not rows:
+        return [], []
+    from tabulate import tabulate
+
+    heads = ["trained, saved and restored on", *(f"{kind} ({name})" for kind, name in ARCHITECTURES.items())]
+    return ["", tabulate(rows, heads, tablefmt="plain")], failures
 
 
 def orders(name: str) -> str:

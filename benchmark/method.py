@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from benchmark.batches import Batch, Rows
 from benchmark.objective import Objective
 from benchmark.protocol import Protocol, Schedule
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 
 class Hyperparameters(BaseModel):
@@ -109,6 +112,7 @@ class Method:
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
+        tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
@@ -118,6 +122,7 @@ class Method:
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
+    tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""
@@ -205,6 +210,13 @@ class Method:
         """Return `{module: (down (R, d_in), up (d_out, R))}` whose products are added to the weights.
 
         None where the result is no such sum; `export` then says so.
+        """
+        return None
+
+    def peft_checkpoint(self) -> tuple[PeftConfig, dict[str, Tensor]] | None:
+        """Return peft's own configuration and tensors, for a method whose adapter is a tuner of peft.
+
+        None for every other; `export` then writes `low_rank_sum` as a LoRA.
         """
         return None
 

@@ -19,17 +19,15 @@ steps follow only approximately.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Method, ParameterGroup, Phase, part
-from benchmark.roles import resolve
-
-ADAPTER = "default"
+from benchmark.method import Accounting, ParameterGroup, Phase, part
+from methods.pieces.peft_layers import PeftMethod
 
 
 class SubspaceHyperparameters(LowRankHyperparameters):
@@ -41,12 +39,8 @@ class SubspaceHyperparameters(LowRankHyperparameters):
     last_kept: float = Field(0.9, gt=0, lt=1, description="share kept in the last task")
 
 
-class OrthogonalSubspaceFineTuning(Method):
-    """peft's OSF around the target layers while a task is learned, merged afterwards.
-
-    Attributes:
-        names: of the target layers.
-    """
+class OrthogonalSubspaceFineTuning(PeftMethod):
+    """peft's OSF around the target layers while a task is learned, merged afterwards."""
 
     Hyperparameters = SubspaceHyperparameters
     no_sum = "its updates have full rank"
@@ -61,52 +55,35 @@ class OrthogonalSubspaceFineTuning(Method):
     }
     changes_backbone = True
 
-    def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Find the target layers; nothing else is trained."""
-        super().__init__(context, hyperparameters)
-        self.module = self.objective.backbone.module
-        self.module.requires_grad_(False)
-        self.names = list(resolve(self.module, self.protocol.targets))
-
     def begin_task(self, t: int, rows: Rows) -> None:
         """Decompose the target weights as the last task left them."""
-        from peft import OSFConfig, inject_adapter_in_model
+        from peft import OSFConfig
 
         rank: dict[str, int | float] = {
-            f"^{name}$".replace(".", r"\."): self._kept(name, t) for name in self.names
+            f"^{name}$".replace(".", r"\."): self._kept(name, t) for name in self.linears
         }
-        config = OSFConfig(target_modules=self.names, rank_pattern=rank)
-        inject_adapter_in_model(config, self.module, ADAPTER)
+        self.put_on(OSFConfig(rank_pattern=rank))
 
     def _kept(self, name: str, t: int) -> int:
         chosen = self.hyperparameters
         passed = t / max(1, self.task_count - 1)
         share = chosen.first_kept + (chosen.last_kept - chosen.first_kept) * passed
-        directions = min(self.module.get_submodule(name).weight.shape)  # type: ignore[union-attr, arg-type]
+        directions = min(self.linears[name].weight.shape)
         return min(max(1, round(share * directions)), directions - 1)
 
     def phases(self, t: int) -> list[Phase]:
         """Return one phase over the small parts and the head."""
-        layers = [self.module.get_submodule(name) for name in self.names]
-        parts = [x for layer in layers for x in layer.osf_svd_params.parameters()]  # type: ignore[union-attr]
         chosen = self.hyperparameters
-        group = ParameterGroup(cast(list[nn.Parameter], parts), chosen.learning_rate, chosen.weight_decay)
+        group = ParameterGroup(self.trained(), chosen.learning_rate, chosen.weight_decay)
         return [self.main_phase(t, [group, *self.head_groups()])]
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Merge what was learned into plain layers."""
-        for name in self.names:
-            layer: Any = self.module.get_submodule(name)
-            layer.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(self.module.get_submodule(parent), child, layer.get_base_layer())
-        # Else peft warns at the next task that the model holds an adapter.
-        vars(self.module).pop("peft_config", None)
+        self.take_off()
 
     def _weights(self) -> dict[str, Tensor]:
-        layers = {name: self.module.get_submodule(name) for name in self.names}
-        plain = {name: getattr(layer, "base_layer", layer) for name, layer in layers.items()}
-        return {name: cast(Tensor, layer.weight).detach() for name, layer in plain.items()}
+        plain = {name: getattr(layer, "base_layer", layer) for name, layer in self.layers().items()}
+        return {name: layer.weight.detach() for name, layer in plain.items()}
 
     def accounting(self) -> Accounting:
         """Count the changed weights as stored; they take no further room, and there are no adapters."""

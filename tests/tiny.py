@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import backbone as backbones
+from benchmark.adapted_linear import AdaptedLinear
 from benchmark.backbone import LoadedBackbone
 from benchmark.batches import Batch, JoinedRows, Rows
 from benchmark.checkpoint import reseed
@@ -26,6 +27,7 @@ from benchmark.method import Context, Method, Phase
 from benchmark.objective import make_objective
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
+from benchmark.small_models import small_model
 from benchmark.stream import Examples, Request, Task, Wording
 from benchmark.training import train
 
@@ -33,7 +35,6 @@ from benchmark.training import train
 torch.set_num_threads(1)
 
 KINDS = ("vector", "image", "encoder", "seq2seq", "causal")
-HIDDEN, BLOCKS = 32, 2
 CLASSES = ("red", "deep blue", "green", "pale grey", "black", "light brown")
 SHAPES = ("round", "long", "flat", "thin", "wide", "tall")
 WORDS = ("the", "a", "thing", "is", "very", "seems", "not", *SHAPES, *sorted(set(" ".join(CLASSES).split())))
@@ -54,51 +55,9 @@ def folder(kind: str) -> Path:
 
 
 def model(kind: str) -> Any:
-    """Return a fresh ViT, BERT, T5 or Llama, drawn wide enough that inputs make a difference."""
-    import transformers
-
-    backbones.quiet(transformers)
-    vocabulary = len(SPECIAL) + len(WORDS)
-    wide: dict[str, Any] = {
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": BLOCKS,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "initializer_range": 0.2,
-    }
-    if kind == "image":
-        return transformers.ViTModel(
-            transformers.ViTConfig(**wide, image_size=16, patch_size=8), add_pooling_layer=False
-        )
-    if kind == "encoder":
-        return transformers.BertModel(
-            transformers.BertConfig(**wide, vocab_size=vocabulary, max_position_embeddings=48, pad_token_id=0)
-        )
-    if kind == "seq2seq":
-        return transformers.T5ForConditionalGeneration(
-            transformers.T5Config(
-                d_model=HIDDEN,
-                num_layers=BLOCKS,
-                num_decoder_layers=BLOCKS,
-                num_heads=2,
-                d_kv=16,
-                d_ff=48,
-                vocab_size=vocabulary,
-                pad_token_id=0,
-                eos_token_id=SPECIAL.index("</s>"),
-                decoder_start_token_id=0,
-            )
-        )
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            **wide,
-            vocab_size=vocabulary,
-            max_position_embeddings=64,
-            pad_token_id=0,
-            bos_token_id=SPECIAL.index("<s>"),
-            eos_token_id=SPECIAL.index("</s>"),
-        )
-    )
+    """Return a fresh ViT, BERT, T5 or Llama that knows the words of the tiny tasks."""
+    start, end = SPECIAL.index("<s>"), SPECIAL.index("</s>")
+    return small_model(kind, len(SPECIAL) + len(WORDS), 0, start, end)
 
 
 def tokenizer(kind: str) -> Any:
@@ -288,8 +247,17 @@ def randomise(bank: Any, seed: int = 0) -> None:
 
 def bytes_of(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of the frozen weights under the names they had before any layer was wrapped."""
-    named = {name.replace(".base.", "."): value for name, value in module.named_parameters()}
-    return {n: v.detach().clone() for n, v in named.items() if not n.endswith((".down", ".up"))}
+    wraps = {name: "base" for name, layer in module.named_modules() if isinstance(layer, AdaptedLinear)}
+    # A tuner of peft keeps the layer that it wraps under this name.
+    wraps |= {name: "base_layer" for name, layer in module.named_modules() if hasattr(layer, "base_layer")}
+    found = {}
+    for name, value in module.named_parameters():
+        outer = next((outer for outer in wraps if name.startswith(f"{outer}.")), None)
+        inner = "" if outer is None else f"{outer}.{wraps[outer]}."
+        if name.startswith(inner):
+            plain = name if outer is None else f"{outer}.{name.removeprefix(inner)}"
+            found[plain] = value.detach().clone()
+    return found
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:

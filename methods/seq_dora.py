@@ -1,0 +1,23 @@
+"""Sequential DoRA: length and direction of each weight apart, the direction moved by LoRA (arXiv 2402.09353).
+
+Idea: a weight's columns are split into lengths and directions. LoRA moves the directions, a vector learns the
+lengths. `LoraConfig(use_dora=True)` of peft.
+
+Configuration: the protocol's rank, alpha and dropout, as for LoRA. peft draws no dropout on the length.
+
+Sequential: one adapter is made before the first task, at the protocol's target layers, and every task trains
+it on; the optimiser starts afresh. Stored: the pairs and the lengths. Needs neither task id, old data nor
+statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this suite's
+default, not a published one.
+"""
+
+from methods.pieces.peft_tuner import PeftTuner
+
+
+class SequentialDoRA(PeftTuner):
+    """See the module."""
+
+    tuner = "dora"
+
+
+METHOD = SequentialDoRA
