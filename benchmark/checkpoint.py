@@ -25,6 +25,7 @@ class Progress:
     """What is known of a cell after some of its tasks; lists have one entry per finished task."""
 
     key: str
+    fingerprint: str = ""  # of the data; "" in what was saved before it was noted
     matrix: list[list[float | None]] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     trainable: list[int] = field(default_factory=list)

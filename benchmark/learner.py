@@ -97,7 +97,7 @@ class Learner:
         self.device = prepare_device(device)
         self.method, self.backbone = build(cell, loaded.tasks, self.device)
         self.checkpoint = Checkpoint(path)
-        self.progress = Progress(cell.key(fingerprint))
+        self.progress = Progress(cell.key(fingerprint), fingerprint)
         self._scored_rows: dict[int, Rows] = {}
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +98,16 @@ def run_job(job: Job, watch: Watch) -> Outcome:
     try:
         loaded, print_of_data = load_data(cell, job.data_dir)
         path = cell.path(job.out, print_of_data)
+        others = of_other_data(cell, path)
         if job.fresh:
-            clear(path)
+            for old in (path, *others):
+                clear(old)
+        elif others and not path.exists():
+            raise UserError(
+                f"{others[0]} has the same settings and other data: the rows have changed since, or come "
+                "from another place; bring the old ones back, choose another folder with --out, or pass "
+                "--fresh to replace it"
+            )
         if path.exists():
             result = read(path)
             tidy(path)
@@ -124,9 +134,41 @@ def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
     return loaded, fingerprint(loaded.tasks)
 
 
+def of_other_data(cell: Cell, path: Path) -> list[Path]:
+    """Return results and unfinished work beside a cell's path that have its settings but other data.
+
+    They would otherwise be left lying as a second result of the same cell, and no table could hold both.
+    """
+    stem = path.stem.rpartition("-")[0]
+    found = []
+    for other in sorted(path.parent.glob(f"{glob.escape(stem)}-????????.*")):
+        if other.stem != path.stem and other.suffix in (".json", ".partial"):
+            with suppress(UserError):  # what cannot be read is no cell's, and is refused by who reads it
+                key, fingerprint = made_from(other)
+                if key == cell.key(fingerprint):
+                    found.append(other)
+    return found
+
+
+def made_from(path: Path) -> tuple[str, str]:
+    """Return the key and the data's fingerprint of a result, or of a folder of unfinished work.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if path.suffix == ".json":
+        result = read(path)
+        return result.key, result.provenance.data_fingerprint
+    try:
+        progress = json.loads((path / "progress.json").read_bytes())
+        return str(progress["key"]), str(progress["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read {path / 'progress.json'}: {one_line(error)}") from None
+
+
 def clear(path: Path) -> None:
-    """Delete a cell's result, adapters and unfinished work."""
-    path.unlink(missing_ok=True)
+    """Delete a cell's result, adapters and unfinished work; any of them names the cell."""
+    path.with_suffix(".json").unlink(missing_ok=True)
     path.with_suffix(".safetensors").unlink(missing_ok=True)
     tidy(path)
 

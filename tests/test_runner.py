@@ -132,8 +132,8 @@ def test_finished_cells_are_skipped_and_marked(tmp_path: Path) -> None:
     assert [outcome.skipped for outcome in again] == [False, False]
 
 
-def test_other_data_is_another_result_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = go(cells("frozen"), tmp_path)
+def change_a_test_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the toy stream have other data from now on."""
     rows = toy.rows
 
     def changed(means: Any, number: int, noise: float, split: str, generator: Any) -> Any:
@@ -143,14 +143,48 @@ def test_other_data_is_another_result_file(tmp_path: Path, monkeypatch: pytest.M
         return made
 
     monkeypatch.setattr(toy, "rows", changed)
-    second, _ = go(cells("frozen"), tmp_path)
-    assert first[0].cell == second[0].cell
-    assert not second[0].skipped
-    assert first[0].path != second[0].path
-    results = [outcome.result for outcome in (*first, *second)]
+
+
+def test_a_result_of_other_data_is_named_and_replaced_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = go(cells("frozen", "0-1"), tmp_path)
+    change_a_test_row(monkeypatch)
+    refused, _ = go(cells("frozen"), tmp_path)
+    assert refused[0].error is not None and "\n" not in refused[0].error
+    assert str(first[0].path) in refused[0].error and "--fresh" in refused[0].error
+    second, _ = go(cells("frozen"), tmp_path, fresh=True)
+    assert second[0].error is None and first[0].cell == second[0].cell
+    results = [outcome.result for outcome in (first[0], second[0])]
     assert len({result.key for result in results if result}) == 2
     assert len({result.provenance.data_fingerprint for result in results if result}) == 2
-    assert len(list(tmp_path.rglob("*.json"))) == 2
+    # The old result is gone with its adapters; that of the other seed is not touched.
+    left = sorted(path.stem for path in tmp_path.rglob("*.json"))
+    assert left == sorted([second[0].path.stem, first[1].path.stem])
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+    again, _ = go(cells("frozen"), tmp_path)
+    assert again[0].skipped
+
+
+def test_unfinished_work_on_other_data_is_named_and_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(cells("frozen"), tmp_path, None, 1, "cpu", False, stop)
+    (started,) = tmp_path.rglob("*.partial")
+    change_a_test_row(monkeypatch)
+    refused, _ = go(cells("frozen"), tmp_path)
+    assert refused[0].error is not None
+    assert str(started) in refused[0].error and "--fresh" in refused[0].error
+    # Other settings are another cell and go on beside it.
+    other, _ = go(plan("frozen", "toy", settings=[*SMALL, "epochs=3"]), tmp_path)
+    assert other[0].error is None and started.is_dir()
+    done, _ = go(cells("frozen"), tmp_path, fresh=True)
+    assert done[0].error is None and not started.exists()
 
 
 def test_where_a_cell_runs_is_not_part_of_its_name() -> None:
