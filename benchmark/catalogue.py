@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 
 
 def load_stream(name: str) -> Stream:
-    """Return the stream that a name means.
+    """Return the stream that a name means, or that a TOML file describes.
 
     Raises:
         UserError: the name is unknown, or what it leads to is no stream.
     """
     from benchmark.stream import Stream
+    from benchmark.stream_file import is_stream_file, read_stream
+
+    if is_stream_file(name):
+        return read_stream(Path(name))
 
     entry, stream = STREAMS.entry(name), STREAMS.load(name)
     if not isinstance(stream, Stream):

@@ -20,6 +20,8 @@ class Cell:
         hyperparameters: the method's, resolved: defaults, then the protocol's tuned values, then `--set`.
         parameters: the stream's own settings, resolved; empty where a stream has none.
         zero_shot: also score tasks not learned yet.
+        stream_file: the file that describes the stream, where it is not a registered one; no part of the
+            cell's identity, since the protocol and the data are.
     """
 
     method: str
@@ -31,6 +33,12 @@ class Cell:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     zero_shot: bool = False
+    stream_file: Path | None = field(default=None, compare=False)
+
+    @property
+    def stream_reference(self) -> str:
+        """What `benchmark.catalogue.load_stream` takes for the cell's stream."""
+        return str(self.stream_file) if self.stream_file is not None else self.stream
 
     @property
     def name(self) -> str:

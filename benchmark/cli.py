@@ -64,7 +64,7 @@ def bench(
 @guarded
 def run(
     method: Annotated[str, typer.Option(help="Methods, separated by commas; all: every built-in one.")],
-    stream: Annotated[str, typer.Option(help="Task streams, separated by commas.")],
+    stream: Annotated[str, typer.Option(help="Task streams or .toml files, separated by commas.")],
     order: Annotated[str | None, typer.Option(help="Task orders: 1,3 or 1-3 or all.")] = None,
     seed: Annotated[str, typer.Option(help="Seeds: 0,5 or 0-2.")] = "0",
     backbone: Annotated[
@@ -107,7 +107,7 @@ def run(
 def list_(
     topic: Annotated[Topic | None, typer.Argument(help="What to list; nothing: all three.")] = None,
     method: Annotated[str | None, typer.Option(help="Facts and settings of one method.")] = None,
-    stream: Annotated[str | None, typer.Option(help="Facts of one stream.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Facts of one stream or .toml file.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Facts of one backbone.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Load each entry and say which fail.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Reads gzip'd JSON Lines, JSON and `.npz`; whatever is wrong with a file is one line naming it and the row.
+"""Reads JSON Lines, JSON and `.npz`; whatever is wrong with a file is one line naming it and the row.
 
 Nothing here unpickles: arrays that would need it are refused.
 """
@@ -106,16 +106,20 @@ def check_list(entries: list[Any], model: type[Model], path: Path) -> list[Model
 
 
 def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
-    """Yield the rows of a gzip'd JSON Lines file, each with its line number, counted from 1.
+    """Yield the rows of a JSON Lines file, each with its line number, counted from 1.
+
+    The file is gzip'd where its name ends in `.gz`, and plain text otherwise.
 
     Lines end at a line feed alone, since texts may hold other Unicode line breaks.
 
     Raises:
         UserError: the file is missing, empty, truncated or not gzip, or a row is not what `model` says.
     """
+    packed = path.suffix == ".gz"
     number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        opener = gzip.open if packed else open
+        with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
                 where = f"{path}, row {number}"
                 try:
@@ -126,9 +130,8 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}, after row {number}: not gzip'd text or cut off ({one_line(error)})"
-        ) from error
+        kind = "gzip'd text" if packed else "text"
+        raise UserError(f"{path}, after row {number}: not {kind} or cut off ({one_line(error)})") from error
     if number == 0:
         raise UserError(f"{path} holds no rows")
 

@@ -117,6 +117,7 @@ def method(name: str) -> str:
 def stream(name: str) -> str:
     """Return a stream's facts, orders, protocols and settings."""
     from benchmark.catalogue import load_stream
+    from benchmark.stream_file import is_stream_file
 
     loaded = load_stream(name)
     facts = {
@@ -132,7 +133,7 @@ def stream(name: str) -> str:
         [
             loaded.title,
             "",
-            _facts(STREAMS, name),
+            f"{loaded.name}: described by {name}" if is_stream_file(name) else _facts(STREAMS, name),
             "",
             *(f"{key:<10}{value}" for key, value in facts.items()),
             *(["settings (--set key=value)"] if settings else []),

@@ -13,6 +13,7 @@ import torch
 
 from benchmark import backbone as backbones
 from benchmark.batches import JoinedRows, Rows
+from benchmark.catalogue import load_stream
 from benchmark.cell import Cell
 from benchmark.checkpoint import Checkpoint, Progress, pack, reseed
 from benchmark.errors import UserError
@@ -20,10 +21,10 @@ from benchmark.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.method import Context, Method, Phase
 from benchmark.objective import Objective, make_objective
 from benchmark.provenance import describe, finish_time, git_state, peak_memory
-from benchmark.registry import METHODS, STREAMS
+from benchmark.registry import METHODS
 from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
 from benchmark.selection import BestEpoch
-from benchmark.stream import Examples, LoadedStream, Task
+from benchmark.stream import Examples, Kind, LoadedStream, Task
 from benchmark.training import evaluate, train
 
 if TYPE_CHECKING:
@@ -47,21 +48,23 @@ def prepare_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def build(cell: Cell, tasks: list[Task], device: torch.device) -> tuple[Method, LoadedBackbone]:
+def build(
+    cell: Cell, tasks: list[Task], device: torch.device, kind: Kind | None = None
+) -> tuple[Method, LoadedBackbone]:
     """Load the backbone and make the cell's method on it.
 
     Args:
         tasks: all tasks in order; their rows are not looked at.
+        kind: of the stream; None for a cell that has been learned, so that its stream need not be there.
 
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
     """
-    stream = STREAMS.load(cell.stream)
     backbone = backbones.load(cell.backbone)
-    if backbone.kind not in backbones.LEARNS[stream.kind]:
+    if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
         raise UserError(
-            f"the stream '{cell.stream}' is {stream.kind}, which a backbone of kind {backbone.kind} "
-            f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[stream.kind])} "
+            f"the stream '{cell.stream}' is {kind}, which a backbone of kind {backbone.kind} "
+            f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[kind])} "
             "(see: bench list backbones)"
         )
     make = METHODS.load(cell.method)
@@ -95,7 +98,8 @@ class Learner:
         # Now and not at the end: the files may change while the loaded code runs on.
         self.source = git_state()
         self.device = prepare_device(device)
-        self.method, self.backbone = build(cell, loaded.tasks, self.device)
+        kind = load_stream(cell.stream_reference).kind
+        self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(cell.key(fingerprint), fingerprint)
         self._scored_rows: dict[int, Rows] = {}

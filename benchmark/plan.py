@@ -13,6 +13,7 @@ from benchmark.protocol import Protocol
 from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
+from benchmark.stream_file import is_stream_file
 
 LARGEST_SEED = 2**32 - 1
 LONGEST_RANGE = 1000
@@ -33,7 +34,7 @@ def plan(
 
     Args:
         methods: keys separated by commas; "all" stands for every method of this package.
-        streams: keys separated by commas.
+        streams: keys, or paths of TOML files, separated by commas.
         orders: names and ranges ("1-3", "1,3"), or "all"; none: the stream's first.
         seeds: numbers and ranges ("0-2,5").
         backbone: a registry key, a folder or a hub id; none: the protocol's.
@@ -44,25 +45,45 @@ def plan(
     Raises:
         UserError: a name, a range or a setting is not understood.
     """
-    stream_keys, method_keys, seed_list = keys(STREAMS, streams), keys(METHODS, methods), parse_seeds(seeds)
-    loaded = {key: load_stream(key) for key in stream_keys}
+    references, method_keys, seed_list = find_streams(streams), keys(METHODS, methods), parse_seeds(seeds)
+    stream_keys = list(references)
+    loaded = {key: load_stream(reference) for key, reference in references.items()}
     # Methods bring torch with them, so all that can be refused without it is refused first.
-    order_names = {key: match_orders(loaded[key], key, orders) for key in stream_keys}
-    protocols = {key: match_protocol(loaded[key], key, protocol) for key in stream_keys}
+    order_names = {key: match_orders(loaded[key], references[key], orders) for key in stream_keys}
+    protocols = {key: match_protocol(loaded[key], references[key], protocol) for key in stream_keys}
     backbones = {key: resolve_backbone(backbone or protocols[key].backbone) for key in stream_keys}
     chosen = assign(settings, _places(method_keys, loaded))
     cells = []
     for key in stream_keys:
         used = refine(Protocol, protocols[key].model_dump(), chosen.protocol, "protocol")
         parameters = _parameters(loaded[key], key, chosen)
+        file = Path(references[key]).resolve() if references[key] != key else None
         hyperparameters = {name: _hyperparameters(name, key, used.name, chosen) for name in method_keys}
         cells += [
-            Cell(name, key, order, seed, backbones[key], used, hyperparameters[name], parameters, zero_shot)
+            Cell(
+                *(name, key, order, seed, backbones[key], used, hyperparameters[name], parameters, zero_shot),
+                stream_file=file,
+            )
             for order in order_names[key]
             for seed in seed_list
             for name in method_keys
         ]
     return cells
+
+
+def find_streams(asked: str) -> dict[str, str]:
+    """Return the streams that a text means, by key: the key itself, or the path of the file.
+
+    Raises:
+        UserError: a name is unknown, a file is faulty, or two files have the same name.
+    """
+    found: dict[str, str] = {}
+    for part in keys(STREAMS, asked):
+        key = load_stream(part).name if is_stream_file(part) else part
+        if key in found:
+            raise UserError(f"{found[key]} and {part} are both named '{key}'; give one of them another name")
+        found[key] = part
+    return found
 
 
 def match_orders(stream: Stream, key: str, asked: str | None) -> list[str]:
@@ -125,9 +146,11 @@ def parse_seeds(asked: str) -> list[int]:
 
 
 def keys(registry: Registry, asked: str) -> list[str]:
-    """Return the canonical keys that a text means."""
+    """Return the canonical keys that a text means; of streams also the paths of files that describe them."""
 
     def match(part: str) -> list[str]:
+        if registry is STREAMS and is_stream_file(part):
+            return [part]
         if part != "all":
             return [registry.entry(part).key]
         # A plug-in is loaded only when it is asked for by name.

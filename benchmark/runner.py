@@ -12,15 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.catalogue import load_stream
 from benchmark.cell import Cell
 from benchmark.data_files import one_line
 from benchmark.errors import UserError
 from benchmark.events import CellDone, Watch
 from benchmark.fingerprint import fingerprint
-from benchmark.registry import STREAMS
 from benchmark.results import Result, read
 from benchmark.stream import LoadedStream, Request
-from benchmark.stream import load as load_stream
+from benchmark.stream import load as load_tasks
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def run_job(job: Job, watch: Watch) -> Outcome:
 
 def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
     """Load a cell's tasks and return them with their fingerprint."""
-    stream = STREAMS.load(cell.stream)
+    stream = load_stream(cell.stream_reference)
     parameters = stream.parameters(**cell.parameters) if stream.parameters else None
     request = Request(cell.order, cell.seed, cell.protocol, data_dir, parameters)
-    loaded = load_stream(stream, request)
+    loaded = load_tasks(stream, request)
     return loaded, fingerprint(loaded.tasks)
 
 

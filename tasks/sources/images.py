@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark.class_orders import permutation as permutation
+from benchmark.class_orders import slices as slices
 from benchmark.data_files import check_labels, read_arrays, read_json
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
@@ -115,31 +117,6 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
         found["test_labels"].astype(np.int64),
         names,
     )
-
-
-def permutation(count: int, seed: int | None) -> list[int]:
-    """Return the order of `count` classes: numpy's legacy permutation of a seed, or as numbered for None.
-
-    The same numbers as the global `np.random.seed(seed); np.random.permutation(count)` of PyCIL and its
-    descendants, without touching the global generator.
-    """
-    import numpy as np
-
-    if seed is None:
-        return list(range(count))
-    return [int(c) for c in np.random.RandomState(seed).permutation(count)]
-
-
-def slices(order: list[int], tasks: int) -> list[list[int]]:
-    """Cut a class order in consecutive slices of equal size; the last holds what is left.
-
-    Raises:
-        UserError: there are too few classes for so many slices.
-    """
-    size = -(-len(order) // tasks)
-    if (tasks - 1) * size >= len(order):
-        raise UserError(f"{len(order)} classes cannot be cut into {tasks} tasks of {size} classes each")
-    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def class_incremental(images: LabelledImages, order: list[int], tasks: int) -> list[Task]:

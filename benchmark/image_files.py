@@ -1,0 +1,70 @@
+"""Image files: folders of them by split and class, and their pixels. Only what Pillow decodes itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+
+def class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield `(class, file)` for the images in the folders of a split, both in the order of their names.
+
+    Raises:
+        UserError: there is no such folder, or it holds no class folders with images.
+    """
+    if not folder.is_dir():
+        raise UserError(f"the image folder {folder} does not exist")
+    empty = True
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(inner.rglob("*")):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                empty = False
+                yield inner.name, path
+    if empty:
+        raise UserError(f"{folder} holds no <class>/<image> with an ending of: {', '.join(SUFFIXES)}")
+
+
+def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
+    """Return `(height, width, 3)` uint8 of an image.
+
+    Args:
+        value: a path relative to `folder`, encoded bytes, or the `{"bytes", "path"}` of the hub's tables.
+        folder: where paths start.
+        size: the side in pixels to scale to, by the shorter side and the middle of the longer; None keeps
+            the image as it is.
+
+    Raises:
+        UserError: it is no image that can be read.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(value, Mapping):
+        value = value.get("bytes") or value.get("path")
+    if not isinstance(value, (str, bytes, Path)) or not value:
+        raise UserError("no image")
+    try:
+        with Image.open(
+            io.BytesIO(value) if isinstance(value, bytes) else folder / value, formats=FORMATS
+        ) as image:
+            pixels = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        text = str(error) if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise UserError(f"an image that cannot be read ({text})") from error
+    if size is not None and pixels.size != (size, size):
+        scale = size / min(pixels.size)
+        width, height = (max(size, round(side * scale)) for side in pixels.size)
+        pixels = pixels.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        left, top = (width - size) // 2, (height - size) // 2
+        pixels = pixels.crop((left, top, left + size, top + size))
+    return np.asarray(pixels)
