@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from benchmark.batches import Batch, Rows
-from benchmark.low_rank import LowRankMethod
-from benchmark.method import Accounting, Context, Needs
+from benchmark.batches import Batch
+from benchmark.method import Accounting, Needs
+from methods.pieces.one_pair import OnePairAtATime
 
 
-class Independent(LowRankMethod):
+class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -32,40 +31,17 @@ class Independent(LowRankMethod):
     }
     needs = Needs(task_id=True)
     bound = True
-    no_sum = "each task has a pair of its own"
-
-    def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Let the chosen task scale the bank."""
-        super().__init__(context, hyperparameters)
-        self.chosen: int | None = None
-        self.bank.scaling = self._only_chosen
-
-    def begin_task(self, t: int, rows: Rows) -> None:
-        """Start from the pretrained model: a new pair with all others off."""
-        super().begin_task(t, rows)
-        self.chosen = t
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Answer with the pair of the given task."""
-        self.chosen = task
-        return super().predict(batch, task)
+        with self.through(task):
+            return super().predict(batch, task)
 
     def accounting(self) -> Accounting:
         """Count all pairs as stored and resident, one as active."""
         held, adapters = self.bank.stored(), self.bank.count()
         return Accounting(stored=held, resident=held, adapters=adapters, active=1)
-
-    def low_rank_sum(self) -> None:
-        """Return None: no single sum answers for all tasks."""
-        return None
-
-    def _only_chosen(self) -> tuple[Tensor, Tensor]:
-        layers = len(self.bank.layers)
-        past = torch.tensor([float(slot == self.chosen) for slot in self.bank.slots])
-        current = torch.full((layers,), float(self.bank.current == self.chosen))
-        device = self.objective.device
-        return past.expand(layers, -1).to(device), current.to(device)
 
 
 METHOD = Independent

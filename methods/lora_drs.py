@@ -29,8 +29,7 @@ head 5e-4, margin 2, weight 0.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -40,8 +39,8 @@ from torch.nn import functional
 from benchmark.batches import Batch, Rows
 from benchmark.class_means import ClassMeans
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
-from benchmark.objective import ClassificationObjective
+from benchmark.method import Context, ParameterGroup, Phase
+from methods.pieces.feature_classifier import MeanClassifier
 from methods.pieces.layer_inputs import exact, read_in_order, second_moments
 from methods.pieces.prototypes import augmented_triplet
 from methods.pieces.subspace_memory import energies
@@ -57,11 +56,10 @@ class SubtractionHyperparameters(LowRankHyperparameters):
     triplet: float = Field(0.05, ge=0, le=100, description="lambda, the weight of the triplet loss")
 
 
-class DriftResistantLoRA(LowRankMethod):
+class DriftResistantLoRA(MeanClassifier, LowRankMethod):
     """A pair per task inside the drift-resistant space; see the module.
 
     Attributes:
-        prototypes: mean features of the classes of finished tasks.
         spaces: an orthonormal basis `(d_in, k)` for each layer, in order; none at the first task.
         before: the factors as the last step found them.
     """
@@ -74,15 +72,10 @@ class DriftResistantLoRA(LowRankMethod):
         # Not tuned: the rate chosen for inc-lora.
         "standard-cl/quick": {"learning_rate": 0.003},
     }
-    needs = Needs(statistics=True)
-    kinds = ("vector", "image", "encoder")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without classes."""
         super().__init__(context, hyperparameters)
-        self.classifier = cast(ClassificationObjective, self.objective)
-        example = next(self.objective.backbone.module.parameters())
-        self.prototypes = ClassMeans(self.objective.backbone.width, example)
         self.spaces: list[Tensor] = []
         self.before: list[Tensor] = []
 
@@ -126,11 +119,6 @@ class DriftResistantLoRA(LowRankMethod):
         apart = augmented_triplet(units, batch.labels, columns, directions, margin)
         return loss + self.hyperparameters.triplet * apart
 
-    def features(self, batch: Batch) -> Tensor:
-        """Return the model's features `(n, width)`."""
-        self.bank.refresh()
-        return self.objective.backbone.features(batch.inputs)
-
     def note_factors(self) -> None:
         """Remember where a step starts."""
         self.before = self.bank.snapshot()
@@ -165,46 +153,10 @@ class DriftResistantLoRA(LowRankMethod):
             part_inside = part_inside / basis.shape[1] ** 0.5
         return (part_inside.t() if is_down else part_inside).to(change)
 
-    @torch.no_grad()
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take the means of the task's classes, of rows as they are at test time."""
-        size, classes = self.protocol.batch_size, len(self.classifier.head)
-        for start in range(0, len(rows), size):
-            batch = rows.batch(range(start, min(start + size, len(rows)))).to(self.objective.device)
-            assert batch.labels is not None
-            self.prototypes.add(self.features(batch), batch.labels, classes)
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, task: int | None) -> list[int]:
-        """Return the columns of the nearest class means, of all classes seen or of the given task's."""
-        scores = self.prototypes.scores(self.features(batch))
-        if task is not None:
-            known = [
-                c for c in self.objective.task_columns(self.objective.tasks[task]) if c < scores.shape[1]
-            ]
-            allowed = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
-            allowed[known] = True
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        return scores.argmax(1).tolist()
-
-    def accounting(self) -> Accounting:
-        """Count the class means as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=self.prototypes.bytes())
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the mean share of a layer's input directions that steps may take."""
         shares = [basis.shape[1] / len(basis) for basis in self.spaces]
         return {"directions": sum(shares) / len(shares) if shares else 1.0}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and class means."""
-        prototypes = {f"prototypes.{name}": value for name, value in self.prototypes.state().items()}
-        return super().state() | prototypes
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and class means."""
-        super().restore(state)
-        self.prototypes.restore(part(state, "prototypes."))
 
 
 def leading(moments: Tensor, energy: float) -> Tensor:

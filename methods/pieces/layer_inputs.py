@@ -17,10 +17,10 @@ def in_order(rows: Rows, size: int, device: torch.device) -> list[Batch]:
     return list(read_in_order(rows, size, device))
 
 
-def read_in_order(rows: Rows, size: int, device: torch.device) -> Iterator[Batch]:
-    """Yield what `in_order` returns, one batch in memory at a time."""
+def read_in_order(rows: Rows, size: int, device: torch.device, training: bool = True) -> Iterator[Batch]:
+    """Yield what `in_order` returns, a batch at a time; without `training` as test rows are."""
     for start in range(0, len(rows), size):
-        yield rows.batch(range(start, min(start + size, len(rows))), training=True).to(device)
+        yield rows.batch(range(start, min(start + size, len(rows))), training).to(device)
 
 
 @contextmanager

@@ -25,3 +25,27 @@ def augmented_triplet(
     infinite = float("inf")
     others = [between.masked_fill(same, infinite), to_means.masked_fill(own, infinite)]
     return functional.relu(positive - torch.cat(others, dim=1).amin(1) + margin).mean()
+
+
+def completed(means: list[Tensor]) -> list[Tensor]:
+    """Return class means of every task in the spaces of all tasks; EASE's completion (arXiv 2403.12030).
+
+    In the space k of a later task a class is put together from the classes of tasks k and later, weighted by
+    the softmax of its cosines with them in its own task's space.
+
+    Args:
+        means: by task t, of its classes in spaces 0 to t, `(t + 1, classes, d)`.
+
+    Returns:
+        By task, `(tasks, classes, d)`.
+    """
+    full = []
+    for task, own in enumerate(means):
+        spaces = list(own)
+        for space in range(task + 1, len(means)):
+            newer = means[space:]
+            there = functional.normalize(torch.cat([seen[task] for seen in newer]), dim=1)
+            likeness = functional.softmax(functional.normalize(own[task], dim=1) @ there.t(), dim=1)
+            spaces.append(likeness @ torch.cat([seen[space] for seen in newer]))
+        full.append(torch.stack(spaces))
+    return full

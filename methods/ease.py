@@ -1,0 +1,131 @@
+"""EASE: a feature space per task, old class means completed by likeness (arXiv 2403.12030, CVPR 2024).
+
+Idea: every task gets a pair of its own, trained from the pretrained model, and so a space in which its
+classes are told apart. Each class is remembered by its mean feature in every space. Old classes cannot be
+seen in new spaces; there their means are put together from those of newer classes, weighted by how alike old
+and newer classes are in the old class's own space. Official repository: sun-hailong/CVPR24-Ease.
+
+Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
+pairs. Stored: T pairs, all active; of each class the means in the spaces of its own and all earlier tasks, as
+auxiliary bytes. Needs statistics of old classes, these means; neither task id nor old data. The head only
+trains. A prediction takes T passes. Works where there is a feature: on vectors, images and encoders.
+
+A class's score is the cosine in its own task's space plus alpha / (T - 1) times those in each other space.
+The weights of the completion are the softmax of cosines over all classes of the task whose space is completed
+and of later ones, and are made anew after every task, as the official code's default does.
+
+Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter; the head that
+trains is the protocol's, not a cosine one; a class that several tasks hold is scored by the best of its sets
+of means. The official code's options to add the pretrained space or to leave spaces out are not offered.
+
+Published settings (shipped configurations): alpha 0.1; SGD with a cosine schedule, 0.025 or 0.05, weight
+decay 5e-4 or 5e-3, batch 48 or 16, 20 epochs, bottleneck 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.batches import Batch
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from methods.pieces.feature_classifier import FeatureClassifier
+from methods.pieces.layer_inputs import exact
+from methods.pieces.one_pair import OnePairAtATime
+from methods.pieces.prototypes import ClassMeans, completed
+
+
+class SubspaceHyperparameters(LowRankHyperparameters):
+    """The weight of other spaces beside the pair's settings."""
+
+    learning_rate: float = Field(0.025, gt=0, le=10, description="of the current pair")
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the current pair and the head")
+    alpha: float = Field(0.1, ge=0, le=1, description="weight of the spaces of other tasks, all together")
+
+
+class EASE(FeatureClassifier, OnePairAtATime):
+    """Class means in the spaces of all tasks' pairs; see the module.
+
+    Attributes:
+        means: by task that has ended, of its classes in the spaces up to its own, `(spaces, classes, width)`.
+        columns: by task that has ended, the head columns of its classes, `(classes,)`.
+        complete: the same means with those of later spaces, `(spaces, classes, width)` for all spaces.
+    """
+
+    Hyperparameters = SubspaceHyperparameters
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without classes."""
+        super().__init__(context, hyperparameters)
+        self.means: list[Tensor] = []
+        self.columns: list[Tensor] = []
+        self.complete: list[Tensor] = []
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Let the learning rate follow a cosine, as the official code does."""
+        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return the features in every task's space side by side, `(n, spaces width)`."""
+        spaces = []
+        for task in self.holders():
+            with self.through(task):
+                spaces.append(exact(super().features(batch)))
+        return torch.cat(spaces, dim=1)
+
+    def take(self, features: Tensor, labels: Tensor) -> None:
+        """Keep the means of the task's classes in every space, then complete those of older classes."""
+        prototypes = ClassMeans(features.shape[1], features)
+        prototypes.add(features, labels, len(self.classifier.head))
+        columns = prototypes.counts.nonzero().flatten()
+        self.columns.append(columns)
+        self.means.append(self.by_space(prototypes.means[columns]))
+        self.complete = completed(self.means)
+
+    def by_space(self, features: Tensor) -> Tensor:
+        """Return features side by side, `(n, spaces width)`, as `(spaces, n, width)`."""
+        return features.unflatten(1, (-1, self.objective.backbone.width)).transpose(0, 1)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the weighted cosines, `(n, classes seen)`; of a class of several tasks the best."""
+        units = functional.normalize(self.by_space(features), dim=2)
+        scores = units.new_full((units.shape[1], len(self.classifier.head)), float("-inf"))
+        for task, (means, columns) in enumerate(zip(self.complete, self.columns, strict=True)):
+            cosines = units @ functional.normalize(means, dim=2).transpose(1, 2)
+            weights = units.new_full((len(units),), self.hyperparameters.alpha / max(len(units) - 1, 1))
+            weights[task] = 1.0
+            found = (weights[:, None, None] * cosines).sum(0)
+            scores[:, columns] = torch.maximum(scores[:, columns], found)
+        return scores
+
+    def accounting(self) -> Accounting:
+        """Count the means as auxiliary, and a pass for each pair."""
+        counted = super().accounting()
+        held = sum(value.numel() * value.element_size() for value in (*self.means, *self.columns))
+        return replace(counted, auxiliary_bytes=held, passes_per_prediction=float(counted.adapters))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, pairs and the means of classes that were seen."""
+        lists = {"means": self.means, "columns": self.columns}
+        own = {f"{name}.{i}": value for name, values in lists.items() for i, value in enumerate(values)}
+        return super().state() | own
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, pairs and means."""
+        super().restore(state)
+        device = self.objective.device
+        for name in ("means", "columns"):
+            found = part(state, f"{name}.")
+            setattr(self, name, [found[str(i)].to(device) for i in range(len(found))])
+        self.complete = completed(self.means)
+
+
+METHOD = EASE

@@ -1,0 +1,39 @@
+"""The base of methods that adapt the backbone on the first task alone."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters
+from benchmark.method import ParameterGroup, Phase
+from methods.pieces.one_pair import OnePairAtATime
+
+
+class FirstTaskHyperparameters(LowRankHyperparameters):
+    """How the one pair is trained."""
+
+    learning_rate: float = Field(0.01, gt=0, le=10, description="of the pair, on the first task")
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the pair and the head")
+
+
+class FirstTaskAdapted(OnePairAtATime):
+    """One pair, trained with the head on the first task, then frozen; later tasks train nothing."""
+
+    Hyperparameters: ClassVar[type[BaseModel]] = FirstTaskHyperparameters
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Make the pair at the first task."""
+        if t == 0:
+            super().begin_task(t, rows)
+
+    def phases(self, t: int) -> list[Phase]:
+        """Return one phase at the first task, none at later ones."""
+        return super().phases(t) if t == 0 else []
+
+    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
+        """Let the learning rate follow a cosine, as the official code does."""
+        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
