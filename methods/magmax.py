@@ -1,0 +1,103 @@
+"""MagMax: train on and on, keep each weight's change of largest magnitude (arXiv 2407.06322, ECCV 2024).
+
+Idea: one model is fine-tuned on task after task, and after each its change from the pretrained model is
+compared with the merged one: at every weight the entry of larger magnitude wins. Fine-tuning in sequence
+makes the changes agree in sign, and large entries are the important ones. Official repository:
+danielm1405/magmax.
+
+Trained per task: one pair, on and on, and the head rows of the task's classes. Frozen: the backbone. Stored:
+the pair as it was last trained, which answers nothing, and the merged change, as large as the adapted
+weights; both of constant size, since a running maximum needs no earlier change. Needs neither task id, old
+data nor old classes' statistics. Works on every kind of backbone. The merged change has full rank, so there
+is no peft form.
+
+Follows the official code in that of equal magnitudes the later wins and that the merged change is halved
+(`scale`), as its scripts do. Differences: the paper fine-tunes all weights, here it is the product of one
+pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Rows
+from benchmark.errors import UserError
+from benchmark.method import Accounting, Context, part
+from methods.pieces.merging import Change, MergeHyperparameters, RunningMerging
+
+
+class MaximumHyperparameters(MergeHyperparameters):
+    """The merge's settings."""
+
+    scale: float = Field(0.5, ge=0, le=100, description="factor of the merged change")
+
+
+class MagMax(RunningMerging):
+    """A running maximum of the sequential change; see the module.
+
+    Attributes:
+        last: the pair as last trained, down and up by layer; empty before the first task.
+    """
+
+    Hyperparameters = MaximumHyperparameters
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without a pair."""
+        super().__init__(context, hyperparameters)
+        self.last: list[Tensor] = []
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Go on with the pair as last trained."""
+        super().begin_task(t, rows)
+        for factor, last in zip(self.bank.parameters(), self.last, strict=False):
+            factor.data.copy_(last)
+
+    def keep(self, t: int) -> None:
+        """Merge the pair's change; put the pair aside."""
+        self.last = self.bank.snapshot()
+        super().keep(t)
+
+    def merge(self, t: int, change: Change) -> Change:
+        """Return at each weight the entry of larger magnitude."""
+        return larger(self.running, change) if self.running else change
+
+    def accounting(self) -> Accounting:
+        """Count the pair put aside as stored."""
+        counted = super().accounting()
+        return replace(counted, stored=counted.stored + sum(factor.numel() for factor in self.last))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, merged change and last pair."""
+        return super().state() | {f"last.{i}": factor for i, factor in enumerate(self.last)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, merged change and last pair.
+
+        Raises:
+            UserError: the pair has another rank.
+        """
+        super().restore(state)
+        last = part(state, "last.")
+        self.last = [last[str(i)].to(self.objective.device) for i in range(len(last))]
+        if self.last and len(self.last[0]) != self.protocol.rank:
+            raise UserError(
+                f"the pair to go on with has rank {len(self.last[0])} and the protocol rank "
+                f"{self.protocol.rank}; set it with --set rank={len(self.last[0])}"
+            )
+
+
+def larger(merged: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> Change:
+    """Return by layer the entries of larger magnitude; of equal ones those of `change`."""
+    return {
+        name: torch.where(change[name].abs() >= value.abs(), change[name], value)
+        for name, value in merged.items()
+    }
+
+
+METHOD = MagMax

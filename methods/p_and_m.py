@@ -1,0 +1,158 @@
+"""P&M: train with perturbed steps, merge by a closed-form share (arXiv 2505.22389, NeurIPS 2025).
+
+Idea: a task is learned from the merged model, and only a share of its change is added, the one that a
+second-order view of all tasks' losses says is best. While training the pair is made larger or smaller at
+random, which prices curvature along the change and so makes merging hurt less. The paper names
+qhmiao/P-M-for-Continual-Learning as its repository; the code could not be read.
+
+Trained per task: the pair and the head rows of the task's classes. Frozen: the backbone and all earlier
+pairs. Stored: T pairs, scaled by their shares; their sum, merged into the weights, answers and is exported
+exactly. As auxiliary bytes two sums over tasks as large as the adapted weights: the Fisher information and
+its product with each task's solution. Needs neither task id, old data nor old classes' statistics; each task
+is read once after training. Works on every kind of backbone.
+
+With solutions theta_i, information F_i, the merged model m and the change D = theta_t - m, the share is
+
+    a = (sum F_t D^2 - sum_(i<t) F_i (m - theta_i) D) / sum_(i<=t) F_i D^2,
+
+held in 0 to 1: the minimum over a of the sum over tasks of (m + a D - theta_i)^2 F_i / 2. The sums over
+earlier tasks need only the sum of F_i and that of F_i theta_i, so their number does not matter.
+
+Differences: information is the mean over rows of the squared gradient of their batch's mean loss, of adapted
+weights alone. Written from descriptions of the paper, whose settings could not be read in the paper itself
+and are therefore not quoted; the perturbation's size and the learning rate follow a third party's notes and
+are unconfirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.batches import Batch, Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, part
+from methods.pieces import fisher
+from methods.pieces.layer_inputs import exact, in_order
+from methods.pieces.merging import Change, current_change
+from methods.pieces.penalties import current_pairs
+
+
+class PerturbHyperparameters(LowRankHyperparameters):
+    """The perturbation beside the pair's settings."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    perturbation: float = Field(0.5, ge=0, lt=1, description="share by which a step's pair is scaled")
+
+
+class PerturbAndMerge(LowRankMethod):
+    """Pairs that are summed by closed-form shares; see the module.
+
+    Attributes:
+        information: the sum of the tasks' Fisher information, by layer `(d_out, d_in)`; empty at first.
+        solutions: the sum of information times the change of each task's solution from the pretrained model.
+        share: of the last task's change.
+        perturbed: factor of the current pair for the step at hand.
+    """
+
+    Hyperparameters = PerturbHyperparameters
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without information; let the perturbation scale the current pair."""
+        super().__init__(context, hyperparameters)
+        self.information: Change = {}
+        self.solutions: Change = {}
+        self.share: float = 1.0
+        self.perturbed = 1.0
+        self.bank.scaling = lambda: (None, self._current_scales())
+
+    def _current_scales(self) -> Tensor:
+        return torch.full((len(self.bank.layers),), self.perturbed, device=self.objective.device)
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a new pair on the merged model."""
+        super().begin_task(t, rows)
+        if self.protocol.dropout == 0:
+            # The past's scales are fixed, though the current pair's are not.
+            self.bank.fold()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss with the pair as it is, larger or smaller, one third of the time each."""
+        size = self.hyperparameters.perturbation
+        self.perturbed = 1.0 + (0.0, size, -size)[int(torch.randint(3, ()))]
+        loss = super().loss(batch)
+        self.perturbed = 1.0
+        return loss
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Find the share of the change that all tasks together want, and keep that much of the pair."""
+        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        information = fisher.of_weights(self.objective.loss, self.bank, given)
+        merged, change = self.merged(), current_change(self.bank)
+        self.share = best_share(change, information, merged, self.information, self.solutions)
+        for name, value in information.items():
+            solution = value * (merged[name] + change[name])
+            first = name not in self.information
+            self.information[name] = value if first else self.information[name] + value
+            self.solutions[name] = solution if first else self.solutions[name] + solution
+        for _, _, up in current_pairs(self.bank):
+            up.data.mul_(self.share)
+
+    def merged(self) -> Change:
+        """Return what earlier tasks have changed, by layer, in float32 or float64."""
+        layers, scale = self.bank.layers.items(), self.bank.scale
+        return {name: scale * (exact(layer.past_up) @ exact(layer.past_down)) for name, layer in layers}
+
+    def accounting(self) -> Accounting:
+        """Count the pairs as stored, one change as active; the two sums are auxiliary."""
+        sums = [*self.information.values(), *self.solutions.values()]
+        held = sum(value.numel() * value.element_size() for value in sums)
+        return replace(super().accounting(), resident=0, active=1, auxiliary_bytes=held)
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the share of the task's change that was added."""
+        return {"share": self.share}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, pairs and sums."""
+        sums = {"information": self.information, "solutions": self.solutions}
+        named = {f"{name}.{layer}": x for name, values in sums.items() for layer, x in values.items()}
+        return super().state() | named
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, pairs and sums."""
+        super().restore(state)
+        device = self.objective.device
+        self.information = {name: x.to(device) for name, x in part(state, "information.").items()}
+        self.solutions = {name: x.to(device) for name, x in part(state, "solutions.").items()}
+
+
+def best_share(
+    change: Change, information: Change, merged: Change, earlier: Change, solutions: Change
+) -> float:
+    """Return the share in 0..1 of a change that the tasks' losses want together; 1 where none matters.
+
+    Args:
+        change: D, from the merged model to the new solution, by layer.
+        information: of the new task.
+        merged: the merged model's change from the pretrained one.
+        earlier: the sum of the earlier tasks' information; empty at the first task.
+        solutions: the sum of their information times the change of their solution from the pretrained model.
+    """
+    wanted = curvature = 0.0
+    for name, step in change.items():
+        own = float((information[name] * step.square()).sum())
+        wanted, curvature = wanted + own, curvature + own
+        if earlier:
+            pull = earlier[name] * merged[name] - solutions[name]
+            wanted -= float((pull * step).sum())
+            curvature += float((earlier[name] * step.square()).sum())
+    return min(max(wanted / curvature, 0.0), 1.0) if curvature > 0 else 1.0
+
+
+METHOD = PerturbAndMerge

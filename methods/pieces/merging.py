@@ -1,0 +1,152 @@
+"""Merging: each task's change of the weights is learned alone, and one merged change answers.
+
+A change is dense, the product of a pair's factors by layer, so that rules that look at single entries see the
+entries of the weights and not those of factors, which differ between equal products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from benchmark.adapters import AdapterBank
+from benchmark.batches import Rows
+from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.method import Accounting, Context, part
+from methods.pieces.layer_inputs import exact
+from methods.pieces.penalties import current_pairs
+
+Change = dict[str, Tensor]
+
+
+class MergeHyperparameters(LowRankHyperparameters):
+    """The merged change's size beside the pair's settings."""
+
+    scale: float = Field(1.0, ge=0, le=100, description="factor of the merged change")
+
+
+class Merging(LowRankMethod):
+    """A pair for each task, learned from the pretrained model; `merged` says what answers.
+
+    Subclasses say what is kept of a pair when its task ends.
+    """
+
+    Hyperparameters: ClassVar[type[BaseModel]] = MergeHyperparameters
+    no_sum: ClassVar[str] = "the merged change has full rank"
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a new pair from the pretrained model."""
+        self.bank.add(t, self.rank(t))
+        layers, slots = len(self.bank.layers), len(self.bank.slots)
+        self.bank.fold(torch.zeros(layers, slots, device=self.objective.device))
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Keep what merging needs of the pair, and let the merged change answer."""
+        self.keep(t)
+        self.answer()
+
+    def keep(self, t: int) -> None:
+        """Take the current pair's change in, and leave no current pair."""
+        raise NotImplementedError
+
+    def merged(self) -> Change:
+        """Return the merged change by layer, `(d_out, d_in)`; empty before the first task has ended."""
+        raise NotImplementedError
+
+    def answer(self) -> None:
+        """Add the scaled merged change to a copy of each frozen weight, which then answers alone."""
+        self.bank.unfold()
+        for name, change in self.merged().items():
+            layer = self.bank.layers[name]
+            layer.folded = layer.start + (self.hyperparameters.scale * change).to(layer.start)
+
+    def accounting(self) -> Accounting:
+        """Count what is stored; one change answers, and in the weights it needs no room."""
+        return replace(super().accounting(), resident=0, active=1)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned and let the merged change answer."""
+        super().restore(state)
+        self.answer()
+
+    def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
+        """Return None: a merged change is of full rank, but for rules that say otherwise."""
+        return None
+
+
+class PairMerging(Merging):
+    """Keeps the pairs of all tasks and merges their changes anew after each."""
+
+    def keep(self, t: int) -> None:
+        """Freeze the pair."""
+        self.bank.freeze_current()
+
+    def change(self, slot: int) -> Change:
+        """Return the change of one past task by layer, in float32 or float64."""
+        scale = self.bank.scale
+        pairs = {name: self.bank.pair(layer, slot) for name, layer in self.bank.layers.items()}
+        return {name: scale * (exact(up) @ exact(down)) for name, (down, up) in pairs.items()}
+
+
+class RunningMerging(Merging):
+    """Keeps the merged change alone, which the next task's is merged into.
+
+    Attributes:
+        running: the merged change by layer; empty before the first task has ended.
+    """
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without a change."""
+        super().__init__(context, hyperparameters)
+        self.running: Change = {}
+
+    def merge(self, t: int, change: Change) -> Change:
+        """Return the running change with task t's taken in."""
+        raise NotImplementedError
+
+    def keep(self, t: int) -> None:
+        """Merge the pair's change and drop the pair."""
+        self.running = self.merge(t, current_change(self.bank))
+        self.bank.discard_current()
+
+    def merged(self) -> Change:
+        """Return the running change."""
+        return self.running
+
+    def accounting(self) -> Accounting:
+        """Count one adapter, as large as the adapted weights."""
+        numbers = sum(change.numel() for change in self.running.values())
+        counted = super().accounting()
+        return replace(counted, stored=counted.stored + numbers, adapters=1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return head, bank and running change."""
+        return super().state() | {f"merged.{name}": change for name, change in self.running.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over head, bank and running change."""
+        device = self.objective.device
+        self.running = {name: change.to(device) for name, change in part(state, "merged.").items()}
+        super().restore(state)
+
+
+def current_change(bank: AdapterBank) -> Change:
+    """Return the scaled product of the current pair by layer, in float32 or float64."""
+    products = [exact(up.detach()) @ exact(down.detach()) for _, down, up in current_pairs(bank)]
+    return dict(zip(bank.layers, [bank.scale * product for product in products], strict=True))
+
+
+def flat(change: Mapping[str, Tensor]) -> Tensor:
+    """Return the entries of all layers in one vector."""
+    return torch.cat([value.flatten() for value in change.values()])
+
+
+def unflat(vector: Tensor, like: Mapping[str, Tensor]) -> Change:
+    """Return a vector's entries by layer, shaped as those of `like`."""
+    pieces = vector.split([value.numel() for value in like.values()])
+    return {name: piece.view_as(value) for (name, value), piece in zip(like.items(), pieces, strict=True)}
