@@ -34,12 +34,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.batches import Batch
+from benchmark.class_means import ClassMeans
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.layer_inputs import exact
 from methods.pieces.one_pair import OnePairAtATime
-from methods.pieces.prototypes import ClassMeans, completed
+from methods.pieces.prototypes import completed
 
 
 class SubspaceHyperparameters(LowRankHyperparameters):

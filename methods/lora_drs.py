@@ -37,7 +37,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.batches import Batch, Rows
-from benchmark.class_means import ClassMeans
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Context, ParameterGroup, Phase
 from methods.pieces.feature_classifier import MeanClassifier

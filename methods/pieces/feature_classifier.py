@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from benchmark.batches import Batch, Rows
+from benchmark.class_means import ClassMeans
 from benchmark.method import Accounting, Context, Method, Needs, part
 from benchmark.objective import ClassificationObjective
 from methods.pieces.layer_inputs import read_in_order
-from methods.pieces.prototypes import ClassMeans
 
 
 class FeatureClassifier(Method):
