@@ -56,7 +56,7 @@ def score(
         ids: n row names; read by the rule "drawn" alone.
         references_rule: "best" takes the highest score over a row's accepted texts, "drawn" the score
             against one of them, see `draw`. SARI counts all accepted texts at once.
-        normaliser: what exact-match makes of both texts, one of `benchmark.text_scores.NORMALISERS`.
+        normaliser: what exact-match and first-letter make of both texts, one of `benchmark.text_scores.NORMALISERS`.
         sources: n inputs; read by sari alone.
 
     Raises:
@@ -72,7 +72,7 @@ def score(
     else:
         rows = _accepted(references, ids, references_rule)
         given = [str(row) for row in predictions]
-    if metric == "exact-match":
+    if metric in ("exact-match", "first-letter"):
         plain = NORMALISERS[normaliser]
         given, rows = [plain(text) for text in given], [[plain(text) for text in row] for row in rows]
     if metric == "sari":

@@ -128,6 +128,9 @@ def test_edit_similarity_counts_insertions_and_deletions_and_puts_literals_back(
 def test_first_letter_of_an_empty_answer_is_wrong_and_no_error():
     assert score("first-letter", ["B because", "", "A"], ["B since", "B", "C"]) == pytest.approx(1 / 3)
     assert first_letter("", "") == 0.0
+    # A model that knows no capitals can still be right, unless the protocol compares the strings as they are.
+    assert score("first-letter", ["b because"], ["B since"]) == 1.0
+    assert score("first-letter", ["b because"], ["B since"], normaliser="exact") == 0.0
 
 
 def test_sari_by_hand():
