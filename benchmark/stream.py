@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,9 @@ from pydantic import BaseModel
 
 from benchmark.data_files import data_dir
 from benchmark.errors import UserError, unknown
+from benchmark.findings import Finding
+from benchmark.hub import HubSet
+from benchmark.layouts import Layout
 from benchmark.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -117,6 +120,21 @@ class LoadedStream:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where a stream's rows can come from, stated without reading any: what `bench data` lists and fetches.
+
+    Attributes:
+        bundled: the installed package that brings the rows, or "".
+        layouts: forms of the data folder; the first that is there is read.
+        hub: the data sets of the Hugging Face hub that are read where none of the layouts is there.
+    """
+
+    bundled: str = ""
+    layouts: tuple[Layout, ...] = ()
+    hub: tuple[HubSet, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stream:
     """A stream's metadata and how its tasks are made; a file under `tasks/` defines one as `STREAM`.
 
@@ -127,6 +145,7 @@ class Stream:
         load: makes the tasks; called once per cell, heavy imports inside.
         parameters: a pydantic model of the stream's own settings (`--set`), or None.
         aliases: other papers' names for orders, each with the order it stands for; a result holds the order.
+        sources: where `load` looks for rows.
     """
 
     name: str
@@ -140,6 +159,7 @@ class Stream:
     load: Callable[[Request], LoadedStream]
     parameters: type[BaseModel] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    sources: Sources = Sources()
 
     @property
     def default_order(self) -> str:
@@ -182,24 +202,31 @@ def check(name: str, tasks: list[Task]) -> None:
     """Check what every stream must deliver.
 
     Raises:
-        UserError: no tasks, two of one name, an empty train or test split, two classes of one name in a
-            task, a label outside the classes, or a split whose parts differ in length.
+        UserError: the first of `problems`.
+    """
+    for problem in problems(tasks):
+        raise UserError(f"the stream '{name}': {problem.line}")
+
+
+def problems(tasks: list[Task]) -> Iterator[Finding]:
+    """Yield what no stream may deliver, cheap enough to look for before every run.
+
+    No tasks or two of one name; in a task an empty train or test split, or two classes whose names are equal
+    or differ only by case; in a split parts of different length, a label outside the classes, a row without
+    an accepted answer, or an id twice.
     """
     if not tasks:
-        raise UserError(f"the stream '{name}' has no tasks")
-    if len({task.name for task in tasks}) < len(tasks):
-        raise UserError(f"the stream '{name}' has two tasks of one name")
+        yield Finding("there are no tasks")
+    for name in repeated([task.name for task in tasks]):
+        yield Finding("two tasks of one name", name)
     for task in tasks:
-        where = f"the task '{task.name}' of the stream '{name}'"
-        if len(set(task.classes)) < len(task.classes):
-            raise UserError(f"{where} has two classes of one name")
-        splits = {"train": task.train, "test": task.test, "validation": task.validation}
+        yield from _class_problems(task)
+        splits = {"train": task.train, "validation": task.validation, "test": task.test}
         for split, rows in splits.items():
-            if rows is None:
-                continue
-            if len(rows) == 0 and split != "validation":
-                raise UserError(f"{where} has no {split} rows")
-            _check_rows(rows, len(task.classes), f"{where}, {split}")
+            if rows is not None and len(rows):
+                yield from _row_problems(task, split, rows)
+            elif split != "validation":
+                yield Finding(f"no {split} rows", task.name, split)
 
 
 def _check_domains(name: str, tasks: list[Task]) -> None:
@@ -215,11 +242,41 @@ def _check_domains(name: str, tasks: list[Task]) -> None:
             )
 
 
-def _check_rows(rows: Examples, classes: int, where: str) -> None:
+def repeated(names: list[str]) -> dict[str, list[int]]:
+    """Return each name that occurs more than once, with its places, counted from 1."""
+    if len(set(names)) == len(names):
+        return {}
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names, 1):
+        places.setdefault(name, []).append(place)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def _class_problems(task: Task) -> Iterator[Finding]:
+    for name in repeated(list(task.classes)):
+        yield Finding(f"two classes of one name, '{name}'", task.name)
+    different = list(dict.fromkeys(task.classes))
+    for places in repeated([name.casefold() for name in different]).values():
+        names = " and ".join(f"'{different[place - 1]}'" for place in places)
+        yield Finding(f"the classes {names} differ only by case", task.name)
+
+
+def _row_problems(task: Task, split: str, rows: Examples) -> Iterator[Finding]:
     parts = [part for part in (rows.labels, rows.references, rows.ids or None) if part is not None]
     if any(len(part) != len(rows) for part in parts):
-        raise UserError(f"{where}: inputs, labels, references and ids differ in number")
-    if classes == 0 and rows.references is None:
-        raise UserError(f"{where}: a task without classes needs references")
-    if classes and (rows.labels is None or ((rows.labels < 0) | (rows.labels >= classes)).any()):
-        raise UserError(f"{where}: every row needs a label from 0 to {classes - 1}")
+        yield Finding("inputs, labels, references and ids differ in number", task.name, split)
+    if not task.classes and rows.references is None:
+        yield Finding("a task without classes needs references", task.name, split)
+    if task.classes and rows.labels is None:
+        yield Finding(f"every row needs a label from 0 to {len(task.classes) - 1}", task.name, split)
+    if task.classes and rows.labels is not None:
+        wrong = ((rows.labels < 0) | (rows.labels >= len(task.classes))).nonzero()[0]
+        for row in wrong:
+            message = f"row {row + 1} has no label from 0 to {len(task.classes) - 1}: {rows.labels[row]}"
+            yield Finding(message, task.name, split, (int(row) + 1,))
+    for place, accepted in enumerate(rows.references or [], 1):
+        if not accepted:
+            yield Finding(f"row {place} has no reference", task.name, split, (place,))
+    for name, places in repeated(rows.ids).items():
+        message = f"rows {', '.join(map(str, places))} have the same id '{name}'"
+        yield Finding(message, task.name, split, tuple(places))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.stream import Examples, LoadedStream, Request, Stream, protocols
+from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, protocols
 from tasks.sources import images
 
 TEST_SHARE = 0.3
@@ -51,4 +51,5 @@ STREAM = Stream(
     orders=images.ORDERS,
     protocols=protocols(QUICK, images.litelora("crop")),
     load=load,
+    sources=Sources(bundled="scikit-learn"),
 )

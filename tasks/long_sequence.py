@@ -9,6 +9,7 @@ from benchmark.protocol import Protocol
 from benchmark.stream import Stream, protocols
 from tasks import standard_cl
 from tasks.sources.text_classification import ORDERS, TASKS
+from tasks.sources.text_classification_rows import sources
 
 QUICK = standard_cl.QUICK
 
@@ -56,6 +57,7 @@ STREAM = Stream(
     orders={name: order for name, order in ORDERS.items() if len(order) == len(TASKS)},
     protocols=protocols(QUICK, OLORA, SAPT, GAINLORA),
     load=standard_cl.load,
+    sources=sources("4"),
     aliases={
         "sapt-4": "6",
         "sapt-5": "4",

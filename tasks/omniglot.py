@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from benchmark.layouts import Layout
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Stream, Task, protocols
+from benchmark.stream import LoadedStream, Request, Sources, Stream, Task, protocols
 from tasks.sources import images
 
 ARRAYS, TABLE = "vision/omniglot32.npz", "vision/omniglot32.json"
@@ -111,4 +112,5 @@ STREAM = Stream(
     protocols=protocols(QUICK, images.litelora("crop")),
     load=load,
     parameters=Parameters,
+    sources=Sources(layouts=(Layout("the data folder's vision/", ("",), (ARRAYS,)),)),
 )

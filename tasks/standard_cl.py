@@ -9,6 +9,7 @@ from __future__ import annotations
 from benchmark.protocol import Protocol
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources.text_classification import ORDERS, TASKS
+from tasks.sources.text_classification_rows import sources
 
 
 def load(request: Request) -> LoadedStream:
@@ -62,4 +63,5 @@ STREAM = Stream(
     orders={name: order for name, order in ORDERS.items() if len(order) < len(TASKS)},
     protocols=protocols(QUICK, OLORA),
     load=load,
+    sources=sources("1"),
 )

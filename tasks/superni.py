@@ -65,4 +65,5 @@ STREAM = Stream(
     orders=natural_instructions.ORDERS,
     protocols=protocols(QUICK, SAPT, GAINLORA),
     load=load,
+    sources=natural_instructions.SOURCES,
 )

@@ -34,4 +34,5 @@ STREAM = Stream(
     orders=ORDERS,
     protocols=protocols(superni.QUICK),
     load=load,
+    sources=natural_instructions.SOURCES,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmark.layouts import Layout
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
 from tasks.sources import images
 
 ARRAYS, TABLE = "vision/tinyimagenet100_32.npz", "vision/tinyimagenet100_32.json"
@@ -56,4 +57,5 @@ STREAM = Stream(
     protocols=protocols(QUICK, images.litelora("crop-flip")),
     load=load,
     parameters=Parameters,
+    sources=Sources(layouts=(Layout("the data folder's vision/", ("",), (ARRAYS,)),)),
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.protocol import Protocol
-from benchmark.stream import Examples, LoadedStream, Request, Stream, Task, protocols
+from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, Task, protocols
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,4 +133,5 @@ STREAM = Stream(
     protocols=protocols(QUICK),
     load=load,
     parameters=Parameters,
+    sources=Sources(bundled="this package, drawn at random"),
 )

@@ -11,7 +11,8 @@ counted. A long text is cut, never the words around it, while the official code 
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
+from tasks.sources import trace_rows
 
 ORDERS = {
     "1": ("C-STANCE", "FOMC", "MeetingBank", "Py150", "ScienceQA", "NumGLUE-cm", "NumGLUE-ds", "20Minuten"),
@@ -21,8 +22,6 @@ ORDERS = {
 
 def load(request: Request) -> LoadedStream:
     """Return the eight tasks in the order asked for."""
-    from tasks.sources import trace_rows
-
     return trace_rows.load(request, ORDERS[request.order])
 
 
@@ -77,4 +76,5 @@ STREAM = Stream(
     orders=ORDERS,
     protocols=protocols(QUICK, TRACE),
     load=load,
+    sources=Sources(layouts=(trace_rows.OWN, trace_rows.PUBLISHED)),
 )

@@ -280,9 +280,12 @@ def test_malformed_tasks_are_refused():
         ([tiny(classes=("x", "x"))], "two classes of one name"),
         ([tiny(train=empty)], "no train rows"),
         ([tiny(test=empty)], "no test rows"),
-        ([tiny(classes=("x",))], "label from 0 to 0"),
+        ([tiny(classes=("x",))], "t, train: row 2 has no label from 0 to 0"),
         ([tiny(classes=())], "needs references"),
         ([tiny(train=replace(tiny().train, ids=["1"]))], "differ in number"),
+        ([tiny(train=replace(tiny().train, ids=["1", "1"]))], "t, train: rows 1, 2 have the same id '1'"),
+        ([tiny(classes=("Good", "good"))], "'Good' and 'good' differ only by case"),
+        ([tiny(classes=(), train=Examples(["a"], references=[[]]))], "train: row 1 has no reference"),
     ]:
         with pytest.raises(UserError, match=part):
             check("s", tasks)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.data_files import read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub, HubSet, columns
-from benchmark.stream import Examples, LoadedStream, Request, Task, Wording
+from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
 from tasks.sources.cl_benchmark import TESTED
 from tasks.sources.rows import notes, unique, validation
@@ -76,6 +76,7 @@ SAPT = layouts.Layout(
     places=("CL_Benchmark/SuperNI", "SuperNI", ""),
     marks=tuple(f"{name}/train.json" for name in CATEGORIES),
 )
+SOURCES = Sources(layouts=(OWN, SAPT), hub=(HUB,))
 
 
 class Facts(BaseModel):

@@ -10,13 +10,19 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.data_files import VARIABLE, read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub
-from benchmark.stream import LoadedStream, Request, Task, Wording
+from benchmark.stream import LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts, text_classification_hub
 from tasks.sources.rows import LabelledText, check_labels, labelled, notes, unique, validation
 from tasks.sources.text_classification import ORDERS, TASKS
 
 FOLDER = "longseq"
 OWN = layouts.Layout(f"the data folder's {FOLDER}/", places=(FOLDER,), marks=(".",))
+
+
+def sources(order: str) -> Sources:
+    """Return where the rows of an order's tasks can come from."""
+    known = (OWN, cl_benchmark.OLORA, cl_benchmark.SAPT_LONG)
+    return Sources(layouts=known, hub=tuple(TASKS[name].hub for name in ORDERS[order]))
 
 
 class Facts(BaseModel):
