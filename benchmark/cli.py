@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark import cli_analysis
+from benchmark.cli_data import app as data
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data, name="data")
 
 
 class Device(StrEnum):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from benchmark.errors import UserError
 
@@ -36,10 +35,6 @@ class Finding:
     def line(self) -> str:
         """The whole finding in one line."""
         return f"{self.place}: {self.message}" if self.place else self.message
-
-    def data(self) -> dict[str, Any]:
-        """Return the finding as JSON values."""
-        return asdict(self)
 
 
 class DataFaults(UserError):

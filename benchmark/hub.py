@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.data_files import VARIABLE, one_line
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data_files import VARIABLE, one_line, read_json
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 # The hub's own conversion of data sets that ship as a loading script; each configuration is a folder there.
 CONVERTED = "refs/convert/parquet"
 TIMEOUT = 10.0
+SOURCE = "source.json"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class HubSet:
     recalled: bool = False
 
 
+class LocalSource(BaseModel):
+    """What lies beside a set in a data folder, where it was fetched from the hub: the commit."""
+
+    model_config = ConfigDict(extra="forbid")
+    identifier: str
+    config: str | None
+    commit: str | None
+
+
 @dataclass(frozen=True)
 class Hub:
     """Where hub data sets are read from.
@@ -50,7 +62,7 @@ class Hub:
     def load(
         self, wanted: HubSet, splits: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Dataset], str | None]:
-        """Return the splits by name, and the commit they were read at (None: unknown, or a local copy).
+        """Return the splits by name, and the commit they were read at (None: unknown).
 
         Args:
             wanted: the data set.
@@ -59,17 +71,18 @@ class Hub:
         Raises:
             UserError: the set is neither in the folder nor to be had from the hub, or lacks a split.
         """
-        folder = self._folder(wanted)
+        folder = self.folder(wanted)
         if folder is not None:
-            return _local(folder, splits), None
+            source = folder / SOURCE
+            commit = read_json(source, LocalSource).commit if source.is_file() else None
+            return _local(folder, splits), commit
         commit = self._commit(wanted)
         return self._download(wanted, splits, commit), commit
 
-    def _folder(self, wanted: HubSet) -> Path | None:
-        if self.root is None:
-            return None
-        folder = self.root / "hub" / wanted.identifier / (wanted.config or "default")
-        return folder if folder.is_dir() else None
+    def folder(self, wanted: HubSet) -> Path | None:
+        """Return where a set lies in the data folder, or None where it does not."""
+        folder = None if self.root is None else local_folder(self.root, wanted)
+        return folder if folder is not None and folder.is_dir() else None
 
     def _commit(self, wanted: HubSet) -> str | None:
         """Resolve the commit; None where the user asked to work offline, from what is cached."""
@@ -106,6 +119,11 @@ class Hub:
             f"(or set HF_HUB_OFFLINE=1 if it is cached), or pass --data-dir FOLDER or set {VARIABLE}=FOLDER "
             f"to a folder that holds {self.alternative}"
         )
+
+
+def local_folder(root: Path, wanted: HubSet) -> Path:
+    """Return where a set belongs in a data folder."""
+    return root / "hub" / wanted.identifier / (wanted.config or "default")
 
 
 def columns(rows: Dataset, names: tuple[str, ...], source: str) -> None:

@@ -261,9 +261,14 @@ def _class_problems(task: Task) -> Iterator[Finding]:
         yield Finding(f"the classes {names} differ only by case", task.name)
 
 
-def _row_problems(task: Task, split: str, rows: Examples) -> Iterator[Finding]:
+def parts_agree(rows: Examples) -> bool:
+    """Return whether labels, references and ids are as many as the inputs, as far as there are any."""
     parts = [part for part in (rows.labels, rows.references, rows.ids or None) if part is not None]
-    if any(len(part) != len(rows) for part in parts):
+    return all(len(part) == len(rows) for part in parts)
+
+
+def _row_problems(task: Task, split: str, rows: Examples) -> Iterator[Finding]:
+    if not parts_agree(rows):
         yield Finding("inputs, labels, references and ids differ in number", task.name, split)
     if not task.classes and rows.references is None:
         yield Finding("a task without classes needs references", task.name, split)
