@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data_files import VARIABLE, one_line, read_json
 from benchmark.errors import UserError
+from benchmark.hub_tables import Table, from_dataset, from_parquet
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -73,11 +74,25 @@ class Hub:
         """
         folder = self.folder(wanted)
         if folder is not None:
-            source = folder / SOURCE
-            commit = read_json(source, LocalSource).commit if source.is_file() else None
-            return _local(folder, splits), commit
+            return _local(folder, splits), _local_commit(folder)
         commit = self._commit(wanted)
         return self._download(wanted, splits, commit), commit
+
+    def tables(self, wanted: HubSet, splits: tuple[str, ...]) -> tuple[dict[str, Table], str | None]:
+        """Return splits that are read piece by piece, and the commit they were read at, as `load` does.
+
+        Raises:
+            UserError: as `load`.
+        """
+        folder = self.folder(wanted)
+        if folder is not None:
+            return {split: from_parquet(folder / f"{split}.parquet") for split in splits}, _local_commit(
+                folder
+            )
+        commit = self._commit(wanted)
+        found = self._download(wanted, splits, commit)
+        tables = {split: from_dataset(f"{wanted.identifier}, {split}", rows) for split, rows in found.items()}
+        return tables, commit
 
     def folder(self, wanted: HubSet) -> Path | None:
         """Return where a set lies in the data folder, or None where it does not."""
@@ -135,6 +150,12 @@ def columns(rows: Dataset, names: tuple[str, ...], source: str) -> None:
     for name in names:
         if name not in rows.column_names:
             raise UserError(f"{source} has no column '{name}'; it has {', '.join(rows.column_names)}")
+
+
+def _local_commit(folder: Path) -> str | None:
+    """Return the commit that a local copy says it was read at, or None."""
+    source = folder / SOURCE
+    return read_json(source, LocalSource).commit if source.is_file() else None
 
 
 def _local(folder: Path, splits: tuple[str, ...] | None) -> dict[str, Dataset]:

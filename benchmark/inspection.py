@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
@@ -96,10 +96,7 @@ def method(name: str) -> str:
 
     loaded = load_method(name)
     needs = [need for need, asked in vars(loaded.needs).items() if asked]
-    tuned = [
-        f"  {protocol}: {', '.join(f'{key}={value}' for key, value in values.items())}"
-        for protocol, values in loaded.tuned.items()
-    ]
+    tuned = [f"  {protocol}: {_values(values)}" for protocol, values in loaded.tuned.items()]
     return "\n".join(
         [
             _facts(METHODS, name),
@@ -129,6 +126,7 @@ def stream(name: str) -> str:
         "citation": " ".join(loaded.citation.split()),
     }
     settings = _fields(loaded.parameters) if loaded.parameters else []
+    published = [protocol for protocol in loaded.protocols if protocol in loaded.published]
     return "\n".join(
         [
             loaded.title,
@@ -138,6 +136,8 @@ def stream(name: str) -> str:
             *(f"{key:<10}{value}" for key, value in facts.items()),
             *(["settings (--set key=value)"] if settings else []),
             *settings,
+            *(["settings that protocols go with"] if loaded.published else []),
+            *(f"  {protocol}: {_values(loaded.published[protocol])}" for protocol in published),
         ]
     )
 
@@ -145,6 +145,11 @@ def stream(name: str) -> str:
 def backbone(name: str) -> str:
     """Return what a backbone's file says about it."""
     return _facts(BACKBONES, name)
+
+
+def _values(settings: Mapping[str, Any]) -> str:
+    """Return settings as `key=value`."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _facts(registry: Registry, name: str) -> str:

@@ -56,7 +56,7 @@ def plan(
     cells = []
     for key in stream_keys:
         used = refine(Protocol, protocols[key].model_dump(), chosen.protocol, "protocol")
-        parameters = _parameters(loaded[key], key, chosen)
+        parameters = _parameters(loaded[key], key, used.name, chosen)
         file = Path(references[key]).resolve() if references[key] != key else None
         hyperparameters = {name: _hyperparameters(name, key, used.name, chosen) for name in method_keys}
         cells += [
@@ -192,11 +192,13 @@ def _places(methods: Sequence[str], streams: dict[str, Stream]) -> Places:
     )
 
 
-def _parameters(stream: Stream, key: str, chosen: Settings) -> dict[str, object]:
-    """Return a stream's own settings, resolved."""
+def _parameters(stream: Stream, key: str, protocol: str, chosen: Settings) -> dict[str, object]:
+    """Return a stream's own settings: defaults, then those a protocol goes with, then the chosen."""
     if stream.parameters is None:
         return {}
-    return refine(stream.parameters, {}, chosen.streams[key], key).model_dump(mode="json")
+    return refine(stream.parameters, stream.published.get(protocol, {}), chosen.streams[key], key).model_dump(
+        mode="json"
+    )
 
 
 def _hyperparameters(method: str, stream: str, protocol: str, chosen: Settings) -> dict[str, object]:

@@ -146,6 +146,7 @@ class Stream:
         parameters: a pydantic model of the stream's own settings (`--set`), or None.
         aliases: other papers' names for orders, each with the order it stands for; a result holds the order.
         sources: where `load` looks for rows.
+        published: values of these settings that a protocol goes with, by the protocol's name.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Stream:
     parameters: type[BaseModel] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     sources: Sources = Sources()
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def default_order(self) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.catalogue import load_stream
 from benchmark.guard import INCOMPLETE, INTERRUPTED, one_line, tell
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def announcement(cells: list[Cell]) -> str:
         lines += [
             f"stream    {stream}, {len(ours)} cell{'s' if len(ours) > 1 else ''}",
             f"methods   {_several(cell.method for cell in ours)}",
-            f"orders    {_several(cell.order for cell in ours)}",
+            f"orders    {_several(_order(cell) for cell in ours)}",
             f"seeds     {_several(cell.seed for cell in ours)}",
             f"backbone  {ours[0].backbone}",
             f"protocol  {protocol.name} ({protocol.source})",
@@ -113,6 +114,12 @@ def summary(outcomes: list[Outcome]) -> str:
 def _several(values: Any) -> str:
     """Return the different values, separated by commas."""
     return ", ".join(dict.fromkeys(str(value) for value in values))
+
+
+def _order(cell: Cell) -> str:
+    """Return an order's name, and its seed where it is one of classes."""
+    value = load_stream(cell.stream).orders[cell.order]
+    return f"{cell.order} (class permutation with seed {value})" if isinstance(value, int) else cell.order
 
 
 def _pairs(values: dict[str, Any]) -> list[str]:

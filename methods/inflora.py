@@ -70,6 +70,15 @@ class InfLoRA(LowRankMethod):
         # As GainLoRA's code trains it, on T5-large.
         "superni/gainlora": {"learning_rate": 0.0003},
         "long-sequence/gainlora": {"learning_rate": 0.0003},
+        # configs/*_inflora.json of the official code.
+        "cifar100/inflora": {"learning_rate": 5e-4, "energy": 0.95},
+        "imagenet-r/inflora": {"learning_rate": 5e-4, "energy": 0.98},
+        "domainnet/inflora": {
+            "learning_rate": 5e-3,
+            "head_learning_rate": 1e-2,
+            "optimizer": "sgd",
+            "energy": 0.95,
+        },
     }
     dual = True
 

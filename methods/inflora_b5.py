@@ -33,6 +33,9 @@ class InfLoRAInFiveBlocks(InfLoRA):
         "standard-cl/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
+        # configs/*_inflorab5.json of the official code; of ImageNet-R those with 10 and 20 tasks.
+        "cifar100/inflora": {"learning_rate": 1e-3, "energy": 0.95},
+        "imagenet-r/inflora": {"learning_rate": 5e-4, "energy": 0.99},
     }
     dual = False
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.protocol import Protocol
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, protocols
-from tasks.sources import images
+from tasks.sources import image_protocols, images
 
 TEST_SHARE = 0.3
 TASKS = 5
@@ -21,25 +20,15 @@ def read() -> images.LabelledImages:
     pixels = np.round(source.images * (255 / 16)).astype(np.uint8)
     train, test = hold_out(Examples(pixels, source.target.astype(np.int64)), TEST_SHARE, seed=0)
     names = tuple(f"digit {number}" for number in range(10))
-    return images.LabelledImages(train.inputs, train.labels, test.inputs, test.labels, names)
+    return images.labelled(train.inputs, train.labels, test.inputs, test.labels, names)
 
 
 def load(request: Request) -> LoadedStream:
     """Return five tasks of two digits each, in the class order asked for."""
-    order = images.permutation(10, images.ORDERS[request.order])
-    return LoadedStream(images.class_incremental(read(), order, TASKS), "scikit-learn, load_digits", order)
+    return images.class_incremental(read(), images.ORDERS[request.order], TASKS, "scikit-learn, load_digits")
 
 
-QUICK = Protocol(
-    name="quick",
-    source="this suite: minutes on one CPU core",
-    backbone="vit-nano",
-    epochs=8,
-    batch_size=16,
-    rank=4,
-    targets=("query", "value"),
-    validation=0.2,
-)
+QUICK = image_protocols.quick(epochs=8, validation=0.2)
 
 STREAM = Stream(
     name="digits",
@@ -49,7 +38,11 @@ STREAM = Stream(
     citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
     orders=images.ORDERS,
-    protocols=protocols(QUICK, images.litelora("crop")),
+    protocols=protocols(
+        QUICK,
+        # A mirrored digit may be another or none.
+        image_protocols.litelora("Split CIFAR-100", augmentation="crop"),
+    ),
     load=load,
     sources=Sources(bundled="scikit-learn"),
 )

@@ -7,9 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.layouts import Layout
-from benchmark.protocol import Protocol
 from benchmark.stream import LoadedStream, Request, Sources, Stream, Task, protocols
-from tasks.sources import images
+from tasks.sources import image_protocols, images
 
 ARRAYS, TABLE = "vision/omniglot32.npz", "vision/omniglot32.json"
 # The other four alphabets of the files are what the bundled vision backbone was pretrained on.
@@ -55,12 +54,12 @@ def read(request: Request) -> images.LabelledImages:
     place[chosen] = np.arange(len(chosen))
     parts = []
     for pictures, labels in (
-        (source.train_images, source.train_labels),
-        (source.test_images, source.test_labels),
+        (source.train.inputs, source.train.labels),
+        (source.test.inputs, source.test.labels),
     ):
         rows = place[labels] >= 0
         parts += [255 - pictures[rows], place[labels[rows]]]
-    return images.LabelledImages(*parts, tuple(source.names[c] for c in chosen))
+    return images.labelled(*parts, tuple(source.names[c] for c in chosen))
 
 
 def by_alphabet(pictures: images.LabelledImages, seed: int | None) -> tuple[list[Task], list[int]]:
@@ -86,19 +85,10 @@ def load(request: Request) -> LoadedStream:
     if parameters.by == "alphabet":
         tasks, order = by_alphabet(pictures, seed)
         return LoadedStream(tasks, origin, order)
-    order = images.permutation(len(pictures.names), seed)
-    return LoadedStream(images.class_incremental(pictures, order, parameters.tasks or TASKS), origin, order)
+    return images.class_incremental(pictures, seed, parameters.tasks or TASKS, origin)
 
 
-QUICK = Protocol(
-    name="quick",
-    source="this suite: minutes on one CPU core",
-    backbone="vit-nano",
-    epochs=10,
-    batch_size=16,
-    rank=4,
-    targets=("query", "value"),
-)
+QUICK = image_protocols.quick(epochs=10)
 
 STREAM = Stream(
     name="omniglot",
@@ -109,7 +99,11 @@ STREAM = Stream(
     "induction, Science, 2015",
     homepage="https://github.com/brendenlake/omniglot",
     orders=images.ORDERS,
-    protocols=protocols(QUICK, images.litelora("crop")),
+    protocols=protocols(
+        QUICK,
+        # A mirrored character may be another or none.
+        image_protocols.litelora("Split CIFAR-100", augmentation="crop"),
+    ),
     load=load,
     parameters=Parameters,
     sources=Sources(layouts=(Layout("the data folder's vision/", ("",), (ARRAYS,)),)),

@@ -1,23 +1,72 @@
-"""Tiny ImageNet at 32x32: 100 classes in 10 tasks of 10, a stand-in for Split CIFAR-100; read from files."""
+"""Tiny ImageNet: 100 classes at 32x32 in 10 tasks of 10, or all 200 (`classes=200`), in 10 or 20 tasks.
+
+The 100 classes are a sample that stands in for Split CIFAR-100, read from `vision/` in the data folder. All
+200 come from the unpacked archive `tiny-imagenet-200/` or from the hub; the hub id is recalled, not read from
+the hub's own page. The published validation part is the test split.
+"""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+from typing import Literal
 
+from pydantic import Field, model_validator
+
+from benchmark.errors import UserError
+from benchmark.hub import HubSet
 from benchmark.layouts import Layout
-from benchmark.protocol import Protocol
 from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
-from tasks.sources import images
+from tasks.sources import image_folders, image_protocols, image_sets, images
+from tasks.sources.image_sources import Reading, Source, folder_layout, sliced
+from tasks.sources.image_tables import HubImages
 
 ARRAYS, TABLE = "vision/tinyimagenet100_32.npz", "vision/tinyimagenet100_32.json"
+ARCHIVE = "tiny-imagenet-200"
 
 
-class Parameters(BaseModel):
+class Parameters(image_sets.SlicedImageSettings):
     """Settings of the stream."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    size: int = Field(32, ge=8, le=1024, description="side in pixels of the squares that are kept")
+    classes: Literal[100, 200] = Field(100, description="a sample of 100 classes at 32x32, or all")
 
-    tasks: int = Field(10, ge=1, description="number of tasks that the classes are cut into")
+    @model_validator(mode="after")
+    def _sample_is_kept_as_it_is(self) -> Parameters:
+        if self.classes == 100 and (self.size != 32 or self.test_view != "whole"):
+            raise ValueError("the sample of 100 classes has whole images of 32 pixels; add --set classes=200")
+        return self
+
+
+def read_archive(root: Path) -> image_sets.ImageSet | None:
+    """Read `tiny-imagenet-200/` as its archive unpacks; None where it is not there.
+
+    Raises:
+        UserError: a list is missing or malformed, or a validation image is of no listed class.
+    """
+    folder = root / ARCHIVE
+    if not folder.is_dir():
+        return None
+    names = tuple(row[0] for row in image_folders.lines(folder / "wnids.txt", 1))
+    train = [
+        (path, number)
+        for number, name in enumerate(names)
+        for path in image_folders.image_files(folder / "train" / name / "images")
+    ]
+    annotations = folder / "val" / "val_annotations.txt"
+    test = []
+    for row, (name, wnid, _) in enumerate(image_folders.lines(annotations, 3), 1):
+        if wnid not in names:
+            raise UserError(f"{annotations}, row {row}: {wnid} is not in wnids.txt")
+        test.append((folder / "val" / "images" / name, names.index(wnid)))
+    return image_folders.image_set(folder, train, test, names)
+
+
+SOURCE = Source(
+    "Tiny ImageNet",
+    (Reading(folder_layout(ARCHIVE, "wnids.txt"), f"{ARCHIVE}/ as its archive unpacks", read_archive),),
+    HubImages(HubSet("zh-plus/tiny-imagenet", recalled=True), test="valid"),
+    rows=(100000, 10000),
+)
 
 
 def load(request: Request) -> LoadedStream:
@@ -28,34 +77,30 @@ def load(request: Request) -> LoadedStream:
     """
     from benchmark.data_files import required
 
-    parameters = request.parameters or Parameters()
+    settings = request.parameters or Parameters()
+    if settings.classes == 200:
+        return sliced(SOURCE, request)
     arrays, table = required(request.data_dir, (ARRAYS, TABLE), "the stream 'tiny-imagenet'")
     pictures = images.read_images(arrays, table, dimensions=4)
-    order = images.permutation(len(pictures.names), images.ORDERS[request.order])
-    tasks = images.class_incremental(pictures, order, parameters.tasks)
-    return LoadedStream(tasks, "the data folder's vision/", order)
+    seed = images.ORDERS[request.order]
+    return images.class_incremental(pictures, seed, settings.tasks, "the data folder's vision/")
 
 
-QUICK = Protocol(
-    name="quick",
-    source="this suite: minutes on one CPU core",
-    backbone="vit-nano",
-    epochs=5,
-    batch_size=16,
-    rank=4,
-    targets=("query", "value"),
-)
+QUICK = image_protocols.quick()
 
 STREAM = Stream(
     name="tiny-imagenet",
-    title="Tiny ImageNet at 32x32, 10 tasks of 10 classes",
+    title="Tiny ImageNet, 10 tasks of 10 classes, or of 20",
     kind="image",
     licence="ImageNet terms: non-commercial research and teaching",
     citation="Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015",
     homepage="https://www.image-net.org",
     orders=images.ORDERS,
-    protocols=protocols(QUICK, images.litelora("crop-flip")),
+    protocols=protocols(QUICK, image_protocols.litelora("Split CIFAR-100")),
     load=load,
     parameters=Parameters,
-    sources=Sources(layouts=(Layout("the data folder's vision/", ("",), (ARRAYS,)),)),
+    sources=Sources(
+        layouts=(Layout("the data folder's vision/", ("",), (ARRAYS,)), *SOURCE.stated.layouts),
+        hub=SOURCE.stated.hub,
+    ),
 )

@@ -137,7 +137,7 @@ def pictures(folder, **changed):
 
 
 def test_image_and_label_faults_are_named(tmp_path):
-    assert len(pictures(tmp_path)().train_images) == 4
+    assert len(pictures(tmp_path)().train) == 4
     fails(pictures(tmp_path, train_labels=np.array([0, 1, 0])), "p.npz", "4 train images but 3 train labels")
     fails(pictures(tmp_path, test_labels=np.array([0, 2])), "p.npz: test row 1 has the label 2")
     fails(pictures(tmp_path, test_labels=np.array([-1, 1])), "p.npz: test row 0 has the label -1")

@@ -1,21 +1,20 @@
-"""Class-incremental streams out of labelled images: class orders, slices and tasks."""
+"""Streams out of labelled images: class orders, slices and tasks."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.class_orders import permutation as permutation
 from benchmark.class_orders import slices as slices
 from benchmark.data_files import check_labels, read_arrays, read_json
 from benchmark.errors import UserError
-from benchmark.protocol import Protocol
-from benchmark.stream import Examples, Task
+from benchmark.stream import Examples, LoadedStream, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,40 +23,65 @@ if TYPE_CHECKING:
 ORDERS: Mapping[str, int | None] = {"1": 1993, "2": 1995, "3": 1996, "natural": None}
 
 
+class SlicedClasses(BaseModel):
+    """The setting that streams of consecutive slices of classes share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: int = Field(10, ge=1, description="number of tasks that the classes are cut into")
+
+
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images of both splits.
+    """Images of both splits as arrays.
 
     Attributes:
-        train_images: `(n, height, width)` or `(n, height, width, 3)` uint8.
-        train_labels: `(n,)` int64, indices into `names`.
-        test_images: as `train_images`.
-        test_labels: as `train_labels`.
+        train: images `(n, height, width)` or `(n, height, width, 3)` uint8, with labels into `names`.
+        test: as `train`.
         names: one unique name a class.
     """
 
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    train: Examples
+    test: Examples
     names: tuple[str, ...]
 
     def task(self, name: str, classes: list[int]) -> Task:
         """Return the task of the given classes, in the given order."""
         return Task(
             name,
-            train=self._part(self.train_images, self.train_labels, classes, "train"),
-            test=self._part(self.test_images, self.test_labels, classes, "test"),
+            train=self._of(classes, self.train),
+            test=self._of(classes, self.test),
             classes=tuple(self.names[c] for c in classes),
         )
 
-    def _part(self, images: np.ndarray, labels: np.ndarray, classes: list[int], split: str) -> Examples:
+    def _of(self, classes: list[int], split: Examples) -> Examples:
         import numpy as np
 
+        assert split.labels is not None
         place = np.full(len(self.names), -1)
         place[classes] = np.arange(len(classes))
-        rows = np.flatnonzero(place[labels] >= 0)
-        return Examples(images[rows], place[labels[rows]], None, [f"{split}-{row}" for row in rows])
+        found = split.take(np.flatnonzero(place[split.labels] >= 0))
+        return replace(found, labels=place[found.labels])
+
+
+def labelled(
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    names: tuple[str, ...],
+) -> LabelledImages:
+    """Return arrays as labelled images whose rows are named by split and position, such as `train-0`."""
+    import numpy as np
+
+    splits = [
+        Examples(images, labels.astype(np.int64), None, [f"{split}-{row}" for row in range(len(labels))])
+        for split, images, labels in (
+            ("train", train_images, train_labels),
+            ("test", test_images, test_labels),
+        )
+    ]
+    return LabelledImages(*splits, names)
 
 
 class Names(BaseModel):
@@ -110,36 +134,38 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
                 f"{arrays}: '{split}_images' is {images.dtype} {images.shape}, not bytes of grey or RGB"
             )
         check_labels(arrays, images, found[f"{split}_labels"], len(names), split)
-    return LabelledImages(
-        found["train_images"],
-        found["train_labels"].astype(np.int64),
-        found["test_images"],
-        found["test_labels"].astype(np.int64),
-        names,
+    return labelled(
+        found["train_images"], found["train_labels"], found["test_images"], found["test_labels"], names
     )
 
 
-def class_incremental(images: LabelledImages, order: list[int], tasks: int) -> list[Task]:
-    """Return tasks over consecutive slices of a class order, named `task 01` and on."""
-    return [
-        images.task(f"task {number:02d}", classes) for number, classes in enumerate(slices(order, tasks), 1)
-    ]
+def class_incremental(
+    images: LabelledImages,
+    seed: int | None,
+    tasks: int,
+    origin: str,
+    revisions: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
+) -> LoadedStream:
+    """Return a stream over consecutive slices of a class order, its tasks named `task 01` and on.
 
+    Args:
+        images: all classes.
+        seed: of the class order; None keeps the classes as numbered.
+        tasks: number of slices; where it does not divide the classes a note says how large the last one is.
+        origin: where the images come from, in one line.
+        revisions: hub id to commit.
+        notes: what was met on loading.
 
-def litelora(augmentation: Literal["crop", "crop-flip"]) -> Protocol:
-    """Return the settings of LiteLoRA's Split CIFAR-100 runs, for a stream of images.
-
-    Learning rates, the selection phase and its weight belong to the method.
+    Raises:
+        UserError: there are too few classes for so many tasks.
     """
-    return Protocol(
-        name="litelora",
-        source="LiteLoRA (arXiv 2606.28117), exps/litelora_*.json of the official code for Split CIFAR-100",
-        backbone="vit-b16-in21k-ft-in1k",
-        epochs=20,
-        batch_size=128,
-        rank=10,
-        targets=("query", "value"),
-        validation=0.0,
-        pixels="unit",
-        augmentation=augmentation,
-    )
+    order = permutation(len(images.names), seed)
+    parts = slices(order, tasks)
+    made = [images.task(f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
+    if len(parts[-1]) != len(parts[0]):
+        notes = (
+            *notes,
+            f"{len(order)} classes in {tasks} tasks of {len(parts[0])}, the last of {len(parts[-1])}",
+        )
+    return LoadedStream(made, origin, order, revisions or {}, notes)

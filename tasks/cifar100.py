@@ -1,0 +1,57 @@
+"""Split CIFAR-100: 100 classes in 10 tasks of 10 (or 5, 20, 50), class-incremental; from files or the hub.
+
+Read from image folders or from `uoft-cs/cifar100`; the original python archive is pickled and refused. Images
+are kept enlarged to `size` pixels; training crops are cut from these, not from the 32 pixels of the source.
+"""
+
+from __future__ import annotations
+
+from benchmark.hub import HubSet
+from benchmark.stream import LoadedStream, Request, Stream, protocols
+from tasks.sources import image_protocols, image_sets, images
+from tasks.sources.image_sources import Source, sliced, split_folders
+from tasks.sources.image_tables import HubImages
+
+SOURCE = Source(
+    "CIFAR-100",
+    (split_folders("cifar100"),),
+    HubImages(HubSet("uoft-cs/cifar100"), image="img", label="fine_label"),
+    pickles=("cifar-100-python", "cifar-100-python.tar.gz", "cifar100/cifar-100-python"),
+    rows=(50000, 10000),
+)
+
+
+def load(request: Request) -> LoadedStream:
+    """Return tasks over a permutation of the classes."""
+    return sliced(SOURCE, request)
+
+
+STREAM = Stream(
+    name="cifar100",
+    title="Split CIFAR-100, 10 tasks of 10 classes",
+    kind="image",
+    licence="not stated",
+    citation="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+    orders=images.ORDERS,
+    protocols=protocols(
+        image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.litelora("Split CIFAR-100"),
+        image_protocols.sdlora(
+            "the official configuration for Split CIFAR-100, there with seed 1993 (--order 1); the authors' "
+            "own log has seed 1994",
+            epochs=20,
+        ),
+        image_protocols.inflora("cifar100_inflora.json", epochs=20),
+        image_protocols.pilot("exps/ease.json, there with 20 tasks", batch_size=48),
+    ),
+    load=load,
+    sources=SOURCE.stated,
+    parameters=image_sets.SlicedImageSettings,
+    # InfLoRA tests CIFAR-100 on whole images; PILOT's configuration has 20 tasks.
+    published={
+        **image_sets.PUBLISHED,
+        "inflora": {"test_view": "whole"},
+        "pilot": {"test_view": "centre", "tasks": 20},
+    },
+)

@@ -1,0 +1,89 @@
+"""CORe50: 50 objects filmed in 11 sessions, domain-incremental: one task a session, one fixed test; files.
+
+Every task brings the same 50 classes in a new place and light. Sessions 3, 7 and 10 are the test of all
+tasks, so each column of the score matrix is the same unseen-domain accuracy. There is no settled hub id: only
+the unpacked image archive is read. Its lists `paths.pkl` and `LUP.pkl` are pickles and not needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.stream import LoadedStream, Request, Stream, protocols
+from tasks.sources import image_folders, image_protocols, image_sets
+from tasks.sources.image_sources import Reading, Source, folder_layout
+
+FOLDER = "core50_128x128"
+TRAIN, TEST = (1, 2, 4, 5, 6, 8, 9, 11), (3, 7, 10)
+OBJECTS = tuple(f"o{number}" for number in range(1, 51))
+SESSIONS = tuple(f"s{number}" for number in TRAIN)
+
+
+def read_sessions(root: Path) -> image_sets.ImageSet | None:
+    """Read `core50_128x128/s<session>/o<object>/*.png`; None where it is not there.
+
+    Raises:
+        UserError: a session is missing, or an object has no images in a training session or in test.
+    """
+    folder = root / FOLDER
+    if not folder.is_dir():
+        return None
+    train, domains = [], []
+    for place, session in enumerate(SESSIONS):
+        for number, files in enumerate(_session(folder / session)):
+            if not files:
+                raise UserError(f"{folder / session}: the class {OBJECTS[number]} has no images")
+            train += [(path, number) for path in files]
+            domains += [place] * len(files)
+    test = [
+        (path, number)
+        for session in TEST
+        for number, files in enumerate(_session(folder / f"s{session}"))
+        for path in files
+    ]
+    return image_folders.image_set(folder, train, test, OBJECTS, SESSIONS, (domains, []))
+
+
+def _session(folder: Path) -> list[list[Path]]:
+    """Return the images of a session by object."""
+    if not folder.is_dir():
+        raise UserError(f"the session {folder} does not exist; CORe50 has s1 to s11")
+    return [image_folders.image_files(folder / name) for name in OBJECTS]
+
+
+SOURCE = Source(
+    "CORe50",
+    (
+        Reading(
+            folder_layout(FOLDER, "s1"),
+            f"{FOLDER}/s<session>/o<object>/ with image files, as its archive unpacks",
+            read_sessions,
+        ),
+    ),
+    without_hub="no settled hub id is known",
+    pickles=("core50_imgs.npz", "paths.pkl", "LUP.pkl", "labels.pkl"),
+)
+
+
+def load(request: Request) -> LoadedStream:
+    """Return one task a training session, all tested on sessions 3, 7 and 10."""
+    found = SOURCE.find(request.data_dir)
+    return image_sets.domain_incremental(found, request.parameters or image_sets.ImageSettings(), SESSIONS)
+
+
+STREAM = Stream(
+    name="core50",
+    title="CORe50, 8 sessions of 50 objects, one fixed test",
+    kind="image",
+    licence="CC BY 4.0",
+    citation="Lomonaco and Maltoni, CORe50: a New Dataset and Benchmark for Continuous Object Recognition, "
+    "2017",
+    homepage="https://vlomonaco.github.io/core50/",
+    orders={"1": SESSIONS},
+    protocols=protocols(image_protocols.quick(head="domain-incremental", train_limit=1000, test_limit=500)),
+    load=load,
+    sources=SOURCE.stated,
+    parameters=image_sets.ImageSettings,
+    published=image_sets.PUBLISHED,
+)

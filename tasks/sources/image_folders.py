@@ -1,0 +1,163 @@
+"""Reads image sets from folders in the layouts that people already have; no pickle is ever opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data_files import one_line
+from benchmark.errors import UserError
+from tasks.sources.image_sets import EncodedSplit, ImageSet, check
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".gif", ".tif", ".tiff", ".webp"})
+Row = tuple[Path, int]
+
+
+class FileList(BaseModel):
+    """A published list of files and classes, as CODA-Prompt and InfLoRA ship it."""
+
+    model_config = ConfigDict(strict=True)
+    data: list[str]
+    targets: list[int]
+
+
+def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSet | None:
+    """Read `<root>/train/<class>/*` and `<root>/test/<class>/*`, PILOT's layout; None where neither is there.
+
+    Classes are numbered by the sorted names of their folders. The split is that of the folders.
+
+    Raises:
+        UserError: one of the two folders is missing, or the set fails `check`.
+    """
+    folders = [root / split for split in splits]
+    present = [folder for folder in folders if folder.is_dir()]
+    if not present:
+        return None
+    for folder in folders:
+        if folder not in present:
+            raise UserError(f"{folder} does not exist, though {present[0]} does")
+    names = sorted({name for folder in folders for name in _folders(folder)})
+    rows = [
+        [(path, number) for number, name in enumerate(names) for path in image_files(folder / name)]
+        for folder in folders
+    ]
+    return image_set(root, *rows, tuple(names))
+
+
+def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:
+    """Read `<root>/<class>/*` as an unpacked tar holds it, split by two published lists; None without it.
+
+    The lists lie in the folder or beside it. Of their paths the last two parts count, class and file.
+
+    Raises:
+        UserError: a list is missing or malformed, gives a class two numbers, or the set fails `check`.
+    """
+    if not _folders(root):
+        return None
+    rows: list[list[Row]] = []
+    numbers: dict[str, int] = {}
+    for name in (train, test):
+        path = next((folder / name for folder in (root, root.parent) if (folder / name).is_file()), None)
+        if path is None:
+            raise UserError(
+                f"{root} holds images but no published split: {name} is neither in it nor beside it "
+                f"(a new random split would not be comparable); or lay the images out as "
+                f"{root}/train/<class>/ and {root}/test/<class>/"
+            )
+        rows.append(_listed(root, path, numbers))
+    names = sorted(numbers, key=lambda name: numbers[name])
+    if [numbers[name] for name in names] != list(range(len(names))):
+        raise UserError(f"the lists {train} and {test} do not number the classes 0 to {len(names) - 1}")
+    return image_set(root, *rows, tuple(names))
+
+
+def image_set(
+    root: Path,
+    train: Iterable[Row],
+    test: Iterable[Row],
+    names: tuple[str, ...],
+    domains: tuple[str, ...] = (),
+    row_domains: tuple[list[int], list[int]] = ([], []),
+) -> ImageSet:
+    """Return files and labels as a checked set whose rows are named by their path in `root`."""
+    splits = []
+    for rows, numbers in zip((list(train), list(test)), row_domains, strict=True):
+        paths = [path for path, _ in rows]
+        ids = [path.relative_to(root).as_posix() for path in paths]
+        splits.append(EncodedSplit(paths, [label for _, label in rows], ids, str(root), numbers))
+    found = ImageSet(*splits, names, f"the data folder's {root.name}/", domains=domains)
+    check(found, str(root))
+    return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder by name; nothing where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def lines(path: Path, columns: int) -> list[list[str]]:
+    """Return the fields of a text file whose lines have `columns` fields; the last one may hold blanks.
+
+    Raises:
+        UserError: the file is missing, empty or not text, or a line is short; with the row, from 1.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+    rows = [line.split(maxsplit=columns - 1) for line in text.split("\n") if line.strip()]
+    for number, row in enumerate(rows, 1):
+        if len(row) != columns:
+            raise UserError(f"{path}, row {number}: {len(row)} fields, not {columns}")
+    if not rows:
+        raise UserError(f"{path} holds no rows")
+    return rows
+
+
+def whole_number(text: str, where: str) -> int:
+    """Return a text as a number from 0.
+
+    Raises:
+        UserError: it is none; `where` names the file and the row.
+    """
+    if not (text.isascii() and text.isdecimal()):
+        raise UserError(f"{where}: {text!r} is not a whole number")
+    return int(text)
+
+
+def _folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _listed(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
+    """Return the rows of a file list, and enter the classes' numbers."""
+    import yaml
+    from pydantic import ValidationError
+
+    try:
+        # The same safe reading in C where it is there: a list has 24000 entries.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        listed = FileList.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {one_line(error)}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {place}: {first['msg']}") from error
+    if len(listed.data) != len(listed.targets):
+        raise UserError(f"{path} lists {len(listed.data)} files and {len(listed.targets)} targets")
+    rows = []
+    for row, (name, number) in enumerate(zip(listed.data, listed.targets, strict=True)):
+        parts = Path(name).parts[-2:]
+        if len(parts) < 2 or ".." in parts:
+            raise UserError(f"{path}, row {row}: {name!r} is not of the form <class>/<file>")
+        if numbers.setdefault(parts[0], number) != number:
+            raise UserError(f"{path}, row {row}: {parts[0]} is class {number} and {numbers[parts[0]]}")
+        rows.append((root.joinpath(*parts), number))
+    return rows

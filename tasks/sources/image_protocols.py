@@ -1,0 +1,107 @@
+"""Protocols of image streams as published; each stream fills in what differs between streams.
+
+Learning rates and optimisers belong to methods. What all of the published codes share and the engine follows:
+images of 224 pixels in plain [0, 1], random crops of 5 to 100 % of the area, mirrored at random,
+cross-entropy over the current task's classes. Where a code does otherwise its protocol's `source` says so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from benchmark.protocol import Protocol
+
+VIT = "vit-b16-in21k-ft-in1k"
+Augmentation = Literal["none", "crop", "crop-flip"]
+
+
+def quick(**changes: object) -> Protocol:
+    """Return the suite's own budget: minutes on one CPU core."""
+    settings: dict[str, object] = {
+        "name": "quick",
+        "source": "this suite: minutes on one CPU core",
+        "backbone": "vit-nano",
+        "epochs": 5,
+        "batch_size": 16,
+        "rank": 4,
+        "targets": ("query", "value"),
+    }
+    return Protocol.model_validate(settings | changes)
+
+
+def litelora(configuration: str, augmentation: Augmentation = "crop-flip") -> Protocol:
+    """Return the settings of LiteLoRA's runs; the selection phase and its weight belong to the method.
+
+    Args:
+        configuration: the set whose file in `exps/` was read.
+        augmentation: less than the published one where an image may not be mirrored.
+    """
+    return _published(
+        name="litelora",
+        source=f"LiteLoRA (arXiv 2606.28117), exps/litelora_*.json of the official code for {configuration}",
+        epochs=20,
+        augmentation=augmentation,
+    )
+
+
+def sdlora(source: str, epochs: int) -> Protocol:
+    """Return the settings of SD-LoRA's runs: batch 128, rank 10 on query and value.
+
+    Args:
+        source: which of the paper, the shipped configuration and the authors' log was followed.
+        epochs: of every task.
+    """
+    return _published(name="sdlora", source=f"SD-LoRA (arXiv 2501.13198), {source}", epochs=epochs)
+
+
+def inflora(configuration: str, epochs: int, rank: int = 10) -> Protocol:
+    """Return the settings of InfLoRA's runs: batch 128, adapters on key and value, weights of ImageNet-21k.
+
+    The official rate of epoch e of E is cos(99 pi e / (200 (E - 1))) times the first, crops take 8 to 100 %
+    of the area, and most configurations keep the classes as numbered.
+
+    Args:
+        configuration: the file in `configs/` that was read.
+        epochs: of every task.
+        rank: of an adapter.
+    """
+    return _published(
+        name="inflora",
+        source=f"InfLoRA (arXiv 2404.00228), {configuration} of the official code, there with classes as "
+        "numbered (--order natural) for seeds 0-4, crops from 8 % of the area and a quarter of a cosine",
+        backbone="vit-b16-in21k",
+        epochs=epochs,
+        rank=rank,
+        targets=("key", "value"),
+        schedule="cosine",
+    )
+
+
+def pilot(configuration: str, batch_size: int) -> Protocol:
+    """Return the budget that PILOT gives its adapters; rank and targets are not PILOT's.
+
+    Args:
+        configuration: the file in `exps/` that was read.
+        batch_size: rows of a step.
+    """
+    return _published(
+        name="pilot",
+        source=f"PILOT (sun-hailong/LAMDA-PILOT), {configuration}: budget, order and transforms; rank and "
+        "targets are SD-LoRA's, PILOT puts bottlenecks of 64 beside every MLP",
+        epochs=20,
+        batch_size=batch_size,
+        schedule="cosine",
+    )
+
+
+def _published(**settings: object) -> Protocol:
+    shared: dict[str, object] = {
+        "backbone": VIT,
+        "batch_size": 128,
+        "rank": 10,
+        "targets": ("query", "value"),
+        "validation": 0.0,
+        "pixels": "unit",
+        "augmentation": "crop-flip",
+    }
+    return Protocol.model_validate(shared | settings)
