@@ -30,14 +30,22 @@ class Table:
     features: Features
     pieces: Callable[[str], Iterator[list[Any]]]
 
+    def require(self, column: str) -> None:
+        """Check that there is a column.
+
+        Raises:
+            UserError: there is none of this name; the message lists those there are.
+        """
+        if column not in self.features:
+            raise UserError(f"{self.name} has no column '{column}'; it has {', '.join(self.features)}")
+
     def column(self, name: str) -> Iterator[Any]:
         """Yield the values of a column.
 
         Raises:
             UserError: there is none of this name, or the file is damaged.
         """
-        if name not in self.features:
-            raise UserError(f"{self.name} has no column '{name}'; it has {', '.join(self.features)}")
+        self.require(name)
         for piece in self.pieces(name):
             yield from piece
 

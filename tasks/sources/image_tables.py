@@ -56,6 +56,8 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     hub = Hub(root, alternative)
     tables, commit = hub.tables(wanted.hub, (wanted.train, wanted.test))
     both = (tables[wanted.train], tables[wanted.test])
+    for table in both:
+        table.require(wanted.image)
     names, *labels = numbered(wanted.label, *both)
     domains, *places = numbered(wanted.domain, *both) if wanted.domain else ((), [], [])
     splits = [
@@ -68,11 +70,11 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
         )
         for split, table, numbers, place in zip(("train", "test"), both, labels, places, strict=True)
     ]
-    local = hub.folder(wanted.hub) is not None
-    origin = f"the data folder's hub/{wanted.hub.identifier}/" if local else "the Hugging Face hub"
+    folder = hub.folder(wanted.hub)
+    origin = f"the data folder's hub/{wanted.hub.identifier}/" if folder else "the Hugging Face hub"
     revisions = {wanted.hub.identifier: commit} if commit else {}
     found = ImageSet(*splits, names, origin, revisions, domains=domains)
-    check(found, wanted.hub.identifier)
+    check(found, str(folder or wanted.hub.identifier))
     return found
 
 
