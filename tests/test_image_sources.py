@@ -2,51 +2,12 @@
 
 import pickle
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 import yaml
 
-from benchmark.errors import UserError
 from benchmark.registry import STREAMS
-from benchmark.stream import Request, load
-from tests.image_files import colours, encoded, labelled_parquet, parquet, save, split_folders
-
-WNIDS = ["n01443537", "n01484850", "n01494475", "n01498041"]
-
-
-def loaded(name, root, order=None, protocol="quick", **settings):
-    stream = STREAMS.load(name)
-    order = order or ("natural" if "natural" in stream.orders else "1")
-    whole = stream.protocols[protocol].model_copy(
-        update={"validation": 0.0, "train_limit": None, "test_limit": None}
-    )
-    given = {"size": 8} | settings
-    return load(stream, Request(order, 0, whole, root, stream.parameters(**given)))
-
-
-def fails(name, root, *parts, **settings):
-    with pytest.raises(UserError) as caught:
-        loaded(name, root, **settings)
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message, message
-    return message
-
-
-def by_class(stream):
-    """The colours of train and test images by class name."""
-    found = {}
-    for task in stream.tasks:
-        for k, name in enumerate(task.classes):
-            found[name] = tuple(colours(rows.inputs[rows.labels == k]) for rows in (task.train, task.test))
-    return found
-
-
-def expected(classes, train=2):
-    """What `split_folders` and `labelled_parquet` write."""
-    return {name: ([10 * k] * train, [10 * k + 1]) for k, name in enumerate(classes)}
+from tests.image_files import colours, labelled_parquet, save, split_folders
+from tests.image_streams import WNIDS, by_class, expected, fails, loaded
 
 
 @pytest.mark.parametrize(
@@ -154,51 +115,6 @@ def test_a_bird_folder_of_two_classes_is_refused(tmp_path):
     fails("cub200", tmp_path, "class 2 is called 002.Auk and 003.Wren")
 
 
-@pytest.mark.parametrize(
-    "name, identifier, picture, label",
-    [
-        ("cifar100", "uoft-cs/cifar100", "img", "fine_label"),
-        ("cub200", "bentrevett/caltech-ucsd-birds-200-2011", "image", "label"),
-    ],
-)
-def test_parquet_laid_out_like_the_hub(tmp_path, name, identifier, picture, label):
-    labelled_parquet(tmp_path / "hub" / identifier / "default", WNIDS, picture, label)
-    stream = loaded(name, tmp_path, tasks=2)
-    assert by_class(stream) == expected(WNIDS)
-    assert stream.origin == f"the data folder's hub/{identifier}/"
-    assert stream.tasks[1].train.ids == ["train-4", "train-5", "train-6", "train-7"]
-
-
-def test_faulty_parquet_is_named(tmp_path):
-    folder = tmp_path / "hub" / "uoft-cs" / "cifar100" / "default"
-    names = {"fine_label": WNIDS}
-    labelled_parquet(folder, WNIDS, "img", "fine_label")
-    parquet(folder / "test.parquet", {"img": [encoded(1)], "fine_label": [0]}, names)
-    fails("cifar100", tmp_path, folder, "the class n01484850 has no test images")
-    pictures = [encoded(1)] * 4
-    parquet(folder / "test.parquet", {"image": pictures, "fine_label": [0, 1, 2, 3]}, names)
-    fails("cifar100", tmp_path, "test.parquet", "no column 'img'", "image, fine_label", tasks=2)
-    parquet(folder / "test.parquet", {"img": pictures, "fine_label": [0, 1, 2, -1]}, names)
-    fails("cifar100", tmp_path, "test.parquet, row 3", "fine_label -1 is not one of 0 to 3")
-    parquet(folder / "test.parquet", {"img": [*pictures[:3], b"x"], "fine_label": [0, 1, 2, 3]}, names)
-    fails("cifar100", tmp_path, "test.parquet, row 3", "not a readable image", tasks=2)
-    other = {"fine_label": list(reversed(WNIDS))}
-    parquet(folder / "test.parquet", {"img": pictures, "fine_label": [0, 1, 2, 3]}, other)
-    fails("cifar100", tmp_path, "test.parquet", "names of the column 'fine_label' are not those of")
-    (folder / "test.parquet").write_bytes(b"PAR1 no more")
-    fails("cifar100", tmp_path, "test.parquet cannot be read as parquet")
-    (folder / "test.parquet").unlink()
-    fails("cifar100", tmp_path, "test.parquet does not exist")
-
-
-def test_a_split_without_rows_is_refused(tmp_path):
-    folder = tmp_path / "hub" / "uoft-cs" / "cifar100" / "default"
-    labelled_parquet(folder, WNIDS, "img", "fine_label")
-    table = pyarrow.parquet.read_table(folder / "test.parquet")
-    pyarrow.parquet.write_table(table.slice(0, 0), folder / "test.parquet")
-    fails("cifar100", tmp_path, f"{folder}: the test split holds no images")
-
-
 @pytest.mark.parametrize("name", ["cifar-100-python", "cifar-100-python.tar.gz"])
 def test_cifars_pickles_are_refused(tmp_path, name):
     class Trap:
@@ -299,27 +215,6 @@ def test_domainnet_is_learned_by_class_or_by_domain(tmp_path):
     fails("domainnet", tmp_path, "cannot read", "real_test.txt")
 
 
-def test_domainnet_from_parquet(tmp_path):
-    # The hub's numbering of domains need not be the order in which they are learned.
-    domains = ["sketch", "real", "quickdraw", "painting", "infograph", "clipart"]
-    names = {"label": ["axe", "bird"], "domain": domains}
-    folder = tmp_path / "hub" / "wltjr1007" / "DomainNet" / "default"
-    for split in ("train", "test"):
-        pairs = [(d, k) for d in range(6) for k in range(2)]
-        columns = {
-            "image": [encoded(10 * d + k) for d, k in pairs],
-            "label": [k for _, k in pairs],
-            "domain": [d for d, _ in pairs],
-        }
-        parquet(folder / f"{split}.parquet", columns, names)
-    stream = loaded("domainnet", tmp_path, protocol="quick-domains", scenario="domain-incremental")
-    assert [(task.name, colours(task.train.inputs)) for task in stream.tasks[:2]] == [
-        ("clipart", [50, 51]),
-        ("infograph", [40, 41]),
-    ]
-    assert len(loaded("domainnet", tmp_path, tasks=2).tasks[0].train) == 6
-
-
 def core50(root, sessions=range(1, 12)):
     for session in sessions:
         for number in range(1, 51):
@@ -406,44 +301,3 @@ def test_all_of_tiny_imagenet(tmp_path):
     assert by_class(loaded("tiny-imagenet", tmp_path / "other", classes=200, tasks=2)) == expected(WNIDS)
     with pytest.raises(ValueError, match="classes=200"):
         loaded("tiny-imagenet", tmp_path, size=64)
-
-
-def test_columns_without_names_are_numbered_or_sorted(tmp_path):
-    folder = tmp_path / "hub" / "uoft-cs" / "cifar100" / "default"
-    folder.mkdir(parents=True)
-    for values, names in (([0, 1, 2], ("0", "1", "2")), (["cow", "axe", "bird"], ("axe", "bird", "cow"))):
-        for split in ("train", "test"):
-            table = pyarrow.table({"img": [encoded(9)] * 3, "fine_label": values})
-            pyarrow.parquet.write_table(table, folder / f"{split}.parquet")
-        (task,) = loaded("cifar100", tmp_path, tasks=1).tasks
-        assert task.classes == names
-        assert [task.classes[k] for k in task.train.labels] == [str(value) for value in values]
-
-
-def test_without_the_hub_the_message_says_what_a_folder_must_hold(tmp_path, monkeypatch):
-    import huggingface_hub
-
-    def unreachable(*_, **__):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
-    fails(
-        *("cifar100", tmp_path, "uoft-cs/cifar100", "no route to host", "cifar100/train/<class>/"),
-        "hub/uoft-cs/cifar100/default/{train,test}.parquet",
-    )
-
-
-def test_the_hub_is_read_in_pieces_and_its_commit_is_kept(tmp_path, monkeypatch):
-    from datasets import load_dataset
-
-    from benchmark.hub import Hub
-
-    labelled_parquet(tmp_path / "x", WNIDS, "img", "fine_label")
-    files = {split: str(tmp_path / "x" / f"{split}.parquet") for split in ("train", "test")}
-    cached = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
-    monkeypatch.setattr(Hub, "_commit", lambda *_: "0" * 40)
-    monkeypatch.setattr(Hub, "_download", lambda *_: dict(cached))
-    stream = loaded("cifar100", None, tasks=2)
-    assert by_class(stream) == expected(WNIDS)
-    assert stream.revisions == {"uoft-cs/cifar100": "0" * 40}
-    assert stream.origin == "the Hugging Face hub"
