@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+# What Pillow decodes itself and people have on disk; its other formats are never tried.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+
 def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: str = "") -> None:
     """Decode images into the rows of an array, which may be larger than memory.
 
@@ -33,6 +38,8 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
         UserError: an image cannot be read; the message names the file and the row, from 0.
         ValueError: the array does not hold exactly one row of a fitting shape for each image.
     """
+    import numpy as np
+
     side = array.shape[1]
     if array.shape[1:] != (side, side, 3) or side > size:
         raise ValueError(f"rows of shape {array.shape[1:]} do not hold squares cut from {size} pixels")
@@ -40,31 +47,40 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
     for row, image in enumerate(images):
         if row >= len(array):
             raise ValueError(f"more than {len(array)} images for an array of {len(array)} rows")
-        array[row] = _decoded(image, size, side, f"{image if isinstance(image, Path) else source}, row {row}")
+        try:
+            array[row] = np.asarray(centre(opened(image), size, side))
+        except UserError as error:
+            where = image if isinstance(image, Path) else source
+            raise UserError(f"{where}, row {row}: {error}") from error
         filled = row + 1
     if filled < len(array):
         raise ValueError(f"{filled} images for an array of {len(array)} rows")
 
 
-def _decoded(encoded: bytes | Path, size: int, side: int, where: str) -> np.ndarray:
-    import numpy as np
+def opened(encoded: bytes | Path) -> Image:
+    """Return an image in RGB.
+
+    Raises:
+        UserError: it cannot be read; the message leaves out which image it is.
+    """
     import PIL.Image
 
     try:
-        with PIL.Image.open(encoded if isinstance(encoded, Path) else io.BytesIO(encoded)) as opened:
-            return np.asarray(_centre(opened.convert("RGB"), size, side))
+        place = encoded if isinstance(encoded, Path) else io.BytesIO(encoded)
+        with PIL.Image.open(place, formats=FORMATS) as image:
+            return image.convert("RGB")
     except FileNotFoundError as error:
-        raise UserError(f"{where}: the image does not exist") from error
+        raise UserError("the image does not exist") from error
     # What Pillow raises on files that are cut off, damaged, absurdly large or no image at all.
     except (
         *(OSError, EOFError, SyntaxError, ValueError, struct.error),
         PIL.Image.DecompressionBombError,
     ) as error:
-        raise UserError(f"{where}: not a readable image ({one_line(error)})") from error
+        raise UserError(f"not a readable image ({one_line(error)})") from error
 
 
-def _centre(image: Image, size: int, side: int) -> Image:
-    """Return the central square of an image whose shorter side was brought to `size`."""
+def centre(image: Image, size: int, side: int) -> Image:
+    """Return the central square of `side` pixels of an image whose shorter side was brought to `size`."""
     from PIL.Image import Resampling
 
     shorter = min(image.size)

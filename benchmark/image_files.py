@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+from benchmark.image_decoding import SUFFIXES, centre, opened
 
 if TYPE_CHECKING:
     import numpy as np
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
 
 def class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -47,24 +44,10 @@ def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
         UserError: it is no image that can be read.
     """
     import numpy as np
-    from PIL import Image
 
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if not isinstance(value, (str, bytes, Path)) or not value:
         raise UserError("no image")
-    try:
-        with Image.open(
-            io.BytesIO(value) if isinstance(value, bytes) else folder / value, formats=FORMATS
-        ) as image:
-            pixels = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        text = str(error) if isinstance(error, FileNotFoundError) else type(error).__name__
-        raise UserError(f"an image that cannot be read ({text})") from error
-    if size is not None and pixels.size != (size, size):
-        scale = size / min(pixels.size)
-        width, height = (max(size, round(side * scale)) for side in pixels.size)
-        pixels = pixels.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-        left, top = (width - size) // 2, (height - size) // 2
-        pixels = pixels.crop((left, top, left + size, top + size))
-    return np.asarray(pixels)
+    image = opened(value if isinstance(value, bytes) else folder / value)
+    return np.asarray(image if size is None else centre(image, size, size))

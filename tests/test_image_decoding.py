@@ -56,7 +56,7 @@ def test_one_colour_stays_one_colour_at_any_size(width, height, side, border, co
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
-    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     PIL.Image.new("L", (4, 4), 255).convert(mode).save(path)
     assert (decode([path], 4, 4) == 255).all()
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data_files import one_line
 from benchmark.errors import UserError
+from benchmark.image_decoding import SUFFIXES
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".gif", ".tif", ".tiff", ".webp"})
 Row = tuple[Path, int]
 
 
