@@ -56,7 +56,8 @@ def score(
         ids: n row names; read by the rule "drawn" alone.
         references_rule: "best" takes the highest score over a row's accepted texts, "drawn" the score
             against one of them, see `draw`. SARI counts all accepted texts at once.
-        normaliser: what exact-match and first-letter make of both texts, one of `benchmark.text_scores.NORMALISERS`.
+        normaliser: what exact-match and first-letter make of both texts, one of
+            `benchmark.text_scores.NORMALISERS`.
         sources: n inputs; read by sari alone.
 
     Raises:

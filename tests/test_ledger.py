@@ -82,7 +82,7 @@ def test_adapters_are_counted_after_the_last_task(tmp_path):
 def test_a_bad_file_is_named(tmp_path, old, new, word):
     written(tmp_path, TOML.replace(old, new, 1))
     save(tmp_path, result())
-    with pytest.raises(UserError, match="paper.toml") as caught:
+    with pytest.raises(UserError, match=r"paper\.toml") as caught:
         build(tmp_path, tmp_path)
     assert word in str(caught.value)
 

@@ -132,7 +132,7 @@ def listed_folders(name: str) -> Reading:
     """Return the layout of an unpacked tar, `<name>/<class>/`, with published lists of its two splits."""
     train, test = f"{name}_train.yaml", f"{name}_test.yaml"
     return Reading(
-        folder_layout(name, train),
+        folder_layout(name, train, f"../{train}"),
         f"{name}/<class>/ with {train} and {test}",
         lambda root: image_folders.by_file_lists(root / name, train, test),
     )
