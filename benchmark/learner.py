@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,8 @@ class Learner:
             head = self.objective.head_parameters()
             phases = self.method.phases(t)
             for number, phase in enumerate(phases):
-                told = self._step_teller(t, number, len(phases))
+                # How many a generator will give is not known before.
+                told = self._step_teller(t, number, length_hint(phases, number + 1))
                 best = self._selection(phase, used)
                 place = (self.cell.seed, t, phase.name)
                 steps += train(self.method, phase, rows, place, told, best.epoch_done if best else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -55,7 +55,7 @@ class LowRankMethod(Method):
         """Forget the pair just learned, with whatever the method keeps for it."""
         self.bank.discard_current()
 
-    def phases(self, t: int) -> list[Phase]:
+    def phases(self, t: int) -> Iterable[Phase]:
         """Return one phase over the current pair and the head."""
         return [self.main_phase(t, self.groups())]
 

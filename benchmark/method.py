@@ -7,7 +7,7 @@ after every task and must be enough for `restore` to continue with the same byte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -138,8 +138,11 @@ class Method:
     def begin_task(self, t: int, rows: Rows) -> None:
         """Prepare task t: add adapters, look at `rows`, its encoded training data."""
 
-    def phases(self, t: int) -> list[Phase]:
-        """Return the training segments of task t, in order."""
+    def phases(self, t: int) -> Iterable[Phase]:
+        """Return the training segments of task t, in order.
+
+        Each is run before the next is asked for, so that a generator can decide by what it has learned.
+        """
         raise TypeError(f"{type(self).__name__} does not say how a task is trained")
 
     def end_task(self, t: int, rows: Rows) -> None:

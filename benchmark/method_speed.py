@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ def at_task(name: str, t: int, count: int, rank: int) -> tuple[Method, Phase, Ro
     if list(method.training_tasks(t)) != [t]:
         return None
     rows = method.objective.encode(stream[t], stream[t].train)
-    return method, begin(method, t, rows)[0], rows
+    first = next(iter(begin(method, t, rows)), None)
+    return None if first is None else (method, first, rows)
 
 
 def vision_transformer() -> LoadedBackbone:
@@ -93,7 +95,7 @@ def vision_transformer() -> LoadedBackbone:
     return LoadedBackbone("image", module, WIDTH, images=settings)
 
 
-def begin(method: Method, t: int, rows: Rows) -> list[Phase]:
+def begin(method: Method, t: int, rows: Rows) -> Iterable[Phase]:
     """Begin a task as the learner does and return its phases."""
     method.objective.begin_task([t])
     method.begin_task(t, rows)

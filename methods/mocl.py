@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,11 +42,11 @@ class MoCL(InputWeighted):
     """Softmax weights over all pairs, by keys.
 
     Attributes:
-        keys: one per task, `(t, d)`; all but the last frozen.
-        key: the current task's.
+        past_keys: those of the frozen pairs, `(slots, d)`.
+        key: the current pair's, where there is one.
     """
 
-    Hyperparameters = MatchingHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = MatchingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 60.4, 67.8, 44.8.
@@ -56,27 +56,30 @@ class MoCL(InputWeighted):
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
     }
-    past_keys: Tensor
+    past_keys: Tensor | None = None
     key: nn.Parameter
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair and a random key."""
-        super().begin_task(t, rows)
         query = self.queries(rows.batch([0], training=True).to(self.objective.device))
-        if t == 0:
-            self.past_keys = query.new_zeros(0, query.shape[1])
-        else:
-            self.past_keys = torch.cat([self.past_keys, self.key.detach()[None]])
+        self.past_keys = query[:0] if self.past_keys is None else self.keys().detach()
+        super().begin_task(t, rows)
         self.key = nn.Parameter(torch.empty_like(query[0]).uniform_())
 
+    def keys(self) -> Tensor:
+        """Return the keys of all pairs held, `(pairs, d)`."""
+        assert self.past_keys is not None
+        if self.bank.current is None:
+            return self.past_keys
+        return torch.cat([self.past_keys, self.key[None]])
+
     def weights(self, query: Tensor) -> Tensor:
-        """Return softmax(sharpness cos(query, keys)), `(n, t)`."""
+        """Return softmax(sharpness cos(query, keys)), `(n, pairs)`."""
         return functional.softmax(self.hyperparameters.sharpness * self.matches(query), dim=1)
 
     def matches(self, query: Tensor) -> Tensor:
-        """Return the cosine of every query with every key, `(n, t)`."""
-        keys = torch.cat([self.past_keys, self.key[None]])
-        return functional.normalize(query, dim=1) @ functional.normalize(keys, dim=1).t()
+        """Return the cosine of every query with every key, `(n, pairs)`."""
+        return functional.normalize(query, dim=1) @ functional.normalize(self.keys(), dim=1).t()
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus the mean distance of the new key from the task's inputs."""
@@ -91,18 +94,21 @@ class MoCL(InputWeighted):
 
     def accounting(self) -> Accounting:
         """Count the keys with the pairs."""
-        return with_more(super().accounting(), self.past_keys.numel() + self.key.numel())
+        return with_more(super().accounting(), self.keys().numel())
 
     def state(self) -> dict[str, Tensor]:
         """Return head, bank and keys."""
-        return super().state() | {"past_keys": self.past_keys, "key": self.key.detach()}
+        assert self.past_keys is not None
+        current = {} if self.bank.current is None else {"key": self.key.detach()}
+        return super().state() | {"past_keys": self.past_keys} | current
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, bank and keys."""
         super().restore(state)
         device = self.objective.device
         self.past_keys = state["past_keys"].to(device)
-        self.key = nn.Parameter(state["key"].to(device))
+        if self.bank.current is not None:
+            self.key = nn.Parameter(state["key"].to(device))
 
 
 METHOD = MoCL

@@ -26,7 +26,7 @@ Published settings: M 10000; SGD with a cosine schedule and weight decay 5e-4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -81,7 +81,7 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
         if not self.hyperparameters.adapt:
             self.bank.discard_current()
 
-    def phases(self, t: int) -> list[Phase]:
+    def phases(self, t: int) -> Iterable[Phase]:
         """Return the first task's phase, where a pair is wanted."""
         return super().phases(t) if self.hyperparameters.adapt else []
 

@@ -161,7 +161,9 @@ def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
         assert total - 8 * counted.stored <= counted.auxiliary_bytes <= total - 4 * counted.stored
     assert 0 <= counted.active <= max(counted.adapters, 1)
     assert method.objective.head_size() == sum(
-        value.numel() for name, value in method.state().items() if name.startswith("head.w") or "bias" in name
+        value.numel()
+        for name, value in method.state().items()
+        if name.startswith(("head.weights", "head.biases"))
     )
 
 

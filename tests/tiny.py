@@ -23,7 +23,7 @@ from benchmark.adapted_linear import AdaptedLinear
 from benchmark.backbone import LoadedBackbone
 from benchmark.batches import Batch, JoinedRows, Rows
 from benchmark.checkpoint import reseed
-from benchmark.method import Context, Method, Phase
+from benchmark.method import Context, Method
 from benchmark.objective import make_objective
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
@@ -204,7 +204,7 @@ def rows(method: Method, t: int, split: str = "train") -> Cast:
     return Cast(method.objective.encode(task, getattr(task, split)), dtype)
 
 
-def begin(method: Method, t: int, seed: int = 0) -> tuple[Rows, list[Phase]]:
+def begin(method: Method, t: int, seed: int = 0) -> tuple[Rows, Any]:
     """Begin a task as the learner does, and return its rows and phases; nothing is trained yet."""
     used = list(method.training_tasks(t))
     parts: list[Rows] = [rows(method, task) for task in used]

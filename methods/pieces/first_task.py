@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -30,7 +31,7 @@ class FirstTaskAdapted(OnePairAtATime):
         if t == 0:
             super().begin_task(t, rows)
 
-    def phases(self, t: int) -> list[Phase]:
+    def phases(self, t: int) -> Iterable[Phase]:
         """Return one phase at the first task, none at later ones."""
         return super().phases(t) if t == 0 else []
 

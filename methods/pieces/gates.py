@@ -65,7 +65,7 @@ class Gated(LowRankMethod):
 
     def phases(self, t: int) -> list[Phase]:
         """Return the base's phases and, after the first task, the selection phase."""
-        phases = super().phases(t)
+        phases = list(super().phases(t))
         if t == 0:
             return phases
         chosen = self.hyperparameters

@@ -1,0 +1,149 @@
+"""A transformer block with a growing mixture of pairs: router, descriptors and the test for something new.
+
+SEMA, arXiv 2403.18886, CVPR 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.adapters import AdapterBank
+from benchmark.method import part
+from methods.pieces.layer_inputs import exact
+
+
+class ExpandingBlock:
+    """The pairs of one block, mixed by what a linear router says of the block's mean input token.
+
+    Every pair has a descriptor, an autoencoder of the tokens that the block saw when the pair was learned.
+
+    Attributes:
+        bank: the block's pairs, the newest as the bank's current one.
+        past_router: rows of weights and bias for the frozen pairs, `(slots, d + 1)`.
+        router: the newest pair's row, `(d + 1,)`.
+        descriptors: one autoencoder a pair.
+        errors: mean and deviation of each descriptor's error on the rows it was made for, `(pairs, 2)`.
+        mask: which tokens of the batch at hand are real, `(n, length)`; None where all are.
+        tokens: what the block saw last, `(n, length, d)`.
+    """
+
+    past_router: Tensor
+    router: nn.Parameter
+    errors: Tensor
+
+    def __init__(self, name: str, bank: AdapterBank, module: nn.Module) -> None:
+        """Watch a block whose layers are in the bank."""
+        self.name = name
+        self.bank = bank
+        self.descriptors: list[nn.Sequential] = []
+        self.mask: Tensor | None = None
+        self.tokens: Tensor | None = None
+        self.shares: Tensor | None = None
+        bank.scaling = self._scales
+        module.register_forward_pre_hook(self._route, with_kwargs=True)
+
+    def grow(self, task: int, width: int, hidden: int) -> None:
+        """Add a pair, its router row and its descriptor; freeze what is there.
+
+        Args:
+            width: of a token.
+            hidden: of the descriptor's hidden layer.
+        """
+        device = next(iter(self.bank.layers.values())).weight.device
+        fresh = torch.empty(width + 1, device=device).uniform_(-(width**-0.5), width**-0.5)
+        if self.bank.count():
+            self.past_router = torch.cat([self.past_router, self.router.detach()[None]])
+        else:
+            self.past_router, self.errors = fresh.new_zeros(0, width + 1), fresh.new_zeros(0, 2)
+        self.router = nn.Parameter(fresh)
+        self.bank.freeze_current()
+        self.bank.add(task)
+        self.descriptors.append(autoencoder(width, hidden).to(device))
+
+    def _route(self, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """Weight the pairs by the block's input, before its layers answer."""
+        tokens = given[0] if given else next(iter(named.values()))
+        self.tokens = tokens[:, None] if tokens.dim() == 2 else tokens
+        if not self.bank.count():
+            return
+        mean = (self._importance()[..., None] * exact(self.tokens)).sum(1)
+        rows = torch.cat([self.past_router, self.router[None]]).to(mean)
+        self.shares = functional.softmax(mean @ rows[:, :-1].t() + rows[:, -1], dim=1)
+        self.bank.refresh()
+
+    def _importance(self) -> Tensor:
+        """Return how much each token of the batch counts in a mean over a row's real ones, `(n, length)`."""
+        assert self.tokens is not None
+        if self.mask is None or self.mask.shape != self.tokens.shape[:2]:
+            return exact(self.tokens).new_full(self.tokens.shape[:2], 1 / self.tokens.shape[1])
+        real = self.mask.to(exact(self.tokens))
+        return real / real.sum(1, keepdim=True)
+
+    def _scales(self) -> tuple[Tensor | None, Tensor | None]:
+        if self.shares is None:
+            return None, None
+        layers = len(self.bank.layers)
+        past = self.shares[:, : len(self.bank.slots)].expand(layers, -1, -1)
+        return past, self.shares[:, -1].expand(layers, -1)
+
+    def reconstruction_errors(self, number: int) -> Tensor:
+        """Return a descriptor's mean squared error over each row's real tokens seen last, `(n,)`."""
+        assert self.tokens is not None
+        tokens = exact(self.tokens.detach()).to(self.router.dtype)
+        squares = (self.descriptors[number](tokens) - tokens).square().mean(2)
+        return (self._importance().to(squares) * squares).sum(1)
+
+    @torch.no_grad()
+    def surprise(self) -> float:
+        """Return the least, over pairs, of the batch's mean distance from known errors in deviations.
+
+        A descriptor whose errors do not vary says nothing, as one of too few rows.
+        """
+        means = []
+        for number, (mean, deviation) in enumerate(self.errors.tolist()):
+            errors = self.reconstruction_errors(number)
+            means.append(float((errors - mean).abs().mean()) / deviation if deviation else 0.0)
+        return min(means)
+
+    def settle(self, errors: Tensor) -> None:
+        """Note the newest descriptor's errors `(rows,)` on the rows it was made for, and freeze it."""
+        deviation = errors.std() if len(errors) > 2 else errors.new_zeros(())
+        self.errors = torch.cat([self.errors, torch.stack([errors.mean(), deviation])[None]])
+        self.descriptors[-1].requires_grad_(False)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the newest pair's factors and router row."""
+        return [*self.bank.parameters(), self.router]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return pairs, router, descriptors and their errors."""
+        state = {f"bank.{name}": value for name, value in self.bank.state().items()}
+        for number, descriptor in enumerate(self.descriptors):
+            for name, value in descriptor.state_dict().items():
+                state[f"descriptors.{number}.{name}"] = value
+        router = {"past_router": self.past_router, "router": self.router.detach()}
+        return state | router | {"errors": self.errors}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        self.bank.restore(part(state, "bank."))
+        device = next(iter(self.bank.layers.values())).weight.device
+        self.past_router, self.errors = state["past_router"].to(device), state["errors"].to(device)
+        self.router = nn.Parameter(state["router"].to(device))
+        self.descriptors = []
+        for number in range(len(self.errors)):
+            saved = part(state, f"descriptors.{number}.")
+            hidden, width = saved["0.weight"].shape
+            descriptor = autoencoder(width, hidden).to(device)
+            descriptor.load_state_dict(saved)
+            self.descriptors.append(descriptor.requires_grad_(False))
+
+
+def autoencoder(width: int, hidden: int) -> nn.Sequential:
+    """Return a network from a token to itself through a hidden layer."""
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
