@@ -208,7 +208,7 @@ def test_unknown_field_of_a_configuration_is_one_line_with_the_nearest() -> None
         (
             "seq-oft",
             {"oft_block_size": 5},
-            "peft's (PeftType.)?OFT cannot be put on the layers query, value of ViT",
+            "peft's OFTConfig cannot be put on the layers query, value of ViTModel: Invalid",
         ),
         ("seq-boft", {"boft_block_size": 5}, "BOFT"),
         ("seq-oft", {"bias": 3, "oft_block_size": 0}, "OFT"),
