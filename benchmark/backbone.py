@@ -57,6 +57,7 @@ class LoadedBackbone:
         width: size of a feature, for models that classify.
         origin: preset folder, path or hub id, without a machine's own folders.
         revision: the resolved commit of a hub model.
+        route: a method's own way from inputs to features, as through prompts; None for the plain way.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -68,6 +69,7 @@ class LoadedBackbone:
     pooling: str = "first"
     origin: str = ""
     revision: str | None = None
+    route: Callable[[dict[str, Tensor]], Tensor] | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,10 +77,17 @@ class LoadedBackbone:
         self.size = sum(parameter.numel() for parameter in self.module.parameters())
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return one feature per row, `(n, width)`."""
+        """Return one feature per row, `(n, width)`, by the method's own way where it has put one in."""
+        return (self.route or self.plain_features)(inputs)
+
+    def plain_features(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return one feature per row, `(n, width)`, of the model as it is called."""
         if self.kind == "vector":
             return self.module(**inputs)
-        hidden = self.module(**inputs).last_hidden_state
+        return self.pool(self.module(**inputs).last_hidden_state, inputs)
+
+    def pool(self, hidden: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        """Return one feature per row of its tokens `(n, length, width)`, which are those of the inputs."""
         if self.pooling == "first":
             return hidden[:, 0]
         mask = inputs["attention_mask"][..., None].to(hidden.dtype)

@@ -184,7 +184,9 @@ def _setup(result: Result) -> dict[str, Any]:
 def _own(result: Result) -> dict[str, Any]:
     """Return what else decides a number; needs and schema keep two versions of a method apart."""
     own = {name: value for name, value in result.config.items() if name not in SETUP}
-    kept = {"needs": result.needs, "bound": result.bound, "schema": result.schema_version}
+    # A need that is younger than the result was not asked for.
+    needs = {name: True for name, needed in result.needs.items() if needed}
+    kept = {"needs": needs, "bound": result.bound, "schema": result.schema_version}
     return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept}
 
 

@@ -31,11 +31,17 @@ class Hyperparameters(BaseModel):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks for beyond the current task's training data; unlike is never ranked with unlike."""
+    """What a method asks for beyond the current task's training data; unlike is never ranked with unlike.
+
+    Attributes:
+        test_batch: its answer for a row depends on the rows scored with it. Batches hold one task each, so
+            this tells it something of the task.
+    """
 
     task_id: bool = False
     old_data: bool = False
     statistics: bool = False
+    test_batch: bool = False
 
 
 @dataclass

@@ -90,7 +90,7 @@ class Result(Part):
     backbone: str
     protocol: str
     config: dict[str, Any] = Field(description="resolved protocol, hyperparameters and stream parameters")
-    needs: dict[str, bool] = Field(description="task_id, old_data, statistics: what the method asks for")
+    needs: dict[str, bool] = Field(description="task_id, old_data, statistics, test_batch: what is asked for")
     bound: bool = Field(description="a reference row, not a competitor")
     tasks: list[TaskFacts]
     matrix: list[list[float | None]]

@@ -216,6 +216,9 @@ def test_answers_do_not_depend_on_batches_or_order(key: str, kind: str) -> None:
     method = story(key, kind).method
     rows = list(range(len(tiny.rows(method, 0, "test"))))
     at_once = answers(method, 0, rows)
+    if method.needs.test_batch:
+        assert answers(method, 0, rows[::-1]) == at_once, "declared: the batch counts, but not its order"
+        return
     assert answers(method, 0, rows[::-1], size=3) == at_once
     assert answers(method, 0, rows[:3], size=1) == {row: at_once[row] for row in rows[:3]}
 
