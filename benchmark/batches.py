@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.images import ImageSettings, augment, normalise
+from benchmark.images import ImageSettings, augment, normalise, read, resize
+
+if TYPE_CHECKING:
+    from benchmark.mapped_rows import MappedImages
 
 
 @dataclass
@@ -80,9 +84,9 @@ class VectorRows:
 
 @dataclass
 class ImageRows:
-    """Rows of images `(n, channels, height, width)`, uint8, already resized for the backbone."""
+    """Rows of images `(n, size, size)` or `(n, size, size, 3)`, uint8, already resized for the backbone."""
 
-    pixels: Tensor
+    images: np.ndarray | MappedImages
     labels: Tensor
     settings: ImageSettings
     augmentation: str = "none"
@@ -97,7 +101,8 @@ class ImageRows:
     def batch(self, rows: Sequence[int], training: bool = False) -> Batch:
         """Return the given rows as normalised `pixel_values`."""
         index = torch.as_tensor(rows)
-        pixels = self.pixels[index].float() / 255
+        # Of this size already, so that only the channels are put where the backbone has them.
+        pixels = resize(read(self.images, rows), self.settings.size).float() / 255
         if training:
             pixels = augment(pixels, self.augmentation)
         return Batch({"pixel_values": normalise(pixels, self.settings)}, self.labels[index], rows=list(rows))
@@ -112,10 +117,10 @@ class TokenRows:
         causal: prompt and answer form one sequence, padded on the left so that generation continues it.
     """
 
-    prompts: list[list[int]]
+    prompts: Sequence[list[int]]
     pad: int
     labels: Tensor | None = None
-    targets: list[list[int]] | None = None
+    targets: Sequence[list[int]] | None = None
     causal: bool = False
 
     def __len__(self) -> int:

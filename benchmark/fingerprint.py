@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from benchmark.stream import Examples, Task
@@ -22,10 +22,9 @@ class _Digest:
         self.hash.update(f"{kind}:{len(content)}:".encode())
         self.hash.update(content)
 
-    def texts(self, kind: str, texts: Iterable[str]) -> None:
-        listed = list(texts)
-        self.add(kind, str(len(listed)).encode())
-        for text in listed:
+    def texts(self, kind: str, texts: Collection[str]) -> None:
+        self.add(kind, str(len(texts)).encode())
+        for text in texts:
             self.add("text", text.encode("utf-8", "surrogatepass"))
 
     def array(self, kind: str, array: np.ndarray) -> None:
@@ -58,12 +57,26 @@ def fingerprint(tasks: list[Task]) -> str:
     return digest.hash.hexdigest()
 
 
+def fingerprint_of(rows: Examples) -> str:
+    """Return the SHA-256 (64 hexadecimal digits) over one split: ids, inputs, labels and references."""
+    digest = _Digest()
+    _add_rows(digest, rows)
+    return digest.hash.hexdigest()
+
+
 def _add_rows(digest: _Digest, rows: Examples) -> None:
+    import numpy as np
+
+    from benchmark.mapped_rows import MappedImages
+
     digest.texts("ids", rows.ids)
-    if isinstance(rows.inputs, list):
-        digest.texts("inputs", rows.inputs)
-    else:
+    if isinstance(rows.inputs, np.ndarray):
         digest.array("inputs", rows.inputs)
+    elif isinstance(rows.inputs, MappedImages):
+        # Not the pixels themselves, which would all have to be read.
+        digest.array("images", rows.inputs.digests)
+    else:
+        digest.texts("inputs", rows.inputs)
     if rows.labels is not None:
         digest.array("labels", rows.labels)
     for accepted in rows.references or []:

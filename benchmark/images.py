@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.mapped_rows import MappedImages
 
 
 @dataclass(frozen=True)
@@ -35,19 +40,34 @@ def read_settings(folder: Path, size: int) -> ImageSettings:
         raise UserError(f"{path} does not name image_mean and image_std: {error}") from None
 
 
+def read(images: np.ndarray | MappedImages, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the images of the given rows, as they are stored, as an array in memory."""
+    chosen = images[np.asarray(rows, np.int64)]
+    return chosen if isinstance(chosen, np.ndarray) else chosen[:]
+
+
 def resize(images: np.ndarray, size: int) -> Tensor:
     """Return `(n, 3, size, size)` uint8 from `(n, h, w)` or `(n, h, w, 3)` uint8; grey is repeated.
 
     Smaller targets are reached by area averaging, larger ones by bilinear interpolation.
     """
+    return _scaled(images, size).expand(-1, 3, -1, -1).contiguous()
+
+
+def resize_stored(images: np.ndarray, size: int) -> np.ndarray:
+    """Return images resized as by `resize`, but as they came: `(n, size, size)` or `(n, size, size, 3)`."""
+    scaled = _scaled(images, size)
+    return (scaled[:, 0] if images.ndim == 3 else scaled.permute(0, 2, 3, 1)).numpy()
+
+
+def _scaled(images: np.ndarray, size: int) -> Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(images))
     pixels = pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
-    if pixels.shape[-1] != size or pixels.shape[-2] != size:
-        larger = size > pixels.shape[-1]
-        mode = "bilinear" if larger else "area"
-        scaled = functional.interpolate(pixels.float(), (size, size), mode=mode)
-        pixels = scaled.round().clamp(0, 255).to(torch.uint8)
-    return pixels.expand(-1, 3, -1, -1).contiguous()
+    if pixels.shape[-1] == size and pixels.shape[-2] == size:
+        return pixels
+    mode = "bilinear" if size > pixels.shape[-1] else "area"
+    scaled = functional.interpolate(pixels.float(), (size, size), mode=mode)
+    return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
 def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:

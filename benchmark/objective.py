@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import images, prompts
+from benchmark import encoding, images, prompts
 from benchmark.backbone import LoadedBackbone
 from benchmark.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
 from benchmark.errors import UserError
@@ -61,6 +62,20 @@ class Objective(ABC):
     def task_columns(self, task: Task) -> list[int]:
         """Return the head columns of a task's classes."""
         return [self.columns[name] for name in task.classes]
+
+    @cached_property
+    def tokenizer_identity(self) -> str:
+        """What decides the backbone's token ids, as a hash."""
+        return encoding.tokenizer_identity(self.backbone.tokenizer)
+
+    def token_key(self, task: Task, examples: Examples) -> list[str]:
+        """Return what the tokens of a split depend on."""
+        return encoding.token_key(self.tokenizer_identity, task, examples, self.protocol)
+
+    def prompts(self, task: Task, examples: Examples, open_ended: bool = False) -> list[list[int]]:
+        """Return the token ids of each text in the protocol's prompt."""
+        tokenizer = self.backbone.tokenizer
+        return prompts.encode_all(tokenizer, task, list(examples.texts), self.protocol, open_ended)
 
     @abstractmethod
     def encode(self, task: Task, examples: Examples) -> Rows:
@@ -145,12 +160,14 @@ class ClassificationObjective(Objective):
             return VectorRows(torch.from_numpy(np.asarray(examples.inputs, dtype=np.float32)), labels)
         if self.backbone.kind == "image":
             settings = self.image_settings
-            assert settings is not None and not isinstance(examples.inputs, list)
-            pixels = images.resize(examples.inputs, settings.size)
-            return ImageRows(pixels, labels, settings, self.protocol.augmentation)
+            assert settings is not None
+            pictures = encoding.resized(cast(Any, examples.inputs), settings.size)
+            return ImageRows(pictures, labels, settings, self.protocol.augmentation)
         tokenizer = self.backbone.tokenizer
-        ids = prompts.encode_all(tokenizer, task, list(examples.inputs), self.protocol)
-        return TokenRows(ids, tokenizer.pad_token_id, labels)
+        ids = encoding.token_lists(
+            self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
+        )
+        return TokenRows(ids["prompts"], tokenizer.pad_token_id, labels)
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel
 
@@ -19,6 +19,8 @@ from benchmark.protocol import Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from benchmark.mapped_rows import MappedImages
+
 Kind = Literal["vector", "image", "text-classification", "text-to-text"]
 Side = Literal["start", "end"]
 
@@ -28,31 +30,42 @@ class Examples:
     """Rows of one split.
 
     Attributes:
-        inputs: `(n, d)` float32 vectors, `(n, height, width)` or `(n, height, width, 3)` uint8 images, or n
-            texts.
+        inputs: `(n, d)` float32 vectors, `(n, height, width)` or `(n, height, width, 3)` uint8 images, such
+            images in files, or n texts. Here and below, a sequence that is no list takes an index array.
         labels: `(n,)` int64, indices into the task's `classes`; None for text to text.
         references: accepted answers of each row, for text to text; None otherwise.
         ids: a name for each row, unique within a task.
     """
 
-    inputs: np.ndarray | list[str]
+    inputs: np.ndarray | MappedImages | Sequence[str]
     labels: np.ndarray | None = None
-    references: list[list[str]] | None = None
-    ids: list[str] = field(default_factory=list)
+    references: Sequence[list[str]] | None = None
+    ids: Sequence[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def take(self, rows: np.ndarray | list[int]) -> Examples:
         """Return the given rows, in the given order."""
-        chosen = [int(row) for row in rows]
-        inputs = [self.inputs[r] for r in chosen] if isinstance(self.inputs, list) else self.inputs[chosen]
+        import numpy as np
+
+        chosen = np.asarray(rows, np.int64)
         return Examples(
-            inputs,
+            _chosen(self.inputs, chosen),
             None if self.labels is None else self.labels[chosen],
-            None if self.references is None else [self.references[r] for r in chosen],
-            [self.ids[r] for r in chosen] if self.ids else [],
+            None if self.references is None else _chosen(self.references, chosen),
+            _chosen(self.ids, chosen) if self.ids else [],
         )
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The inputs where they are texts; none for vectors and images."""
+        first = self.inputs[0] if len(self.inputs) else None
+        return cast("Sequence[str]", self.inputs) if isinstance(first, str) else ()
+
+
+def _chosen(values: Any, rows: np.ndarray) -> Any:
+    return [values[row] for row in rows] if isinstance(values, (list, tuple)) else values[rows]
 
 
 @dataclass(frozen=True)

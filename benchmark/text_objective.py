@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark import prompts
+from benchmark import encoding
 from benchmark.backbone import LoadedBackbone
 from benchmark.batches import Batch, Rows, TokenRows, pad_rows
 from benchmark.objective import Objective
 from benchmark.protocol import Protocol
+from benchmark.row_cache import code_of
 from benchmark.stream import Examples, Task
 from benchmark.task_metrics import draw
 
@@ -34,12 +35,17 @@ class TextObjective(Objective):
     def encode(self, task: Task, examples: Examples) -> Rows:
         """Return prompts as token ids and, as targets, the label string or the first reference."""
         tokenizer = self.backbone.tokenizer
-        ids = prompts.encode_all(
-            tokenizer, task, list(examples.inputs), self.protocol, open_ended=self.causal
+        code = code_of(TextObjective, drawn, draw)
+        ids = encoding.token_lists(
+            [*self.token_key(task, examples), self.backbone.kind, code],
+            examples,
+            {
+                "prompts": lambda rows: self.prompts(task, rows, open_ended=self.causal),
+                "targets": lambda rows: [self.answer(text) for text in self._answers(task, rows)],
+            },
         )
-        answers = [self.answer(text) for text in self._answers(task, examples)]
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        return TokenRows(ids, pad, None, answers, self.causal)
+        return TokenRows(ids["prompts"], pad, None, ids["targets"], self.causal)
 
     def answer(self, text: str) -> list[int]:
         """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
@@ -111,7 +117,7 @@ class TextObjective(Objective):
 
     def references(self, task: Task, examples: Examples) -> list[Any]:
         """Return every accepted answer of each row; the scorer draws one where the protocol says so."""
-        return self._answers(task, examples) if examples.references is None else examples.references
+        return self._answers(task, examples) if examples.references is None else list(examples.references)
 
     def state(self) -> dict[str, Tensor]:
         """Return how many labels have been seen."""

@@ -141,7 +141,7 @@ def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float
         predictions,
         references,
         ids=examples.ids,
-        sources=examples.inputs if isinstance(examples.inputs, list) else (),
+        sources=examples.texts,
         references_rule=protocol.references,
         normaliser=protocol.normaliser,
     )

@@ -1,0 +1,275 @@
+"""Arrays that are made once and memory-mapped from then on: decoded images, tokens, parsed rows.
+
+An entry is a folder `<kind>/<hash of its key>/` of `.npy` files and an `entry.json` with their sizes and
+hashes. It is made under another name, written through to the disk and renamed, and only by the process that
+holds its lock; so a reader sees a whole entry or none, whoever is killed and whoever else builds. What an
+entry holds is compared with its hashes whenever it is opened, and an entry that differs is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import logging
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+VARIABLE = "BENCH_CACHE"
+OFF = "off"
+VERSION = 1
+# Larger files are hashed again only if they seem to have been written to since they were made.
+ALWAYS_HASHED = 2**26
+
+log = logging.getLogger(__name__)
+
+
+class Arrays(Protocol):
+    """Where the arrays of an entry go while it is made."""
+
+    def append(self, name: str, block: np.ndarray) -> None:
+        """Put rows under those of the named array; the first block fixes its type and the shape of a row."""
+        ...
+
+
+Build = Callable[[Arrays], None]
+
+
+def place() -> Path | None:
+    """Return the cache's folder: BENCH_CACHE, or the user's cache folder; None where BENCH_CACHE is "off"."""
+    named = os.environ.get(VARIABLE, "")
+    if named.lower() == OFF:
+        return None
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "continual-peft-bench"
+
+
+def cached(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]:
+    """Return the arrays that `build` makes: mapped from the cache, where they are made if they are missing.
+
+    Where there is no cache, or it cannot be written, they are made in memory.
+
+    Args:
+        kind: the part of the cache, a plain word.
+        key: everything that the arrays depend on, the code that makes them included.
+        build: appends the arrays block by block; an empty array is one empty block.
+    """
+    root = place()
+    if root is not None:
+        try:
+            return _Entry(root / kind, key).arrays(build)
+        except (OSError, NotImplementedError) as error:  # the second: a file system without locks
+            log.debug("no cache in %s (%s); the %s are made in memory", root, error, kind)
+    memory = _Memory()
+    build(memory)
+    return memory.arrays()
+
+
+def code_of(*parts: Any) -> str:
+    """Return a hash of the source of modules, classes or functions.
+
+    It is the part of a key that changes whenever what they make might.
+    """
+    sources = "\0".join(inspect.getsource(part) for part in parts)
+    return hashlib.sha256(sources.encode()).hexdigest()
+
+
+def release(array: np.ndarray) -> None:
+    """Give back the memory behind a mapped array; what is read again comes from the file again.
+
+    For passes over everything, which would else hold all of it at their end.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    size: int
+    modified: int
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """The content of `entry.json`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    version: int
+    key: list[str]
+    arrays: dict[Annotated[str, StringConstraints(pattern="^[a-z_]+$")], _Facts]
+
+
+class _Entry:
+    """One entry of the cache, there or not."""
+
+    def __init__(self, folder: Path, key: Sequence[str]) -> None:
+        self.key = [str(VERSION), *key]
+        self.name = hashlib.sha256(json.dumps(self.key).encode()).hexdigest()[:32]
+        self.folder = folder
+        self.path = folder / self.name
+
+    def arrays(self, build: Build) -> dict[str, np.ndarray]:
+        """Return the entry's arrays, made first where it is missing or damaged."""
+        found = self._opened()
+        if found is not None:
+            return found
+        from filelock import FileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f"{self.name}.lock"):
+            # Another process may have made it while this one waited.
+            found = self._opened()
+            if found is None:
+                self._clear()
+                self._make(build)
+                found = self._opened()
+        if found is None:
+            raise OSError(f"{self.path} was written and reads otherwise")
+        return found
+
+    def _opened(self) -> dict[str, np.ndarray] | None:
+        """Return the arrays, or None where anything is not as it was written."""
+        try:
+            manifest = _Manifest.model_validate_json((self.path / "entry.json").read_bytes())
+            if manifest.version != VERSION or manifest.key != self.key:
+                return None
+            for name, facts in manifest.arrays.items():
+                if not _as_written(self._file(self.path, name), facts):
+                    return None
+            return {name: _mapped(self._file(self.path, name)) for name in manifest.arrays}
+        except (OSError, ValidationError, ValueError):
+            return None
+
+    def _make(self, build: Build) -> None:
+        making = Path(tempfile.mkdtemp(prefix=f".{self.name}.", suffix=".tmp", dir=self.folder))
+        try:
+            with contextlib.closing(_Files(making)) as files:
+                build(files)
+            found = {name: _facts(self._file(making, name)) for name in files.written}
+            manifest = _Manifest(version=VERSION, key=self.key, arrays=found)
+            with _durable(making / "entry.json") as handle:
+                handle.write(manifest.model_dump_json().encode())
+            _sync_folder(making)
+            os.rename(making, self.path)
+            _sync_folder(self.folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+    def _clear(self) -> None:
+        """Delete a damaged entry and what killed processes left of it; the lock is held."""
+        for stray in (self.path, *self.folder.glob(f".{self.name}.*.tmp")):
+            shutil.rmtree(stray, ignore_errors=True)
+
+    @staticmethod
+    def _file(folder: Path, name: str) -> Path:
+        return folder / f"{name}.npy"
+
+
+class _Files:
+    """Arrays that go to `.npy` files as they come, so that none is ever in memory as a whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: dict[str, tuple[contextlib.ExitStack, BinaryIO, np.ndarray]] = {}
+        self.rows: dict[str, int] = {}
+
+    def append(self, name: str, block: np.ndarray) -> None:
+        if name not in self.written:
+            stack = contextlib.ExitStack()
+            handle = stack.enter_context(_durable(self.folder / f"{name}.npy"))
+            self.written[name], self.rows[name] = (stack, handle, block[:0]), 0
+            _header(handle, 0, block)
+        _, handle, first = self.written[name]
+        _check(name, first, block)
+        handle.write(np.ascontiguousarray(block).data)
+        self.rows[name] += len(block)
+
+    def close(self) -> None:
+        """Write the headers again, which now can say how many rows there are, and bring all to the disk."""
+        for name, (stack, handle, first) in self.written.items():
+            with stack:
+                handle.seek(0)
+                # As long as the first one: numpy pads a header for any number of rows.
+                _header(handle, self.rows[name], first)
+
+
+class _Memory:
+    """Arrays that stay in memory."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, list[np.ndarray]] = {}
+
+    def append(self, name: str, block: np.ndarray) -> None:
+        blocks = self.blocks.setdefault(name, [])
+        _check(name, blocks[0] if blocks else block, block)
+        blocks.append(np.array(block))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: np.concatenate(blocks) for name, blocks in self.blocks.items()}
+
+
+def _check(name: str, first: np.ndarray, block: np.ndarray) -> None:
+    if (first.dtype, first.shape[1:]) != (block.dtype, block.shape[1:]):
+        raise ValueError(
+            f"'{name}' holds rows of {first.dtype} {first.shape[1:]}, not {block.dtype} {block.shape[1:]}"
+        )
+
+
+def _header(handle: BinaryIO, rows: int, like: np.ndarray) -> None:
+    described = np.lib.format.dtype_to_descr(like.dtype)
+    shape = (rows, *like.shape[1:])
+    np.lib.format.write_array_header_1_0(handle, {"descr": described, "fortran_order": False, "shape": shape})
+
+
+def _facts(path: Path) -> _Facts:
+    with open(path, "rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        found = os.fstat(handle.fileno())
+        return _Facts(size=found.st_size, modified=found.st_mtime_ns, sha256=digest)
+
+
+def _as_written(path: Path, facts: _Facts) -> bool:
+    found = path.stat()
+    if found.st_size != facts.size:
+        return False
+    untouched = found.st_size > ALWAYS_HASHED and found.st_mtime_ns == facts.modified
+    return untouched or _facts(path).sha256 == facts.sha256
+
+
+def _mapped(path: Path) -> np.ndarray:
+    # Copy on write, because torch wants arrays that it could write to; nobody does.
+    return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
+
+
+@contextlib.contextmanager
+def _durable(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file whose content is on the disk when it is closed."""
+    with open(path, "wb") as handle:
+        yield handle
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
