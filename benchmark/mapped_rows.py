@@ -17,9 +17,8 @@ import numpy as np
 from benchmark.row_cache import Arrays, cached, release
 
 Row = TypeVar("Row")
-Image = TypeVar("Image")
 BLOCK = 1024
-IMAGES = 128  # decoded at a time: 19 MB at 224 pixels
+IMAGES = 128  # looked at together: 19 MB at 224 pixels
 
 
 class Ragged(Sequence[Row], Generic[Row]):
@@ -154,31 +153,24 @@ class MappedImages(Sequence[np.ndarray]):
 
 
 def map_images(
-    key: Sequence[str],
-    images: Sequence[Image],
-    shape: tuple[int, ...],
-    fill: Callable[[np.ndarray, Sequence[Image], int], None],
+    key: Sequence[str], shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
 ) -> MappedImages:
     """Return images decoded into the cache, or mapped from there where they have been decoded before.
 
     Args:
         key: what the decoded images depend on: the files' identity, the transform and its code.
-        images: what there is to decode, in order.
-        shape: of one decoded image.
-        fill: decodes the images given (second) into an array of as many rows (first); the third is the place
-            of the first of them among all.
+        shape: `(n, height, width, ...)` of all of them.
+        fill: decodes them into a uint8 array of this shape, which may be larger than memory.
     """
 
     def build(arrays: Arrays) -> None:
-        arrays.append("pixels", np.zeros((0, *shape), np.uint8))
-        arrays.append("digests", np.zeros((0, hashlib.sha256().digest_size), np.uint8))
-        for start in range(0, len(images), IMAGES):
-            chosen = images[start : start + IMAGES]
-            block = np.empty((len(chosen), *shape), np.uint8)
-            fill(block, chosen, start)
+        pixels = arrays.create("pixels", shape, np.dtype(np.uint8))
+        fill(pixels)
+        for start in range(0, len(pixels), IMAGES):
+            block = pixels[start : start + IMAGES]
             hashes = b"".join(hashlib.sha256(image.tobytes()).digest() for image in block)
-            arrays.append("pixels", block)
             arrays.append("digests", np.frombuffer(hashes, np.uint8).reshape(len(block), -1))
+            release(pixels)
 
     found = cached("images", [*key, str(shape)], build)
     return MappedImages(found["pixels"], found["digests"])
@@ -199,10 +191,14 @@ class RaggedWriter:
             flat: their elements, one row behind the other.
             lengths: the number of elements of each.
         """
-        ends = np.cumsum(np.fromiter(lengths, np.int64)) + self.end
         self.arrays.append(self.name, flat)
+        self.lengths(lengths)
+
+    def lengths(self, lengths: Iterable[int]) -> None:
+        """Append where rows end, alone, for rows whose elements go elsewhere."""
+        ends = np.cumsum(np.fromiter(lengths, np.int64)) + self.end
         self.arrays.append(f"{self.name}_offsets", ends.astype(np.int64))
-        self.end += len(flat)
+        self.end = int(ends[-1]) if len(ends) else self.end
 
     def tokens(self, rows: Sequence[Sequence[int]]) -> None:
         """Append lists of token ids."""

@@ -17,7 +17,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Protocol
 
@@ -38,6 +38,10 @@ class Arrays(Protocol):
 
     def append(self, name: str, block: np.ndarray) -> None:
         """Put rows under those of the named array; the first block fixes its type and the shape of a row."""
+        ...
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """Return the named array, of a size known beforehand, to be written into before `build` returns."""
         ...
 
 
@@ -83,6 +87,15 @@ def code_of(*parts: Any) -> str:
     """
     sources = "\0".join(inspect.getsource(part) for part in parts)
     return hashlib.sha256(sources.encode()).hexdigest()
+
+
+def identity_of(paths: Iterable[Path]) -> str:
+    """Return a hash of files' names, sizes and times: the part of a key for files too many to be read."""
+    digest = hashlib.sha256()
+    for path in paths:
+        found = path.stat()
+        digest.update(json.dumps([str(path.resolve()), found.st_size, found.st_mtime_ns]).encode())
+    return digest.hexdigest()
 
 
 def release(array: np.ndarray) -> None:
@@ -159,7 +172,7 @@ class _Entry:
         try:
             with contextlib.closing(_Files(making)) as files:
                 build(files)
-            found = {name: _facts(self._file(making, name)) for name in files.written}
+            found = {name: _facts(self._file(making, name)) for name in files.names}
             manifest = _Manifest(version=VERSION, key=self.key, arrays=found)
             with _durable(making / "entry.json") as handle:
                 handle.write(manifest.model_dump_json().encode())
@@ -184,6 +197,7 @@ class _Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.created: dict[str, np.memmap] = {}
         self.written: dict[str, tuple[contextlib.ExitStack, BinaryIO, np.ndarray]] = {}
         self.rows: dict[str, int] = {}
 
@@ -198,6 +212,20 @@ class _Files:
         handle.write(np.ascontiguousarray(block).data)
         self.rows[name] += len(block)
 
+    def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        self.created[name] = np.lib.format.open_memmap(path, "w+", dtype, shape, version=(1, 0))
+        if hasattr(os, "posix_fallocate"):
+            # Now and with an error, not by a signal when a page is written to a full disk.
+            with open(path, "r+b") as handle:
+                os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+        return self.created[name]
+
+    @property
+    def names(self) -> list[str]:
+        """All arrays there are."""
+        return [*self.created, *self.written]
+
     def close(self) -> None:
         """Write the headers again, which now can say how many rows there are, and bring all to the disk."""
         for name, (stack, handle, first) in self.written.items():
@@ -205,12 +233,15 @@ class _Files:
                 handle.seek(0)
                 # As long as the first one: numpy pads a header for any number of rows.
                 _header(handle, self.rows[name], first)
+        for array in self.created.values():
+            array.flush()
 
 
 class _Memory:
     """Arrays that stay in memory."""
 
     def __init__(self) -> None:
+        self.created: dict[str, np.ndarray] = {}
         self.blocks: dict[str, list[np.ndarray]] = {}
 
     def append(self, name: str, block: np.ndarray) -> None:
@@ -218,8 +249,12 @@ class _Memory:
         _check(name, blocks[0] if blocks else block, block)
         blocks.append(np.array(block))
 
+    def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        self.created[name] = np.zeros(shape, dtype)
+        return self.created[name]
+
     def arrays(self) -> dict[str, np.ndarray]:
-        return {name: np.concatenate(blocks) for name, blocks in self.blocks.items()}
+        return self.created | {name: np.concatenate(blocks) for name, blocks in self.blocks.items()}
 
 
 def _check(name: str, first: np.ndarray, block: np.ndarray) -> None:

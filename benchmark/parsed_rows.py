@@ -1,0 +1,107 @@
+"""Rows of text parsed and checked once: from then on they are mapped from the cache, however many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.mapped_rows import BLOCK, RaggedWriter, TextLists, Texts
+from benchmark.row_cache import Arrays, cached
+from benchmark.stream import Examples
+
+
+@dataclass(frozen=True)
+class ParsedRow:
+    """A row as its source understands it.
+
+    Attributes:
+        split: the name of its split, lower-case letters.
+        label: the place of its class; None for all rows or for none.
+        references: accepted answers; None for all rows or for none.
+    """
+
+    split: str
+    identity: str
+    text: str
+    label: int | None = None
+    references: Sequence[str] | None = None
+
+
+def splits(key: Sequence[str], rows: Callable[[], Iterable[ParsedRow]]) -> dict[str, Examples]:
+    """Return rows by split, in their own order.
+
+    Args:
+        key: what the rows depend on: `contents` of the files, names of the labels, `code_of` what parses.
+        rows: yields the rows; called only where they are not in the cache. What it raises is passed on.
+    """
+
+    def build(arrays: Arrays) -> None:
+        parts: dict[str, _Split] = {}
+        for row in rows():
+            if row.split not in parts:
+                parts[row.split] = _Split(arrays, row.split)
+            parts[row.split].add(row)
+        for part in parts.values():
+            part.flush()
+
+    found = cached("rows", key, build)
+    names = [name.removesuffix("_ids") for name in found if name.endswith("_ids")]
+    return {name: _examples(found, name) for name in names}
+
+
+def contents(*paths: Path) -> str:
+    """Return a hash of files' bytes: the part of a key that changes when a file does, and only then."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+class _Split:
+    """Writes one split's rows in blocks."""
+
+    def __init__(self, arrays: Arrays, name: str) -> None:
+        self.arrays, self.name = arrays, name
+        self.waiting: list[ParsedRow] = []
+        self.ids = RaggedWriter(arrays, f"{name}_ids")
+        self.inputs = RaggedWriter(arrays, f"{name}_inputs")
+        self.accepted: RaggedWriter | None = None
+        self.references: RaggedWriter | None = None
+
+    def add(self, row: ParsedRow) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) == BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        rows, self.waiting = self.waiting, []
+        self.ids.texts([row.identity for row in rows])
+        self.inputs.texts([row.text for row in rows])
+        labels = [row.label for row in rows if row.label is not None]
+        if labels:
+            self.arrays.append(f"{self.name}_labels", np.array(labels, np.int64))
+        references = [row.references for row in rows if row.references is not None]
+        if references:
+            self._add_references(references)
+
+    def _add_references(self, references: list[Sequence[str]]) -> None:
+        if self.accepted is None or self.references is None:
+            self.accepted = RaggedWriter(self.arrays, f"{self.name}_accepted")
+            self.references = RaggedWriter(self.arrays, f"{self.name}_references")
+        self.accepted.texts([text for accepted in references for text in accepted])
+        self.references.lengths([len(accepted) for accepted in references])
+
+
+def _examples(found: dict[str, np.ndarray], split: str) -> Examples:
+    def texts(name: str) -> Texts:
+        return Texts(found[f"{split}_{name}"], found[f"{split}_{name}_offsets"])
+
+    references = None
+    if f"{split}_accepted" in found:
+        references = TextLists(texts("accepted"), found[f"{split}_references_offsets"])
+    return Examples(texts("inputs"), found.get(f"{split}_labels"), references, texts("ids"))
