@@ -1,0 +1,205 @@
+"""pytest tests/test_loading.py: what is cached changes no byte, and memory does not grow with the data."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import prompts
+from benchmark.batches import ImageRows, TokenRows
+from benchmark.encoding import NOT_IN_TOKENS, resized, token_key, tokenizer_identity
+from benchmark.fingerprint import fingerprint
+from benchmark.images import ImageSettings, resize
+from benchmark.mapped_rows import map_images
+from benchmark.objective import make_objective
+from benchmark.plan import plan
+from benchmark.protocol import Protocol
+from benchmark.registry import STREAMS
+from benchmark.results import to_json
+from benchmark.runner import run
+from benchmark.stream import Examples, Request, load
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["epochs=1", "train_limit=16", "test_limit=8"]
+# Private and mapped memory together, for each row more: offsets, labels, row numbers and their sorting.
+BYTES_A_ROW = 110
+
+
+def test_the_digits_of_committed_results_are_what_is_loaded():
+    (path,) = (ROOT / "leaderboards/results/digits/quick").glob("seq-lora-order-1-seed-0-*.json")
+    stream = STREAMS.load("digits")
+    loaded = load(stream, Request("1", 0, stream.protocols["quick"], None))
+    assert fingerprint(loaded.tasks) == json.loads(path.read_text())["provenance"]["data_fingerprint"]
+
+
+def results(stream: str, out: Path, backbone: str | None) -> dict[str, bytes]:
+    """Run a small cell and return all it wrote, less the times."""
+    settings = [*SMALL, *(["source_length=24"] if backbone else [])]
+    (outcome,) = run(
+        plan("seq-lora", stream, backbone=backbone, settings=settings), out, None, 1, "cpu", False, print
+    )
+    assert outcome.error is None
+    found = {}
+    for path in sorted(out.rglob("*.*")):
+        data = path.read_bytes()
+        if path.suffix == ".json":
+            data = to_json({name: part for name, part in json.loads(data).items() if name != "timing"})
+        found[str(path.relative_to(out))] = data
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stream", "kind"), [("digits", ""), ("standard-cl", "encoder"), ("superni", "seq2seq")]
+)
+def test_results_are_the_same_bytes_without_a_cache_with_a_cold_and_with_a_warm_one(
+    stream, kind, tmp_path, monkeypatch, bench_data
+):
+    monkeypatch.setenv("BENCH_DATA", str(bench_data))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
+    backbone = str(tiny.folder(kind)) if kind else None
+    found = []
+    for number, place in enumerate(["off", str(tmp_path / "cache"), str(tmp_path / "cache")]):
+        monkeypatch.setenv("BENCH_CACHE", place)
+        if number == 2:
+            # What is in the cache is not made again.
+            monkeypatch.setattr(prompts, "encode_all", None)
+        found.append(results(stream, tmp_path / f"out {number}", backbone))
+    assert len(found[0]) == 2 and found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
+def test_tokens_are_made_before_the_loop_and_are_those_of_the_prompts(kind):
+    protocol = tiny.protocol(kind)
+    objective = make_objective(tiny.backbone(kind), tiny.tasks(kind), protocol)
+    task = objective.tasks[0]
+    rows = objective.encode(task, task.train)
+    assert isinstance(rows, TokenRows)
+    expected = prompts.encode_all(
+        objective.backbone.tokenizer, task, list(task.train.texts), protocol, open_ended=kind == "causal"
+    )
+    assert rows.prompts == expected and isinstance(rows.prompts[0], list)
+    objective.backbone.tokenizer = None
+    batch = rows.batch([0, 3], training=True)
+    assert len(batch) == 2
+
+
+def test_a_token_key_changes_with_whatever_changes_tokens():
+    task, other = tiny.tasks("seq2seq")[:2]
+    base = tiny.protocol("seq2seq")
+    identity = tokenizer_identity(tiny.backbone("seq2seq").tokenizer)
+
+    def key(**changes):
+        used = {"tokenizer": identity, "task": task, "examples": task.train, "protocol": base} | changes
+        return token_key(**used)
+
+    assert key() == key(protocol=base.model_copy(update={"epochs": 9, "rank": 7}))
+    others = [
+        key(tokenizer=tokenizer_identity(tiny.backbone("causal").tokenizer)),
+        key(task=other),
+        key(examples=task.test),
+        key(protocol=base.model_copy(update={"prompt": "olora"})),
+        key(protocol=base.model_copy(update={"source_length": 9})),
+        key(protocol=base.model_copy(update={"target_length": 9})),
+    ]
+    assert len({tuple(found) for found in [*others, key()]}) == len(others) + 1
+    assert set(Protocol.model_fields) >= NOT_IN_TOKENS
+
+
+@pytest.mark.parametrize("shape", [(300, 8, 8), (300, 8, 8, 3), (300, 20, 20, 3)])
+def test_images_are_resized_once_to_what_they_would_be_one_by_one(shape):
+    images = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+    mapped = map_images([str(shape)], shape, lambda array: np.copyto(array, images))
+    settings = ImageSettings(16)
+    whole = resize(images, 16)
+    for source in (images, mapped):
+        rows = ImageRows(resized(source, 16), torch.zeros(len(images)), settings)
+        batch = rows.batch([299, 0, 131])
+        expected = (whole[[299, 0, 131]].float() / 255 - 0.5) / 0.5
+        assert torch.equal(batch.inputs["pixel_values"], expected)
+    assert resized(images, shape[1]) is images, "the right size is not copied"
+
+
+def test_a_fingerprint_of_mapped_images_sees_pixels_and_order():
+    images = np.arange(4 * 4, dtype=np.uint8).reshape(4, 2, 2)
+    mapped = map_images(["four"], (4, 2, 2), lambda array: np.copyto(array, images))
+    changed = map_images(["other"], (4, 2, 2), lambda array: np.copyto(array, images ^ 1))
+
+    def printed(inputs):
+        split = Examples(inputs, np.zeros(len(inputs), np.int64))
+        return fingerprint([tiny.Task("t", split, split, classes=("a",))])
+
+    order = np.array([1, 0, 2, 3])
+    found = {printed(mapped), printed(changed), printed(mapped[order]), printed(mapped[order[:2]])}
+    assert len(found) == 4
+    assert printed(mapped) == printed(mapped[order][order])
+
+
+LOADER = """
+import resource, sys
+from pathlib import Path
+from pydantic import BaseModel
+from benchmark import splits, stream
+from benchmark.data_files import read_rows
+from benchmark.fingerprint import fingerprint
+from benchmark.objective import make_objective
+from benchmark.parsed_rows import ParsedRow, contents, splits as by_split
+from tests import tiny
+
+class Line(BaseModel):
+    id: str
+    text: str
+    label: int
+
+path = Path(sys.argv[1])
+backbone = tiny.backbone("encoder")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def rows():
+    for number, line in read_rows(path, Line):
+        yield ParsedRow("test" if number % 100 == 0 else "train", line.id, line.text, line.label)
+
+found = by_split([contents(path)], rows)
+task = stream.Task("many", found["train"], found["test"], classes=("a", "b"))
+stream.check("many", [task])
+task = splits.prepare(task, tiny.protocol("encoder", validation=0.1), 0)
+printed = fingerprint([task])
+objective = make_objective(backbone, [task], tiny.protocol("encoder", source_length=32))
+encoded = objective.encode(task, task.train)
+batch = encoded.batch([0, len(encoded) - 1])
+print(len(encoded), printed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def rows_file(path: Path, count: int) -> Path:
+    with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as lines:
+        for row in range(count):
+            text = f"the thing is very {tiny.SHAPES[row % 6]} and not {tiny.SHAPES[row % 5]} {row}"
+            lines.write(json.dumps({"id": f"row-{row}", "text": text, "label": row % 2}) + "\n")
+    return path
+
+
+def peak(path: Path) -> tuple[str, int]:
+    """Load, check, split and tokenise in a process of its own; return what it saw and its bytes more."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, str(path)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    count, printed, kilobytes = done.stdout.split()
+    return f"{count} {printed}", int(kilobytes) * 1024
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    few, many = 100_000, 1_000_000
+    _, small = peak(rows_file(tmp_path / "few.gz", few))
+    path = rows_file(tmp_path / "many.gz", many)
+    (cold, large), (warm, again) = peak(path), peak(path)
+    assert cold == warm
+    assert max(large, again) - small < BYTES_A_ROW * (many - few), (small, large, again)
