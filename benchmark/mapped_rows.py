@@ -55,7 +55,10 @@ class Ragged(Sequence[Row], Generic[Row]):
             rows = chosen if self.rows is None else self.rows[chosen]
             return type(self)(self.flat, self.offsets, rows)
         if isinstance(chosen, slice):
-            return [self[row] for row in range(*chosen.indices(len(self)))]
+            places = np.arange(*chosen.indices(len(self)))
+            rows = places if self.rows is None else self.rows[places]
+            ends = zip(self.offsets[rows].tolist(), self.offsets[rows + 1].tolist(), strict=True)
+            return [self._row(self.flat[start:end]) for start, end in ends]
         place = range(len(self))[chosen]
         row = place if self.rows is None else self.rows[place]
         return self._row(self.flat[self.offsets[row] : self.offsets[row + 1]])

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data_files import one_line
+from benchmark.errors import UserError
 from benchmark.mapped_rows import BLOCK, RaggedWriter, TextLists, Texts
 from benchmark.row_cache import Arrays, cached
 from benchmark.stream import Examples
@@ -31,34 +33,43 @@ class ParsedRow:
     references: Sequence[str] | None = None
 
 
-def splits(key: Sequence[str], rows: Callable[[], Iterable[ParsedRow]]) -> dict[str, Examples]:
+def splits(
+    names: Sequence[str], key: Sequence[str], rows: Callable[[], Iterable[ParsedRow]]
+) -> dict[str, Examples]:
     """Return rows by split, in their own order.
 
     Args:
+        names: of the splits; one may have no rows.
         key: what the rows depend on: `contents` of the files, names of the labels, `code_of` what parses.
         rows: yields the rows; called only where they are not in the cache. What it raises is passed on.
     """
 
     def build(arrays: Arrays) -> None:
-        parts: dict[str, _Split] = {}
+        parts = {name: _Split(arrays, name) for name in names}
         for row in rows():
-            if row.split not in parts:
-                parts[row.split] = _Split(arrays, row.split)
             parts[row.split].add(row)
         for part in parts.values():
             part.flush()
 
-    found = cached("rows", key, build)
-    names = [name.removesuffix("_ids") for name in found if name.endswith("_ids")]
+    found = cached("rows", [*names, *key], build)
     return {name: _examples(found, name) for name in names}
 
 
 def contents(*paths: Path) -> str:
-    """Return a hash of files' bytes: the part of a key that changes when a file does, and only then."""
+    """Return a hash of files' bytes: the part of a key that changes when a file does, and only then.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
+        try:
+            with open(path, "rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        except FileNotFoundError as error:
+            raise UserError(f"{path} does not exist") from error
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {one_line(error)}") from error
     return digest.hexdigest()
 
 

@@ -82,8 +82,8 @@ def _rows(kind: str) -> Rows:
     if kind == "vector":
         return VectorRows(torch.eye(ROWS, INPUTS), labels)
     if kind == "image":
-        pixels = torch.arange(ROWS * 3 * 16 * 16).view(ROWS, 3, 16, 16) % 251
-        return ImageRows(pixels.to(torch.uint8), labels, ImageSettings(16, (0.5,) * 3, (0.5,) * 3))
+        pixels = np.arange(ROWS * 16 * 16 * 3).reshape(ROWS, 16, 16, 3) % 251
+        return ImageRows(pixels.astype(np.uint8), labels, ImageSettings(16, (0.5,) * 3, (0.5,) * 3))
     prompts = [[4 + row, 5, 6 + row][: 2 + row % 2] for row in range(ROWS)]
     if kind == "encoder":
         return TokenRows(prompts, 0, labels)

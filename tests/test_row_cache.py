@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import row_cache
+from benchmark.errors import UserError
 from benchmark.mapped_rows import (
     MappedImages,
     RaggedWriter,
@@ -292,8 +293,8 @@ def test_parsed_rows_come_back_by_split(folder, tmp_path):
             yield ParsedRow(split, f"id {row}", f"text {row}", row, [f"a{row}", "ü"][: row % 3])
 
     for _ in range(2):
-        found = splits(["five"], rows)
-    assert len(calls) == 1 and set(found) == {"train", "test"}
+        found = splits(["train", "dev", "test"], ["five"], rows)
+    assert len(calls) == 1 and list(found) == ["train", "dev", "test"]
     train, test = found["train"], found["test"]
     assert train.ids == ["id 0", "id 2", "id 4"] and test.inputs == ["text 1", "text 3"]
     assert train.labels.tolist() == [0, 2, 4] and isinstance(train.references, TextLists)
@@ -301,10 +302,12 @@ def test_parsed_rows_come_back_by_split(folder, tmp_path):
     taken = train.take([2, 1])
     assert (taken.ids, taken.inputs) == (["id 4", "id 2"], ["text 4", "text 2"])
     assert taken.references == [["a4"], ["a2", "ü"]] and taken.labels.tolist() == [4, 2]
-    assert train.texts == train.inputs
+    assert train.texts == train.inputs and len(found["dev"]) == 0 and not found["dev"].ids
 
     path = tmp_path / "rows"
     path.write_text("one")
     before = contents(path)
     path.write_text("two")
     assert contents(path) != before
+    with pytest.raises(UserError, match="missing does not exist"):
+        contents(tmp_path / "missing")

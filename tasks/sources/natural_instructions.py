@@ -6,20 +6,24 @@ Source: https://github.com/circle-hit/SAPT (commit 52a52b92), derived from Natur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark import data_files
 from benchmark.data_files import read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub, HubSet, columns
+from benchmark.parsed_rows import ParsedRow, contents, splits
+from benchmark.row_cache import code_of
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
 from tasks.sources.cl_benchmark import TESTED
-from tasks.sources.rows import notes, unique, validation
+from tasks.sources.rows import Identities, notes, unique, validation
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -158,16 +162,20 @@ def from_folder(folder: Path, name: str) -> tuple[Task, int]:
     if name not in table.tasks:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
     path = folder / f"{name}.jsonl.gz"
-    rows: dict[str, list[Line]] = {"train": [], "test": []}
-    seen = []
-    for number, line in read_rows(path, Line):
-        if not line.outputs:
-            raise UserError(f"{path}, row {number}: outputs: no reference")
-        rows[line.split].append(line)
-        seen.append((line.id, f"{path}, row {number}"))
-    unique(seen)
+    key = [contents(path), code_of(sys.modules[__name__], data_files, Identities)]
+    found = splits(("train", "test"), key, lambda: _parsed(path))
     facts = table.tasks[name]
-    return _task(name, facts.category, facts.definition, rows["train"], rows["test"]), 0
+    return _task(name, facts.category, facts.definition, found["train"], found["test"]), 0
+
+
+def _parsed(path: Path) -> Iterator[ParsedRow]:
+    seen = Identities()
+    for number, line in read_rows(path, Line):
+        where = f"{path}, row {number}"
+        if not line.outputs:
+            raise UserError(f"{where}: outputs: no reference")
+        seen.add(line.id, where)
+        yield ParsedRow(line.split, line.id, line.input, references=line.outputs)
 
 
 def from_sapt(root: Path, name: str) -> tuple[Task, int]:
@@ -189,7 +197,7 @@ def from_sapt(root: Path, name: str) -> tuple[Task, int]:
             for number, row in enumerate(found, 1)
         ]
         unique((line.id, f"{path}, row {number}") for number, line in enumerate(rows[split], 1))
-    task = _task(name, category(name), definition, rows["train"], rows["test"])
+    task = _task(name, category(name), definition, _examples(rows["train"]), _examples(rows["test"]))
     held, tested = validation(_examples(rows["dev"]) if "dev" in rows else None, task.test)
     return replace(task, validation=held), tested
 
@@ -201,10 +209,10 @@ def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
     """
     wanted = "<task>" if len(names) > 1 else names[0]
     files = f"{FOLDER}/tasks.json and {FOLDER}/{wanted}.jsonl.gz, or SAPT's {SAPT.places[0]}/{wanted}/"
-    splits, commit = Hub(data_dir, files).load(HUB)
+    found, commit = Hub(data_dir, files).load(HUB)
     collected: dict[str, dict[str, Line]] = {name: {} for name in names}
     definitions: dict[str, str] = {}
-    for split, rows in splits.items():
+    for split, rows in found.items():
         columns(rows, COLUMNS, f"{HUB.identifier}, {split}")
         _collect(rows, collected, definitions)
     tasks = []
@@ -214,7 +222,7 @@ def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
                 f"{HUB.identifier} has {len(collected[name])} rows of the task '{name}'; 2 are needed"
             )
         train, test = _divide(list(collected[name].values()))
-        tasks.append(_task(name, category(name), definitions[name], train, test))
+        tasks.append(_task(name, category(name), definitions[name], _examples(train), _examples(test)))
     note = "rows drawn from the hub, not SAPT's own"
     revisions = {HUB.identifier: commit} if commit else {}
     return LoadedStream(tasks, "the Hugging Face hub", revisions=revisions, notes=(note,))
@@ -249,9 +257,8 @@ def _divide(lines: list[Line]) -> tuple[list[Line], list[Line]]:
     return [ordered[i] for i in order[count : count + TRAIN_ROWS]], test
 
 
-def _task(name: str, category: str, definition: str, train: list[Line], test: list[Line]) -> Task:
-    wording = Wording(group=category, dataset=name, definition=definition)
-    return Task(name, train=_examples(train), test=_examples(test), wording=wording)
+def _task(name: str, category: str, definition: str, train: Examples, test: Examples) -> Task:
+    return Task(name, train, test, wording=Wording(group=category, dataset=name, definition=definition))
 
 
 def _examples(lines: list[Line]) -> Examples:

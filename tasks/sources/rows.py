@@ -31,14 +31,22 @@ def labelled(rows: Sequence[LabelledText], labels: tuple[str, ...]) -> tuple[Exa
     """
     import numpy as np
 
-    kept = [row for row in rows if row.label.strip() not in UNLABELLED]
-    numbers = np.array([_number(row, labels) for row in kept], np.int64)
-    examples = Examples([row.text for row in kept], numbers, None, [row.identity for row in kept])
+    numbers = [label_number(row, labels) for row in rows]
+    kept = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
+    found = np.array([number for number in numbers if number is not None], np.int64)
+    examples = Examples([row.text for row in kept], found, None, [row.identity for row in kept])
     return examples, len(rows) - len(kept)
 
 
-def _number(row: LabelledText, labels: tuple[str, ...]) -> int:
+def label_number(row: LabelledText, labels: tuple[str, ...]) -> int | None:
+    """Return the place of a row's label, stripped, in its task's list; None where the row has no label.
+
+    Raises:
+        UserError: the label is not one of `labels`; with file and row.
+    """
     label = row.label.strip()
+    if label in UNLABELLED:
+        return None
     for known in labels:
         if known != label and known.casefold() == label.casefold():
             raise UserError(f"{row.where}: the label {label!r} differs from {known!r} only by case")
@@ -68,11 +76,27 @@ def unique(rows: Iterable[tuple[str, str]]) -> None:
     Raises:
         UserError: two rows have one id.
     """
-    seen: dict[str, str] = {}
+    seen = Identities()
     for identity, where in rows:
-        if identity in seen:
-            raise UserError(f"{where}: the id {identity!r} is already that of {seen[identity]}")
-        seen[identity] = where
+        seen.add(identity, where)
+
+
+class Identities:
+    """The ids of the rows read so far."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._places: dict[str, str] = {}
+
+    def add(self, identity: str, where: str) -> None:
+        """Note a row's id and where the row lies.
+
+        Raises:
+            UserError: another row has it.
+        """
+        if identity in self._places:
+            raise UserError(f"{where}: the id {identity!r} is already that of {self._places[identity]}")
+        self._places[identity] = where
 
 
 def without(examples: Examples, other: Examples) -> tuple[Examples, int]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark import data_files
 from benchmark.data_files import VARIABLE, read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub
+from benchmark.parsed_rows import ParsedRow, contents, splits
+from benchmark.row_cache import code_of
 from benchmark.stream import LoadedStream, Request, Sources, Task, Wording
-from tasks.sources import cl_benchmark, layouts, text_classification_hub
-from tasks.sources.rows import LabelledText, check_labels, labelled, notes, unique, validation
+from tasks.sources import cl_benchmark, layouts, rows, text_classification_hub
+from tasks.sources.rows import Identities, LabelledText, check_labels, label_number, notes, validation
 from tasks.sources.text_classification import ORDERS, TASKS
 
 FOLDER = "longseq"
+SPLITS = ("train", "dev", "test")
+UNLABELLED = "unlabelled"
 OWN = layouts.Layout(f"the data folder's {FOLDER}/", places=(FOLDER,), marks=(".",))
 
 
@@ -118,17 +125,14 @@ def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]
     if len(facts.sapt_labels) != len(labels):
         raise UserError(f"{folder / 'tasks.json'}: '{name}' has {len(labels)} labels but other sapt_labels")
     path = folder / f"{name}.jsonl.gz"
-    rows: dict[str, list[LabelledText]] = {"train": [], "dev": [], "test": []}
-    for number, line in read_rows(path, Line):
-        rows[line.split].append(LabelledText(line.id, line.text, line.label, f"{path}, row {number}"))
-    unique((row.identity, row.where) for split in rows.values() for row in split)
-    splits = {split: labelled(listed, labels) for split, listed in rows.items()}
-    test = splits["test"][0]
+    key = [contents(path), *labels, code_of(sys.modules[__name__], rows, data_files)]
+    found = splits((*SPLITS, UNLABELLED), key, lambda: _parsed(path, labels))
+    test = found["test"]
     task = Task(
         name,
-        train=splits["train"][0],
+        train=found["train"],
         test=test,
-        validation=validation(splits["dev"][0], test)[0],
+        validation=validation(found["dev"], test)[0],
         classes=tuple(facts.sapt_labels) if sapt else labels,
         wording=Wording(
             group=facts.group,
@@ -137,4 +141,14 @@ def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]
             definition=facts.sapt_definition or "",
         ),
     )
-    return task, sum(left_out for _, left_out in splits.values())
+    return task, len(found[UNLABELLED])
+
+
+def _parsed(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
+    seen = Identities()
+    for number, line in read_rows(path, Line):
+        row = LabelledText(line.id, line.text, line.label, f"{path}, row {number}")
+        seen.add(row.identity, row.where)
+        label = label_number(row, labels)
+        split = UNLABELLED if label is None else line.split
+        yield ParsedRow(split, line.id, line.text, 0 if label is None else label)
