@@ -131,9 +131,7 @@ def inspect(task: Task) -> Iterator[Finding]:
 
 
 def _empty(task: str, split: str, rows: Examples) -> Iterator[Finding]:
-    blank: list[int] = []
-    if isinstance(rows.inputs, list):
-        blank = [place for place, text in enumerate(rows.inputs, 1) if not text.strip()]
+    blank = [place for place, text in enumerate(rows.texts, 1) if not text.strip()]
     if blank:
         yield Finding(f"{_number(blank, 'empty text')}", task, split, tuple(blank), fault=False)
     answers = enumerate(rows.references or [], 1)
@@ -156,7 +154,7 @@ def _repeats(task: str, split: str, rows: Examples) -> Iterator[Finding]:
     torn = [places for places in twice if rows.labels is not None and _labels_differ(rows, places)]
     if torn:
         yield _groups(torn, "the same content and different labels", task, split)
-    if isinstance(rows.inputs, list):
+    if rows.texts:
         # One row of each exact content, so that no pair is told twice.
         near = _places(rows, _squeezed, [places[0] for places in exact.values()])
         close = [places for places in near.values() if len(places) > 1]
@@ -177,7 +175,7 @@ def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]
         lines = [place for places in both for place in places]
         message = f"{_number(lines, 'row')} also in {other}"
         yield Finding(message, task, name, tuple(lines), fault=other == "test")
-    if not isinstance(rows.inputs, list):
+    if not rows.texts:
         return
     near = {_squeezed(key): places for key, places in there.items()}
     lines = [
@@ -210,7 +208,7 @@ def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[Finding]:
 
 def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
     """Yield how many texts the protocol cuts, where its backbone's tokenizer is on this machine."""
-    if not any(isinstance(task.train.inputs, list) for task in tasks):
+    if not any(task.train.texts for task in tasks):
         return
     from benchmark.prompts import encode_all
 
@@ -221,8 +219,7 @@ def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
     for task in tasks:
         cut, longest = [], 0
         for split, rows in splits_of(task).items():
-            assert isinstance(rows.inputs, list)
-            lengths = [len(tokens) for tokens in encode_all(tokenizer, task, rows.inputs, whole)]
+            lengths = [len(tokens) for tokens in encode_all(tokenizer, task, list(rows.texts), whole)]
             longest = max(longest, *lengths, 0)
             over = sum(length > protocol.source_length for length in lengths)
             if over:

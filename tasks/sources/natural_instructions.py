@@ -18,8 +18,6 @@ from benchmark import data_files
 from benchmark.data_files import read_json, read_rows
 from benchmark.errors import UserError
 from benchmark.hub import Hub, HubSet, columns
-from benchmark.parsed_rows import ParsedRow, contents, splits
-from benchmark.row_cache import code_of
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
 from tasks.sources.cl_benchmark import TESTED
@@ -27,6 +25,8 @@ from tasks.sources.rows import Identities, notes, unique, validation
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from benchmark.parsed_rows import ParsedRow
 
 FOLDER = "superni"
 OWN = layouts.Layout(f"the data folder's {FOLDER}/", places=(FOLDER,), marks=(".",))
@@ -158,6 +158,9 @@ def from_folder(folder: Path, name: str) -> tuple[Task, int]:
     Raises:
         UserError: the task is not in the table, or a row is faulty.
     """
+    from benchmark.parsed_rows import contents, splits
+    from benchmark.row_cache import code_of
+
     table = read_json(folder / "tasks.json", Table)
     if name not in table.tasks:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
@@ -169,6 +172,8 @@ def from_folder(folder: Path, name: str) -> tuple[Task, int]:
 
 
 def _parsed(path: Path) -> Iterator[ParsedRow]:
+    from benchmark.parsed_rows import ParsedRow
+
     seen = Identities()
     for number, line in read_rows(path, Line):
         where = f"{path}, row {number}"
