@@ -56,9 +56,8 @@ def origin(stream: Stream, folder: Path | None) -> str:
         return f"bundled: {sources.bundled}"
     if folder is not None:
         for layout in sources.layouts:
-            place = layout.find(folder)
-            if place is not None:
-                return f"found: {place}, {layout.origin}"
+            if layout.find(folder) is not None:
+                return f"found: {layout.origin}"
     hub = Hub(folder, "")
     names = [
         f"{set_name(one)}{' (in the data folder)' if hub.folder(one) else ''}"

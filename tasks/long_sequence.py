@@ -57,7 +57,7 @@ STREAM = Stream(
     orders={name: order for name, order in ORDERS.items() if len(order) == len(TASKS)},
     protocols=protocols(QUICK, OLORA, SAPT, GAINLORA),
     load=standard_cl.load,
-    sources=sources("4"),
+    sources=sources([ORDERS["4"]]),
     aliases={
         "sapt-4": "6",
         "sapt-5": "4",

@@ -63,5 +63,5 @@ STREAM = Stream(
     orders={name: order for name, order in ORDERS.items() if len(order) < len(TASKS)},
     protocols=protocols(QUICK, OLORA),
     load=load,
-    sources=sources("1"),
+    sources=sources(order for order in ORDERS.values() if len(order) < len(TASKS)),
 )

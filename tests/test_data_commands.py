@@ -22,6 +22,7 @@ from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, T
 from benchmark.verification import Report, too_long, verify
 from tests.command import assert_one_line_error, bench
 from tests.test_streams import LONGSEQ, SUPERNI
+from tests.test_trace_stream import COUNTS
 
 # No backbone of this name is here, so no text is tokenised.
 UNSTATED = Sources()
@@ -140,6 +141,7 @@ def test_texts_over_the_limit_are_counted_in_tokens_where_the_tokenizer_is_here(
 SAMPLES: dict[str, dict[str, tuple[int, ...]]] = {
     "standard-cl": {name: LONGSEQ[name] for name in ("dbpedia", "amazon", "yahoo", "agnews")},
     "long-sequence": dict(LONGSEQ),
+    "trace": dict(COUNTS),
 }
 ODDITIES = {
     "standard-cl": [],
@@ -153,6 +155,7 @@ ODDITIES = {
         "task1687_sentiment140_classification, train: texts that differ only by case or blanks "
         "in rows 23 = 412",
     ],
+    "trace": [],
     "omniglot": [],
     "tiny-imagenet": [],
     "digits": [],
@@ -227,7 +230,7 @@ def test_the_list_says_where_data_would_come_from_and_loads_nothing_heavy(tmp_pa
     listed = data_commands.listing(tmp_path)
     for line in (
         "bundled: scikit-learn",
-        f"found: {tmp_path / 'superni'}",
+        "found: the data folder's superni/",
         "the hub: fancyzhx/dbpedia_14 (in the data folder), yassiracharki/",
         "missing: needs vision/omniglot32.npz in a data folder (--data-dir or BENCH_DATA)",
     ):

@@ -216,7 +216,7 @@ def test_bad_pictures_are_all_told(tmp_path: Path) -> None:
     picture(tmp_path / "photos/test/c9/0.png", 1)
     lines = faults(write(tmp_path, PICTURES + QUICK))
     for words in (
-        "train/c1/broken.jpg: an image that cannot be read",
+        "train/c1/broken.jpg: not a readable image",
         "no test rows of the class 'c4'",
         "test/c9/0.png: the label 'c9' is that of no training row",
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,10 +27,11 @@ UNLABELLED = "unlabelled"
 OWN = layouts.Layout(f"the data folder's {FOLDER}/", places=(FOLDER,), marks=(".",))
 
 
-def sources(order: str) -> Sources:
-    """Return where the rows of an order's tasks can come from."""
+def sources(orders: Iterable[tuple[str, ...]]) -> Sources:
+    """Return where the rows of some orders' tasks can come from."""
     known = (OWN, cl_benchmark.OLORA, cl_benchmark.SAPT_LONG)
-    return Sources(layouts=known, hub=tuple(TASKS[name].hub for name in ORDERS[order]))
+    names = dict.fromkeys(name for order in orders for name in order)
+    return Sources(layouts=known, hub=tuple(TASKS[name].hub for name in names))
 
 
 class Facts(BaseModel):
