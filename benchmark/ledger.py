@@ -31,8 +31,8 @@ INTRODUCTION = (
     "Numbers that papers, logs and code bases print, beside what this suite measures for the same method, "
     "stream and convention. Scores are x 100. A measured number is compared only where protocol, backbone "
     f"and orders are the published ones; then it matches within {TOLERANCE:.0f} point, or adapter, of the "
-    "mean over our runs. Otherwise the verdict names what differs, and no difference is given. Only numbers that were "
-    "read at their source are here."
+    "mean over our runs. Otherwise the verdict names what differs, and no difference is given. Only numbers "
+    "that were read at their source are here."
 )
 
 
