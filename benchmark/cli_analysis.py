@@ -32,9 +32,7 @@ def metrics(
 
 @guarded
 def ledger(
-    root: Annotated[Path, typer.Option(help="Folder with results and published numbers.")] = Path(
-        "leaderboards"
-    ),
+    root: Annotated[Path, typer.Option(help="Folder with results and published/.")] = Path("leaderboards"),
     out: Annotated[Path, typer.Option(help="Folder for the ledger.")] = Path("leaderboards"),
 ) -> None:
     """Write published numbers beside ours, with a verdict on each."""
@@ -43,7 +41,43 @@ def ledger(
     typer.echo(str(published.build(root, out)))
 
 
+@guarded
+def redundancy(
+    result: Annotated[list[Path], typer.Argument(help="Result files; the adapters lie beside them.")],
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Also score without each adapter; needs the data.")
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for a heatmap of each result.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much the adapters of different tasks overlap."""
+    from benchmark import redundancy as analysis
+
+    data, texts = [], []
+    for path in result:
+        found = analysis.analyse(path)
+        record, blocks = found.as_data(), [analysis.tables(found)]
+        if leave_one_out:
+            from benchmark import leave_one_out as removal
+
+            removed = removal.remove_each(path, data_dir)
+            record["leave_one_out"] = removed.as_data()
+            blocks.append(removal.table(removed))
+        if pictures is not None:
+            from benchmark import plots
+
+            blocks += [
+                str(each) for each in plots.save(plots.overlaps(found), pictures / f"{path.stem}-overlap")
+            ]
+        data.append(record)
+        texts.append("\n\n".join(blocks))
+    typer.echo(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts))
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    for command in (metrics, ledger):
+    for command in (metrics, ledger, redundancy):
         app.command()(command)
