@@ -77,7 +77,18 @@ def redundancy(
     typer.echo(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts))
 
 
+@guarded
+def report(
+    source: Annotated[Path, typer.Argument(help="A result file, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+) -> None:
+    """Write one HTML page with tables and pictures of a run or of all runs in a folder."""
+    from benchmark import report as pages
+
+    typer.echo(str(pages.build(source, out)))
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    for command in (metrics, ledger, redundancy):
+    for command in (metrics, ledger, redundancy, report):
         app.command()(command)

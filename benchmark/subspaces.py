@@ -87,10 +87,9 @@ def residual(target: tuple[Array, Array], earlier: Sequence[tuple[Array, Array]]
     """
     pairs = [target, *earlier]
     # Coordinates in joint bases: the products become small and the norms stay.
-    r_rows = np.linalg.qr(np.concatenate([np.asarray(down, np.float64) for down, _ in pairs]).T, mode="r")
-    r_columns = np.linalg.qr(
-        np.concatenate([np.asarray(up, np.float64) for _, up in pairs], axis=1), mode="r"
-    )
+    downs = np.concatenate([np.asarray(down, np.float64) for down, _ in pairs])
+    ups = np.concatenate([np.asarray(up, np.float64) for _, up in pairs], axis=1)
+    r_rows, r_columns = np.linalg.qr(downs.T)[1], np.linalg.qr(ups)[1]
     products, start = [], 0
     for down, _ in pairs:
         own = slice(start, start + len(down))

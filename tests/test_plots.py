@@ -1,0 +1,138 @@
+"""Pictures and the report: what is drawn is what the results say, and nothing leaves the page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from benchmark import plots, redundancy, report
+from benchmark.collect import Row
+from benchmark.errors import UserError
+from tests.factories import counts, matrix, result, save
+
+pytest.importorskip("matplotlib", reason="pictures are the plots extra")
+
+
+def row(name, *lasts, **changes):
+    return Row(name, tuple(result(name, seed, last=last, **changes) for seed, last in enumerate(lasts)))
+
+
+def line(drawn, index=0):
+    return drawn.axes[0].get_lines()[index].get_ydata()
+
+
+def test_the_heatmap_holds_the_matrix_and_leaves_holes():
+    drawn = plots.score_matrix(result(scores=matrix(0.4, first=0.8)))
+    (image,) = drawn.axes[0].get_images()
+    shown = image.get_array()
+    assert shown[1, 0] == pytest.approx(40.0) and shown[2, 2] == pytest.approx(80.0)
+    assert np.ma.getmaskarray(shown).tolist() == np.triu(np.ones((3, 3), bool), 1).tolist()
+    assert [text.get_text() for text in drawn.axes[0].texts] == ["80", "40", "80", "40", "40", "80"]
+
+
+def test_accuracy_over_tasks_is_the_mean_of_the_seen_ones_with_its_spread():
+    drawn = plots.accuracy_over_tasks([row("alpha", 0.4, 0.6)])
+    # After task 2: (0.4 + 0.9) / 2 and (0.6 + 0.9) / 2; after task 3: (0.8 + 0.9) / 3 and (1.2 + 0.9) / 3
+    assert line(drawn) == pytest.approx([90.0, 70.0, 63.333], abs=1e-3)
+    low, high = drawn.axes[0].collections[0].get_datalim(drawn.axes[0].transData).intervaly
+    # Deviation of 65 and 75 is 7.07, of 56.7 and 70 it is 9.43: the band reaches from 63.3 - 9.43 to 90.
+    assert (low, high) == (pytest.approx(53.905, abs=1e-2), pytest.approx(90.0))
+
+
+def test_forgetting_is_drawn_for_every_task_but_the_last():
+    falling = [[0.9, None, None], [0.7, 0.8, None], [0.5, 0.9, 0.6]]
+    drawn = plots.forgetting_per_task([Row("alpha", (result(scores=falling),))])
+    # max(0.9, 0.7) - 0.5; 0.8 - 0.9
+    assert line(drawn) == pytest.approx([40.0, -10.0])
+
+
+def test_active_adapters_are_those_reported():
+    run = result().model_copy(update={"parameters": counts(active=2)})
+    assert line(plots.active_over_tasks([Row("alpha", (run,))])).tolist() == [1, 2, 2]
+
+
+def test_the_pareto_front_keeps_what_nobody_beats():
+    points = [(1, 50), (2, 60), (2, 60), (2, 55), (3, 60), (4, 70), (0, 40)]
+    assert plots.pareto(points) == [0, 1, 2, 5, 6]
+    assert plots.pareto([]) == []
+
+
+def test_needs_and_references_are_not_on_the_front():
+    keeps = {"task_id": False, "old_data": True, "statistics": False}
+    drawn = plots.score_against_stored(
+        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, bound=True)]
+    )
+    labels = [each.get_text() for each in drawn.legends[0].get_texts()]
+    assert labels == ["alpha", "keeper (old data)", "floor (reference)", "Pareto front"]
+    front = drawn.axes[0].get_lines()[-1]
+    assert front.get_ydata().tolist() == [pytest.approx(100 * (0.4 + 0.4 + 0.9) / 3)]
+
+
+def test_no_two_rows_look_alike():
+    looks = {(plots._style(i)["color"], plots._style(i)["marker"]) for i in range(72)}
+    assert len(looks) == 72
+
+
+def test_the_overlap_heatmap_shows_both_sides():
+    one, other = np.eye(6)[:2], np.eye(6)[1:3]
+    pairs = {0: {"q": (one, one.T)}, 1: {"q": (other, one.T)}}
+    drawn = plots.overlaps(redundancy.of_pairs(result(), pairs))
+    rows, columns = (axes.get_images()[0].get_array()[0, 1] for axes in drawn.axes[::2])
+    assert (rows, columns) == (pytest.approx(0.5), pytest.approx(1.0))
+
+
+def test_equal_results_give_equal_files_of_both_kinds(tmp_path):
+    first = plots.save(plots.score_matrix(result()), tmp_path / "a.b")
+    second = plots.save(plots.score_matrix(result()), tmp_path / "again")
+    assert [path.name for path in first] == ["a.b.svg", "a.b.png"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert first[1].read_bytes().startswith(b"\x89PNG")
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.alts, self.tags = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.sources += [given[name] for name in ("src", "href") if name in given]
+        self.alts += [given.get("alt")] if tag == "img" else []
+
+
+def test_the_report_of_a_folder_is_one_page_without_outside_requests(tmp_path):
+    save(tmp_path, *(result(m, s, last=0.4 + s / 10) for m in ("alpha", "beta") for s in range(3)))
+    text = report.build(tmp_path, tmp_path / "page.html").read_text()
+    page = Page(text)
+    assert page.sources and all(source.startswith("data:image/svg+xml,") for source in page.sources)
+    assert all(page.alts) and "script" not in page.tags
+    assert text.count("<td>alpha</td>") == 1 and "66.7" in text  # AP of the second seed and the mean
+
+
+def test_the_report_of_a_run_holds_every_convention(tmp_path):
+    (path,) = save(tmp_path, result())
+    text = report.build(path, tmp_path / "page.html").read_text()
+    assert "LibContinual" in text and "alpha on orchard" in text
+
+
+def test_names_are_escaped(tmp_path):
+    (path,) = save(tmp_path, result("<script>alert(1)</script>".replace("/", "")))
+    text = report.build(path, tmp_path / "page.html").read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text
+    assert not re.search(r"%3Cscript", text, re.IGNORECASE)
+
+
+def test_bad_files_are_named_after_the_page_is_written(tmp_path):
+    _, bad = save(tmp_path, result(seed=0), result(seed=1))
+    bad.write_bytes(bad.read_bytes()[:50])
+    with pytest.raises(UserError, match=bad.name):
+        report.build(tmp_path, tmp_path / "page.html")
+    assert (tmp_path / "page.html").is_file()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no results in"):
+        report.build(tmp_path / "empty", tmp_path / "page.html")

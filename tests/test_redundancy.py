@@ -1,0 +1,185 @@
+"""Overlaps of adapters on subspaces made by hand, and what removing an adapter does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from benchmark import redundancy
+from benchmark.errors import UserError
+from benchmark.leave_one_out import remove_each
+from benchmark.plan import plan
+from benchmark.results import read, write
+from benchmark.runner import run
+from benchmark.subspaces import expected_overlap, overlap, residual, update
+from tests.command import bench
+from tests.factories import result
+
+EYE = np.eye(6)
+
+
+def pair(rows, columns, values):
+    """Return down and up factors with given unit rows and columns, and singular values."""
+    return EYE[list(rows)] * np.array(values)[:, None], EYE[:, list(columns)]
+
+
+def test_identical_orthogonal_and_half_shared_subspaces():
+    one, other = update(*pair((0, 1), (0, 1), (3, 1))), update(*pair((2, 3), (1, 2), (2, 2)))
+    assert overlap(one.rows, one.rows) == pytest.approx(1.0, abs=1e-12)
+    assert overlap(one.rows, other.rows) == pytest.approx(0.0, abs=1e-12)
+    # Columns {0, 1} and {1, 2} share one direction of two: cosines 1 and 0, squares' mean 1/2.
+    assert overlap(one.columns, other.columns) == pytest.approx(0.5, abs=1e-12)
+
+
+def test_one_subspace_inside_another_overlaps_fully():
+    small, large = update(*pair((0,), (0,), (1,))), update(*pair((0, 1, 2), (0, 1, 2), (1, 1, 1)))
+    assert overlap(small.rows, large.rows) == pytest.approx(1.0)
+
+
+def test_an_angle_is_squared():
+    # Directions 60 degrees apart: cos^2 = 1/4.
+    turned = np.zeros((1, 6))
+    turned[0, :2] = 0.5, 0.75**0.5
+    assert overlap(EYE[:, :1], turned.T) == pytest.approx(0.25)
+
+
+def test_random_subspaces_overlap_as_expected():
+    generator = np.random.default_rng(0)
+    drawn = [np.linalg.qr(generator.normal(size=(64, rank)))[0] for rank in (4, 4, 8) for _ in range(200)]
+    equal = [overlap(a, b) for a, b in zip(drawn[:200], drawn[200:400], strict=True)]
+    unequal = [overlap(a, b) for a, b in zip(drawn[:200], drawn[400:], strict=True)]
+    assert expected_overlap(drawn[0], drawn[200]) == 4 / 64
+    assert expected_overlap(drawn[0], drawn[400]) == 8 / 64
+    assert np.mean(equal) == pytest.approx(4 / 64, rel=0.05)
+    assert np.mean(unequal) == pytest.approx(8 / 64, rel=0.05)
+
+
+def test_ranks_of_known_spectra():
+    # Equal values: both ranks count them. Values 3 and 1: shares 3/4 and 1/4.
+    flat = update(*pair((0, 1, 2), (0, 1, 2), (2, 2, 2)))
+    assert flat.effective_rank == pytest.approx(3.0) and flat.stable_rank == pytest.approx(3.0)
+    steep = update(*pair((0, 1), (0, 1), (3, 1)))
+    assert steep.stable_rank == pytest.approx(10 / 9)  # (9 + 1) / 9
+    assert steep.effective_rank == pytest.approx(np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25))))
+    nothing = update(np.ones((2, 6)), np.zeros((6, 2)))
+    assert nothing.effective_rank == nothing.stable_rank == 0.0 and len(nothing.values) == 0
+    assert overlap(nothing.rows, flat.rows) is None
+
+
+def test_a_lost_direction_is_not_counted():
+    # B maps the second row to zero: the update has one direction, whatever A holds.
+    down, up = EYE[:2], np.stack([EYE[:, 0], np.zeros(6)], axis=1)
+    found = update(down, up)
+    assert found.rows.shape == (6, 1) and abs(found.rows[0, 0]) == pytest.approx(1.0)
+
+
+def test_the_residual_of_a_combination_is_zero():
+    first, second = pair((0, 1), (0, 1), (3, 1)), pair((2, 3), (1, 2), (2, 2))
+    # 2 D1 - D2 as one pair of rank 4
+    mixed = np.concatenate([2 * first[0], -second[0]]), np.concatenate([first[1], second[1]], axis=1)
+    assert residual(mixed, [first, second]) == pytest.approx(0.0, abs=1e-12)
+    # Without D2: |D2| / |2 D1 - D2| = sqrt 8 / sqrt (4 * 10 + 8)
+    assert residual(mixed, [first]) == pytest.approx((8 / 48) ** 0.5)
+    assert residual(first, [second]) == pytest.approx(1.0)
+    assert residual(first, []) == 1.0
+    assert residual((np.zeros((1, 6)), np.zeros((6, 1))), [first]) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 4))
+def test_properties_of_any_two_updates(seed, one, other):
+    generator = np.random.default_rng(seed)
+    first = generator.normal(size=(one, 9)), generator.normal(size=(7, one))
+    second = generator.normal(size=(other, 9)), generator.normal(size=(7, other))
+    left, right = update(*first), update(*second)
+    value = overlap(left.rows, right.rows)
+    assert 0 <= value <= 1 + 1e-12 and value == pytest.approx(overlap(right.rows, left.rows))
+    assert 1 - 1e-9 <= left.stable_rank <= one + 1e-9
+    assert 1 - 1e-9 <= left.effective_rank <= one + 1e-9
+    np.testing.assert_allclose(left.columns * left.values @ left.rows.T, first[1] @ first[0], atol=1e-9)
+    assert 0 <= residual(first, [second]) <= 1 + 1e-12
+
+
+def test_scale_changes_no_subspace():
+    generator = np.random.default_rng(1)
+    down, up = generator.normal(size=(2, 8)), generator.normal(size=(8, 2))
+    assert overlap(update(down, up).rows, update(1e-6 * down, 1e3 * up).rows) == pytest.approx(1.0)
+
+
+def test_pairs_of_all_tasks_are_compared_at_every_layer():
+    pairs = {
+        t: {"q": pair((t, t + 1), (0, 1), (1, 1)), "v": pair((0, 1), (t, t + 1), (1, 1))} for t in range(3)
+    }
+    found = redundancy.of_pairs(result(), pairs)
+    assert len(found.overlaps) == 3 * 2 and len(found.shapes) == 3 * 2
+    # At q rows {0, 1} and {1, 2} share half, at v they are equal: mean 3/4. Random ones share 2/6, so 3/2
+    # and 3 times as much.
+    assert found.mean(0, 1, "rows") == pytest.approx(0.75)
+    assert found.mean(0, 1, "rows_over_random") == pytest.approx(2.25)
+    assert found.matrix("rows") == pytest.approx(np.array([[1, 0.75, 0.5], [0.75, 1, 0.75], [0.5, 0.75, 1]]))
+    assert "1, 2" in redundancy.tables(found)
+    json.dumps(found.as_data(), allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small finished run with a pair for each of three tasks."""
+    cells = plan("inc-lora", "toy", settings=["tasks=3", "epochs=3", "learning_rate=0.05"])
+    (outcome,) = run(cells, tmp_path_factory.mktemp("runs"), None, 1, "cpu", False, lambda event: None)
+    assert outcome.error is None and outcome.path is not None
+    return outcome.path
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_read_from_its_file(cell):
+    found = redundancy.analyse(cell)
+    assert found.tasks == (0, 1, 2)
+    assert {shape.rank for shape in found.shapes} == {2}
+    assert all(0 <= each.rows <= 1 for each in found.overlaps)
+
+
+@pytest.mark.slow
+def test_removing_an_adapter_is_told_from_removing_nothing(cell, tmp_path):
+    found = remove_each(cell, None)
+    assert found.reproduced and found.rows == sum(task.test for task in read(cell).tasks)
+    assert len(found.removals) == 3 and found.active == found.reported == 3
+    # An adapter whose up factor is zero does nothing, so removing it changes no answer.
+    copied = Path(shutil.copy(cell, tmp_path / cell.name))
+    state = load_file(cell.with_suffix(".safetensors"))
+    (layer,) = {name.removesuffix(".past_up") for name in state if name.endswith(".past_up")}
+    state[f"{layer}.past_up"][:, :2] = 0
+    save_file(state, copied.with_suffix(".safetensors"), {"cell": read(cell).key})
+    idle = remove_each(copied, None)
+    assert idle.removals[0].predictions_changed == 0 and set(idle.removals[0].change) == {0.0}
+    assert idle.active == 2 != idle.reported
+    assert not idle.reproduced
+
+
+@pytest.mark.slow
+def test_the_command_prints_tables_and_json(cell):
+    shown = bench("redundancy", cell, "--leave-one-out")
+    assert shown.returncode == 0, shown.stderr
+    assert "row overlap" in shown.stdout and "reports 3 active, which agrees" in shown.stdout
+    (data,) = json.loads(bench("redundancy", cell, "--json").stdout)
+    assert data["method"] == "inc-lora" and len(data["overlaps"]) == 3
+
+
+def test_a_method_without_pairs_says_so(tmp_path):
+    path = tmp_path / "one.json"
+    write(result(), path)
+    with pytest.raises(UserError, match="no adapters at"):
+        redundancy.analyse(path)
+    with pytest.raises(UserError, match="keeps no low-rank pairs"):
+        redundancy.pairs_of({"head.weight": np.ones(2)}, result())
+
+
+def test_one_pair_has_nothing_to_overlap():
+    found = redundancy.of_pairs(result(), {0: {"q": pair((0,), (0,), (1,))}})
+    assert "Nothing to compare" in redundancy.tables(found)
