@@ -122,6 +122,12 @@ def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
     assert text.count("One method alone is not ranked.") == 4
 
 
+def test_a_need_younger_than_a_result_does_not_split_its_row(tmp_path):
+    young = {"task_id": False, "old_data": False, "statistics": False, "test_batch": False}
+    text = built(tmp_path, result(seed=0), result(seed=1, needs=young))
+    assert [(row["method"], row["n"]) for row in records(text, "Methods")] == [("alpha", "2")]
+
+
 def test_head_protocols_have_sections_of_their_own(tmp_path):
     told = Protocol(name="tiny", source="made up", backbone="seed", head="task-incremental")
     text = built(tmp_path, result(), result("beta", protocol=told))
