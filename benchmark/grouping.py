@@ -12,7 +12,6 @@ ASKS = {
     "task_id": "are told the task at test",
     "old_data": "keep old data",
     "statistics": "keep statistics of old data",
-    "test_batch": "answer test rows by batches of one task",
     "test_batch": "look at a whole test batch",
 }
 
