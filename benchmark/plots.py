@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmark.redundancy import Redundancy
+    from benchmark.statistics import Ranking
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = "osD^vPX*<"
@@ -151,6 +152,22 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     axes.set_xticks([0, *(10.0**power for power in range(min(powers), max(powers) + 1))])
     axes.set(xlabel="stored adapter parameters", ylabel="average performance x 100")
     _legend(drawn, axes)
+    return drawn
+
+
+def critical_difference(ranking: Ranking) -> Figure:
+    """Draw mean ranks, the best on top; methods in the band are not told from the best one (Nemenyi)."""
+    names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
+    drawn = figure(height=1.2 + 0.25 * len(names))
+    axes = drawn.add_subplot()
+    ranks = [ranking.mean_ranks[name] for name in names]
+    reach = ranking.critical_difference
+    axes.axvspan(ranks[0], ranks[0] + reach, color=COLOURS[5], alpha=0.3, linewidth=0)
+    axes.plot(ranks, range(len(names)), linestyle="", marker="o", color=COLOURS[0])
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    title = f"{ranking.blocks} cells, critical difference {reach:.1f}"
+    axes.set(xlabel="mean rank, 1 is the best", title=title)
     return drawn
 
 

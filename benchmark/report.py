@@ -10,8 +10,9 @@ from urllib.parse import quote
 from benchmark import plots
 from benchmark.collect import Row, Section, sections
 from benchmark.errors import UserError
-from benchmark.grouping import by_needs
+from benchmark.grouping import REFERENCES, by_needs
 from benchmark.results import Result, atomic_write, read
+from benchmark.statistics import friedman
 from benchmark.tables import SCORES, active, share
 from benchmark.terminal import show
 from benchmark.translator import of_result
@@ -109,6 +110,9 @@ def _section(part: Section) -> str:
     blocks = [f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>"]
     for title, rows in by_needs(part.rows).items():
         blocks.append(_scores(title, rows))
+        ranking = friedman({row.name: row.cells() for row in rows}) if title != REFERENCES else None
+        if ranking is not None:
+            blocks.append(_figure(f"{title}: mean ranks", plots.critical_difference(ranking)))
     for start in range(0, len(part.rows), MOST_LINES):
         drawn = part.rows[start : start + MOST_LINES]
         anytime = [row for row in drawn if row.values("average_anytime")]

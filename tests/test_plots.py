@@ -11,6 +11,7 @@ import pytest
 from benchmark import plots, redundancy, report
 from benchmark.collect import Row
 from benchmark.errors import UserError
+from benchmark.statistics import friedman
 from tests.factories import counts, matrix, result, save
 
 pytest.importorskip("matplotlib", reason="pictures are the plots extra")
@@ -69,6 +70,16 @@ def test_needs_and_references_are_not_on_the_front():
     assert labels == ["alpha", "keeper (old data)", "floor (reference)", "Pareto front"]
     front = drawn.axes[0].get_lines()[-1]
     assert front.get_ydata().tolist() == [pytest.approx(100 * (0.4 + 0.4 + 0.9) / 3)]
+
+
+def test_the_band_reaches_one_critical_difference_from_the_best():
+    cells = {name: {block: value for block in range(4)} for name, value in (("a", 1), ("b", 3), ("c", 2))}
+    drawn = plots.critical_difference(friedman(cells))
+    axes = drawn.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c", "a"]
+    assert axes.get_lines()[0].get_xdata().tolist() == [1.0, 2.0, 3.0]
+    # 2.343 * sqrt(3 * 4 / (6 * 4))
+    assert axes.patches[0].get_width() == pytest.approx(1.657, abs=1e-3)
 
 
 def test_no_two_rows_look_alike():
