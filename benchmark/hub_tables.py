@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,27 @@ class Table:
         name: for messages: the file, or the set and the split.
         features: the columns and their types.
         pieces: yields lists of values of one column, a few rows at a time.
+        files: where the rows lie; none where they are in memory.
     """
 
     name: str
     features: Features
     pieces: Callable[[str], Iterator[list[Any]]]
+    files: tuple[Path, ...] = ()
+
+    def identity(self, column: str) -> str:
+        """Return a hash that differs where a column of encoded images does.
+
+        It is of the files' names, sizes and times, and of the images only where there are no files.
+        """
+        from benchmark.row_cache import identity_of
+
+        if self.files:
+            return f"{column} of {identity_of(self.files)}"
+        digest = hashlib.sha256()
+        for encoded in self.images(column):
+            digest.update(hashlib.sha256(encoded).digest())
+        return digest.hexdigest()
 
     def require(self, column: str) -> None:
         """Check that there is a column.
@@ -91,7 +108,7 @@ def from_parquet(path: Path) -> Table:
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
 
-    return Table(str(path), datasets.Features.from_arrow_schema(schema), pieces)
+    return Table(str(path), datasets.Features.from_arrow_schema(schema), pieces, (path,))
 
 
 def from_dataset(name: str, rows: Dataset) -> Table:
@@ -101,4 +118,4 @@ def from_dataset(name: str, rows: Dataset) -> Table:
         for piece in rows.select_columns([column]).with_format("arrow").iter(PIECE):
             yield piece.column(0).to_pylist()
 
-    return Table(name, rows.features, pieces)
+    return Table(name, rows.features, pieces, tuple(Path(file["filename"]) for file in rows.cache_files))

@@ -150,6 +150,10 @@ class MappedImages(Sequence[np.ndarray]):
             return MappedImages(self._pixels, self._digests, self.rows[chosen])
         return self._pixels[self.rows[chosen]]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all images seen as an array in memory, for what needs them at once."""
+        return np.asarray(self[:], dtype)
+
     def release(self) -> None:
         """Give back the memory of what has been read."""
         release(self._pixels)

@@ -90,11 +90,15 @@ def code_of(*parts: Any) -> str:
 
 
 def identity_of(paths: Iterable[Path]) -> str:
-    """Return a hash of files' names, sizes and times: the part of a key for files too many to be read."""
+    """Return a hash of files' names, sizes and times: the part of a key for files too many to be read.
+
+    A file that is not there is no error here, but of whoever reads it.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        found = path.stat()
-        digest.update(json.dumps([str(path.resolve()), found.st_size, found.st_mtime_ns]).encode())
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            digest.update(json.dumps([str(path.absolute()), found.st_size, found.st_mtime_ns]).encode())
     return digest.hexdigest()
 
 

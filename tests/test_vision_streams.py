@@ -133,7 +133,7 @@ def test_test_images_are_seen_whole_or_in_their_middle(tmp_path):
         PIL.Image.fromarray(pixels).save(path)
     # Of size 14, the shorter side becomes 14 * 256 / 224 = 16, so that nothing is resized.
     (task,) = loaded("cifar100", tmp_path, size=14, test_view="centre", tasks=1).tasks
-    assert (task.test.inputs == 100).all() and task.train.inputs.max() > 150
+    assert (np.asarray(task.test.inputs) == 100).all() and np.asarray(task.train.inputs).max() > 150
     (task,) = loaded("cifar100", tmp_path, size=16, tasks=1).tasks
     assert np.array_equal(task.test.inputs[0], pixels)
 

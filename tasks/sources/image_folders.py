@@ -82,11 +82,14 @@ def image_set(
     row_domains: tuple[list[int], list[int]] = ([], []),
 ) -> ImageSet:
     """Return files and labels as a checked set whose rows are named by their path in `root`."""
+    from benchmark.row_cache import identity_of
+
     splits = []
     for rows, numbers in zip((list(train), list(test)), row_domains, strict=True):
         paths = [path for path, _ in rows]
         ids = [path.relative_to(root).as_posix() for path in paths]
-        splits.append(EncodedSplit(paths, [label for _, label in rows], ids, str(root), numbers))
+        labels = [label for _, label in rows]
+        splits.append(EncodedSplit(paths, labels, ids, str(root), identity_of(paths), numbers))
     found = ImageSet(*splits, names, f"the data folder's {root.name}/", domains=domains)
     check(found, str(root))
     return found

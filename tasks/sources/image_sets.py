@@ -53,6 +53,7 @@ class EncodedSplit:
         labels: one a row, indices into the set's names.
         ids: one a row, unique: the path within the set, or the split and the row.
         source: where bytes come from, for messages.
+        identity: differs where the images do.
         domains: one a row where the set has domains, indices into its `domains`.
     """
 
@@ -60,6 +61,7 @@ class EncodedSplit:
     labels: list[int]
     ids: list[str]
     source: str
+    identity: str
     domains: list[int] = field(default_factory=list)
 
 
@@ -106,7 +108,7 @@ def check(found: ImageSet, where: str) -> None:
 
 
 def decode(found: ImageSet, settings: ImageSettings) -> images.LabelledImages:
-    """Decode and resize every image once.
+    """Decode and resize every image once: what is in the cache is mapped from there.
 
     Raises:
         UserError: an image cannot be read; the message names the file and the row.
@@ -120,11 +122,17 @@ def decode(found: ImageSet, settings: ImageSettings) -> images.LabelledImages:
 
 def _decode(split: EncodedSplit, side: int, resize: int) -> Examples:
     import numpy as np
+    import PIL
 
-    from benchmark.image_decoding import fill
+    from benchmark import image_decoding
+    from benchmark.mapped_rows import map_images
+    from benchmark.row_cache import code_of
 
-    pixels = np.empty((len(split.labels), side, side, 3), np.uint8)
-    fill(pixels, split.images, resize, split.source)
+    pixels = map_images(
+        [split.identity, str(resize), PIL.__version__, code_of(image_decoding)],
+        (len(split.labels), side, side, 3),
+        lambda array: image_decoding.fill(array, split.images, resize, split.source),
+    )
     return Examples(pixels, np.asarray(split.labels, np.int64), None, split.ids)
 
 

@@ -66,6 +66,7 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
             numbers,
             [f"{split}-{row}" for row in range(len(numbers))],
             table.name,
+            table.identity(wanted.image),
             place,
         )
         for split, table, numbers, place in zip(("train", "test"), both, labels, places, strict=True)
