@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import prompts
+from benchmark import image_decoding, prompts
 from benchmark.batches import ImageRows, TokenRows
 from benchmark.encoding import NOT_IN_TOKENS, resized, token_key, tokenizer_identity
 from benchmark.fingerprint import fingerprint
@@ -24,6 +24,8 @@ from benchmark.results import to_json
 from benchmark.runner import run
 from benchmark.stream import Examples, Request, load
 from tests import tiny
+from tests.image_files import save, split_folders
+from tests.image_streams import by_class, loaded
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["epochs=1", "train_limit=16", "test_limit=8"]
@@ -140,6 +142,26 @@ def test_a_fingerprint_of_mapped_images_sees_pixels_and_order():
     found = {printed(mapped), printed(changed), printed(mapped[order]), printed(mapped[order[:2]])}
     assert len(found) == 4
     assert printed(mapped) == printed(mapped[order][order])
+
+
+def test_image_files_are_decoded_again_only_if_they_change(tmp_path, monkeypatch):
+    root = split_folders(tmp_path / "cifar100", ["ant", "bee"]).parent
+    fill, filled = image_decoding.fill, []
+
+    def counted(array, *rest):
+        filled.append(len(array))
+        fill(array, *rest)
+
+    monkeypatch.setattr(image_decoding, "fill", counted)
+    prints = [fingerprint(loaded("cifar100", root, tasks=2).tasks) for _ in range(2)]
+    # Two training and one test image of each of two classes.
+    assert filled == [4, 2] and prints[0] == prints[1]
+    save(root / "cifar100" / "train" / "bee" / "1.png", 77)
+    changed = loaded("cifar100", root, tasks=2)
+    assert filled == [4, 2, 4] and fingerprint(changed.tasks) != prints[0]
+    assert by_class(changed) == {"ant": ([0, 0], [1]), "bee": ([10, 77], [11])}
+    monkeypatch.setenv("BENCH_CACHE", "off")
+    assert fingerprint(loaded("cifar100", root, tasks=2).tasks) == fingerprint(changed.tasks)
 
 
 LOADER = """
