@@ -218,6 +218,7 @@ def peak(path: Path) -> tuple[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_the_data(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     few, many = 100_000, 1_000_000
