@@ -18,8 +18,9 @@ as LAMDA-PILOT's version of the code does.
 
 Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter, prompts or
 scale-and-shift; the head that trains is the protocol's, not a cosine one. The published M belongs to features
-of width 768; by default M keeps that ratio at other widths. Of ridges of equal error the largest is taken.
-Solved in float64, where the code has float32.
+of width 768; by default M keeps that ratio at other widths. Of ridges of equal error the largest is taken,
+and none below the rounding of the stored Gram matrix. Errors and solution are computed in float64, where the
+code has float32, as the sums have here.
 
 Published settings: M 10000; SGD with a cosine schedule and weight decay 5e-4.
 """
@@ -40,7 +41,7 @@ from benchmark.method import Accounting, Context, Phase, part
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.first_task import FirstTaskAdapted, FirstTaskHyperparameters
 from methods.pieces.layer_inputs import exact
-from methods.pieces.ridge import chosen_ridge, solution
+from methods.pieces.ridge import chosen_ridge, rounding, solution
 
 PUBLISHED_WIDTH, PUBLISHED_FEATURE = 10000, 768
 
@@ -107,7 +108,7 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
         held["gram"] = held["gram"] + projected.t() @ projected
         missing = classes - held["products"].shape[1]
         held["products"] = functional.pad(held["products"], (0, missing)) + projected.t() @ targets
-        self.ridge = chosen_ridge(projected, targets)
+        self.ridge = chosen_ridge(projected, targets, rounding(held["gram"]))
         held["weights"] = solution(held["gram"], held["products"], self.ridge)
 
     def first_statistics(self, features: Tensor) -> dict[str, Tensor]:

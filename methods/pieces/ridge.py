@@ -15,17 +15,24 @@ def solution(gram: Tensor, products: Tensor, ridge: float) -> Tensor:
     return torch.linalg.solve(regular, products.double()).to(products)
 
 
-def chosen_ridge(rows: Tensor, targets: Tensor) -> float:
+def rounding(gram: Tensor) -> float:
+    """Return the size of the error with which a Gram matrix is stored: a smaller ridge would drown in it."""
+    return float(torch.finfo(gram.dtype).eps * gram.norm())
+
+
+def chosen_ridge(rows: Tensor, targets: Tensor, least: float = 0.0) -> float:
     """Return the ridge whose solution for the first 0.8 of the rows errs least on the others.
 
     Args:
         rows: `(n, d)`, in random order.
         targets: `(n, classes)`.
+        least: smaller ridges are not considered, see `rounding`.
     """
     count = int(len(rows) * TRAINING_SHARE)
     errors = held_out_errors(rows[:count], targets[:count], rows[count:], targets[count:])
+    considered = [(e, -ridge) for e, ridge in zip(errors, RIDGES, strict=True) if ridge >= least]
     # Where nothing tells them apart, as with one row, the largest is the safest.
-    return min(zip(errors, [-ridge for ridge in RIDGES], strict=True))[1] * -1
+    return -min(considered)[1] if considered else RIDGES[-1]
 
 
 def held_out_errors(rows: Tensor, targets: Tensor, other_rows: Tensor, other_targets: Tensor) -> list[float]:
