@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.results import SCHEMA, Result
+
+# No separator, and no leading dot: a name that holds neither stays in the folder it is put in.
+_PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class Cell:
         """A short name for messages."""
         return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
 
+    @cached_property
+    def identity(self) -> str:
+        """What tells the cell from all others before its data is known; two names may be equal."""
+        return self.key("")
+
     def config(self) -> dict[str, Any]:
         """Return the settings stored in the result."""
         return {
@@ -66,7 +77,16 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, out: Path, fingerprint: str) -> Path:
-        """Return where the result goes; adapters and unfinished work lie beside it."""
+        """Return where the result goes; adapters and unfinished work lie beside it.
+
+        Raises:
+            UserError: a name in it would lead out of the folder.
+        """
+        for part in (self.method, self.stream, self.order, self.protocol.name):
+            if not _PLAIN.fullmatch(part):
+                raise UserError(
+                    f"{part!r} cannot be part of a file's name; rename it without / and leading dots"
+                )
         name = f"{self.method}-order-{self.order}-seed-{self.seed}-{self.key(fingerprint)[:8]}.json"
         return out / self.stream / self.protocol.name / name
 

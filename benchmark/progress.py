@@ -43,7 +43,7 @@ class Pace:
 
     def see(self, event: Event) -> None:
         """Take an event into account."""
-        name = identity(event.cell)
+        name = event.cell.identity
         if isinstance(event, StepDone):
             # What an earlier run did took no time in this one.
             self.resumed.setdefault(name, event.fraction if event.task else 0.0)
@@ -121,8 +121,8 @@ class TerminalWatcher:
         self.pace.see(event)
         if not isinstance(event, CellDone):
             self._draw(event)
-        elif identity(event.cell) in self.bars:
-            self.progress.remove_task(self.bars.pop(identity(event.cell)))
+        elif event.cell.identity in self.bars:
+            self.progress.remove_task(self.bars.pop(event.cell.identity))
         if isinstance(event, CellDone) and event.outcome.error:
             self.progress.console.print(
                 f"{label(event.cell)} | {verdict(event)}", markup=False, highlight=False
@@ -131,7 +131,7 @@ class TerminalWatcher:
 
     def _draw(self, event: CellStarted | StepDone | TaskDone) -> None:
         """Move the bar of a cell at work; between tasks its note tells the last score."""
-        name = identity(event.cell)
+        name = event.cell.identity
         if name not in self.bars:
             self.bars[name] = self.progress.add_task(label(event.cell), total=1.0, note="")
         bar = self.bars[name]
@@ -156,11 +156,6 @@ def label(cell: Cell) -> str:
     return cell.name
 
 
-def identity(cell: Cell) -> str:
-    """Return what tells a cell from all others; of two that differ in a setting the names are equal."""
-    return cell.key("")
-
-
 def task_line(event: TaskDone) -> str:
     """Return what a finished task has to tell."""
     return (
@@ -171,6 +166,8 @@ def task_line(event: TaskDone) -> str:
 
 def verdict(event: CellDone) -> str:
     """Return how a cell ended."""
+    if event.outcome.elsewhere:
+        return "running elsewhere"
     if event.outcome.error:
         return f"failed: {event.outcome.error}"
     return "already complete, skipped" if event.outcome.skipped else "complete"

@@ -91,6 +91,7 @@ def as_data(outcomes: list[Outcome]) -> str:
         {
             **cell_data(outcome.cell),
             "path": str(outcome.path) if outcome.path else None,
+            "state": outcome.state,
             "skipped": outcome.skipped,
             "error": outcome.error,
             "headline": outcome.result.headline if outcome.result else None,

@@ -143,7 +143,7 @@ def test_a_bad_data_file_fails_its_cell_before_a_model_is_loaded(
     command = ["run", "--method", "frozen", "--stream", "standard-cl", "--data-dir", texts.parent]
     done = invoke(*command, "--out", tmp_path / "runs")
     assert_failed(done, "frozen on standard-cl, order 1, seed 0", words)
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".sweep"]
 
 
 def test_sound_data_files_go_on_to_the_model(
@@ -249,7 +249,7 @@ def test_a_file_in_place_of_a_folder_inside_the_output(tmp_path: Path) -> None:
 
 def test_a_full_disk_stops_a_cell_that_later_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke(*TOY, "--seed", "1", "--out", tmp_path).exit_code == 0
-    finished = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    finished = {path: path.read_bytes() for path in (tmp_path / "toy").rglob("*.*")}
     writes = 0
     sync = os.fsync
 
@@ -270,7 +270,10 @@ def test_a_full_disk_stops_a_cell_that_later_goes_on(tmp_path: Path, monkeypatch
     done = invoke(*TOY, "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
     assert "task 1/3" not in done.stdout and "task 2/3" in done.stdout
-    assert sorted(path.suffix for path in tmp_path.rglob("*.*")) == [".json"] * 2 + [".safetensors"] * 2
+    assert (
+        sorted(path.suffix for path in (tmp_path / "toy").rglob("*.*"))
+        == [".json"] * 2 + [".safetensors"] * 2
+    )
 
 
 def other_schema(path: Path) -> None:

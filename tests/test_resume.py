@@ -18,7 +18,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from benchmark import checkpoint, learner
+from benchmark import checkpoint, learner, sweep_folder
 from benchmark.checkpoint import Checkpoint, Progress, pack
 from benchmark.cli import app
 from benchmark.errors import UserError
@@ -50,10 +50,10 @@ def small(out: Path, watch: Callable[[Event], None] = lambda event: None, seed: 
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Return every file under a folder by name; of results, all but their timing."""
+    """Return every file by name, but those that sweeps keep; of results, all but their timing."""
     found = {}
     for path in sorted(out.rglob("*")):
-        if path.is_file():
+        if path.is_file() and sweep_folder.NAME not in path.parts:
             data = path.read_bytes()
             if path.suffix == ".json":
                 result = json.loads(data)
@@ -64,7 +64,7 @@ def content(out: Path) -> dict[str, bytes]:
 
 
 def folders(out: Path) -> list[str]:
-    return [path.name for path in out.rglob("*") if path.is_dir()]
+    return [path.name for path in out.rglob("*") if path.is_dir() and sweep_folder.NAME not in path.parts]
 
 
 @pytest.fixture(scope="module")
