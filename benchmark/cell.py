@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,18 @@ from benchmark.results import SCHEMA, Result
 
 # No separator, and no leading dot: a name that holds neither stays in the folder it is put in.
 _PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+
+
+@cache
+def plain(name: str) -> str:
+    """Return a name that can be part of a file's.
+
+    Raises:
+        UserError: it would lead into another folder.
+    """
+    if not _PLAIN.fullmatch(name):
+        raise UserError(f"{name!r} cannot be part of a file's name; rename it without / and leading dots")
+    return name
 
 
 @dataclass(frozen=True)
@@ -71,24 +83,36 @@ class Cell:
         Args:
             fingerprint: of the data, so that other rows in the same folder are another cell.
         """
-        identity = [SCHEMA, self.method, self.stream, self.order, self.seed, self.backbone]
-        config = self.config() | {"protocol": self.protocol.identity()}
-        text = json.dumps([*identity, config, fingerprint], sort_keys=True)
+        text = f"{self._settings[:-1]}, {json.dumps(fingerprint)}]"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _settings(self) -> str:
+        """Everything but the data, as JSON: written once, since a plan asks for many keys."""
+        config = self.config() | {"protocol": self.protocol.identity()}
+        names = [SCHEMA, self.method, self.stream, self.order, self.seed, self.backbone]
+        return json.dumps([*names, config], sort_keys=True)
+
+    def folder(self, out: Path) -> Path:
+        """Return where the results of the cell's stream and protocol go.
+
+        Raises:
+            UserError: a name would lead out of the output folder.
+        """
+        return out / plain(self.stream) / plain(self.protocol.name)
 
     def path(self, out: Path, fingerprint: str) -> Path:
         """Return where the result goes; adapters and unfinished work lie beside it.
 
         Raises:
-            UserError: a name in it would lead out of the folder.
+            UserError: a name would lead out of the output folder.
         """
-        for part in (self.method, self.stream, self.order, self.protocol.name):
-            if not _PLAIN.fullmatch(part):
-                raise UserError(
-                    f"{part!r} cannot be part of a file's name; rename it without / and leading dots"
-                )
-        name = f"{self.method}-order-{self.order}-seed-{self.seed}-{self.key(fingerprint)[:8]}.json"
-        return out / self.stream / self.protocol.name / name
+        return self.folder(out) / f"{self.stem}-{self.key(fingerprint)[:8]}.json"
+
+    @property
+    def stem(self) -> str:
+        """What begins the name of each of the cell's files in its folder."""
+        return f"{plain(self.method)}-order-{plain(self.order)}-seed-{self.seed}"
 
     @classmethod
     def of(cls, result: Result) -> Cell:

@@ -10,6 +10,7 @@ import typer
 
 from benchmark import cli_analysis
 from benchmark.cli_data import app as data
+from benchmark import run_commands
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -21,14 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
-
-
-class Device(StrEnum):
-    """Where a cell runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class Topic(StrEnum):
@@ -62,46 +55,7 @@ def bench(
     """Compare continual parameter-efficient fine-tuning methods."""
 
 
-@app.command()
-@guarded
-def run(
-    method: Annotated[str, typer.Option(help="Methods, separated by commas; all: every built-in one.")],
-    stream: Annotated[str, typer.Option(help="Task streams or .toml files, separated by commas.")],
-    order: Annotated[str | None, typer.Option(help="Task orders: 1,3 or 1-3 or all.")] = None,
-    seed: Annotated[str, typer.Option(help="Seeds: 0,5 or 0-2.")] = "0",
-    backbone: Annotated[
-        str | None, typer.Option(help="A listed backbone, a folder or a hub id. Default: the protocol's.")
-    ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Budget and rules. Default: quick.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, repeatable, such as protocol.epochs=3.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA."),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
-    workers: Annotated[int, typer.Option(min=1, help="Cells at a time; above 1 they are placed by Ray.")] = 1,
-    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.cpu,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started cells.")] = False,
-    zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Also score tasks not learned yet.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, then stop.")] = False,
-) -> None:
-    """Train and score methods on streams.
-
-    Finished cells are skipped, stopped ones go on where they were.
-    """
-    from benchmark import sweep
-    from benchmark.plan import plan
-
-    cells = plan(method, stream, order, seed, backbone, protocol, settings or (), zero_shot)
-    if dry_run:
-        plain = f"{sweep.announcement(cells)}\n{sweep.listing(cells)}"
-        typer.echo(sweep.plan_data(cells) if as_json else plain)
-        return
-    code = sweep.sweep(cells, out, data_dir, workers, device.value, fresh, as_json)
-    raise typer.Exit(code)
+run_commands.register(app)
 
 
 @app.command("list")

@@ -37,6 +37,7 @@ class DataIndex:
         self.data_dir = data_dir
         self._sources: dict[str, str] = {}
         self._read: dict[str, str | None] = {}
+        self._names: dict[tuple[str, str, int, int, int], tuple[str, Cell]] = {}
 
     def known(self, cell: Cell) -> str | None:
         """Return the fingerprint of a cell's data, or None where only loading can tell."""
@@ -58,9 +59,14 @@ class DataIndex:
             (self.folder / name).write_bytes(to_json({"sources": sources, "fingerprint": fingerprint}))
 
     def _name(self, cell: Cell) -> str:
-        protocol = json.dumps(cell.protocol.identity(), sort_keys=True)
-        asked = [cell.stream, cell.order, cell.seed, protocol, cell.parameters, self._where]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+        # Cells of one plan share these objects; each is kept, so that no other takes its number.
+        key = (cell.stream, cell.order, cell.seed, id(cell.protocol), id(cell.parameters))
+        if key not in self._names:
+            protocol = cell.protocol.identity()
+            asked = [cell.stream, cell.order, cell.seed, protocol, cell.parameters, self._where]
+            name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+            self._names[key] = name, cell
+        return self._names[key][0]
 
     def _lookup(self, name: str, cell: Cell) -> str | None:
         try:

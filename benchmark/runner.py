@@ -22,6 +22,7 @@ from benchmark.errors import UserError
 from benchmark.event_log import EventLog
 from benchmark.events import CellDone, CellStarted, Event, TaskDone, Watch
 from benchmark.fingerprint import fingerprint
+from benchmark.forecast import longest_first
 from benchmark.results import Result, read
 from benchmark.stream import LoadedStream, Request
 from benchmark.stream import load as load_tasks
@@ -150,6 +151,8 @@ def run(
 
     todo = settle(list(range(len(jobs))))
     if todo:
+        if workers > 1 or conditions.address is not None:
+            todo = longest_first(todo, cells, out)
         with executors.open_executor(workers, conditions) as execute:
             left = settle(take(todo, execute([jobs[place] for place in todo], watch)))
             for place in take(left, execute([jobs[place] for place in left], watch)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
+from benchmark.cell import Cell, plain
 from benchmark.errors import UserError
 from benchmark.results import atomic_write, to_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-
-    from benchmark.cell import Cell
 
 NAME = ".sweep"
 
@@ -48,9 +48,20 @@ class SweepFolder:
 
     def file(self, kind: str, cell: Cell) -> Path:
         """Return where something of one kind about a cell is kept."""
-        # The cell's own path checks its names; the hash of the data is not known here.
-        stem = cell.path(Path(), "").stem
-        return self.root / kind / f"{cell.stream}-{stem}"
+        return self.root / kind / self.name(cell)
+
+    def name(self, cell: Cell) -> str:
+        """Return the name of a cell's files here, which does not depend on its data.
+
+        Raises:
+            UserError: a name would lead out of the folder.
+        """
+        return f"{plain(cell.stream)}-{cell.stem}-{cell.identity[:8]}"
+
+    def names(self, kind: str) -> frozenset[str]:
+        """Return the names of all files of one kind."""
+        folder = self.root / kind
+        return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
 
     def log(self, cell: Cell) -> Path:
         """Return the cell's event log; see `benchmark.event_log`."""

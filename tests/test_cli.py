@@ -257,7 +257,56 @@ def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Pat
     flags = ["--data-dir", tmp_path, "--workers", 2, "--device", "auto", "--fresh", "--out", tmp_path]
     assert invoke(*RUN, *flags).exit_code == 0
     assert seen.pop("watch")
+    assert isinstance(seen.pop("conditions"), runner.Conditions)
     assert seen == {"out": tmp_path, "data_dir": tmp_path, "workers": 2, "device": "auto", "fresh": True}
+
+
+def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def note(cells: list[Any], **more: Any) -> list[runner.Outcome]:
+        seen.update(more)
+        return complete(cells, **more)
+
+    engine(note)
+    flags = [
+        "--retry",
+        "--timeout",
+        "30",
+        "--address",
+        "auto",
+        "--cpus",
+        "2",
+        "--gpus",
+        "0.5",
+        "--memory",
+        "1.5",
+    ]
+    assert invoke(*RUN, *flags, "--device", "cuda", "--out", tmp_path).exit_code == 0
+    stop = seen["conditions"].stop
+    assert stop.is_relative_to(tmp_path)
+    expected = runner.Conditions(True, 30.0, "auto", 2.0, 0.5, 1536 * 1024**2, stop)
+    assert seen["conditions"] == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--timeout", "0"], ["--timeout 0 must be above 0"]),
+        (["--memory", "-1"], ["--memory -1 must be above 0"]),
+        (["--gpus", "0.5"], ["--device cpu leaves idle", "--device cuda"]),
+        (["--gpus", "1.5", "--device", "cuda"], ["a part of one GPU or a whole number"]),
+        (["--cpus", "2"], ["kept by Ray", "--workers above 1 or --address"]),
+    ],
+)
+def test_conditions_that_cannot_be_met_are_refused(
+    flags: list[str], words: list[str], tmp_path: Path
+) -> None:
+    done = invoke(*RUN, *flags, "--out", tmp_path / "runs")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
 
 
 def test_show_and_leaderboard_read_what_a_run_wrote(tmp_path: Path) -> None:

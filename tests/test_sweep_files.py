@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmark.cell import Cell
+from benchmark.data_index import DataIndex
 from benchmark.errors import UserError
 from benchmark.event_log import EventLog, Tail
 from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
@@ -187,8 +188,6 @@ def test_a_complete_cell_is_skipped_without_its_data(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("change", ["file", "new file", "time"])
 def test_changed_data_is_loaded_again(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.data_index import DataIndex
-
     data = tmp_path / "data"
     data.mkdir()
     (data / "rows.csv").write_text("1,2", encoding="utf-8")

@@ -1,0 +1,185 @@
+"""Plans: states, estimates and sums of cells, and sweeps that are files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cell import Cell
+from benchmark.cli import app
+from benchmark.data_index import DataIndex
+from benchmark.forecast import Cost, History, forecast, longest_first
+from benchmark.plan import plan
+from benchmark.protocol import Protocol
+from benchmark.results import Result, write
+from benchmark.runner import load_data
+from benchmark.sweep_file import read_sweep
+from benchmark.sweep_folder import SweepFolder
+from methods.seq_lora import METHOD as SequentialLoRA
+from tests.factories import result, timing
+from tests.test_sweep_files import SMALL, cells, fail, go
+
+
+def test_a_plan_tells_what_is_done_running_failed_and_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_DEBUG", raising=False)
+    done, missing = cells("frozen", "0-1")
+    (failed,) = cells("seq-lora")
+    (running,) = cells("joint")
+    assert {cell.state for cell in forecast([done, failed], tmp_path / "nothing", None).cells} == {"missing"}
+    assert not (tmp_path / "nothing").exists()
+    (first,) = go([done], tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(SequentialLoRA, "phases", fail)
+        go([failed], tmp_path)
+    with SweepFolder(tmp_path).claim(running):
+        plan_ = forecast([done, missing, failed, running], tmp_path, None)
+    assert [cell.state for cell in plan_.cells] == ["done", "missing", "failed", "running"]
+    assert "shapes differ" in str(plan_.cells[2].error)
+    assert first.result is not None
+    # The only result: an estimate for its own method, and for want of better ones of the others.
+    timing = first.result.timing
+    assert {cell.cost for cell in plan_.cells} == {Cost(timing.total_seconds, timing.peak_memory_bytes)}
+    assert plan_.seconds_left == pytest.approx(3 * timing.total_seconds)
+    assert plan_.unknown == 0
+    shutil.rmtree(SweepFolder(tmp_path).root)
+    again = forecast([done, missing], tmp_path, None)
+    assert [cell.state for cell in again.cells] == ["done", "missing"]  # by the results alone
+
+
+def test_estimates_come_from_the_nearest_results(tmp_path: Path) -> None:
+    protocols = {name: Protocol(name=name, source="made up", backbone="seed") for name in ("tiny", "large")}
+    made = [
+        result("alpha", 0, protocol=protocols["tiny"], timing=timing(seconds=10)),
+        result("alpha", 1, protocol=protocols["tiny"], timing=timing(seconds=30)),
+        result("beta", 0, protocol=protocols["tiny"], timing=timing(seconds=100)),
+        result("gamma", 0, protocol=protocols["large"], timing=timing(seconds=7)),
+    ]
+    for one in made:
+        cell = Cell(one.method, one.stream, "1", one.seed, "seed", protocols[one.protocol])
+        write(one, cell.path(tmp_path, one.provenance.data_fingerprint))
+    history = History(tmp_path)
+
+    def seconds(method: str, stream: str = "orchard", protocol: str = "tiny") -> float | None:
+        cost = history.cost(Cell(method, stream, "1", 5, "seed", protocols[protocol]))
+        return None if cost is None else cost.seconds
+
+    assert seconds("alpha") == 20  # (10 + 30) / 2
+    assert seconds("beta") == 100
+    assert seconds("gamma") == 7  # its method in another protocol
+    assert seconds("delta") == pytest.approx(140 / 3)  # any method in its protocol
+    assert seconds("delta", protocol="large") == 7
+    assert seconds("alpha", stream="meadow") is None
+    cells_ = [Cell(name, "orchard", "1", 5, "seed", protocols["tiny"]) for name in ("alpha", "beta")]
+    other = Cell("alpha", "meadow", "1", 5, "seed", protocols["tiny"])
+    assert longest_first([0, 1, 2], [*cells_, other], tmp_path) == [2, 1, 0]
+
+
+def test_a_plan_of_ten_thousand_cells_and_a_thousand_skips_are_quick(tmp_path: Path) -> None:
+    plan("frozen,seq-lora", "toy", settings=SMALL)  # what is imported is not what is measured
+    started = time.process_time()
+    asked = plan("frozen,seq-lora", "toy", seeds="0-999", settings=SMALL)
+    assert len(forecast(asked * 5, tmp_path, None).cells) == 10_000
+    assert time.process_time() - started < 2
+    half = asked[::2]
+    (first,) = go(half[:1], tmp_path)
+    assert first.result is not None and first.path is not None
+    index, kept = DataIndex(tmp_path, None), json.loads(first.path.read_bytes())
+    loaded, found = load_data(half[0], None)
+    for cell in half:
+        index.note(cell, found, loaded)
+        write(Result(**kept | {"seed": cell.seed}), cell.path(tmp_path, found))
+    started = time.process_time()
+    outcomes = go(half, tmp_path)
+    assert time.process_time() - started < 1
+    assert len(outcomes) == 1000 and all(outcome.skipped for outcome in outcomes)
+
+
+SWEEP = """
+[[run]]
+method = "frozen,seq-lora"
+stream = "toy"
+seed = [0, 1]
+set = { epochs = 2, "stream.tasks" = 3, "seq-lora.optimizer" = "sgd" }
+
+[[run]]
+method = ["frozen", "joint"]
+stream = "toy"
+set.epochs = 2
+set."stream.tasks" = 3
+"""
+
+
+def test_a_sweep_file_is_its_blocks_as_commands(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(SWEEP, encoding="utf-8")
+    texts = ["epochs=2", "stream.tasks=3"]
+    expected = plan("frozen,seq-lora", "toy", seeds="0-1", settings=[*texts, "seq-lora.optimizer=sgd"])
+    # The second block's frozen cell is one of the first's.
+    assert read_sweep(path) == [*expected, *plan("joint", "toy", settings=texts)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "[[run]]\nmetod = 'frozen'\nstream = 'toy'",
+            ["run 1", "unknown key 'metod'", "did you mean 'method'?"],
+        ),
+        ("[[runs]]\nmethod = 'frozen'", ["unknown key 'runs'", "did you mean 'run'?"]),
+        ("[[run]]\nmethod = 'frozen'", ["run 1", "'stream' is missing"]),
+        ("", ["'run' is missing"]),
+        ("[[run]]\nmethod = 'frozen'\nstream = 'toy'\nzero_shot = 'perhaps'", ["'zero_shot'", "'perhaps'"]),
+        ("[[run]]\nmethod = 1.5\nstream = 'toy'", ["'method'", "1.5"]),
+        ("[[run]]\nmethod = 'frozn'\nstream = 'toy'", ["run 1", "did you mean 'frozen'?"]),
+        ("[[run]]\nmethod='frozen'\nstream='toy'\nset={epoch=1}", ["run 1", "did you mean 'epochs'?"]),
+        ("[[run]", ["is not TOML"]),
+    ],
+)
+def test_a_mistake_in_a_sweep_file_is_one_line(text: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(text, encoding="utf-8")
+    done = CliRunner().invoke(app, ["sweep", str(path), "--out", str(tmp_path / "runs")])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_runs_and_plan_and_dry_run_say_the_same(tmp_path: Path) -> None:
+    path, out = tmp_path / "sweep.toml", str(tmp_path / "runs")
+    path.write_text(SWEEP.replace("0, 1", "0"), encoding="utf-8")
+
+    def invoke(*arguments: str) -> Any:
+        done = CliRunner().invoke(app, [*arguments, "--out", out, "--json"])
+        assert done.exit_code == 0, done.stderr
+        return json.loads(done.stdout)
+
+    before = invoke("sweep", str(path), "--dry-run")
+    assert before["total"]["missing"] == 3 and before["total"]["without_estimate"] == 3
+    assert invoke("sweep", str(path))["complete"] is True
+    flags = ["--method", "frozen,joint", "--stream", "toy", "--set", "epochs=2", "--set", "stream.tasks=3"]
+    after = invoke("plan", *flags)
+    assert [cell["state"] for cell in after["cells"]] == ["done", "done"]
+    assert all(cell["seconds"] > 0 and cell["memory_bytes"] > 0 for cell in after["cells"])
+    assert invoke("run", *flags, "--dry-run") == after
+    text = CliRunner().invoke(app, ["plan", *flags, "--seed", "0-1", "--out", out]).stdout
+    assert "4 cells: 2 done, 2 missing; about" in text
+
+
+def test_a_large_plan_is_shown_by_method(tmp_path: Path) -> None:
+    flags = ["--method", "frozen,joint", "--stream", "toy", "--seed", "0-99", "--workers", "2"]
+    text = CliRunner().invoke(app, ["plan", *flags, "--out", str(tmp_path)]).stdout
+    rows = [line.split() for line in text.splitlines() if line.startswith("toy ")]
+    assert [row[:7] for row in rows] == [
+        ["toy", "quick", name, "0", "0", "0", "100"] for name in ("frozen", "joint")
+    ]
+    assert text.rstrip().endswith("200 cells: 200 missing; about an unknown time with 2 at a time")
