@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -24,10 +23,10 @@ from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.events import Event, StepDone, TaskDone
 from benchmark.plan import plan
-from benchmark.results import to_json
 from benchmark.runner import Outcome, run
 from tests import tiny
 from tests.command import ROOT
+from tests.outputs import content
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
 WRITES = 3 * 2 + 2  # state and progress of each task, then adapters and result
@@ -47,20 +46,6 @@ def small(out: Path, watch: Callable[[Event], None] = lambda event: None, seed: 
     """Run a cell of three tasks here, in well under a second."""
     (outcome,) = run(plan("litelora", "toy", seeds=seed, settings=SMALL), out, None, 1, "cpu", False, watch)
     return outcome
-
-
-def content(out: Path) -> dict[str, bytes]:
-    """Return every file by name, but those that sweeps keep; of results, all but their timing."""
-    found = {}
-    for path in sorted(out.rglob("*")):
-        if path.is_file() and sweep_folder.NAME not in path.parts:
-            data = path.read_bytes()
-            if path.suffix == ".json":
-                result = json.loads(data)
-                assert result.pop("timing")["total_seconds"] > 0
-                data = to_json(result)
-            found[str(path.relative_to(out))] = data
-    return found
 
 
 def folders(out: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,11 @@ from benchmark.data_index import DataIndex
 from benchmark.errors import UserError
 from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
 from benchmark.plan import plan
-from benchmark.results import to_json
 from benchmark.runner import Job, Outcome, run
 from methods.frozen import METHOD as Frozen
 from methods.seq_lora import METHOD as SequentialLoRA
 from tasks import toy
+from tests.outputs import content
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
 
@@ -41,18 +40,6 @@ def go(
     """Run cells and return the outcomes and all events."""
     events: list[Event] = []
     return run(asked, out, None, workers, "cpu", fresh, events.append), events
-
-
-def content(out: Path) -> dict[str, bytes]:
-    """Return every file by name, but those that sweeps keep; of results, all but their timing."""
-    found = {}
-    for path in sorted(out.rglob("*")):
-        if path.is_file() and sweep_folder.NAME not in path.parts:
-            data = path.read_bytes()
-            if path.suffix == ".json":
-                data = to_json({k: v for k, v in json.loads(data).items() if k != "timing"})
-            found[str(path.relative_to(out))] = data
-    return found
 
 
 def test_events_come_in_order_and_fractions_never_fall(tmp_path: Path) -> None:

@@ -1,0 +1,235 @@
+"""Faults that really happen: processes killed, cells that hang, raise or fill the disk, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import sweep_folder
+from tests.chaos import chaos
+from tests.command import ROOT, install
+from tests.outputs import content
+
+pytestmark = pytest.mark.slow
+
+FAULTY = '''
+"""Sequential LoRA that misbehaves at its second task in the way that the variable FAULT names."""
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+from methods.seq_lora import METHOD as SequentialLoRA
+
+
+class Faulty(SequentialLoRA):
+    def begin_task(self, t, rows):
+        super().begin_task(t, rows)
+        fault = os.environ.get("FAULT", "none")
+        if t != 1 or fault == "none":
+            return
+        if fault == "raise":
+            raise RuntimeError("no good")
+        if fault == "hang":
+            ctypes.PyDLL(None).sleep(600)  # outside Python, and no other thread of the process goes on
+        if fault == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "die once":
+            mark = Path(os.environ["MARK"])
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+METHOD = Faulty
+'''
+SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
+SETTINGS = [part for text in SMALL for part in ("--set", text)]
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of installed packages with the method `faulty`."""
+    folder = tmp_path_factory.mktemp("site")
+    return install(folder, "faults", "[bench.methods]\nfaulty = faulty_method:METHOD\n", faulty_method=FAULTY)
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def start(plugin: Path) -> Start:
+    """Starts `bench run` on small tasks in a process of its own."""
+
+    def begin(*arguments: object, limits: Any = None, **variables: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": f"{plugin}{os.pathsep}{ROOT}", **variables}
+        environment.pop("BENCH_DEBUG", None)
+        environment["GIT_DIR"] = str(plugin / "no-repository")  # commits made meanwhile are kept out
+        command = [sys.executable, "-m", "benchmark", "run", "--stream", "toy", *map(str, arguments)]
+
+        def prepare() -> None:
+            # A process started in the background inherits that Ctrl-C is ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if limits is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            preexec_fn=prepare,
+        )
+
+    return begin
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    printed, errors = process.communicate(timeout=400)
+    return process.returncode, printed, errors
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the two cells of most tests leave when nothing happens."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    code, _, errors = ended(start("--method", "faulty,seq-lora", *SETTINGS, "--out", out))
+    assert code == 0, errors
+    return content(out)
+
+
+def check_goes_on(start: Start, out: Path, undisturbed: dict[str, bytes], *flags: str) -> None:
+    """Check that the command without the fault goes on at the second task and ends with the same bytes."""
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", str(out)]
+    code, printed, errors = ended(start(*command, *flags))
+    assert code == 0, errors
+    assert "seed 0 | task 1/3" not in printed and "seed 0 | task 2/3" in printed
+    assert content(out) == undisturbed
+
+
+def test_a_cell_that_hangs_is_ended_and_the_others_go_on(
+    start: Start, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "40"]
+    code, printed, errors = ended(start(*command, FAULT="hang"))
+    assert code == 1
+    assert errors.count("\n") == 1
+    assert "took longer than --timeout 40 seconds, in" in errors and "faulty_method.py" in errors
+    assert "seq-lora on toy, order 1, seed 0 | complete" in printed
+    check_goes_on(start, tmp_path, undisturbed, "--retry")
+
+
+def test_a_cell_that_raises_waits_for_retry(
+    start: Start, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path]
+    code, _, errors = ended(start(*command, FAULT="raise"))
+    assert code == 1 and "RuntimeError: no good" in errors
+    code, _, errors = ended(start(*command))
+    assert code == 1 and "RuntimeError: no good" in errors and "--retry" in errors
+    check_goes_on(start, tmp_path, undisturbed, "--retry")
+
+
+def test_a_worker_that_dies_is_replaced(start: Start, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    out, mark = tmp_path / "runs", tmp_path / "mark"
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", out, "--timeout", "300"]
+    code, printed, errors = ended(start(*command, FAULT="die once", MARK=str(mark)))
+    assert code == 0, errors
+    assert mark.exists()
+    assert printed.count("faulty on toy, order 1, seed 0 | task 1/3") == 1
+    assert content(out) == undisturbed
+
+
+def test_a_cell_that_kills_every_worker_fails_alone(
+    start: Start, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "300"]
+    code, printed, errors = ended(start(*command, FAULT="die"))
+    assert code == 1
+    assert "the worker was lost 3 times" in errors and errors.count("\n") == 1
+    assert "seq-lora on toy, order 1, seed 0 | complete" in printed
+    check_goes_on(start, tmp_path, undisturbed, "--retry")
+
+
+def test_a_full_disk_fails_the_cell_in_one_line(
+    start: Start, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    sizes = {name: len(data) for name, data in undisturbed.items()}
+    largest = max(size for name, size in sizes.items() if name.endswith(".safetensors"))
+    command = ["--method", "faulty", *SETTINGS, "--out", tmp_path]
+    # No file can grow to the size of the adapters: what the system refuses is the write itself.
+    limit = largest - 1
+    code, _, errors = ended(start(*command, limits=(limit, limit)))
+    assert code == 1
+    assert errors.count("\n") == 1 and "cannot write" in errors and "File too large" in errors
+    assert not list(tmp_path.rglob("*.tmp"))
+    code, _, errors = ended(start("--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--retry"))
+    assert code == 0, errors
+    assert content(tmp_path) == undisturbed
+
+
+LONG = ["--method", "seq-lora", "--set", "epochs=100"]
+
+
+def interrupted(process: subprocess.Popen[str], twice: bool) -> tuple[int, str, str]:
+    """Press Ctrl-C in the third task, and again once the first was heard; return how the process ended."""
+    assert process.stdout is not None
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if "task 2/5" in line or (twice and "Ctrl-C again stops now" in line):
+            process.send_signal(signal.SIGINT)
+        if "Ctrl-C again stops now" in line:
+            break
+    code, rest, errors = ended(process)
+    return code, printed + rest, errors
+
+
+@pytest.mark.parametrize("own_process", [False, True])
+def test_ctrl_c_once_finishes_the_task(own_process: bool, start: Start, tmp_path: Path) -> None:
+    flags = ["--timeout", "300"] if own_process else []
+    code, printed, errors = interrupted(start(*LONG, "--out", tmp_path, *flags), twice=False)
+    assert code == 130, errors
+    assert errors.count("\n") == 1 and "the same command continues" in errors
+    assert "task 3/5" in printed and "task 4/5" not in printed
+    (progress,) = tmp_path.rglob("progress.json")
+    assert len(json.loads(progress.read_bytes())["matrix"]) == 3
+    assert not list((tmp_path / sweep_folder.NAME / "stops").iterdir())
+
+
+def test_ctrl_c_twice_stops_now(start: Start, tmp_path: Path) -> None:
+    code, printed, errors = interrupted(start(*LONG, "--out", tmp_path), twice=True)
+    assert code == 130, errors
+    assert errors.count("\n") == 1 and "the same command continues" in errors
+    assert "task 3/5" not in printed
+    (progress,) = tmp_path.rglob("progress.json")
+    assert len(json.loads(progress.read_bytes())["matrix"]) == 2
+
+
+SWEEP = """
+[[run]]
+method = "seq-lora,litelora"
+stream = "toy"
+seed = "0-1"
+"""
+
+
+def test_random_kills_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Commits made meanwhile are kept out of the results.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
+    file = tmp_path / "sweep.toml"
+    file.write_text(SWEEP, encoding="utf-8")
+    hits = chaos(file, tmp_path, kills=5, seed=3, workers=1, longest=1.5)
+    assert hits["driver"] and hits["worker"]
