@@ -30,6 +30,7 @@ class Topic(StrEnum):
     methods = "methods"
     streams = "streams"
     backbones = "backbones"
+    loggers = "loggers"
     orders = "orders"
     protocols = "protocols"
 
@@ -61,13 +62,15 @@ run_commands.register(app)
 @app.command("list")
 @guarded
 def list_(
-    topic: Annotated[Topic | None, typer.Argument(help="What to list; nothing: all three.")] = None,
+    topic: Annotated[
+        Topic | None, typer.Argument(help="What to list; nothing: all but orders and protocols.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Facts and settings of one method.")] = None,
     stream: Annotated[str | None, typer.Option(help="Facts of one stream or .toml file.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Facts of one backbone.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Load each entry and say which fail.")] = False,
 ) -> None:
-    """List methods, streams and backbones.
+    """List methods, streams, backbones and loggers.
 
     `orders` and `protocols` print those of the stream given by --stream.
     """

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
-from benchmark.registry import BACKBONES, METHODS, STREAMS, Entry, Registry
+from benchmark.registry import BACKBONES, LOGGERS, METHODS, STREAMS, Entry, Registry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-REGISTRIES = {"methods": METHODS, "streams": STREAMS, "backbones": BACKBONES}
+REGISTRIES = {"methods": METHODS, "streams": STREAMS, "backbones": BACKBONES, "loggers": LOGGERS}
 
 
 def overview(kinds: list[str]) -> str:
@@ -167,9 +167,9 @@ def _problem(kind: str, entry: Entry) -> str | None:
     """Return why an entry does not load, or None."""
     from benchmark.catalogue import load_method, load_stream
 
-    loaders: dict[str, Any] = {"methods": load_method, "streams": load_stream, "backbones": BACKBONES.load}
+    loaders: dict[str, Any] = {"methods": load_method, "streams": load_stream}
     try:
-        loaders[kind](entry.key)
+        loaders.get(kind, REGISTRIES[kind].load)(entry.key)
     except UserError as error:
         return " ".join(str(error).split())
     return None

@@ -145,8 +145,12 @@ def parse_seeds(asked: str) -> list[int]:
     return [int(number) for number in _each_part(asked, "--seed", match)]
 
 
-def keys(registry: Registry, asked: str) -> list[str]:
-    """Return the canonical keys that a text means; of streams also the paths of files that describe them."""
+def keys(registry: Registry, asked: str, flag: str | None = None) -> list[str]:
+    """Return the canonical keys that a text means; of streams also the paths of files that describe them.
+
+    Args:
+        flag: that gave the text, for messages; none: that of the registry's kind.
+    """
 
     def match(part: str) -> list[str]:
         if registry is STREAMS and is_stream_file(part):
@@ -156,7 +160,7 @@ def keys(registry: Registry, asked: str) -> list[str]:
         # A plug-in is loaded only when it is asked for by name.
         return [key for key, entry in registry.entries.items() if entry.distribution is None]
 
-    return _each_part(asked, f"--{registry.kind}", match)
+    return _each_part(asked, flag or f"--{registry.kind}", match)
 
 
 def _each_part(asked: str, flag: str, match: Callable[[str], Iterable[str]]) -> list[str]:

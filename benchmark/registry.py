@@ -141,3 +141,4 @@ class Registry:
 METHODS = Registry("method", "methods", "METHOD")
 STREAMS = Registry("stream", "tasks", "STREAM")
 BACKBONES = Registry("backbone", "benchmark.backbones", "BACKBONE")
+LOGGERS = Registry("logger", "benchmark.loggers", "LOGGER")

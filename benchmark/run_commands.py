@@ -53,6 +53,9 @@ Address = Annotated[
 Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a cell.")]
 Gpus = Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a cell, such as 0.5.")]
 Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a cell.")]
+Log = Annotated[
+    str | None, typer.Option(help="Also send events to these loggers, separated by commas: tensorboard.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan as bench plan does, then stop.")]
 
@@ -80,6 +83,7 @@ def run(
     cpus: Cpus = 1,
     gpus: Gpus = 0,
     memory: Memory = None,
+    log: Log = None,
 ) -> None:
     """Train and score methods on streams.
 
@@ -89,7 +93,7 @@ def run(
 
     conditions = _conditions(retry, timeout, address, cpus, gpus, memory, device)
     cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot)
-    _perform(cells, out, data_dir, workers, device, fresh, as_json, dry_run, conditions)
+    _perform(cells, out, data_dir, workers, device, fresh, as_json, dry_run, conditions, log)
 
 
 @guarded
@@ -110,6 +114,7 @@ def sweep(
     cpus: Cpus = 1,
     gpus: Gpus = 0,
     memory: Memory = None,
+    log: Log = None,
 ) -> None:
     """Run the cells of a sweep file.
 
@@ -118,7 +123,7 @@ def sweep(
     from benchmark.sweep_file import read_sweep
 
     conditions = _conditions(retry, timeout, address, cpus, gpus, memory, device)
-    _perform(read_sweep(file), out, data_dir, workers, device, fresh, as_json, dry_run, conditions)
+    _perform(read_sweep(file), out, data_dir, workers, device, fresh, as_json, dry_run, conditions, log)
 
 
 @guarded
@@ -185,13 +190,17 @@ def _perform(
     as_json: bool,
     dry_run: bool,
     conditions: Conditions,
+    log: str | None,
 ) -> None:
     if dry_run:
         _show(cells, out, data_dir, workers, as_json)
         return
+    from benchmark.plan import keys
+    from benchmark.registry import LOGGERS
     from benchmark.sweep import sweep as run_sweep
 
-    code = run_sweep(cells, out, data_dir, workers, device.value, fresh, as_json, conditions)
+    loggers = [LOGGERS.load(key)(out) for key in keys(LOGGERS, log, flag="--log")] if log else []
+    code = run_sweep(cells, out, data_dir, workers, device.value, fresh, as_json, conditions, loggers)
     raise typer.Exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from benchmark.plan_report import announcement, cell_data
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
+    from benchmark.events import Event, Watch
     from benchmark.runner import Conditions, Outcome
 
 
@@ -25,8 +27,13 @@ def sweep(
     fresh: bool,
     as_json: bool,
     conditions: Conditions,
+    loggers: Sequence[Watch] = (),
 ) -> int:
-    """Run the cells and return the exit code: 0 only where every cell is complete."""
+    """Run the cells and return the exit code: 0 only where every cell is complete.
+
+    Args:
+        loggers: are told every event, after it is shown.
+    """
     from benchmark.progress import watching
     from benchmark.runner import run
     from benchmark.stopping import Stop
@@ -38,6 +45,11 @@ def sweep(
             Stop(out, lambda line: print(line, file=shown, flush=True)) as stop,
             watching(len(cells), shown) as watch,
         ):
+
+            def tell_all(event: Event) -> None:
+                for one in (watch, *loggers):
+                    one(event)
+
             outcomes = run(
                 cells,
                 out=out,
@@ -45,7 +57,7 @@ def sweep(
                 workers=workers,
                 device=device,
                 fresh=fresh,
-                watch=watch,
+                watch=tell_all,
                 conditions=replace(conditions, stop=stop.file),
             )
     except KeyboardInterrupt:

@@ -2,8 +2,8 @@
 
     python -m tests.chaos sweeps/toy.toml --kills 20
 
-Each kill is a SIGKILL that hits the sweep's own process or one that it started, at a random moment while a cell
-is at work. A killed sweep is started again with the same command.
+Each kill is a SIGKILL that hits the sweep's own process or one that it started, at a random moment while a
+cell is at work. A killed sweep is started again with the same command.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,14 +16,18 @@ from typer.testing import CliRunner
 from benchmark.cell import Cell
 from benchmark.cli import app
 from benchmark.data_index import DataIndex
+from benchmark.errors import UserError
+from benchmark.events import CellDone, TaskDone
 from benchmark.forecast import Cost, History, forecast, longest_first
 from benchmark.plan import plan
 from benchmark.protocol import Protocol
+from benchmark.registry import LOGGERS
 from benchmark.results import Result, write
-from benchmark.runner import load_data
+from benchmark.runner import Outcome, load_data
 from benchmark.sweep_file import read_sweep
 from benchmark.sweep_folder import SweepFolder
 from methods.seq_lora import METHOD as SequentialLoRA
+from tests.command import install
 from tests.factories import result, timing
 from tests.test_sweep_files import SMALL, cells, fail, go
 
@@ -183,3 +189,60 @@ def test_a_large_plan_is_shown_by_method(tmp_path: Path) -> None:
         ["toy", "quick", name, "0", "0", "0", "100"] for name in ("frozen", "joint")
     ]
     assert text.rstrip().endswith("200 cells: 200 missing; about an unknown time with 2 at a time")
+
+
+def test_loggers_are_off_and_one_from_a_package_is_told_every_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "from benchmark.events import CellDone, TaskDone\n"
+        "def open_log(out):\n"
+        "    def watch(event):\n"
+        "        if isinstance(event, (TaskDone, CellDone)):\n"
+        "            with open(out / 'told', 'a') as told:\n"
+        "                print(type(event).__name__, file=told)\n"
+        "    return watch\n"
+    )
+    site = install(tmp_path, "notes", "[bench.loggers]\nnotes = notes_logger:open_log\n", notes_logger=source)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(LOGGERS.__dict__, "entries", raising=False)
+    flags = ["run", "--method", "frozen", "--stream", "toy", "--set", "epochs=1", "--set", "stream.tasks=2"]
+    flags += ["--out", str(tmp_path)]
+    try:
+        assert CliRunner().invoke(app, flags).exit_code == 0
+        assert not (tmp_path / "told").exists()
+        done = CliRunner().invoke(app, [*flags, "--fresh", "--log", "notes"])
+        assert done.exit_code == 0, done.stderr
+        told = (tmp_path / "told").read_text(encoding="utf-8").split()
+        assert told == ["TaskDone", "TaskDone", "CellDone"]
+        wrong = CliRunner().invoke(app, [*flags, "--log", "note"])
+        assert wrong.exit_code == 2 and "did you mean 'notes'?" in wrong.stderr
+    finally:
+        LOGGERS.__dict__.pop("entries", None)
+
+
+def test_tensorboard_gets_scores_by_task_or_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            assert Path(folder).is_relative_to(tmp_path)
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0, 0))
+
+    open_log = LOGGERS.load("tensorboard")
+    (cell,) = cells()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
+        open_log(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    watch = open_log(tmp_path)
+    watch(TaskDone(cell, 1, 3, "pears", 0.5, None, 2.0))
+    watch(CellDone(cell, Outcome(cell)))
+    assert written == [("score", 0.5, 2), ("seconds", 2.0, 2), ("closed", 0, 0)]
