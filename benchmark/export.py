@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 
-def rebuild(result: Result, path: Path) -> Method:
+def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:
     """Return the method of a finished cell as it was after its last task.
 
     Args:
         path: of the result; the adapters lie beside it.
+        tasks: with their rows; none where no row is looked at.
 
     Raises:
         UserError: the adapters are missing, damaged, or of another method or backbone.
     """
     nothing = Examples([])
-    tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
+    if tasks is None:
+        tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
     state = read_state(path.with_suffix(".safetensors"), result.key)
     method, _ = build(Cell.of(result), tasks, torch.device("cpu"))
     try:

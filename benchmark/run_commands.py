@@ -1,4 +1,4 @@
-"""The verbs that plan and run cells: `run`, `sweep` and `plan`, and the flags that they share."""
+"""The verbs that plan, run and score cells, and the flags that they share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import UserError
-from benchmark.guard import guarded
+from benchmark.guard import INCOMPLETE, guarded
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -151,9 +151,26 @@ def plan(
     _show(cells, out, data_dir, workers, as_json)
 
 
+@guarded
+def score(
+    result: Annotated[Path, typer.Argument(help="A result file; its adapters lie beside it.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Score a finished run's adapters again, without training.
+
+    Fails where a score is not the stored one of the last row.
+    """
+    from benchmark.rescoring import rescore
+
+    found = rescore(result, data_dir)
+    typer.echo(found.table())
+    typer.echo("every score is as stored" if found.reproduced else "the stored scores are not reproduced")
+    raise typer.Exit(0 if found.reproduced else INCOMPLETE)
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    for verb in (run, sweep, plan):
+    for verb in (run, sweep, plan, score):
         app.command()(verb)
 
 
