@@ -61,28 +61,28 @@ class Sweep:
         """Kill one of its processes once a cell is at work; None if it ended before."""
         process = self.process if self.process and self.process.poll() is None else self.start()
         before = self.events()
-        while process.poll() is None and self.events() == before:
-            time.sleep(0.01)
+        # A worker that outlived its driver also tells events.
+        while process.poll() is None and (self.events() == before or not workers_of(process)):
+            time.sleep(0.02)
         time.sleep(drawn.uniform(0, longest))
+        workers = workers_of(process)
         if process.poll() is not None:
             return None
-        driver = psutil.Process(process.pid)
-        others = [child for child in driver.children(recursive=True) if works(child)]
-        victim = drawn.choice([driver, *others])
-        victim.send_signal(signal.SIGKILL)
-        if victim == driver:
-            process.wait()
-            return "driver"
-        return "worker"
+        if workers and drawn.random() < 0.5:
+            drawn.choice(workers).send_signal(signal.SIGKILL)
+            return "worker"
+        process.kill()
+        process.wait()
+        return "driver"
 
 
-def works(process: psutil.Process) -> bool:
-    """Whether a process runs cells: a spawned one, or a worker of Ray that has a cell."""
+def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return the processes that run cells for a sweep: a spawned one, or workers of Ray that have a cell."""
     try:
-        line = " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-    return "spawn_main" in line or "ray::run_limited" in line
+        found = {child: " ".join(child.cmdline()) for child in psutil.Process(process.pid).children(True)}
+    except psutil.Error:  # one of them ended meanwhile
+        return []
+    return [child for child, line in found.items() if "spawn_main" in line or "ray::run_limited" in line]
 
 
 def chaos(file: Path, folder: Path, kills: int, seed: int, workers: int, longest: float) -> Counter[str]:
