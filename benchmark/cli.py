@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_analysis
+from benchmark import cli_analysis, run_commands
 from benchmark.cli_data import app as data
-from benchmark import run_commands
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
