@@ -7,6 +7,7 @@ import platform
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +26,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         """Take over Ctrl-C, where it is not ignored and this is the thread that hears it."""
-        self.file.unlink(missing_ok=True)  # of a killed process of equal number
+        self._clear()  # what a killed process of equal number left
         hears = threading.current_thread() is threading.main_thread()
         if hears and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self._before = signal.signal(signal.SIGINT, self._heard)
@@ -35,7 +36,11 @@ class Stop:
         """Give Ctrl-C back."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-        self.file.unlink(missing_ok=True)
+        self._clear()
+
+    def _clear(self) -> None:
+        with suppress(OSError):  # of an output folder that is none; the run says so
+            self.file.unlink()
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.file.exists():
