@@ -122,8 +122,8 @@ def shares(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def main(
-    method: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "seq-lora",
-    stream: Annotated[str, typer.Option(help="A stream.")] = "digits",
+    method: Annotated[str, typer.Option(help="Methods, separated by commas.")],
+    stream: Annotated[str, typer.Option(help="A stream.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")] = None,
     data_dir: Path | None = None,
 ) -> None:

@@ -160,9 +160,11 @@ def _several(values: Any) -> str:
 
 
 def _order(cell: Cell) -> str:
-    """Return an order's name, and its seed where it is one of classes."""
+    """Return an order's name with the seed of its classes, or the number of its tasks."""
     value = load_stream(cell.stream_reference).orders[cell.order]
-    return f"{cell.order} (class permutation with seed {value})" if isinstance(value, int) else cell.order
+    if isinstance(value, int):
+        return f"{cell.order} (class permutation with seed {value})"
+    return cell.order if value is None else f"{cell.order} ({len(value)} tasks, first {value[0]})"
 
 
 def _pairs(values: dict[str, Any]) -> list[str]:
