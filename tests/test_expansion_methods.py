@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import small_models
 from benchmark.stream import Examples, Task
 from methods.pieces.expanding_block import autoencoder
 from tests import tiny
@@ -138,7 +139,7 @@ def mixed(method: Any) -> tuple[Any, Any]:
     taken, _ = tiny.begin(method, 0)
     block = method.blocks[-1]
     for number in range(3):
-        block.grow(number, tiny.HIDDEN, 4)
+        block.grow(number, small_models.HIDDEN, 4)
         tiny.randomise(block.bank, number)
     return block, tiny.whole(taken)
 
@@ -186,7 +187,7 @@ def test_blocks_before_the_expanding_ones_have_one_pair_of_the_first_task() -> N
 
 def test_more_expanding_blocks_than_there_are_means_all() -> None:
     method: Any = tiny.make_method("sema", "encoder", expanding_blocks=9)
-    assert len(method.blocks) == tiny.BLOCKS and not method.bank.layers
+    assert len(method.blocks) == small_models.BLOCKS and not method.bank.layers
 
 
 def test_sema_counts_by_hand() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark import small_models
 from benchmark.batches import VectorRows
 from benchmark.checkpoint import pack
 from benchmark.roles import block_of
@@ -324,4 +325,4 @@ def test_b5_memory_is_never_changed_for_its_complement() -> None:
     for t in range(3):
         tiny.learn(method, t)
     memories = method.memories.values()
-    assert all(not memory.retains and memory.basis.shape[1] > tiny.HIDDEN / 2 for memory in memories)
+    assert all(not memory.retains and memory.basis.shape[1] > small_models.HIDDEN / 2 for memory in memories)

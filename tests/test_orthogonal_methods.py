@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from benchmark import small_models
 from benchmark.batches import Rows
 from benchmark.checkpoint import pack
 from benchmark.errors import UserError
@@ -81,7 +82,7 @@ def test_overlap_of_initial_factors_has_its_expected_size() -> None:
     method = tiny.make_method("o-lora", "encoder", torch.float64, settings={"rank": 16})
     for t in range(2):
         tiny.begin(method, t)
-    layers, rank, width = 4, 16, tiny.HIDDEN
+    layers, rank, width = 4, 16, small_models.HIDDEN
     expected = layers * rank * rank * (2 / torch.pi) ** 0.5 / (3 * width**0.5)
     assert penalties.overlap(method.bank, 1).item() == pytest.approx(expected, rel=0.1)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from benchmark.errors import UserError
 from benchmark.plan import plan
+from benchmark.plan_report import announcement, cell_data
 from benchmark.registry import STREAMS
 from benchmark.stream import Request, load
-from benchmark.sweep import announcement, plan_data
 from tasks.sources import images
 from tests.image_files import colours, labelled_parquet, save, split_folders
 
@@ -224,7 +224,7 @@ def test_a_dry_run_prints_the_published_settings():
         *("tasks 10", "epochs 20", "batch_size 128", "rank 10", "targets query+value", "pixels unit"),
     ):
         assert part in text, text
-    told = json.loads(plan_data(cells))["cells"][0]["config"]
+    told = json.loads(json.dumps(cell_data(cells[0])))["config"]
     assert told["parameters"] == {"size": 224, "tasks": 10, "test_view": "centre"}
 
 
