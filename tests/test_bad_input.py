@@ -130,7 +130,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "no test rows": (
         "agnews.jsonl.gz",
         without_test_rows,
-        "the stream 'standard-cl': agnews, test: no test rows",
+        "agnews, test: no test rows",
     ),
     "no table": ("tasks.json", Path.unlink, "cannot read"),
     "broken table": ("tasks.json", lambda path: path.write_text('{"tasks": '), "is not JSON"),
