@@ -67,7 +67,7 @@ def page(stream: str, parts: Iterable[Section]) -> str:
     blocks = [f"# {plain(stream)}", f"<!-- {GENERATED} -->"]
     for part in parts:
         blocks += [f"## {plain(part.title)}", *_scores(part.rows)]
-        blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(_footer(part))]
+        blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
     blocks += ["## Columns", _bullets(list(definitions.items())), GENERATED]
     return "\n\n".join(blocks) + "\n"
@@ -90,7 +90,7 @@ def _streams(results: Iterable[Result]) -> list[str]:
     return sorted({result.stream for result in results})
 
 
-def _footer(part: Section) -> list[tuple[str, str]]:
+def facts(part: Section) -> list[tuple[str, str]]:
     """Return what a reader needs to judge and repeat a section's runs, by value."""
     runs = part.results
     sources = [run.provenance for run in runs]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from benchmark.collect import Row, Section
 from benchmark.gap import Closed, Gap, find_gap
 from benchmark.grouping import by_needs
-from benchmark.tables import markdown, plain, shown
+from benchmark.tables import markdown, named, plain
 
 INTRODUCTION = (
     "Normalised score: the share of the gap in average performance that a method closes, from the reference "
@@ -23,49 +24,89 @@ INTRODUCTION = (
 Ends = Sequence[tuple[Section, Gap]]
 
 
-def overview(parts: Sequence[Section]) -> list[str]:
-    """Return the blocks of the overview."""
+@dataclass(frozen=True)
+class Standings:
+    """The normalised scores of methods that may stand together.
+
+    Attributes:
+        head: the head protocol of every section.
+        title: of the group by needs.
+        sections: one column each.
+        closed: by a row's name and the column's position; a row may miss columns.
+    """
+
+    head: str
+    title: str
+    sections: tuple[Section, ...]
+    closed: dict[str, dict[int, Closed]]
+
+    def mean(self, name: str) -> float | None:
+        """Return a row's mean share; None where it misses a column, since other streams would not compare."""
+        shares = [each.share for each in self.closed[name].values()]
+        return sum(shares) / len(shares) if len(shares) == len(self.sections) else None
+
+    @property
+    def names(self) -> list[str]:
+        """The rows, the best mean first, those without one last."""
+
+        def place(name: str) -> tuple[float, str]:
+            mean = self.mean(name)
+            return (float("inf") if mean is None else -mean), name
+
+        return sorted(self.closed, key=place)
+
+
+def standings(parts: Sequence[Section]) -> list[Standings]:
+    """Return the normalised scores of every head protocol and group by needs that has any."""
     found = [(part, find_gap(part.rows)) for part in parts]
     ends = [(part, gap) for part, gap in found if isinstance(gap, Gap)]
-    blocks = [INTRODUCTION]
+    groups = []
     for head in sorted({part.head for part, _ in ends}):
         alike = [(part, gap) for part, gap in ends if part.head == head]
-        blocks.append(f"## Normalised scores, {plain(head)}")
         titles = dict.fromkeys(title for part, _ in alike for title in by_needs(part.rows))
-        for title in titles:
-            blocks += [f"### {title}", _scores(title, alike)]
-    return [*blocks, "## Streams", _streams(found)]
+        groups += [_standings(head, title, alike) for title in titles]
+    return groups
 
 
-def _scores(title: str, ends: Ends) -> str:
-    """Return the normalised scores of one group of rows, a column for each section that has the group."""
-    columns: list[str] = []
-    closed: dict[str, dict[str, Closed]] = defaultdict(dict)
-    for part, gap in ends:
-        rows: list[Row] = by_needs(part.rows).get(title, [])
+def _standings(head: str, title: str, ends: Ends) -> Standings:
+    having = [(part, gap) for part, gap in ends if title in by_needs(part.rows)]
+    closed: dict[str, dict[int, Closed]] = defaultdict(dict)
+    for column, (part, gap) in enumerate(having):
+        rows: list[Row] = by_needs(part.rows)[title]
         for row in rows:
             share = gap.closed(row)
             if share is not None:
-                closed[shown(row)][_column(part, ends)] = share
-        columns += [_column(part, ends)] if rows else []
-    means = {
-        name: sum(each.share for each in shares.values()) / len(columns)
-        for name, shares in closed.items()
-        if len(shares) == len(columns)  # a mean over fewer streams would not compare
-    }
+                closed[named(row)][column] = share
+    return Standings(head, title, tuple(part for part, _ in having), dict(closed))
+
+
+def overview(parts: Sequence[Section]) -> list[str]:
+    """Return the blocks of the overview."""
+    blocks, head = [INTRODUCTION], None
+    for group in standings(parts):
+        if group.head != head:
+            head = group.head
+            blocks.append(f"## Normalised scores, {plain(head)}")
+        blocks += [f"### {group.title}", _table(group, parts)]
+    return [*blocks, "## Streams", _streams([(part, find_gap(part.rows)) for part in parts])]
+
+
+def _table(group: Standings, parts: Sequence[Section]) -> str:
     records = []
-    for name in sorted(closed, key=lambda name: (-means.get(name, float("-inf")), name)):
-        record = {"method": name}
-        record |= {column: _text(closed[name].get(column)) for column in columns}
-        records.append(record | ({"mean ↑": _percent(means.get(name))} if len(columns) > 1 else {}))
+    for name in group.names:
+        record = {"method": plain(name)}
+        for column, part in enumerate(group.sections):
+            record[f"[{plain(apart(part, parts))}]({part.stream}.md) ↑"] = _text(
+                group.closed[name].get(column)
+            )
+        records.append(record | ({"mean ↑": _percent(group.mean(name))} if len(group.sections) > 1 else {}))
     return markdown(pd.DataFrame(records))
 
 
-def _column(part: Section, ends: Ends) -> str:
-    """Return a link to a section's page; with what tells it from the stream's other sections."""
-    several = sum(other.stream == part.stream for other, _ in ends) > 1
-    apart = f" {part.protocol}, {part.backbone} {part.note}".rstrip() if several else ""
-    return f"[{plain(part.stream + apart)}]({part.stream}.md) ↑"
+def apart(part: Section, parts: Sequence[Section]) -> str:
+    """Return a section's stream; with what tells it from the stream's other sections with this head."""
+    several = sum((other.stream, other.head) == (part.stream, part.head) for other in parts) > 1
+    return part.stream + (f" {part.protocol}, {part.backbone} {part.note}".rstrip() if several else "")
 
 
 def _text(closed: Closed | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from benchmark.collect import Row
-from benchmark.results import Parameters
+from benchmark.results import Result
 from benchmark.statistics import FEWEST_RUNS, spread, tiers
 
 SCORES = {
@@ -17,6 +18,17 @@ SCORES = {
     "BWT ↑": "backward_transfer",
 }
 LEADING = "average_performance"
+COSTS: dict[str, Callable[[Result], float]] = {
+    "trainable ↓": lambda run: max(run.parameters.trainable, default=0),
+    "stored ↓": lambda run: run.parameters.stored,
+    "resident ↓": lambda run: run.parameters.resident,
+    "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
+    "active ↓": lambda run: next(reversed(run.parameters.active_adapters), math.nan),
+    "reduction ↑": lambda run: run.parameters.active_adapter_reduction,
+    "passes ↓": lambda run: run.parameters.passes_per_prediction,
+    "seconds ↓": lambda run: run.timing.total_seconds,
+}
+"""What each column of the cost table takes from a run; NaN where nothing was counted."""
 
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
@@ -64,12 +76,12 @@ def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
     """
     places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
     ordered = standing(rows, places)
-    winner = _winner(sorted(rows, key=_by_mean), places)
+    best = winner(rows, places)
     records = []
     for row in ordered:
         record = {"method": shown(row), "tier": str(places.get(row.label) or "")}
         record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
-        if row.label == winner:
+        if row.label == best:
             record["AP ↑"] = f"**{record['AP ↑']}**"
         values = row.values(LEADING)
         record |= {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
@@ -93,22 +105,21 @@ def unranked(rows: Sequence[Row]) -> str | None:
 
 def cost_table(rows: Sequence[Row]) -> str:
     """Return what each row costs; a number that differs between runs is their mean."""
-    records = []
-    for row in sorted(rows, key=lambda row: row.label):
-        records.append(
-            {
-                "method": shown(row),
-                "trainable ↓": _count(row, lambda p: max(p.trainable, default=0)),
-                "stored ↓": _count(row, lambda p: p.stored),
-                "resident ↓": _count(row, lambda p: p.resident),
-                "auxiliary bytes ↓": _count(row, lambda p: p.auxiliary_bytes),
-                "active ↓": active(row),
-                "reduction ↑": f"{100 * _average(row, lambda p: p.active_adapter_reduction):.0f} %",
-                "passes ↓": _count(row, lambda p: p.passes_per_prediction),
-                "seconds ↓": _number(spread([run.timing.total_seconds for run in row.results])[0]),
-            }
-        )
+    records = [
+        {"method": shown(row)} | {title: cost(row, title) for title in COSTS}
+        for row in sorted(rows, key=lambda row: row.label)
+    ]
     return markdown(pd.DataFrame(records))
+
+
+def cost(row: Row, title: str) -> str:
+    """Return one cost of a row, named by its column; blank where it was not counted."""
+    mean, _ = spread([COSTS[title](run) for run in row.results])
+    if math.isnan(mean):
+        return ""
+    if title == "reduction ↑":
+        return f"{100 * mean:.0f} %"
+    return _number(mean) + (f" / {len(row.first.tasks)}" if title == "active ↓" else "")
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -128,9 +139,7 @@ def share(values: Sequence[float]) -> str:
 
 def active(row: Row) -> str:
     """Return the active adapters after the last task, `3 / 10`; blank where none were counted."""
-    if not all(run.parameters.active_adapters for run in row.results):
-        return ""
-    return f"{_count(row, lambda p: p.active_adapters[-1])} / {len(row.first.tasks)}"
+    return cost(row, "active ↓")
 
 
 def _signless(value: float) -> str:
@@ -139,10 +148,15 @@ def _signless(value: float) -> str:
     return "0.0" if text == "-0.0" else text
 
 
-def shown(row: Row) -> str:
-    """Return a row's name for a table; a reference row with what it needs, as it has no section by needs."""
+def named(row: Row) -> str:
+    """Return a row's name; a reference row with what it needs, as it has no section by needs."""
     needs = ", ".join(name.replace("_", " ") for name in row.needs)
-    return plain(row.name) + (f" ({needs})" if row.first.bound and needs else "")
+    return row.name + (f" ({needs})" if row.first.bound and needs else "")
+
+
+def shown(row: Row) -> str:
+    """Return a row's name for a markdown table."""
+    return plain(named(row))
 
 
 def _by_mean(row: Row) -> tuple[float, str]:
@@ -155,20 +169,13 @@ def _mean(row: Row) -> float:
     return spread(values)[0] if values else -1.0
 
 
-def _winner(ordered: Sequence[Row], places: dict[str, int | None]) -> str | None:
-    """Return the row to print in bold: the highest mean, if it has tier 1 for itself."""
+def winner(rows: Sequence[Row], places: Mapping[str, int | None]) -> str | None:
+    """Return the label of the row to print in bold: the highest mean, if it has tier 1 for itself."""
+    ordered = sorted(rows, key=_by_mean)
     if not ordered:
         return None
     alone = [label for label, tier in places.items() if tier == 1] == [ordered[0].label]
     return ordered[0].label if alone else None
-
-
-def _average(row: Row, of: Callable[[Parameters], float]) -> float:
-    return spread([of(run.parameters) for run in row.results])[0]
-
-
-def _count(row: Row, of: Callable[[Parameters], float]) -> str:
-    return _number(_average(row, of))
 
 
 def _number(value: float) -> str:
