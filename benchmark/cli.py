@@ -10,6 +10,7 @@ import typer
 
 from benchmark import cli_analysis, run_commands
 from benchmark.cli_data import app as data
+from benchmark.cli_site import app as site
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data, name="data")
+app.add_typer(site, name="site")
 
 
 class Topic(StrEnum):

@@ -91,21 +91,27 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
         be used: it is no valid result, lies in another stream's or protocol's folder, is a second result of
         one cell, or has numbers that do not follow from its matrix, as after an edit by hand.
     """
-    found: list[Result] = []
+    found, problems = load_files(root)
+    return [result for _, result in found], problems
+
+
+def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
+    """Return what `load` does, each result with its file."""
+    found: list[tuple[Path, Result]] = []
     problems: list[str] = []
     cells: dict[str, Path] = {}
     for path in sorted((root / "results").glob("*/*/*.json")):
         try:
             result = read(path)
             _check_place(result, path)
-            _check_headline(result, path)
-            other = cells.setdefault(_cell(result), path)
+            check_headline(result, path)
+            other = cells.setdefault(same_cell(result), path)
             if other != path:
                 raise UserError(f"{path} is a second result of the cell in {other.name}; remove one of them")
-            found.append(result)
+            found.append((path, result))
         except UserError as error:
             problems.append(str(error))
-    return sorted(found, key=_position), problems
+    return sorted(found, key=lambda each: _position(each[1])), problems
 
 
 def sections(results: Iterable[Result]) -> list[Section]:
@@ -199,7 +205,8 @@ def _family(result: Result) -> tuple[str, str, str, str]:
     return result.stream, result.protocol, result.backbone, head(result)
 
 
-def _cell(result: Result) -> str:
+def same_cell(result: Result) -> str:
+    """Return a text that is equal for two results of one cell, whatever data they saw."""
     identity = [*_family(result), result.method, result.order, result.seed, _setup(result), _own(result)]
     return _canonical(identity)
 
@@ -218,8 +225,12 @@ def _check_place(result: Result, path: Path) -> None:
         raise UserError(f"{path} holds a result of {result.stream}/{result.protocol}; move it there")
 
 
-def _check_headline(result: Result, path: Path) -> None:
-    """Refuse a result whose numbers were not computed from its matrix."""
+def check_headline(result: Result, path: Path) -> None:
+    """Check that a result's numbers were computed from its matrix.
+
+    Raises:
+        UserError: one of them differs.
+    """
     computed = headline(result.matrix, [task.test for task in result.tasks])
     for name, stated in result.headline.items():
         if name not in computed:

@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -54,6 +55,11 @@ def svg(drawn: Figure) -> str:
     buffer = io.StringIO()
     drawn.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def data_uri(drawn: Figure) -> str:
+    """Return a figure as an address that holds it: an image of its own, whose identifiers meet no other's."""
+    return "data:image/svg+xml," + quote(svg(drawn), safe=" =:/;,()")
 
 
 def save(drawn: Figure, path: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from benchmark import plots
 from benchmark.collect import Row, Section, sections
@@ -154,9 +153,8 @@ def _table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def _figure(caption: str, drawn: plots.Figure) -> str:
-    """Return a picture inside the page: an image of its own, whose identifiers meet no other's."""
-    data = quote(plots.svg(drawn), safe=" =:/;,()")
+    """Return a picture inside the page."""
     return (
-        f'<figure>\n<img alt="{escape(caption)}" src="data:image/svg+xml,{data}">\n'
+        f'<figure>\n<img alt="{escape(caption)}" src="{plots.data_uri(drawn)}">\n'
         f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
     )

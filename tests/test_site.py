@@ -1,0 +1,224 @@
+"""The site: the rows of the boards, in pages that ask for nothing and believe no result file."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from benchmark import site
+from benchmark.errors import UserError
+from benchmark.results import write
+from benchmark.site_server import server
+from tests.command import assert_one_line_error, bench
+from tests.factories import matrix, result, save
+
+EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
+OLD = {"task_id": False, "old_data": True, "statistics": False}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: tags with attributes, and its tables as texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.rows: list[list[str]] = []
+        self.words: str | None = None
+        self.caption = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "table":
+            self.rows = []
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("th", "td", "caption"):
+            self.words = ""
+
+    def handle_data(self, data):
+        if self.words is not None:
+            self.words += data
+
+    def handle_endtag(self, tag):
+        if tag == "caption":
+            self.caption = " ".join((self.words or "").split())
+        elif tag in ("th", "td"):
+            self.rows[-1].append(" ".join((self.words or "").split()))
+        elif tag == "table":
+            self.tables[self.caption] = self.rows
+        if tag in ("th", "td", "caption"):
+            self.words = None
+
+
+def built(tmp_path, *results, pictures=False):
+    save(tmp_path / "boards", *results)
+    return [Page(path.read_text()) for path in site.build(tmp_path / "boards", tmp_path / "site", pictures)]
+
+
+def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
+    joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
+    _, page = built(
+        tmp_path,
+        *(result("alpha", seed, last=last) for seed, last in enumerate([0.5, 0.6, 0.7])),
+        *(result("beta", seed, last=last) for seed, last in enumerate([0.1, 0.2, 0.3])),
+        result("keeper", needs=OLD),
+        result("joint", scores=joint, bound=True, needs=OLD),
+    )
+    assert list(page.tables) == ["Methods", "Methods that keep old data", "Reference rows", "Costs"]
+    head, first, second = page.tables["Methods"]
+    assert head == ["method", "tier", "AP ↑", "AAA ↑", "forgetting ↓", "BWT ↑", "AP worst", "n", "results"]
+    # AP of a run: (last + last + 0.9) / 3, so alpha has 63.3, 70.0 and 76.7; it leads beta by 26.7.
+    assert first[:4] == ["alpha", "1", "70.0 ± 6.7", "78.3 ± 3.9"] and first[-3:-1] == ["63.3", "3"]
+    assert second[:3] == ["beta", "2", "43.3 ± 6.7"]
+    (reference,) = page.tables["Reference rows"][1:]
+    # Joint training has one row of scores: no score on the way, nothing forgotten.
+    assert reference[:4] == ["joint (old data)", "90.0", "", ""]
+
+
+def test_a_cell_tells_its_spread_and_its_runs(tmp_path):
+    _, page = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
+    details = [each.get("data-detail") for tag, each in page.tags if tag == "td"]
+    # Forgetting is 0.9 - last.
+    told = "order forward, seed 0: 40.0\norder forward, seed 1: 30.0\norder forward, seed 2: 20.0"
+    assert f"standard deviation 10.0, n = 3\n{told}" in details
+
+
+def test_every_result_lies_beside_the_page_and_is_linked(tmp_path):
+    runs = [result(seed=seed, stream="plum tree & co") for seed in range(2)]
+    _, page = built(tmp_path, *runs)
+    links = [
+        each["href"] or "" for tag, each in page.tags if tag == "a" and "results/" in (each["href"] or "")
+    ]
+    linked = {
+        json.loads((tmp_path / "site" / "streams" / unquote(link)).read_bytes())["seed"] for link in links
+    }
+    assert linked == {0, 1}
+
+
+def test_tables_can_be_read_aloud(tmp_path):
+    for page in built(tmp_path, result()):
+        headings = [each for tag, each in page.tags if tag == "th"]
+        assert all(each.get("scope") in ("col", "row") for each in headings)
+        assert ("html", {"lang": "en"}) in page.tags
+        targets = {each.get("id") for _, each in page.tags}
+        skips = [each["href"] for tag, each in page.tags if tag == "a" and each.get("class") == "skip"]
+        assert skips == ["#content"] and "content" in targets
+
+
+def test_html_in_a_name_stays_text(tmp_path):
+    stream = "<img src=x onerror=alert(1)>&'"  # no file can have a slash in its name
+    folder = tmp_path / "boards" / "results" / stream / "tiny"
+    lines = {"lr": EVIL}, {"lr": "<b>"}
+    for number, settings in enumerate(lines):
+        run = result(EVIL, number, EVIL, stream=stream, hyperparameters=settings)
+        write(run, folder / f'"><b>{number}.json')
+    pages = built(tmp_path)
+    for page in pages:
+        assert sum(tag == "script" for tag, _ in page.tags) == 1
+        assert not any(tag in ("img", "b") for tag, _ in page.tags)
+        assert not any(name.startswith("on") for _, each in page.tags for name in each)
+    assert any(f"{EVIL} (lr={EVIL})" == row[0] for row in pages[1].tables["Methods"])
+
+
+def test_pages_ask_for_nothing_and_stay_small(tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures are the plots extra")
+    runs = [result(f"method-{m}", s, last=0.02 * m + 0.1 * s) for m in range(10) for s in range(3)]
+    for page in built(tmp_path, *runs, pictures=True):
+        sources = [each["src"] or "" for _, each in page.tags if "src" in each]
+        assert all(source.startswith("data:image/svg+xml,") for source in sources)
+        assert not any(tag in ("iframe", "object", "embed", "base") for tag, _ in page.tags)
+        assert [each.get("href") for tag, each in page.tags if tag == "link"] == ["data:,"]
+    assert sources, "the stream's page has pictures"
+    assert all(path.stat().st_size < 2_000_000 for path in (tmp_path / "site").rglob("*.html"))
+
+
+def test_a_page_too_large_goes_without_pictures_and_says_so(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pictures are the plots extra")
+    save(tmp_path / "boards", *(result(seed=seed) for seed in range(3)))
+    site.build(tmp_path / "boards", tmp_path / "plain", pictures=False)
+    size = (tmp_path / "plain" / "streams" / "orchard.html").stat().st_size
+    monkeypatch.setattr(site, "MOST_BYTES", size + 500)
+    site.build(tmp_path / "boards", tmp_path / "site")
+    text = (tmp_path / "site" / "streams" / "orchard.html").read_text()
+    assert "<figure>" not in text and "`bench report` draws them" in text
+    monkeypatch.setattr(site, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"index\.html would have .* bytes"):
+        site.build(tmp_path / "boards", tmp_path / "site")
+
+
+def test_the_overview_has_the_normalised_scores(tmp_path):
+    joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
+    one = {"adapters": [1, 1, 1]}
+    floor = [result("floor", seed, last=0.3, bound=True) for seed in range(3)]
+    floor = [r.model_copy(update={"parameters": r.parameters.model_copy(update=one)}) for r in floor]
+    index, _ = built(
+        tmp_path,
+        *floor,
+        *(result("all", seed, scores=joint, bound=True, needs=OLD) for seed in range(3)),
+        *(result("alpha", seed, last=0.6) for seed in range(3)),
+    )
+    # AP: floor (0.3 + 0.3 + 0.9) / 3 = 0.5, joint 0.9, alpha 0.7: half of the gap in every run.
+    assert index.tables["Methods"] == [["method", "orchard ↑"], ["alpha", "50 (50 to 50)"]]
+
+
+def test_a_file_that_cannot_be_used_is_named_and_the_rest_written(tmp_path):
+    save(tmp_path / "boards", result())
+    broken = tmp_path / "boards" / "results" / "orchard" / "tiny" / "broken.json"
+    broken.write_text("{")
+    with pytest.raises(UserError, match=r"broken\.json is not complete JSON"):
+        site.build(tmp_path / "boards", tmp_path / "site", pictures=False)
+    assert (tmp_path / "site" / "streams" / "orchard.html").is_file()
+    assert not list((tmp_path / "site").rglob("broken.json"))
+
+
+def test_an_earlier_site_is_replaced_and_nothing_else(tmp_path):
+    built(tmp_path, result(stream="old"), result())
+    for file in (tmp_path / "boards" / "results" / "old").rglob("*.json"):
+        file.unlink()
+    built(tmp_path)
+    assert [path.name for path in (tmp_path / "site" / "streams").iterdir()] == ["orchard.html"]
+    assert len(list((tmp_path / "site").rglob("*.json"))) == 1
+    with pytest.raises(UserError, match="something else than a site"):
+        site.build(tmp_path / "boards", tmp_path / "boards", pictures=False)
+    assert list((tmp_path / "boards" / "results").rglob("*.json"))
+
+
+def test_scores_that_were_not_measured_have_no_value_to_sort_by(tmp_path):
+    _, page = built(tmp_path, result(scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]), result(seed=1))
+    cells = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
+    assert any("data-value" not in each for each in cells)
+    assert all(each["data-value"] not in ("None", "nan") for each in cells if "data-value" in each)
+
+
+def test_the_server_shows_the_site_to_this_machine_alone(tmp_path):
+    built(tmp_path, result(scores=matrix(0.5)))
+    with server(tmp_path / "site", 0) as running:
+        host, port = running.server_address[:2]
+        assert host == "127.0.0.1"
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/streams/orchard.html", timeout=10) as answer:
+            assert b"<h1>orchard</h1>" in answer.read()
+        with pytest.raises(UserError, match="give another --port"):
+            server(tmp_path / "site", int(port))
+        running.shutdown()
+    with pytest.raises(UserError, match="bench site build"):
+        server(Path(tmp_path / "nowhere"), 0)
+
+
+def test_the_command_names_the_pages_it_wrote(tmp_path):
+    save(tmp_path / "boards", result())
+    arguments = ["site", "build", "--root", tmp_path / "boards", "--out", tmp_path / "site", "--no-pictures"]
+    done = bench(*arguments)
+    assert done.returncode == 0, done.stderr
+    pages = [tmp_path / "site" / "index.html", tmp_path / "site" / "streams" / "orchard.html"]
+    assert done.stdout.split() == [str(page) for page in pages]
+    done = bench("site", "build", "--root", tmp_path / "nowhere", "--out", tmp_path / "site")
+    assert_one_line_error(done, "no results in", "bench run")
