@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_analysis, run_commands
+from benchmark import cli_analysis, cli_publish, run_commands
 from benchmark.cli_data import app as data
 from benchmark.cli_site import app as site
 from benchmark.errors import UserError
@@ -171,18 +171,7 @@ def speed(
     )
 
 
-@app.command()
-@guarded
-def export(
-    result: Annotated[Path, typer.Argument(help="A result file.")],
-    folder: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
-) -> None:
-    """Write a learned cell as one peft adapter."""
-    from benchmark.export import export as write
-
-    typer.echo(str(write(result, folder)))
-
-
+cli_publish.register(app)
 cli_analysis.register(app)
 
 

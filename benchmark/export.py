@@ -13,6 +13,7 @@ from benchmark.checkpoint import pack, read_state
 from benchmark.errors import UserError
 from benchmark.learner import build
 from benchmark.method import Method
+from benchmark.model_card import card
 from benchmark.results import Result, atomic_write, read
 from benchmark.stream import Examples, Task
 
@@ -45,7 +46,7 @@ def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Meth
     return method
 
 
-def export(path: Path, folder: Path) -> Path:
+def export(path: Path, folder: Path, with_card: bool = False) -> Path:
     """Write what a finished cell's adapters come to so that `PeftModel.from_pretrained` loads it.
 
     A tuner of peft is written as it is. A sum of pairs is one LoRA of rank sum r with scale 1, exact up to
@@ -55,6 +56,7 @@ def export(path: Path, folder: Path) -> Path:
     Args:
         path: a result.
         folder: made if missing.
+        with_card: whether to write README.md too, a model card in the hub's format.
 
     Raises:
         UserError: the method's result is not a sum of low-rank updates, or something cannot be read.
@@ -68,8 +70,12 @@ def export(path: Path, folder: Path) -> Path:
         write_lora(pairs, folder, result.backbone)
     else:
         raise UserError(f"{result.method} has no peft form: {method.no_sum}")
-    if method.objective.head_size():
+    has_head = bool(method.objective.head_size())
+    if has_head:
         atomic_write(folder / "head.safetensors", pack(method.objective.state()))
+    if with_card:
+        text = card(result, method.objective.backbone.kind, has_head)
+        atomic_write(folder / "README.md", text.encode())
     return folder
 
 

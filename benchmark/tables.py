@@ -56,7 +56,18 @@ DEFINITIONS = {
 }
 
 
-LEFT = ("stream", "protocol", "backbone", "head", "reference rows", "order", "number", "verdict")
+LEFT = (
+    "stream",
+    "protocol",
+    "backbone",
+    "head",
+    "reference rows",
+    "order",
+    "number",
+    "verdict",
+    "on task",
+    "metric",
+)
 """Further columns of names."""
 
 

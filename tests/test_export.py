@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import peft
 import pytest
 import torch
@@ -23,6 +24,7 @@ from benchmark.errors import UserError
 from benchmark.export import export, rebuild
 from benchmark.learner import Learner
 from benchmark.method import Method
+from benchmark.model_card import card
 from benchmark.plan import plan
 from benchmark.registry import METHODS
 from benchmark.results import read, write
@@ -159,6 +161,39 @@ def test_the_command_writes_the_adapter(out: Path, tmp_path: Path) -> None:
         "adapter_model.safetensors",
         "head.safetensors",
     ]
+
+
+def test_the_card_has_the_scores_in_the_hub_s_format(out: Path, tmp_path: Path) -> None:
+    path = on_digits("inc-lora", out, "alpha=8")
+    done = CliRunner().invoke(app, ["export", str(path), str(tmp_path / "adapter"), "--card"])
+    assert done.exit_code == 0, done.stderr
+    written = huggingface_hub.ModelCard.load(tmp_path / "adapter" / "README.md")
+    result = read(path)
+    assert written.data.library_name == "peft" and "base_model" not in written.data.to_dict()
+    scores = {each.metric_type: each for each in written.data.eval_results}
+    assert scores["accuracy"].metric_value == result.headline["average_performance"]
+    assert scores["forgetting"].metric_value == result.headline["forgetting"]
+    assert {each.task_type for each in scores.values()} == {"image-classification"}
+    assert scores["accuracy"].dataset_args == {"order": "1", "seed": 0}
+    assert result.provenance.data_fingerprint in written.text and "head.safetensors" in written.text
+
+
+def test_a_card_names_a_hub_s_backbone_and_escapes_names(out: Path) -> None:
+    result = read(on_digits("inc-lora", out, "alpha=8"))
+    source = {"backbone_origin": "owner/name", "backbone_revision": "cafe", "task_order": ["a|b<i>"] * 5}
+    evil = result.model_copy(
+        update={
+            "method": "x: <b>\n---\n# y",
+            "provenance": result.provenance.model_copy(update=source),
+        }
+    )
+    text = card(evil, "image", has_head=False)
+    read_back = huggingface_hub.ModelCard(text)
+    assert read_back.data.base_model == "owner/name"
+    assert read_back.data.tags[-1] == read_back.data.model_name.partition(" on ")[0] == "x: <b>\n---\n# y"
+    body = read_back.text
+    assert "<b>" not in body.replace("\\<b>", "") and "\n# y" not in body
+    assert "a\\|b\\<i>" in body and "head.safetensors" not in body
 
 
 @pytest.mark.parametrize(

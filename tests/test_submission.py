@@ -1,0 +1,255 @@
+"""Submitting: what cannot be proved is refused with its reason, and then nothing is placed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import leaderboard
+from benchmark.catalogue import load_stream
+from benchmark.cell import Cell
+from benchmark.checkpoint import pack
+from benchmark.errors import UserError
+from benchmark.metrics import headline
+from benchmark.results import Result, read, write
+from benchmark.submission import faults, submit
+from tests.command import ROOT, bench
+from tests.factories import matrix, provenance, result
+
+NAMES = ("one", "two", "three")
+PROTOCOL = load_stream("digits").protocols["quick"]
+
+
+def cell(seed: int = 0, **changes: Any) -> Result:
+    """Return a result of a registered stream and protocol, with the key that its settings give."""
+    made = result(
+        "alpha", seed, "1", names=NAMES, protocol=PROTOCOL, stream="digits", backbone="vit-nano", **changes
+    )
+    made = made.model_copy(update={"config": made.config | {"zero_shot": False}})
+    return keyed(made)
+
+
+def keyed(made: Result) -> Result:
+    key = Cell.of(made).key(made.provenance.data_fingerprint)
+    return made.model_copy(update={"key": key})
+
+
+def laid(folder: Path, made: Result, name: str = "run") -> Path:
+    """Write a result with its adapters and return the result's path."""
+    path = folder / f"{name}.json"
+    write(made, path)
+    path.with_suffix(".safetensors").write_bytes(pack({"down": torch.ones(2, 3)}, made.key))
+    return path
+
+
+def refused(path: Path, root: Path) -> str:
+    """Return the one reason why a result is refused, having checked that nothing was placed."""
+    verdict = submit([path], root)
+    assert verdict.placed == () and not (root / "results").exists()
+    (reason,) = verdict.refused
+    assert str(path) in reason and "\n" not in reason
+    return reason
+
+
+def test_a_sound_result_is_placed_with_the_hash_of_its_adapters(tmp_path):
+    paths = [laid(tmp_path / "mine", cell(seed), f"run-{seed}") for seed in range(2)]
+    verdict = submit(paths, tmp_path / "boards")
+    assert verdict.refused == ()
+    for path, place in zip(paths, verdict.placed, strict=True):
+        assert place.parent == tmp_path / "boards" / "results" / "digits" / "quick"
+        assert place.name == f"alpha-order-1-seed-{read(path).seed}-{read(path).key[:8]}.json"
+        assert place.read_bytes() == path.read_bytes()
+        digest = sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
+        line = place.with_suffix(".sha256").read_text()
+        assert line == f"{digest}  {place.stem}.safetensors\n"
+    assert leaderboard.build(tmp_path / "boards", tmp_path / "boards")
+
+
+def test_the_hash_stands_for_adapters_that_are_elsewhere(tmp_path):
+    path = laid(tmp_path, cell())
+    adapters = path.with_suffix(".safetensors")
+    digest = sha256(adapters.read_bytes()).hexdigest()
+    adapters.rename(tmp_path / "elsewhere")
+    path.with_suffix(".sha256").write_text(f"{digest}  run.safetensors\n")
+    (place,) = submit([path], tmp_path / "boards").placed
+    assert place.with_suffix(".sha256").read_text().startswith(digest)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (None, "neither run.safetensors nor run.sha256"),
+        ("0" * 64 + "  other.safetensors", "must be one line, as `sha256sum run.safetensors` prints it"),
+        ("0" * 63 + "  run.safetensors", "must be one line"),
+    ],
+)
+def test_adapters_must_be_there_or_named(tmp_path, line, reason):
+    path = laid(tmp_path, cell())
+    path.with_suffix(".safetensors").unlink()
+    if line is not None:
+        path.with_suffix(".sha256").write_text(line)
+    assert reason in refused(path, tmp_path / "boards")
+
+
+def test_adapters_of_another_run_or_hash_are_refused(tmp_path):
+    path = laid(tmp_path, cell())
+    path.with_suffix(".sha256").write_text("0" * 64 + "  run.safetensors\n")
+    assert "is not the file whose hash stands" in refused(path, tmp_path / "boards")
+    path.with_suffix(".sha256").unlink()
+    path.with_suffix(".safetensors").write_bytes(pack({"down": torch.ones(1)}, "another"))
+    assert "adapters of another run" in refused(path, tmp_path / "boards")
+
+
+def without_commit(made: Result) -> Result:
+    return made.model_copy(update={"provenance": provenance(NAMES, commit=None, dirty=None)})
+
+
+def dirty(made: Result) -> Result:
+    return made.model_copy(update={"provenance": provenance(NAMES, dirty=True)})
+
+
+def rescored(made: Result) -> Result:
+    return made.model_copy(update={"headline": made.headline | {"average_performance": 0.99}})
+
+
+def headless(made: Result) -> Result:
+    kept = {name: value for name, value in made.headline.items() if name != "forgetting"}
+    return made.model_copy(update={"headline": kept})
+
+
+def longer(made: Result) -> Result:
+    other = PROTOCOL.model_copy(update={"epochs": PROTOCOL.epochs + 1})
+    return keyed(
+        made.model_copy(update={"config": made.config | {"protocol": other.model_dump(mode="json")}})
+    )
+
+
+def unregistered(made: Result) -> Result:
+    other = PROTOCOL.model_copy(update={"name": "quik"})
+    config = made.config | {"protocol": other.model_dump(mode="json")}
+    return keyed(made.model_copy(update={"config": config, "protocol": "quik"}))
+
+
+def holed(made: Result) -> Result:
+    cells = [list(row) for row in made.matrix]
+    cells[1][0] = None
+    return made.model_copy(update={"matrix": cells, "headline": headline(cells, [10] * 3)})
+
+
+def reset(made: Result) -> Result:
+    return made.model_copy(update={"config": made.config | {"hyperparameters": {"lr": 0.5}}})
+
+
+def overcounted(made: Result) -> Result:
+    counts = made.parameters.model_copy(update={"active_adapter_reduction": 0.9})
+    return made.model_copy(update={"parameters": counts})
+
+
+def short(made: Result) -> Result:
+    return made.model_copy(update={"steps": [4, 4]})
+
+
+def unsettled(made: Result) -> Result:
+    kept = {name: value for name, value in made.config.items() if name != "zero_shot"}
+    return made.model_copy(update={"config": kept})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (without_commit, "its code is unknown"),
+        (dirty, "its code was not that of commit 01234567"),
+        (rescored, "states average_performance 0.99, but its matrix gives"),
+        (headless, "lacks forgetting"),
+        (longer, f"epochs={PROTOCOL.epochs + 1}"),
+        (unregistered, "unknown protocol 'quik'; did you mean 'quick'?"),
+        (holed, "R[1][0] missing"),
+        (reset, "but its settings and data give"),
+        (overcounted, "reduction of 0.9, but its counts give 0.0"),
+        (short, "steps has 2 entries for 3 tasks"),
+        (unsettled, "its settings name no cell: 'zero_shot'"),
+    ],
+)
+def test_what_cannot_be_proved_is_refused(
+    tmp_path: Path, spoil: Callable[[Result], Result], reason: str
+) -> None:
+    assert reason in refused(laid(tmp_path, spoil(cell())), tmp_path / "boards")
+
+
+def test_an_unknown_stream_is_refused(tmp_path):
+    made = keyed(cell().model_copy(update={"stream": "digit"}))
+    assert "unknown stream 'digit'; did you mean 'digits'?" in refused(
+        laid(tmp_path, made), tmp_path / "boards"
+    )
+
+
+def test_a_reference_row_that_learned_all_at_once_has_its_last_stage_alone(tmp_path):
+    scores = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
+    path = laid(tmp_path, cell(scores=scores))
+    assert "its matrix is not complete: R[0][0], R[1][0], R[1][1] missing" in refused(
+        path, tmp_path / "boards"
+    )
+    path = laid(tmp_path, cell(scores=scores, bound=True))
+    assert submit([path], tmp_path / "boards").refused == ()
+
+
+def test_every_reason_is_told(tmp_path):
+    path = laid(tmp_path, dirty(rescored(cell())))
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    reasons = submit([path, broken], tmp_path / "boards").refused
+    assert len(reasons) == 3 and "not complete JSON" in reasons[-1]
+
+
+def test_a_cell_is_published_once_and_all_see_the_same_rows(tmp_path):
+    boards = tmp_path / "boards"
+    first = laid(tmp_path / "a", cell())
+    (place,) = submit([first], boards).placed
+    (reason,) = submit([laid(tmp_path / "b", cell(last=0.7))], boards).refused
+    assert f"{place} holds this cell already" in reason
+    # Another method, the same stream, order, seed and settings, but other rows.
+    other = cell().model_copy(
+        update={"method": "beta", "provenance": provenance(NAMES, data_fingerprint="bad")}
+    )
+    (reason,) = submit([laid(tmp_path / "c", keyed(other))], boards).refused
+    assert f"its data are not those of {place}" in reason and "f00d" in reason
+    # Another seed may see other rows.
+    other = cell(1).model_copy(update={"provenance": provenance(NAMES, data_fingerprint="bad")})
+    assert submit([laid(tmp_path / "d", keyed(other))], boards).refused == ()
+
+
+def test_nothing_is_compared_with_broken_boards(tmp_path):
+    broken = tmp_path / "boards" / "results" / "digits" / "quick" / "x.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    with pytest.raises(UserError, match=r"mend the published results first: .*x\.json"):
+        submit([laid(tmp_path, cell())], tmp_path / "boards")
+
+
+def test_the_published_results_would_be_accepted_again():
+    found = {
+        f"{path.name}: {reason}"
+        for path in sorted((ROOT / "leaderboards" / "results").glob("*/*/*.json"))
+        for reason in faults(read(path), path)
+        if not reason.startswith("neither ")  # adapters are not kept in the repository
+    }
+    assert found == set()
+
+
+def test_the_command_tells_and_only_checks_when_asked(tmp_path):
+    boards, sound = tmp_path / "boards", laid(tmp_path / "a", cell(scores=matrix(0.5)))
+    done = bench("submit", sound, "--root", boards, "--check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().startswith(str(boards)) and not boards.exists()
+    bad = laid(tmp_path / "b", dirty(cell(1)))
+    done = bench("submit", sound, bad, "--root", boards)
+    assert done.returncode == 1 and done.stdout == "" and not boards.exists()
+    assert done.stderr.startswith(f"refused: {bad}: ") and done.stderr.count("\n") == 1
+    done = bench("submit", sound, "--root", boards)
+    assert json.loads(Path(done.stdout.strip()).read_bytes())["method"] == "alpha"
