@@ -44,7 +44,7 @@ def _metadata(result: Result, kind: str) -> str:
             dataset_name=f"{result.stream}, protocol {result.protocol}",
             dataset_args={"order": result.order, "seed": result.seed},
             metric_type=_metric(result) if name == LEADING else name,
-            metric_name=CONVENTIONS[name].title if name in CONVENTIONS else name,
+            metric_name=_words(name),
             metric_value=value,
         )
         for name, value in sorted(result.headline.items())
@@ -94,6 +94,11 @@ def _body(result: Result, has_head: bool) -> list[str]:
         "## Where it comes from",
         "\n".join(f"- **{name}**: {plain(text)}" for name, text in facts.items()),
     ]
+
+
+def _words(name: str) -> str:
+    title = CONVENTIONS[name].title if name in CONVENTIONS else ""
+    return name.replace("_", " ") + (f": {title}" if title else "")
 
 
 def _scores(result: Result) -> str:

@@ -1,0 +1,33 @@
+"""CONTRIBUTING.md: short, and every command and file that it names exists."""
+
+import re
+
+from typer.main import get_command
+
+from benchmark.cli import app
+from tests.command import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_it_is_short():
+    assert len(TEXT.splitlines()) < 80
+
+
+def test_its_commands_exist():
+    commands = get_command(app).commands
+    named = set(re.findall(r"\bbench ([a-z]+)", TEXT))
+    assert {"run", "submit", "leaderboard", "score", "ledger"} <= named <= set(commands)
+    flags = {name for option in commands["submit"].params for name in option.opts}
+    assert set(re.findall(r"bench submit (--[a-z]+)", TEXT)) <= flags
+
+
+def test_its_files_and_headings_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = {
+        line.lstrip("# ").lower().replace(" ", "-") for line in readme.splitlines() if line[:1] == "#"
+    }
+    anchors = re.findall(r"README\.md#([a-z-]+)", TEXT)
+    assert anchors and set(anchors) <= headings
+    for name in re.findall(r"`([a-z]+/[a-z_/]*(?:\.py)?)`", TEXT):
+        assert (ROOT / name).exists(), name
