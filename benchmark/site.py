@@ -86,7 +86,7 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
     for folder in FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
     for path, _ in found:
-        atomic_write(out / _place(path), path.read_bytes())
+        _copy(path, out / _place(path))
     for name, text in texts.items():
         atomic_write(out / name, text.encode())
     if problems:
@@ -208,6 +208,15 @@ def drawings(part: Section) -> Iterator[tuple[str, Figure]]:
 def _place(path: Path) -> Path:
     """Return where a result of the leaderboards lies in the site."""
     return Path("results", *path.parts[-3:])
+
+
+def _copy(path: Path, place: Path) -> None:
+    """Copy a result; not flushed one by one, since a build that is cut short is built again."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
 
 
 def _check_folder(out: Path) -> None:
