@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.results import SCHEMA, Result
+from benchmark.results import SCHEMA, Result, Tuned
 
 # No separator, and no leading dot: a name that holds neither stays in the folder it is put in.
 _PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
@@ -40,6 +40,7 @@ class Cell:
         zero_shot: also score tasks not learned yet.
         stream_file: the file that describes the stream, where it is not a registered one; no part of the
             cell's identity, since the protocol and the data are.
+        tuned: the search that chose the hyper-parameters; no part of the identity, since its values are.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Cell:
     parameters: dict[str, Any] = field(default_factory=dict)
     zero_shot: bool = False
     stream_file: Path | None = field(default=None, compare=False)
+    tuned: Tuned | None = field(default=None, compare=False)
 
     @property
     def stream_reference(self) -> str:

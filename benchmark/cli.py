@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_analysis, cli_publish, run_commands
+from benchmark import cli_analysis, cli_publish, cli_tuning, run_commands
 from benchmark.cli_data import app as data
 from benchmark.cli_site import app as site
 from benchmark.errors import UserError
@@ -58,6 +58,7 @@ def bench(
 
 
 run_commands.register(app)
+cli_tuning.register(app)
 
 
 @app.command("list")

@@ -115,7 +115,10 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
 
 
 def sections(results: Iterable[Result]) -> list[Section]:
-    """Group results; a method with several configurations gets a row for each, named by what differs."""
+    """Group results; a method with several configurations gets a row for each, named by what differs.
+
+    Runs whose values a search chose have a row apart even where the values are the same.
+    """
     setups: dict[tuple[str, str, str, str, str], list[Result]] = defaultdict(list)
     for result in sorted(results, key=_position):
         setups[(*_family(result), _canonical(_setup(result)))].append(result)
@@ -162,21 +165,27 @@ def selection(result: Result) -> str:
     return str(chosen or Protocol.model_fields["selection"].default)
 
 
+def tuning_mark(result: Result) -> str:
+    """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
+    found = result.provenance.tuned
+    return found.mark if found else ""
+
+
 def _run(result: Result) -> tuple[int, str, str]:
     return result.seed, result.order, result.provenance.data_fingerprint
 
 
 def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
-    grouped: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    grouped: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
     for result in members:
-        grouped[(result.method, _canonical(_own(result)))].append(result)
+        grouped[(result.method, _canonical(_own(result)), tuning_mark(result))].append(result)
     variants: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    for (method, _), runs in grouped.items():
+    for (method, *_), runs in grouped.items():
         variants[method].append(flatten(_own(runs[0])))
     rows = []
-    for (method, _), runs in sorted(grouped.items()):
-        apart = differing(flatten(_own(runs[0])), variants[method])
-        rows.append(Row(f"{method} ({apart})" if apart else method, tuple(runs)))
+    for (method, _, mark), runs in sorted(grouped.items()):
+        notes = "; ".join(filter(None, [differing(flatten(_own(runs[0])), variants[method]), mark]))
+        rows.append(Row(f"{method} ({notes})" if notes else method, tuple(runs)))
     return tuple(rows)
 
 

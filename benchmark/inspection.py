@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,13 @@ def protocols(name: str) -> str:
 
 
 def method(name: str) -> str:
-    """Return what a method's file says about it, its hyper-parameters and their tuned values."""
+    """Return what a method's file says about it, its hyper-parameters, tuned values and search space."""
     from benchmark.catalogue import load_method
+    from benchmark.search_space import as_data, space_of
 
     loaded = load_method(name)
     needs = [need for need, asked in vars(loaded.needs).items() if asked]
+    space = [f"  {name}: {json.dumps(values)}" for name, values in as_data(space_of(loaded)).items()]
     tuned = [f"  {protocol}: {_values(values)}" for protocol, values in loaded.tuned.items()]
     return "\n".join(
         [
@@ -107,6 +110,8 @@ def method(name: str) -> str:
             *(_fields(loaded.Hyperparameters) or ["  none"]),
             *(["tuned values"] if tuned else []),
             *tuned,
+            *(["searched by bench tune"] if space else []),
+            *space,
         ]
     )
 

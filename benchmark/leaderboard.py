@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -111,7 +112,19 @@ def facts(part: Section) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in versions)),
         ("devices", _each(f"{source.device}, {source.dtype}" for source in sources)),
         ("selection", _each(_selection(run) for run in runs)),
+        *_searches(part),
     ]
+
+
+def _searches(part: Section) -> list[tuple[str, str]]:
+    """Return for each tuned row what was searched, how, and what was chosen."""
+    lines = []
+    for row in part.rows:
+        found = row.first.provenance.tuned
+        if found is not None:
+            what = f"{found.sampler}, {found.pruner}; space {json.dumps(found.space)}"
+            lines.append((row.name, f"{what}; chosen {json.dumps(found.values)}"))
+    return lines
 
 
 def _orders(runs: Sequence[Result]) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from benchmark.checkpoint import Checkpoint, Progress, pack, reseed
 from benchmark.errors import UserError
 from benchmark.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.method import Context, Method, Phase
+from benchmark.metrics import headline, mean_of_seen
 from benchmark.objective import Objective, make_objective
 from benchmark.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.registry import METHODS
@@ -226,9 +227,8 @@ class Learner:
 
     def _tell(self, t: int) -> None:
         row, progress = self.progress.matrix[t], self.progress
-        known = [value for value in row[: t + 1] if value is not None]
         seconds = progress.train_seconds[t] + progress.score_seconds[t]
-        mean = sum(known) / len(known) if known else None
+        mean = mean_of_seen(row, t)
         name = self.loaded.tasks[t].name
         self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, row[t], mean, seconds))
 
@@ -242,8 +242,6 @@ class Learner:
         return result
 
     def _result(self) -> Result:
-        from benchmark.metrics import headline
-
         progress, cell = self.progress, self.cell
         facts = [self._facts(i) for i in range(len(self.loaded.tasks))]
         return Result(
@@ -263,7 +261,9 @@ class Learner:
             parameters=self._parameters(),
             steps=progress.steps,
             report=progress.report,
-            provenance=describe(self.loaded, self.fingerprint, self.backbone, self.device, self.source),
+            provenance=describe(
+                self.loaded, self.fingerprint, self.backbone, self.device, self.source, cell.tuned
+            ),
             timing=self._timing(),
         )
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from benchmark.batches import Batch, Rows
 from benchmark.objective import Objective
 from benchmark.protocol import Protocol, Schedule
+from benchmark.search_space import Space
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -113,6 +114,7 @@ class Method:
     Class attributes:
         Hyperparameters: pydantic model; its fields are the method's `--set` keys.
         tuned: values chosen for a protocol, by "<stream>/<protocol>"; they override the defaults.
+        search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
         bound: True for reference rows.
         kinds: the kinds of backbone that the method's mathematics allows.
@@ -123,6 +125,7 @@ class Method:
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
     bound: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")

@@ -48,6 +48,12 @@ def _weights(sizes: Sequence[int], tasks: int) -> Array:
     return np.asarray(sizes, dtype=float)
 
 
+def mean_of_seen(row: Sequence[float | None], t: int) -> float | None:
+    """Return the mean over the tasks learned up to t, from the row that was scored after t."""
+    known = [score for score in row[: t + 1] if score is not None]
+    return sum(known) / len(known) if known else None
+
+
 def average_performance(matrix: Matrix) -> float | None:
     """Mean over tasks after the last one: `(1/T) sum_i R[T-1][i]`.
 

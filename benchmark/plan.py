@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmark.catalogue import load_method, load_stream
 from benchmark.cell import Cell
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
+from benchmark.results import Tuned
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
 from benchmark.stream_file import is_stream_file
+
+Place = tuple[str, str, str]
+"""Method, stream and protocol, which hyper-parameters are tuned for."""
 
 LARGEST_SEED = 2**32 - 1
 LONGEST_RANGE = 1000
@@ -29,6 +34,7 @@ def plan(
     protocol: str | None = None,
     settings: Sequence[str] = (),
     zero_shot: bool = False,
+    tuned: Mapping[Place, Tuned] = MappingProxyType({}),
 ) -> list[Cell]:
     """Return the cells of a run, ordered by stream, order, seed and method, none of them twice.
 
@@ -41,9 +47,10 @@ def plan(
         protocol: a protocol of every chosen stream; none: the stream's first.
         settings: `key=value` texts for the protocol, the stream or the methods.
         zero_shot: also score tasks not learned yet.
+        tuned: what searches chose, by method, stream and protocol; a setting wins over it.
 
     Raises:
-        UserError: a name, a range or a setting is not understood.
+        UserError: a name, a range or a setting is not understood, or a search is for none of the cells.
     """
     references, method_keys, seed_list = find_streams(streams), keys(METHODS, methods), parse_seeds(seeds)
     stream_keys = list(references)
@@ -58,16 +65,21 @@ def plan(
         used = refine(Protocol, protocols[key].model_dump(), chosen.protocol, "protocol")
         parameters = _parameters(loaded[key], key, used.name, chosen)
         file = Path(references[key]).resolve() if references[key] != key else None
-        hyperparameters = {name: _hyperparameters(name, key, used.name, chosen) for name in method_keys}
+        found = {name: tuned.get((name, key, used.name)) for name in method_keys}
+        hyperparameters = {
+            name: _hyperparameters(name, key, used.name, chosen, found[name]) for name in method_keys
+        }
         cells += [
             Cell(
                 *(name, key, order, seed, backbones[key], used, hyperparameters[name], parameters, zero_shot),
                 stream_file=file,
+                tuned=_kept(found[name], hyperparameters[name]),
             )
             for order in order_names[key]
             for seed in seed_list
             for name in method_keys
         ]
+    _require_use(tuned, {(cell.method, cell.stream, cell.protocol.name) for cell in cells})
     return cells
 
 
@@ -205,8 +217,30 @@ def _parameters(stream: Stream, key: str, protocol: str, chosen: Settings) -> di
     )
 
 
-def _hyperparameters(method: str, stream: str, protocol: str, chosen: Settings) -> dict[str, object]:
-    """Return a method's settings: its defaults, then those tuned for the protocol, then the chosen ones."""
+def _hyperparameters(
+    method: str, stream: str, protocol: str, chosen: Settings, found: Tuned | None
+) -> dict[str, object]:
+    """Return a method's settings: its defaults, those tuned for the protocol, a search's, the chosen ones."""
     loaded = load_method(method)
-    tuned = loaded.tuned.get(f"{stream}/{protocol}", {})
-    return refine(loaded.Hyperparameters, tuned, chosen.methods[method], method).model_dump(mode="json")
+    base = {**loaded.tuned.get(f"{stream}/{protocol}", {}), **(found.values if found else {})}
+    for name in base:
+        if name not in loaded.Hyperparameters.model_fields:
+            raise unknown(
+                f"hyper-parameter of {method}", name, loaded.Hyperparameters.model_fields, "bench tune --help"
+            )
+    return refine(loaded.Hyperparameters, base, chosen.methods[method], method).model_dump(mode="json")
+
+
+def _kept(found: Tuned | None, hyperparameters: Mapping[str, object]) -> Tuned | None:
+    """Return the search that chose a cell's values; None where a setting put others in their place."""
+    kept = found and all(hyperparameters[name] == value for name, value in found.values.items())
+    return found if kept else None
+
+
+def _require_use(tuned: Mapping[Place, Tuned], places: set[Place]) -> None:
+    for place in tuned:
+        if place not in places:
+            raise UserError(
+                f"--tuned holds values of {place[0]} for {place[1]}, {place[2]}, which is none of the cells; "
+                "choose that method, stream and protocol, or give the values with --set"
+            )

@@ -170,6 +170,8 @@ def verdict(event: CellDone) -> str:
         return "running elsewhere"
     if event.outcome.error:
         return f"failed: {event.outcome.error}"
+    if event.outcome.stopped:
+        return "ended early"
     return "already complete, skipped" if event.outcome.skipped else "complete"
 
 

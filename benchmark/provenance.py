@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmark.backbone import LoadedBackbone
-from benchmark.results import Provenance
+from benchmark.results import Provenance, Tuned
 
 if TYPE_CHECKING:
     from benchmark.stream import LoadedStream
@@ -28,11 +28,13 @@ def describe(
     backbone: LoadedBackbone,
     device: torch.device,
     source: tuple[str | None, bool | None],
+    tuned: Tuned | None = None,
 ) -> Provenance:
     """Return everything a reader needs to run the cell again.
 
     Args:
         source: `git_state` as it was when the code was loaded.
+        tuned: the search that chose the hyper-parameters.
     """
     commit, dirty = source
     return Provenance(
@@ -49,6 +51,7 @@ def describe(
         dtype=str(next(backbone.module.parameters()).dtype).removeprefix("torch."),
         class_order=loaded.class_order,
         task_order=[task.name for task in loaded.tasks],
+        tuned=tuned,
     )
 
 

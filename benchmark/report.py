@@ -15,6 +15,7 @@ from benchmark.statistics import friedman
 from benchmark.tables import SCORES, active, share
 from benchmark.terminal import show
 from benchmark.translator import of_result
+from benchmark.tuning_file import is_tuning_file
 
 MOST_LINES = 8
 """Methods drawn in one picture; further ones get pictures of their own."""
@@ -57,8 +58,8 @@ def _gather(source: Path) -> tuple[list[Result], list[str]]:
     paths = sorted(source.rglob("*.json")) if source.is_dir() else [source]
     results, problems = [], []
     for path in paths:
-        # Unfinished work lies beside results in folders of its own.
-        if path.parent.suffix == ".partial":
+        # Unfinished work and searches lie beside results in folders of their own.
+        if path.parent.suffix == ".partial" or (source.is_dir() and is_tuning_file(path, source)):
             continue
         try:
             results.append(read(path))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -49,6 +49,23 @@ class Parameters(Part):
     passes_per_prediction: float = 1.0
 
 
+class Tuned(Part):
+    """How a method's hyper-parameters were chosen: a search whose trials were scored as runs are."""
+
+    trials: int = Field(description="points tried, those that were ended early among them")
+    sampler: str
+    pruner: str
+    selection: Literal["validation", "paper"] = Field(description="rows that decided; paper: TEST rows")
+    space: dict[str, Any] = Field(description="by name: a list of values, or the ends of a span")
+    values: dict[str, Any] = Field(description="the chosen point")
+
+    @property
+    def mark(self) -> str:
+        """What stands beside the method wherever its numbers do."""
+        count = "1 trial" if self.trials == 1 else f"{self.trials} trials"
+        return f"tuned, {count}" + (" on TEST rows" if self.selection == "paper" else "")
+
+
 class Provenance(Part):
     """What a reader needs to run the cell again."""
 
@@ -65,6 +82,7 @@ class Provenance(Part):
     dtype: str
     class_order: list[int] | None
     task_order: list[str]
+    tuned: Tuned | None = Field(None, description="none: the values are the suite's, or were given")
 
 
 class Timing(Part):

@@ -37,6 +37,9 @@ ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Budget and
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, repeatable, such as protocol.epochs=3.")
 ]
+TunedFiles = Annotated[
+    list[Path] | None, typer.Option("--tuned", help="A file of bench tune whose choice to use, repeatable.")
+]
 ZeroShot = Annotated[bool, typer.Option("--zero-shot", help="Also score tasks not learned yet.")]
 DataDir = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
@@ -84,15 +87,18 @@ def run(
     gpus: Gpus = 0,
     memory: Memory = None,
     log: Log = None,
+    tuned: TunedFiles = None,
 ) -> None:
     """Train and score methods on streams.
 
     Finished cells are skipped, stopped ones go on where they were.
     """
     from benchmark.plan import plan as plan_cells
+    from benchmark.tuning_file import by_place
 
     conditions = _conditions(retry, timeout, address, cpus, gpus, memory, device)
-    cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot)
+    found = by_place(tuned or ())
+    cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot, found)
     _perform(cells, out, data_dir, workers, device, fresh, as_json, dry_run, conditions, log)
 
 
@@ -140,14 +146,17 @@ def plan(
     workers: Workers = 1,
     zero_shot: ZeroShot = False,
     as_json: Json = False,
+    tuned: TunedFiles = None,
 ) -> None:
     """Print the cells of a run, which of them are done, and what the rest will take.
 
     Times and memory are those of earlier results in the folder.
     """
     from benchmark.plan import plan as plan_cells
+    from benchmark.tuning_file import by_place
 
-    cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot)
+    found = by_place(tuned or ())
+    cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot, found)
     _show(cells, out, data_dir, workers, as_json)
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from benchmark.batches import Batch, Rows, join
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, part
+from benchmark.search_space import Space
 from methods.pieces.rehearsal_buffer import PixelFormat, Policy, RehearsalBuffer
 from methods.seq_lora import SequentialLoRA
 
@@ -44,6 +45,8 @@ class RehearsalLoRA(SequentialLoRA):
     """Sequential LoRA with a buffer."""
 
     Hyperparameters = RehearsalHyperparameters
+    # Not the size of the buffer: more old rows are better and cost more, which no search should hide.
+    search: ClassVar[Space] = {"buffer": ("reservoir", "class-balanced"), "rehearsed": (4, 8, 16)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
         # 90.0, 92.0, 92.8, 77.7.

@@ -36,6 +36,7 @@ from torch import Tensor
 from benchmark.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Phase, part
+from benchmark.search_space import Between, Space
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import in_order
 from methods.pieces.penalties import current_pairs
@@ -62,6 +63,7 @@ class EWCLoRA(LowRankMethod):
     """
 
     Hyperparameters = EWCHyperparameters
+    search: ClassVar[Space] = {"penalty": Between(1e4, 1e8)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 54.1, 71.2, 60.0.

@@ -41,6 +41,7 @@ from pydantic import BaseModel, Field
 
 from benchmark.errors import UserError
 from benchmark.method import Context
+from benchmark.search_space import Between, Space
 from methods.pieces.composition import over
 from methods.pieces.gates import Gated, GateHyperparameters
 from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLoRA
@@ -59,6 +60,7 @@ class LiteLoRA(Gated, MagnitudeLoRA):
     """A gate on every new pair; see the module."""
 
     Hyperparameters: ClassVar[type[BaseModel]] = LiteHyperparameters
+    search: ClassVar[Space] = {"sparsity": Between(0.005, 0.5), "gate_learning_rate": Between(0.01, 0.2)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 62.0, 68.7, 70.7, 65.9, 55.2.

@@ -29,6 +29,7 @@ from benchmark.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.objective import ClassificationObjective
+from benchmark.search_space import Between, Space
 from methods.pieces.distillation import answered_tokens, divergence
 from methods.seq_lora import SequentialLoRA
 
@@ -52,6 +53,7 @@ class LwFLoRA(SequentialLoRA):
     """
 
     Hyperparameters = LwFHyperparameters
+    search: ClassVar[Space] = {"distillation": Between(0.1, 10), "temperature": (1.0, 2.0, 4.0)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 56.9, 70.3, 69.8.

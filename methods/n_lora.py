@@ -28,6 +28,7 @@ from benchmark.batches import Batch
 from benchmark.errors import UserError
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
+from benchmark.search_space import Between, Space
 from methods.inc_lora import IncrementalLoRA
 from methods.pieces.penalties import crossed_size, dense_size
 
@@ -44,6 +45,7 @@ class SparseLoRA(IncrementalLoRA):
     """Incremental LoRA with an L1 price on the current update."""
 
     Hyperparameters = SparseHyperparameters
+    search: ClassVar[Space] = {"sparsity": Between(0.01, 2)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
         # 54.9, 69.1, 72.2, 71.8.

@@ -34,6 +34,7 @@ from torch import Tensor
 from benchmark.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
+from benchmark.search_space import Between, Space
 from methods.inc_lora import IncrementalLoRA
 from methods.pieces.penalties import factor_length, overlap
 
@@ -62,6 +63,7 @@ class OrthogonalLoRA(IncrementalLoRA):
     """Incremental LoRA with two penalties on the current pair."""
 
     Hyperparameters = OrthogonalHyperparameters
+    search: ClassVar[Space] = {"orthogonal": Between(0.05, 5)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 61.7, 71.2, 68.4.

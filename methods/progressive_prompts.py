@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from benchmark.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, part
+from benchmark.search_space import Space
 from methods.pieces.prompt_tokens import PromptTokens
 
 
@@ -57,6 +58,8 @@ class ProgressivePrompts(Method):
     """
 
     Hyperparameters = ProgressiveHyperparameters
+    # Prompts take rates far above those of weights; the paper's is 0.3.
+    search: ClassVar[Space] = {"learning_rate": (0.03, 0.1, 0.3, 1.0)}
     needs = Needs(task_id=True)
     kinds = ("image", "encoder", "seq2seq", "causal")
     no_sum = "it learned prompts, which are no change of a weight"
