@@ -164,15 +164,37 @@ def plan(
 def score(
     result: Annotated[Path, typer.Argument(help="A result file; its adapters lie beside it.")],
     data_dir: DataDir = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="key=value of what scoring alone reads, such as protocol.decoding=labels."
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Also write <result>.NAME.scores beside the result; give the NAME.")
+    ] = None,
+    stream: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."
+        ),
+    ] = None,
 ) -> None:
     """Score a finished run's adapters again, without training.
 
-    Fails where a score is not the stored one of the last row.
+    As they were scored, it fails where a score is not the stored one of the last row. --set changes decoding,
+    normaliser, references, score_on, test_limit, target_length or evaluation_batch_size; --data-dir may hold
+    other rows of the same tasks.
     """
-    from benchmark.rescoring import rescore
+    from benchmark import rescoring
 
-    found = rescore(result, data_dir)
+    found = rescoring.rescore(result, data_dir, settings or (), stream)
     typer.echo(found.table())
+    if out is not None:
+        typer.echo(str(rescoring.write(found.found, result, out)))
+    if found.conditions:
+        typer.echo(f"scored with {found.conditions}: no proof of the stored scores")
+        return
     typer.echo("every score is as stored" if found.reproduced else "the stored scores are not reproduced")
     raise typer.Exit(0 if found.reproduced else INCOMPLETE)
 
