@@ -57,7 +57,8 @@ Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a cell."
 Gpus = Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a cell, such as 0.5.")]
 Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a cell.")]
 Log = Annotated[
-    str | None, typer.Option(help="Also send events to these loggers, separated by commas: tensorboard.")
+    str | None,
+    typer.Option(help="Loggers to tell as well, separated by commas (see: bench list loggers)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan as bench plan does, then stop.")]

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.cell_runs import CellRuns
 from benchmark.errors import UserError
-from benchmark.events import CellDone, Event, TaskDone, Watch
+from benchmark.events import Watch
+
+
+class TensorBoardRun:
+    """A folder of event files."""
+
+    def __init__(self, writer: Any) -> None:
+        """Write through a `SummaryWriter`."""
+        self.writer = writer
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve."""
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def finish(self, complete: bool) -> None:
+        """Close the files."""
+        self.writer.close()
 
 
 def open_log(out: Path) -> Watch:
@@ -22,21 +41,10 @@ def open_log(out: Path) -> Watch:
     except ImportError:
         raise UserError("--log tensorboard needs TensorBoard: pip install tensorboard") from None
     folder = SweepFolder(out)
-    writers: dict[str, Any] = {}
-
-    def watch(event: Event) -> None:
-        if isinstance(event, TaskDone):
-            writer = writers.get(event.cell.identity)
-            if writer is None:
-                writer = SummaryWriter(str(folder.file("tensorboard", event.cell)))
-                writers[event.cell.identity] = writer
-            for name, value in (("score", event.score), ("mean", event.mean), ("seconds", event.seconds)):
-                if value is not None:
-                    writer.add_scalar(name, value, event.task + 1)
-        elif isinstance(event, CellDone) and event.cell.identity in writers:
-            writers.pop(event.cell.identity).close()
-
-    return watch
+    return CellRuns(
+        "tensorboard",
+        lambda cell: TensorBoardRun(SummaryWriter(str(folder.file("tensorboard", cell)))),
+    )
 
 
 LOGGER = open_log

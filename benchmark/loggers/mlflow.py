@@ -1,0 +1,63 @@
+"""MLflow: a run for each cell, its settings, scores by task; needs `mlflow`.
+
+Runs go where MLFLOW_TRACKING_URI says, else into a database in the sweep folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.cell import Cell
+from benchmark.cell_runs import PROJECT, CellRuns, facts
+from benchmark.errors import UserError
+from benchmark.events import Watch
+
+
+class MlflowRun:
+    """A run of the package, named by its id: the package's current run is left alone."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        """Send through `client`."""
+        self.client, self.run_id = client, run_id
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Send the numbers of a task."""
+        for name, value in values.items():
+            self.client.log_metric(self.run_id, name, value, step=step)
+
+    def finish(self, complete: bool) -> None:
+        """End the run."""
+        self.client.set_terminated(self.run_id, "FINISHED" if complete else "FAILED")
+
+
+def open_log(out: Path) -> Watch:
+    """Return a watcher that keeps a run of each cell.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    from benchmark.sweep_folder import SweepFolder
+
+    try:
+        from mlflow import MlflowClient
+    except ImportError:
+        raise UserError("--log mlflow needs MLflow: pip install mlflow") from None
+    folder = SweepFolder(out.resolve()).root
+
+    def open_run(cell: Cell) -> MlflowRun:
+        folder.mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}")
+        known = client.get_experiment_by_name(PROJECT)
+        experiment = known.experiment_id if known else client.create_experiment(PROJECT)
+        run = client.create_run(experiment, run_name=cell.name, tags={"cell": cell.identity})
+        for name, value in facts(cell).items():
+            client.log_param(run.info.run_id, name, value)
+        return MlflowRun(client, run.info.run_id)
+
+    return CellRuns("mlflow", open_run)
+
+
+LOGGER = open_log
