@@ -18,12 +18,13 @@ from benchmark.cell import Cell
 from benchmark.cli import app
 from benchmark.collect import sections
 from benchmark.errors import UserError
-from benchmark.events import Event, TaskDone
+from benchmark.events import Event, TaskDone, Watch
 from benchmark.plan import plan
 from benchmark.registry import METHODS
 from benchmark.results import Tuned, read
-from benchmark.runner import Conditions
+from benchmark.runner import Conditions, Job, Outcome, run_job
 from benchmark.search_space import RATES, Between, points, space_of, without
+from benchmark.sweep_folder import SweepFolder
 from benchmark.tuning import Judge, Search, tune
 from benchmark.tuning_file import by_place, set_flags
 from benchmark.tuning_file import read as read_search
@@ -137,6 +138,39 @@ def test_a_stopped_search_goes_on_and_a_repeated_one_runs_nothing(
     # Trials that are added later stand behind the same first ones.
     longer = run_search(search(9), tmp_path / "b")
     assert read_search(longer).trials[:8] == read_search(first).trials
+
+
+def test_a_stop_that_the_user_asked_for_is_no_pruning(tmp_path: Path, optuna_is_there: None) -> None:
+    stop = tmp_path / "stop"
+
+    def ask(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            stop.touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(search(8), tmp_path / "runs", None, "cpu", Conditions(stop=stop), ask)
+    assert not (tmp_path / "runs" / "tuning").exists()
+
+
+def test_a_trial_that_breaks_loses_and_the_others_go_on(
+    tmp_path: Path, optuna_is_there: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_at_one_rate(job: Job, watch: Watch) -> Outcome:
+        if job.cell.hyperparameters["learning_rate"] != 0.003:
+            return run_job(job, watch)
+        SweepFolder(job.out).note_failure(job.cell, "the loss is not finite")
+        return Outcome(job.cell, error="the loss is not finite")
+
+    monkeypatch.setattr(tuning, "run_job", break_at_one_rate)
+    found = read_search(run_search(search(5, "seq-lora"), tmp_path))
+    failed = [trial for trial in found.trials if trial.state == "failed"]
+    assert [trial.values for trial in failed] == [{"learning_rate": 0.003}]
+    assert failed[0].error == "the loss is not finite" and failed[0].score is None
+    assert found.chosen.values != failed[0].values
+    # What failed is remembered, and is not tried again.
+    monkeypatch.setattr(tuning, "run_job", lambda job, watch: pytest.fail("run again"))
+    again = read_search(run_search(search(5, "seq-lora"), tmp_path))
+    assert [trial.state for trial in again.trials] == [trial.state for trial in found.trials]
 
 
 def test_the_choice_is_the_best_complete_trial_on_validation_rows(
