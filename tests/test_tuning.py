@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmark import tuning
+from benchmark import leaderboard, report, tuning
 from benchmark.catalogue import load_method
 from benchmark.cell import Cell
 from benchmark.cli import app
@@ -28,6 +28,7 @@ from benchmark.sweep_folder import SweepFolder
 from benchmark.tuning import Judge, Search, tune
 from benchmark.tuning_file import by_place, set_flags
 from benchmark.tuning_file import read as read_search
+from tests import factories
 
 SMALL = ["stream.tasks=4", "stream.train_rows=16", "stream.test_rows=16", "epochs=2"]
 
@@ -305,3 +306,21 @@ def test_the_number_of_runs_is_known_before(optuna_is_there: None) -> None:
     # Five rates, then 20 points of a span; two seeds each.
     assert tuning.runs(Search("seq-lora", "toy", 20, seeds="0-1")) == 10
     assert tuning.runs(Search("o-lora", "toy", 20, seeds="0-1")) == 40
+
+
+def test_pages_tell_the_search_and_reports_take_no_search_for_a_result(tmp_path: Path) -> None:
+    facts: dict[str, Any] = {"selection": "validation", "sampler": "TPE, seed 0", "pruner": "halving"}
+    chosen = Tuned(trials=20, space={"rate": [1, 2]}, values={"rate": 2}, **facts)
+    found = factories.result("alpha", provenance=factories.provenance(tuned=chosen))
+    factories.save(tmp_path, found, factories.result("beta"))
+    leaderboard.build(tmp_path, tmp_path)
+    page = (tmp_path / f"{found.stream}.md").read_text(encoding="utf-8")
+    assert "| alpha (tuned, 20 trials) " in page and "| beta  " in page
+    expected = (
+        '- **alpha (tuned, 20 trials)**: TPE, seed 0, halving; space {"rate": \\[1, 2]}; chosen {"rate": 2}'
+    )
+    assert expected in page
+    folder = tmp_path / "results"
+    tuned_file(folder / "tuning" / "toy" / "quick")
+    report.build(folder, tmp_path / "report.html")
+    assert "alpha (tuned, 20 trials)" in (tmp_path / "report.html").read_text(encoding="utf-8")
