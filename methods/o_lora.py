@@ -21,6 +21,10 @@ Published settings (T5-large): rank 8, alpha 32 and dropout 0.1 on query and val
 epoch, batch 64; lambda 0.5, of the norms 0. Order 6 sets them per task, here `orthogonal_by_task` and
 `norm_by_task`: lambda 0, then 0.5 for eight tasks, then 5; the norms' weight 0 but for COPA, QQP,
 SST-2, Yahoo, BoolQA 0.1, RTE and WiC 0.3 (scripts of the official code).
+
+Measured here: on standard-cl (quick, order 1) AP 36.2, below inc-lora (42.6) and frozen (46.0). Nothing is
+forgotten (-0.8); the last task scores 10.5 right after it was learned. The paper's models answer in words
+and its tables have no head whose classes compete; the penalty was not tuned for this protocol.
 """
 
 from __future__ import annotations

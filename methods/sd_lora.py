@@ -28,6 +28,13 @@ Published settings (learning rate, epochs, batch): ImageNet-R 1e-2, 20, 128; CIF
 (shipped configurations, SGD); paper: Adam 8e-3, 30 or 20 epochs. Rank 10 on query and value.
 
 Values of the quick protocols were chosen on validation data from the grid recorded in `tuned`.
+
+Measured here: on digits (quick) AP 59.0, below inc-lora (62.7) and frozen (69.4), which the paper does not
+see. With the task given at test (`head=task-incremental`, seeds 0 to 2) it is 99.6, 99.4 and 99.4: no task is
+lost within its own classes, what falls is the contest between classes of tasks that never met in a loss
+over current classes, and the frozen features of that stream leave nothing to gain. That is the protocol. On
+omniglot, where the adapters matter, the same code leads: by class 43.7, inc-lora 17.1, frozen 21.3 (default
+rates of each method, three seeds).
 """
 
 from __future__ import annotations
