@@ -148,7 +148,8 @@ def test_a_worker_that_dies_is_replaced(start: Start, undisturbed: dict[str, byt
     code, printed, errors = ended(start(*command, FAULT="die once", MARK=str(mark)))
     assert code == 0, errors
     assert mark.exists()
-    assert printed.count("faulty on toy, order 1, seed 0 | task 1/3") == 1
+    # The last line of a worker may die with it, but no task is learned twice.
+    assert printed.count("faulty on toy, order 1, seed 0 | task 1/3") <= 1
     assert content(out) == undisturbed
 
 
@@ -184,7 +185,7 @@ LONG = ["--method", "seq-lora", "--set", "epochs=100"]
 
 
 def interrupted(process: subprocess.Popen[str], twice: bool) -> tuple[int, str, str]:
-    """Press Ctrl-C in the third task, and again once the first was heard; return how the process ended."""
+    """Press Ctrl-C around the start of the third task, and again once that was heard; return how it ended."""
     assert process.stdout is not None
     printed = ""
     for line in process.stdout:
@@ -203,9 +204,11 @@ def test_ctrl_c_once_finishes_the_task(own_process: bool, start: Start, tmp_path
     code, printed, errors = interrupted(start(*LONG, "--out", tmp_path, *flags), twice=False)
     assert code == 130, errors
     assert errors.count("\n") == 1 and "the same command continues" in errors
-    assert "task 3/5" in printed and "task 4/5" not in printed
     (progress,) = tmp_path.rglob("progress.json")
-    assert len(json.loads(progress.read_bytes())["matrix"]) == 3
+    learned = len(json.loads(progress.read_bytes())["matrix"])
+    # The signal may still reach the end of the second task.
+    assert learned in (2, 3)
+    assert f"task {learned}/5" in printed and f"task {learned + 1}/5" not in printed
     assert not list((tmp_path / sweep_folder.NAME / "stops").iterdir())
 
 

@@ -49,7 +49,7 @@ def results(stream: str, out: Path, backbone: str | None) -> dict[str, bytes]:
     )
     assert outcome.error is None
     found = {}
-    for path in sorted(out.rglob("*.*")):
+    for path in sorted((out / stream).rglob("*.*")):
         data = path.read_bytes()
         if path.suffix == ".json":
             data = to_json({name: part for name, part in json.loads(data).items() if name != "timing"})
