@@ -105,18 +105,17 @@ def choose(
 
 
 def _parameters(stream: Stream, given: str, settings: Iterable[str]) -> Any:
-    from benchmark.settings import refine
+    from benchmark.settings import key_and_value, refine
 
+    command = f"bench list --stream {given}"
+    fields = stream.parameters.model_fields if stream.parameters else {}
     texts = {}
     for text in settings:
-        key, equals, value = text.partition("=")
-        key = key.strip().removeprefix("stream.")
-        fields = stream.parameters.model_fields if stream.parameters else {}
-        if not equals:
-            raise UserError(f"--set '{text}' is not of the form key=value (see: bench list --stream {given})")
-        if key not in fields:
-            raise unknown(f"setting of the stream {given}", key, fields, f"bench list --stream {given}")
-        texts[key] = value.strip()
+        key, value = key_and_value(text, command)
+        name = key.removeprefix("stream.")
+        if name not in fields:
+            raise unknown(f"setting of the stream {given}", name, fields, command)
+        texts[name] = value
     return refine(stream.parameters, {}, texts, given) if stream.parameters else None
 
 

@@ -20,6 +20,7 @@ from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    from datasets import Dataset
 
 VARIABLE = "BENCH_DATA"
 # What numpy and zipfile raise on damaged, encrypted, pickled or absurdly large arrays.
@@ -66,6 +67,24 @@ def required(folder: Path | None, files: Collection[str], wanted_by: str) -> lis
         if not (folder / name).is_file():
             raise UserError(f"{wanted_by} needs {folder / name}, which does not exist; {ways}")
     return [folder / name for name in files]
+
+
+def read_parquet(path: Path) -> Dataset:
+    """Return a parquet file's rows; images stay encoded until they are asked for.
+
+    Raises:
+        UserError: the file is missing or is not parquet.
+    """
+    import datasets
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return datasets.Dataset(pyarrow.parquet.read_table(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
 
 
 def read_json(path: Path, model: type[Model]) -> Model:

@@ -16,6 +16,12 @@ def nearest(given: str, valid: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def hint(given: str, valid: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" with the nearest valid name, or "" where none is near."""
+    near = nearest(given, valid)
+    return f", did you mean '{near}'?" if near else ""
+
+
 def unknown(kind: str, given: str, valid: Iterable[str], command: str) -> UserError:
     """Return the error for a name that is not among `valid`: nearest name, the list, how to see it.
 

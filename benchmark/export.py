@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from benchmark.cell import Cell
 from benchmark.checkpoint import pack, read_state
 from benchmark.errors import UserError
-from benchmark.learner import build
+from benchmark.learner import build, prepare_device
 from benchmark.method import Method
 from benchmark.model_card import card
 from benchmark.results import Result, atomic_write, read
@@ -35,7 +34,7 @@ def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Meth
     if tasks is None:
         tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
     state = read_state(path.with_suffix(".safetensors"), result.key)
-    method, _ = build(Cell.of(result), tasks, torch.device("cpu"))
+    method, _ = build(Cell.of(result), tasks, prepare_device("cpu"))
     try:
         method.restore(state)
     except KeyError as error:

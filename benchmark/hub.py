@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.data_files import VARIABLE, one_line, read_json
+from benchmark.data_files import VARIABLE, one_line, read_json, read_parquet
 from benchmark.errors import UserError
 from benchmark.hub_tables import Table, from_dataset, from_parquet
 
@@ -86,9 +86,8 @@ class Hub:
         """
         folder = self.folder(wanted)
         if folder is not None:
-            return {split: from_parquet(folder / f"{split}.parquet") for split in splits}, _local_commit(
-                folder
-            )
+            local = {split: from_parquet(folder / f"{split}.parquet") for split in splits}
+            return local, _local_commit(folder)
         commit = self._commit(wanted)
         found = self._download(wanted, splits, commit)
         tables = {split: from_dataset(f"{wanted.identifier}, {split}", rows) for split, rows in found.items()}
@@ -159,19 +158,8 @@ def _local_commit(folder: Path) -> str | None:
 
 
 def _local(folder: Path, splits: tuple[str, ...] | None) -> dict[str, Dataset]:
-    import datasets
-    import pyarrow
-    import pyarrow.parquet
-
-    found = {}
-    for split in splits or sorted(path.stem for path in folder.glob("*.parquet")):
-        path = folder / f"{split}.parquet"
-        try:
-            found[split] = datasets.Dataset(pyarrow.parquet.read_table(path))
-        except FileNotFoundError as error:
-            raise UserError(f"{path} does not exist") from error
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+    names = splits or sorted(path.stem for path in folder.glob("*.parquet"))
+    found = {split: read_parquet(folder / f"{split}.parquet") for split in names}
     if not found:
         raise UserError(f"{folder} holds no .parquet file")
     return found

@@ -15,13 +15,13 @@ from torch import Tensor
 from benchmark.adapters import AdapterBank
 from benchmark.batches import Batch
 from benchmark.cell import Cell
-from benchmark.checkpoint import read_state
 from benchmark.errors import UserError
-from benchmark.learner import build, prepare_device
+from benchmark.export import rebuild
 from benchmark.method import Method
 from benchmark.results import Result, read
 from benchmark.runner import load_data
 from benchmark.stream import LoadedStream
+from benchmark.text_table import text_table
 from benchmark.training import evaluate
 
 
@@ -111,17 +111,10 @@ def restored(result: Result, path: Path, data_dir: Path | None) -> tuple[Method,
     Raises:
         UserError: the adapters or the data are not those of the result.
     """
-    cell = Cell.of(result)
-    state = read_state(path.with_suffix(".safetensors"), result.key)
-    loaded, fingerprint = load_data(cell, data_dir)
+    loaded, fingerprint = load_data(Cell.of(result), data_dir)
     if fingerprint != result.provenance.data_fingerprint:
         raise UserError(f"the data here are not those of {path}: {fingerprint}, not the result's")
-    method, _ = build(cell, loaded.tasks, prepare_device("cpu"))
-    try:
-        method.restore(state)
-    except KeyError as error:
-        raise UserError(f"the adapters beside {path} are of another form: {error} is missing") from None
-    return method, loaded
+    return rebuild(result, path, loaded.tasks), loaded
 
 
 @contextmanager
@@ -188,6 +181,5 @@ def table(found: LeaveOneOut) -> str:
         f"Removing {found.active} of {held} adapters changes an answer; the method reports {found.reported} "
         f"active, which {agrees}."
     )
-    frame = pd.DataFrame(records)
-    text = frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, stralign="right")
-    return "\n\n".join([str(text), "\n".join(lines)])
+    text = text_table(pd.DataFrame(records), stralign="right")
+    return "\n\n".join([text, "\n".join(lines)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from benchmark.collect import head
 from benchmark.metrics import CONVENTIONS
 from benchmark.results import Result
 from benchmark.tables import LEADING, markdown, plain
@@ -55,19 +56,18 @@ def _metadata(result: Result, kind: str) -> str:
         # Only what came from the hub, at a commit, is a model that the hub can link to.
         base_model=source.backbone_origin if source.backbone_revision else None,
         tags=["continual-learning", "lora", result.method],
-        model_name=_name(result),
+        model_name=result.name,
         eval_results=scores,
     )
     return str(data.to_yaml())
 
 
 def _body(result: Result, has_head: bool) -> list[str]:
-    source, protocol = result.provenance, result.config.get("protocol", {})
-    head = protocol.get("head", "unknown head") if isinstance(protocol, dict) else "unknown head"
+    source = result.provenance
     revision = f" at {source.backbone_revision}" if source.backbone_revision else ""
     needs = ", ".join(name.replace("_", " ") for name, needed in sorted(result.needs.items()) if needed)
     blocks = [
-        f"# {plain(_name(result))}",
+        f"# {plain(result.name)}",
         f"What the continual-learning method {plain(result.method)} learned from {len(result.tasks)} tasks, "
         "as one adapter of peft. Measured by Continual PEFT bench; scores are of one run.",
         "## Use",
@@ -78,7 +78,7 @@ def _body(result: Result, has_head: bool) -> list[str]:
         blocks.append("peft has no place for the shared classification head: it is in `head.safetensors`.")
     facts = {
         "backbone": source.backbone_origin + revision,
-        "head protocol": head,
+        "head protocol": head(result),
         "asks for, beyond the current task's data": needs or "nothing",
         "order": ", ".join(source.task_order),
         "seed": str(result.seed),
@@ -127,7 +127,3 @@ def _metric(result: Result) -> str:
     """Return the tasks' metric; where they differ, the number is a mean of unlike scores."""
     names = {task.metric for task in result.tasks}
     return names.pop() if len(names) == 1 else "mean of task metrics"
-
-
-def _name(result: Result) -> str:
-    return f"{result.method} on {result.stream}, order {result.order}, seed {result.seed}"

@@ -207,12 +207,8 @@ class ClassificationObjective(Objective):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[int]:
         """Return the columns of highest score, over all classes seen or over the given task's."""
-        scores = self.scores(batch)
-        if task is not None:
-            allowed = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
-            allowed[[c for c in self.task_columns(self.tasks[task]) if c < len(allowed)]] = True
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        return scores.argmax(1).tolist()
+        columns = None if task is None else self.task_columns(self.tasks[task])
+        return best_columns(self.scores(batch), columns)
 
     def references(self, task: Task, examples: Examples) -> list[int]:
         """Return the columns of the labels."""
@@ -267,3 +263,12 @@ def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protoc
 
         return NearestMeanObjective(backbone, tasks, protocol)
     return ClassificationObjective(backbone, tasks, protocol)
+
+
+def best_columns(scores: Tensor, columns: Sequence[int] | None) -> list[int]:
+    """Return each row's column of the highest score `(n, classes)`, among the given ones where they exist."""
+    if columns is not None:
+        allowed = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
+        allowed[[column for column in columns if column < len(allowed)]] = True
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    return scores.argmax(1).tolist()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from benchmark.statistics import Ranking
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MOST_DRAWN = len(COLOURS)
+"""Methods drawn in one picture: as many as there are colours."""
 MARKERS = "osD^vPX*<"
 LINES = ("-", "--", "-.", ":")
 MAP = "cividis"
@@ -78,7 +80,7 @@ def score_matrix(result: Result) -> Figure:
     cells = 100 * as_array(result.matrix)
     drawn = _heatmap(cells, "score x 100", limits=(0, 100), digits=0)
     axes = drawn.axes[0]
-    axes.set(xlabel="on task", ylabel="after task", title=_name(result))
+    axes.set(xlabel="on task", ylabel="after task", title=result.name)
     return drawn
 
 
@@ -91,7 +93,7 @@ def overlaps(found: Redundancy) -> Figure:
         _fill(axes, found.matrix(side), "overlap", (0, 1), 2, names, names)
         axes.set(xlabel="task", title=f"{side[:-1]} spaces")
     drawn.axes[0].set_ylabel("task")
-    drawn.suptitle(_name(found.result))
+    drawn.suptitle(found.result.name)
     return drawn
 
 
@@ -264,7 +266,3 @@ def _fill(
                 ink = "black" if value > middle else "white"
                 axes.text(i, t, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=9)
     axes.figure.colorbar(image, ax=axes, label=label, shrink=0.85)
-
-
-def _name(result: Result) -> str:
-    return f"{result.method} on {result.stream}, order {result.order}, seed {result.seed}"

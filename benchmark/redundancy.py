@@ -17,6 +17,7 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.results import Result, read
 from benchmark.subspaces import expected_overlap, overlap, residual, update
+from benchmark.text_table import text_table
 
 Pairs = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
 """By task index and layer name: down (r, d_in) and up (d_out, r)."""
@@ -173,10 +174,7 @@ def tables(found: Redundancy) -> str:
     """Return the overlaps of every two tasks and the shapes of every task's pair, means over layers."""
     run = found.result
     layers = len({each.layer for each in found.shapes})
-    head = (
-        f"{run.method} on {run.stream}, order {run.order}, seed {run.seed}: pairs of {len(found.tasks)} of "
-        f"{len(run.tasks)} tasks at {layers} layers"
-    )
+    head = f"{run.name}: pairs of {len(found.tasks)} of {len(run.tasks)} tasks at {layers} layers"
     if len(found.tasks) < 2:
         return f"{head}\nNothing to compare: the overlap of adapters needs two of them."
     couples = [
@@ -222,5 +220,4 @@ def _text(value: float | None, digits: int) -> str:
 
 
 def _render(records: list[dict[str, str]]) -> str:
-    frame = pd.DataFrame(records)
-    return str(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, stralign="right"))
+    return text_table(pd.DataFrame(records), stralign="right")

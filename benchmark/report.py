@@ -10,15 +10,13 @@ from benchmark import plots
 from benchmark.collect import Row, Section, sections
 from benchmark.errors import UserError
 from benchmark.grouping import REFERENCES, by_needs
+from benchmark.plots import MOST_DRAWN
 from benchmark.results import Result, atomic_write, read
 from benchmark.statistics import friedman
 from benchmark.tables import SCORES, active, share
 from benchmark.terminal import show
 from benchmark.translator import of_result
 from benchmark.tuning_file import is_tuning_file
-
-MOST_LINES = 8
-"""Methods drawn in one picture; further ones get pictures of their own."""
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -113,8 +111,8 @@ def _section(part: Section) -> str:
         ranking = friedman({row.name: row.cells() for row in rows}) if title != REFERENCES else None
         if ranking is not None:
             blocks.append(_figure(f"{title}: mean ranks", plots.critical_difference(ranking)))
-    for start in range(0, len(part.rows), MOST_LINES):
-        drawn = part.rows[start : start + MOST_LINES]
+    for start in range(0, len(part.rows), MOST_DRAWN):
+        drawn = part.rows[start : start + MOST_DRAWN]
         anytime = [row for row in drawn if row.values("average_anytime")]
         if anytime:
             blocks.append(_figure("Mean score of the tasks seen", plots.accuracy_over_tasks(anytime)))

@@ -17,8 +17,9 @@ from benchmark.metrics import mean_of_seen
 from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
 from benchmark.runner import load_data
-from benchmark.settings import refine
+from benchmark.settings import key_and_value, refine
 from benchmark.stream import Task
+from benchmark.text_table import text_table
 from benchmark.training import evaluate
 
 SCORING = (
@@ -73,7 +74,7 @@ class Rescored:
             "stored": [_shown(score) for score in stored],
             "again": [_shown(score) for score in again],
         }
-        return str(pd.DataFrame(rows).to_markdown(index=False, tablefmt="simple", disable_numparse=True))
+        return text_table(pd.DataFrame(rows))
 
 
 def rescore(
@@ -143,13 +144,11 @@ def _changed(protocol: Protocol, settings: Sequence[str]) -> Protocol:
     """Return a protocol with settings of scoring changed."""
     chosen: dict[str, str] = {}
     for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set '{text}' is not of the form key=value (see: bench score --help)")
-        name = key.strip().removeprefix("protocol.")
+        key, value = key_and_value(text, "bench score --help")
+        name = key.removeprefix("protocol.")
         if name not in SCORING:
             raise unknown("setting of scoring", name, SCORING, "bench score --help")
-        chosen[name] = value.strip()
+        chosen[name] = value
     changed: Protocol = refine(Protocol, protocol.model_dump(), chosen, "protocol")
     return changed
 

@@ -119,6 +119,11 @@ class Result(Part):
     provenance: Provenance
     timing: Timing
 
+    @property
+    def name(self) -> str:
+        """A short name of the cell for titles and messages; two results may share it."""
+        return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
+
     @model_validator(mode="after")
     def _square_matrix_of_shares(self) -> Result:
         tasks = len(self.tasks)

@@ -9,6 +9,7 @@ entry holds is compared with its hashes whenever it is opened, and an entry that
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
@@ -80,6 +81,7 @@ def cached(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]
     return memory.arrays()
 
 
+@functools.cache
 def code_of(*parts: Any) -> str:
     """Return a hash of the source of modules, classes or functions.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from benchmark.forecast import longest_first
 from benchmark.results import Result, read
 from benchmark.stream import LoadedStream, Request
 from benchmark.stream import load as load_tasks
-from benchmark.sweep_folder import SweepFolder
+from benchmark.sweep_folder import SweepFolder, process_name
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Job:
     device: str
     fresh: bool
     conditions: Conditions = Conditions()
-    sweep: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}")
+    sweep: str = field(default_factory=process_name)
 
 
 def run(

@@ -50,16 +50,25 @@ def assign(settings: Iterable[str], places: Places) -> Settings:
         streams={key: {} for key in places.streams}, methods={key: {} for key in places.methods}
     )
     for text in settings:
-        key, equals, value = text.partition("=")
-        key, value = key.strip(), value.strip()
-        if not equals or not key:
-            raise UserError(f"--set '{text}' is not of the form key=value (see: {places.command})")
+        key, value = key_and_value(text, places.command)
         place, dot, name = key.rpartition(".")
         if dot:
             _qualified(place, name, value, places, chosen)
         else:
             _unqualified(name, value, places, chosen)
     return chosen
+
+
+def key_and_value(text: str, command: str) -> tuple[str, str]:
+    """Return both sides of a `key=value` text, without spaces around them.
+
+    Raises:
+        UserError: it is none; the message names the command that tells the keys.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set '{text}' is not of the form key=value (see: {command})")
+    return key.strip(), value.strip()
 
 
 def _qualified(place: str, name: str, value: str, places: Places, chosen: Settings) -> None:

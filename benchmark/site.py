@@ -23,6 +23,7 @@ from benchmark.errors import UserError
 from benchmark.grouping import REFERENCES, by_needs
 from benchmark.leaderboard import facts
 from benchmark.overview import INTRODUCTION, standings
+from benchmark.plots import MOST_DRAWN
 from benchmark.results import Result, atomic_write
 from benchmark.site_tables import EXPLAINED, Table
 from benchmark.statistics import friedman
@@ -37,8 +38,6 @@ TEMPLATES = Path(__file__).parent / "site_templates"
 FOLDERS = ("results", "streams")
 MARK = b'content="bench site build"'
 MOST_BYTES = 2_000_000
-MOST_LINES = 8
-"""Methods drawn in one picture: as many as there are colours."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def drawings(part: Section) -> Iterator[tuple[str, Figure]]:
     """Yield the pictures of a section, each with its caption."""
     for title, rows in by_needs(part.rows).items():
         measured = [row for row in standing(rows, {}) if row.values("average_anytime")]
-        drawn = measured[:MOST_LINES]
+        drawn = measured[:MOST_DRAWN]
         which = f"{title}, the best {len(drawn)} of {len(measured)}" if len(measured) > len(drawn) else title
         if drawn and len(part.results[0].tasks) > 1:
             yield f"{which}: mean score of the tasks seen", plots.accuracy_over_tasks(drawn)

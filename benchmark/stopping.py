@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import signal
 import threading
 from collections.abc import Callable
@@ -12,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from benchmark.sweep_folder import SweepFolder
+from benchmark.sweep_folder import SweepFolder, process_name
 
 
 class Stop:
@@ -20,7 +18,7 @@ class Stop:
 
     def __init__(self, out: Path, say: Callable[[str], None]) -> None:
         """Listen for a sweep that writes to `out`; `say` tells the user that the first Ctrl-C was heard."""
-        self.file = SweepFolder(out.resolve()).root / "stops" / f"{platform.node()}-{os.getpid()}"
+        self.file = SweepFolder(out.resolve()).root / "stops" / process_name()
         self.say = say
         self._before: Any = None
 

@@ -28,7 +28,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.data_files import one_line
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError, hint
 from benchmark.findings import DataFaults, Finding
 from benchmark.hub import HubSet
 from benchmark.protocol import Protocol
@@ -49,8 +49,7 @@ def unknown_keys(values: Mapping[str, Any], valid: Iterable[str]) -> str:
     wrong = []
     for key in values:
         if key not in names:
-            near = nearest(key, names)
-            wrong.append(f"unknown key '{key}'" + (f", did you mean '{near}'?" if near else ""))
+            wrong.append(f"unknown key '{key}'{hint(key, names)}")
     return f"{'; '.join(wrong)} (valid: {', '.join(names)})" if wrong else ""
 
 
@@ -242,8 +241,7 @@ def order_fault(order: Iterable[str], tasks: list[str]) -> str:
     listed = list(order)
     for name in listed:
         if name not in tasks:
-            near = nearest(name, tasks)
-            return f"unknown task '{name}'" + (f", did you mean '{near}'?" if near else "")
+            return f"unknown task '{name}'{hint(name, tasks)}"
     missing = [name for name in tasks if name not in listed]
     if missing:
         return f"the task '{missing[0]}' is missing"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError, hint
 from benchmark.findings import Finding
 from benchmark.hub import Hub
 from benchmark.image_files import class_folders, decode
@@ -187,8 +187,7 @@ class Reader:
 
 
 def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:
-    near = nearest(given, valid)
-    guess = f", did you mean '{near}'?" if near else ";"
+    guess = hint(given, valid) or ";"
     more = ", ..." if len(valid) > MOST_SHOWN else ""
     raise UserError(f"unknown {what} '{given}'{guess} valid: {', '.join(valid[:MOST_SHOWN])}{more}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 NAME = ".sweep"
+
+
+def process_name() -> str:
+    """Return what tells this process from all others that may write to the same folder."""
+    return f"{platform.node()}-{os.getpid()}"
 
 
 class Failure(BaseModel):

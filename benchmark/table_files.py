@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import RootModel
 
-from benchmark.data_files import one_line, read_rows
-from benchmark.errors import UserError, nearest
+from benchmark.data_files import read_parquet, read_rows
+from benchmark.errors import UserError, hint
 from benchmark.findings import Finding
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def read_table(path: Path, wanted: Sequence[str], findings: list[Finding]) -> Ta
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     if suffix == ".parquet":
-        return from_dataset(_parquet(path), wanted, str(path), path.parent)
+        return from_dataset(read_parquet(path), wanted, str(path), path.parent)
     if suffix in (".csv", ".tsv"):
         return _separated(path, "," if suffix == ".csv" else "\t", wanted, findings)
     return _json_lines(path, wanted)
@@ -99,20 +99,8 @@ def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
     """
     for name in wanted:
         if name not in there:
-            near = nearest(name, there)
-            guess = f", did you mean '{near}'?" if near else ";"
+            guess = hint(name, there) or ";"
             raise UserError(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}")
-
-
-def _parquet(path: Path) -> Dataset:
-    import datasets
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return datasets.Dataset(pyarrow.parquet.read_table(path))
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
 
 
 def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list[Finding]) -> Table:

@@ -11,6 +11,7 @@ from benchmark.collect import Row, Section, flatten, sections
 from benchmark.metrics import CONVENTIONS
 from benchmark.results import Result
 from benchmark.tables import SCORES, active, share
+from benchmark.text_table import text_table
 
 WIDTH = 100
 LONGEST_NAME = 24
@@ -28,10 +29,9 @@ def result_table(results: Sequence[Result]) -> str:
 
 def show(result: Result) -> str:
     """Return everything that a result file says, as text."""
-    head = f"{result.method} on {result.stream}, order {result.order}, seed {result.seed}"
     kind = "reference row" if result.bound else "competitor"
     blocks = [
-        f"{head}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
+        f"{result.name}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
         _titled("Scores x 100, row: after task, column: on task", _matrix(result)),
         _titled("Metrics x 100", _headline(result)),
         _titled("Tasks", _tasks(result)),
@@ -88,7 +88,7 @@ def _blocks(index: Sequence[str], columns: dict[str, list[str]]) -> list[str]:
 def _render(index: Sequence[str], columns: dict[str, list[str]]) -> str:
     frame = pd.DataFrame({"task": list(index), **columns})
     sides = ["left", *["right"] * len(columns)]
-    return str(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=sides))
+    return text_table(frame, colalign=sides)
 
 
 def _width(text: str) -> int:
@@ -101,7 +101,7 @@ def _matrix(result: Result) -> str:
     rows = [["" if cell is None else f"{100 * cell:.{digits}f}" for cell in row] for row in result.matrix]
     frame = pd.DataFrame(rows, columns=[str(i + 1) for i in range(tasks)])
     frame.insert(0, "", [str(t + 1) for t in range(tasks)])
-    return _simple(frame)
+    return text_table(frame)
 
 
 def _headline(result: Result) -> str:
@@ -109,7 +109,7 @@ def _headline(result: Result) -> str:
     for name, value in result.headline.items():
         title = CONVENTIONS[name].title if name in CONVENTIONS else ""
         rows.append([name.replace("_", " "), "" if value is None else f"{100 * value:.2f}", title])
-    return _simple(pd.DataFrame(rows, columns=["metric", "value", "definition"]))
+    return text_table(pd.DataFrame(rows, columns=["metric", "value", "definition"]))
 
 
 def _tasks(result: Result) -> str:
@@ -131,7 +131,7 @@ def _tasks(result: Result) -> str:
         ]
         rows.append([*facts, *(values[t] if t < len(values) else "" for values in counted.values())])
     columns = ["", "task", "classes", "train", "validation", "test", "metric", *counted]
-    return _simple(pd.DataFrame(rows, columns=columns))
+    return text_table(pd.DataFrame(rows, columns=columns))
 
 
 def _reports(result: Result) -> str:
@@ -146,10 +146,6 @@ def _listed(block: dict[str, Any]) -> str:
     flat = flatten(block)
     wide = max((len(name) for name in flat), default=0)
     return "\n".join(f"{name:<{wide}}  {value}" for name, value in flat.items())
-
-
-def _simple(frame: pd.DataFrame) -> str:
-    return str(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True))
 
 
 def _titled(title: str, text: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.metrics import CONVENTIONS, Convention, Matrix
 from benchmark.results import Result
+from benchmark.text_table import text_table
 
 REFERENCES = {
     "untrained": "needs scores of the untrained model",
@@ -79,12 +80,8 @@ def table(translations: Sequence[Translation]) -> str:
         }
         for each in translations
     ]
-    frame = pd.DataFrame(rows)
     sides = ["left", "right", "left", "left"]
-    text = frame.to_markdown(
-        index=False, tablefmt="simple", disable_numparse=True, colalign=sides, maxcolwidths=WIDTHS
-    )
-    return str(text)
+    return text_table(pd.DataFrame(rows), colalign=sides, maxcolwidths=WIDTHS)
 
 
 def as_data(translations: Sequence[Translation]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from benchmark.cell import plain
 from benchmark.errors import UserError
 from benchmark.results import Part, Tuned, atomic_write, to_json
+from benchmark.text_table import text_table
 
 SCHEMA = 1
 FOLDER = "tuning"
@@ -134,7 +135,7 @@ def as_text(file: TuningFile, path: Path) -> str:
         }
         for number, trial in enumerate(file.trials, 1)
     ]
-    table = pd.DataFrame(rows).to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+    table = text_table(pd.DataFrame(rows))
     rows_used = "TEST" if file.chosen.selection == "paper" else "validation"
     of = f"{file.method} on {file.stream}, {file.protocol}"
     title = f"{of}: {file.chosen.mark}, AP x 100 on {rows_used} rows"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from benchmark.protocol import Protocol
 from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
+from tasks import superni
 from tasks.sources import trace_rows
 
 ORDERS = {
@@ -25,22 +26,7 @@ def load(request: Request) -> LoadedStream:
     return trace_rows.load(request, ORDERS[request.order])
 
 
-# The backbone's tokenizer folds case, so answers are compared as words.
-QUICK = Protocol(
-    name="quick",
-    source="this suite: minutes on one CPU core",
-    backbone="minilm-s2s",
-    epochs=3,
-    batch_size=16,
-    rank=8,
-    targets=("query", "value"),
-    train_limit=128,
-    test_limit=32,
-    source_length=128,
-    target_length=16,
-    prompt="trace",
-    normaliser="words",
-)
+QUICK = superni.QUICK.model_copy(update={"train_limit": 128, "prompt": "trace"})
 
 TRACE = Protocol(
     name="trace",

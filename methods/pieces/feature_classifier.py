@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.batches import Batch, Rows
 from benchmark.class_means import ClassMeans
 from benchmark.method import Accounting, Context, Method, Needs, part
-from benchmark.objective import ClassificationObjective
+from benchmark.objective import ClassificationObjective, best_columns
 from methods.pieces.layer_inputs import read_in_order
 
 
@@ -117,12 +117,3 @@ class MeanClassifier(FeatureClassifier):
         """Take over the base's state and the class means."""
         super().restore(state)
         self.prototypes.restore(part(state, "prototypes."))
-
-
-def best_columns(scores: Tensor, columns: Sequence[int] | None) -> list[int]:
-    """Return each row's column of the highest score `(n, classes)`, among the given ones where they exist."""
-    if columns is not None:
-        allowed = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
-        allowed[[column for column in columns if column < len(allowed)]] = True
-        scores = scores.masked_fill(~allowed, float("-inf"))
-    return scores.argmax(1).tolist()
