@@ -23,6 +23,7 @@ from benchmark.text_table import text_table
 from benchmark.training import evaluate
 
 SCORING = (
+    "head",
     "decoding",
     "normaliser",
     "references",
@@ -32,6 +33,8 @@ SCORING = (
     "evaluation_batch_size",
 )
 """Settings of a protocol that can be others for a trained model; the rest made it what it is."""
+COMPETING, APART = "class-incremental", "task-incremental"
+"""Heads whose training is the same under a local loss, so that the same model can be scored under both."""
 
 
 class Scores(Part):
@@ -150,6 +153,13 @@ def _changed(protocol: Protocol, settings: Sequence[str]) -> Protocol:
             raise unknown("setting of scoring", name, SCORING, "bench score --help")
         chosen[name] = value
     changed: Protocol = refine(Protocol, protocol.model_dump(), chosen, "protocol")
+    if changed.head != protocol.head and (
+        {changed.head, protocol.head} != {COMPETING, APART} or protocol.loss != "local"
+    ):
+        raise UserError(
+            f"what was trained with head {protocol.head} and a {protocol.loss} loss cannot be scored with "
+            f"head {changed.head}; only {COMPETING} and {APART} with a local loss train alike"
+        )
     return changed
 
 

@@ -114,12 +114,37 @@ def test_other_tasks_are_refused(finished: Path, tmp_path: Path) -> None:
         ("normalizer=words", "did you mean 'normaliser'"),
         ("decoding=beam", "got 'beam'"),
         ("decoding", "form key=value"),
+        ("head=nearest-class-mean", "cannot be scored with head nearest-class-mean"),
     ],
 )
 def test_what_made_the_model_cannot_be_changed(finished: Path, setting: str, words: str) -> None:
     done = invoke("score", finished, "--set", setting)
     assert done.exit_code == 2
     assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_where_all_classes_compete_the_scores_are_those_of_a_run_where_they_did(
+    finished: Path, tmp_path: Path
+) -> None:
+    # Under a local loss the head has no part in training, so the adapters of both runs are the same.
+    settings = [part for text in (*SMALL, "head=class-incremental") for part in ("--set", text)]
+    together = tmp_path / "together"
+    done = invoke("run", "--method", "litelora", "--stream", "toy", *settings, "--out", together)
+    assert done.exit_code == 0, done.stderr
+    (known,) = together.rglob("*.json")
+    found = rescore(finished, None, ["head=class-incremental"])
+    assert found.found.scores == read(known).matrix[-1]
+    assert found.found.scores != found.stored and found.conditions == "head=class-incremental"
+
+
+def test_a_loss_over_all_classes_binds_the_model_to_its_head(tmp_path: Path) -> None:
+    settings = [part for text in (*SMALL, "loss=full") for part in ("--set", text)]
+    done = invoke("run", "--method", "seq-lora", "--stream", "toy", *settings, "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    (path,) = tmp_path.rglob("*.json")
+    done = invoke("score", path, "--set", "head=class-incremental")
+    assert done.exit_code == 2
+    assert "and a full loss cannot be scored" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_name_stays_beside_the_result(finished: Path) -> None:
@@ -151,11 +176,11 @@ def test_another_decoding_gives_what_a_run_with_it_has(tmp_path: Path) -> None:
         ]
         assert invoke("run", "--method", "seq-lora", "--stream", stream, *flags).exit_code == 0
     (greedy,), (labels,) = ((tmp_path / name).rglob("*.json") for name in ("greedy", "labels"))
-    rows_apart = [read(path).matrix[-1] for path in (greedy, labels)]
-    assert rows_apart[0] != rows_apart[1], "the decodings must differ for this test to show anything"
+    rows_together = [read(path).matrix[-1] for path in (greedy, labels)]
+    assert rows_together[0] != rows_together[1], "the decodings must differ for this test to show anything"
     found = rescore(greedy, None, ["protocol.decoding=labels"], stream)
-    assert found.found.scores == rows_apart[1] and found.conditions == "decoding=labels"
+    assert found.found.scores == rows_together[1] and found.conditions == "decoding=labels"
     assert not found.reproduced
     assert rescore(greedy, None, (), stream).reproduced
     # Letters in upper case are other strings to `exact` and the same to `words`; here all are in lower case.
-    assert rescore(labels, None, ["normaliser=exact"], stream).found.scores == rows_apart[1]
+    assert rescore(labels, None, ["normaliser=exact"], stream).found.scores == rows_together[1]
