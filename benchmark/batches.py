@@ -90,6 +90,7 @@ class ImageRows:
     labels: Tensor
     settings: ImageSettings
     augmentation: str = "none"
+    crop_area: float = 0.05
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,7 +105,7 @@ class ImageRows:
         # Of this size already, so that only the channels are put where the backbone has them.
         pixels = resize(read(self.images, rows), self.settings.size).float() / 255
         if training:
-            pixels = augment(pixels, self.augmentation)
+            pixels = augment(pixels, self.augmentation, self.crop_area)
         return Batch({"pixel_values": normalise(pixels, self.settings)}, self.labels[index], rows=list(rows))
 
 

@@ -23,6 +23,7 @@ NOT_IN_TOKENS = frozenset(
     (
         *("name", "source", "backbone", "head", "loss", "epochs", "epochs_by_task", "batch_size"),
         *("evaluation_batch_size", "rank", "alpha", "dropout", "targets", "schedule", "selection"),
+        *("milestones", "milestone_factor", "crop_area"),
         *("gradient_clip", "train_limit", "test_limit", "validation", "score_on", "decoding", "normaliser"),
         *("pixels", "augmentation"),
     )

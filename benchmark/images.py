@@ -76,16 +76,17 @@ def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
     return (pixels - mean) / torch.tensor(settings.deviation).view(1, -1, 1, 1)
 
 
-def augment(pixels: Tensor, kind: str) -> Tensor:
+def augment(pixels: Tensor, kind: str, least_area: float) -> Tensor:
     """Return randomly cropped, and for `crop-flip` mirrored, images of the same size.
 
-    The crop is PILOT's RandomResizedCrop: area 5 to 100 % of the image, aspect 3/4 to 4/3, drawn log-uniform
-    per image. A crop that would leave the image is shrunk to it instead of drawn again.
+    The crop is torchvision's RandomResizedCrop: `least_area` (PILOT: 5 %) to 100 % of the image, aspect 3/4
+    to 4/3, drawn log-uniform per image. A crop that would leave the image is shrunk to it instead of drawn
+    again.
     """
     if kind == "none":
         return pixels
     count = len(pixels)
-    area = torch.empty(count).uniform_(0.05, 1.0)
+    area = torch.empty(count).uniform_(least_area, 1.0)
     ratio = torch.exp(torch.empty(count).uniform_(-1, 1) * float(np.log(4 / 3)))
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     centre_x = (torch.rand(count) * 2 - 1) * (1 - width)

@@ -183,10 +183,13 @@ class Method:
             "optimizer": self.hyperparameters.optimizer,
             "momentum": 0.9 if self.hyperparameters.optimizer == "sgd" else 0.0,
             "clip": self.protocol.gradient_clip,
-            # A method with rates of its own course keeps it.
-            "schedule": "constant" if "milestones" in changes else self.protocol.schedule,
             "main": True,
         }
+        # A method with rates of its own course keeps it.
+        if not changes.keys() & {"schedule", "milestones"}:
+            settings["schedule"] = self.protocol.schedule
+            settings["milestones"] = self.protocol.milestones
+            settings["factor"] = self.protocol.milestone_factor
         return Phase(**settings | changes)
 
     def loss(self, batch: Batch) -> Tensor:

@@ -162,7 +162,7 @@ class ClassificationObjective(Objective):
             settings = self.image_settings
             assert settings is not None
             pictures = encoding.resized(cast(Any, examples.inputs), settings.size)
-            return ImageRows(pictures, labels, settings, self.protocol.augmentation)
+            return ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
         tokenizer = self.backbone.tokenizer
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}

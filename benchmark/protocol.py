@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
-Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch"]
-ADDED_LATER = frozenset({"selection", "schedule", "normaliser"})
+Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
+ADDED_LATER = frozenset(
+    {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area"}
+)
 
 
 class Protocol(BaseModel):
@@ -44,9 +46,13 @@ class Protocol(BaseModel):
     targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
     schedule: Schedule = Field(
         "constant",
-        description="of the learning rates over a task's main phase, which ends at 0 unless constant; a "
-        "method that has a schedule of its own keeps it",
+        description="of the learning rates over a task's main phase: constant, or down to 0 on a line or "
+        "half a cosine, or to 1.6 % on a quarter of one; a method that has a schedule of its own keeps it",
     )
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (), description="shares of the epochs after which the learning rates are multiplied by the factor"
+    )
+    milestone_factor: float = Field(0.1, gt=0, le=1, description="of the milestones")
     selection: Literal["last", "validation", "paper"] = Field(
         "last",
         description="which epoch of the main phase counts: the last, the best on validation rows of the "
@@ -77,15 +83,13 @@ class Protocol(BaseModel):
         "backbone", description="the backbone's own mean and deviation, or plain [0, 1]"
     )
     augmentation: Literal["none", "crop", "crop-flip"] = "none"
+    crop_area: float = Field(0.05, gt=0, le=1, description="least share of an image that a random crop keeps")
 
     def identity(self) -> dict[str, Any]:
         """Return the values that name a cell, as JSON: all but later settings at their defaults.
 
         So a result written before a setting existed stays the result of the same cell.
         """
-        values = self.model_dump(mode="json")
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in ADDED_LATER or value != type(self).model_fields[name].default
-        }
+        fields = type(self).model_fields
+        unchanged = {name for name in ADDED_LATER if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude=unchanged)

@@ -104,7 +104,8 @@ def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
 
     Args:
         phase: its `schedule` falls to 0 over its steps, on a line or on half a cosine, or on half a cosine
-            that only moves between epochs.
+            that only moves between epochs; or to 1.6 % on a quarter of a cosine, cos(99 pi e / (200 (E - 1)))
+            at epoch e of E, as InfLoRA's code has it.
         epoch: counted from 0.
         done: the share of the phase's steps taken.
     """
@@ -117,6 +118,8 @@ def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
         return factor * (1 + math.cos(math.pi * done)) / 2
     if phase.schedule == "cosine-by-epoch":
         return factor * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2
+    if phase.schedule == "quarter-cosine-by-epoch":
+        return factor * math.cos(0.495 * math.pi * epoch / max(1, phase.epochs - 1))
     return factor
 
 

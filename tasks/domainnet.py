@@ -132,11 +132,19 @@ STREAM = Stream(
         QUICK,
         QUICK.model_copy(update={"name": "quick-domains", "head": "domain-incremental"}),
         image_protocols.sdlora(
-            "the official configuration for DomainNet, which multiplies the rate by 0.005 at epochs 4, 6 "
-            "and 8; constant here",
+            "the official configuration for DomainNet",
             epochs=10,
+            milestones=(0.4, 0.6, 0.8),
+            milestone_factor=0.005,
         ),
-        image_protocols.inflora("domainnet_inflora.json", epochs=5, rank=30),
+        image_protocols.inflora(
+            "domainnet_inflora.json",
+            epochs=5,
+            rank=30,
+            schedule="constant",
+            milestones=(0.8,),
+            milestone_factor=0.1,
+        ),
     ),
     load=load,
     sources=SOURCE.stated,

@@ -44,37 +44,38 @@ def litelora(configuration: str, augmentation: Augmentation = "crop-flip") -> Pr
     )
 
 
-def sdlora(source: str, epochs: int) -> Protocol:
+def sdlora(source: str, epochs: int, **changes: object) -> Protocol:
     """Return the settings of SD-LoRA's runs: batch 128, rank 10 on query and value.
 
     Args:
         source: which of the paper, the shipped configuration and the authors' log was followed.
         epochs: of every task.
+        changes: what else this source sets.
     """
-    return _published(name="sdlora", source=f"SD-LoRA (arXiv 2501.13198), {source}", epochs=epochs)
+    return _published(name="sdlora", source=f"SD-LoRA (arXiv 2501.13198), {source}", epochs=epochs, **changes)
 
 
-def inflora(configuration: str, epochs: int, rank: int = 10) -> Protocol:
+def inflora(configuration: str, epochs: int, **changes: object) -> Protocol:
     """Return the settings of InfLoRA's runs: batch 128, adapters on key and value, weights of ImageNet-21k.
 
-    The official rate of epoch e of E is cos(99 pi e / (200 (E - 1))) times the first, crops take 8 to 100 %
-    of the area, and most configurations keep the classes as numbered.
+    Crops take 8 to 100 % of the area, and most configurations keep the classes as numbered.
 
     Args:
         configuration: the file in `configs/` that was read.
         epochs: of every task.
-        rank: of an adapter.
+        changes: what else this configuration sets.
     """
-    return _published(
-        name="inflora",
-        source=f"InfLoRA (arXiv 2404.00228), {configuration} of the official code, there with classes as "
-        "numbered (--order natural) for seeds 0-4, crops from 8 % of the area and a quarter of a cosine",
-        backbone="vit-b16-in21k",
-        epochs=epochs,
-        rank=rank,
-        targets=("key", "value"),
-        schedule="cosine",
-    )
+    settings: dict[str, object] = {
+        "name": "inflora",
+        "source": f"InfLoRA (arXiv 2404.00228), {configuration} of the official code, there with classes as "
+        "numbered (--order natural) for seeds 0-4",
+        "backbone": "vit-b16-in21k",
+        "epochs": epochs,
+        "targets": ("key", "value"),
+        "schedule": "quarter-cosine-by-epoch",
+        "crop_area": 0.08,
+    }
+    return _published(**settings | changes)
 
 
 def pilot(configuration: str, batch_size: int) -> Protocol:

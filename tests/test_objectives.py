@@ -1,4 +1,4 @@
-"""Head, losses, batches, training loop, decoding and images against numbers worked out by hand."""
+"""Head, losses, batches and decoding against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.batches import JoinedRows, TokenRows, VectorRows, by_length, shuffled
-from benchmark.errors import UserError
+from benchmark.batches import JoinedRows, TokenRows, VectorRows, by_length
 from benchmark.head import GrowingHead
-from benchmark.images import ImageSettings, augment, normalise, resize
-from benchmark.method import ParameterGroup, Phase
 from benchmark.objective import ClassificationObjective, make_objective
 from benchmark.stream import Examples, Task
 from benchmark.text_objective import TextObjective
-from benchmark.training import rate_factor, train
 from tests import tiny
 
 # --- the head
@@ -142,97 +137,6 @@ def test_domain_incremental_never_grows_the_head_again() -> None:
     made.begin_task([1])
     assert made.head_size() == size == 2 * 16 + 2
     assert all(parameter.requires_grad for parameter in made.head.parameters())
-
-
-# --- the training loop
-
-
-def phase(loss: Any, parameter: nn.Parameter, **changes: Any) -> Phase:
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 2, "optimizer": "sgd", **changes}
-    return Phase("adapt", [ParameterGroup([parameter], 0.1)], loss, **settings)
-
-
-def five_rows() -> VectorRows:
-    return VectorRows(torch.arange(5.0)[:, None], torch.zeros(5, dtype=torch.int64))
-
-
-def test_loss_that_is_not_finite_names_step_and_phase() -> None:
-    method = tiny.make_method("frozen", "vector")
-    parameter, calls = nn.Parameter(torch.zeros(())), []
-
-    def loss(_: Any) -> Tensor:
-        calls.append(1)
-        return parameter * (float("nan") if len(calls) == 4 else 1.0)
-
-    # Five rows in twos are three steps an epoch, six in all.
-    with pytest.raises(UserError, match=r"the loss became nan at step 4 of 6 of phase 'adapt'"):
-        train(method, phase(loss, parameter), five_rows(), (0,), lambda share: None)
-
-
-def test_a_run_of_steps_worked_by_hand() -> None:
-    method = tiny.make_method("frozen", "vector")
-    parameter, shares = nn.Parameter(torch.tensor(1.0)), []
-    steps = train(
-        method,
-        phase(lambda _: 3 * parameter, parameter, milestones=(0.5,), factor=0.5),
-        five_rows(),
-        (0,),
-        shares.append,
-    )
-    # Slope 3, rate 0.1 in the first epoch and 0.05 in the second, three steps each: 1 - 3 * 3 * 0.15.
-    assert steps == 6 and math.isclose(parameter.item(), 1 - 1.35, abs_tol=1e-6)
-    assert shares == [n / 6 for n in range(1, 7)]
-
-
-def test_gradient_is_clipped_to_its_largest_norm() -> None:
-    method = tiny.make_method("frozen", "vector")
-    parameter = nn.Parameter(torch.zeros(2))
-    slopes = torch.tensor([3.0, 4.0])
-    one = phase(lambda _: (slopes * parameter).sum(), parameter, epochs=1, batch_size=5, clip=1.0)
-    train(method, one, five_rows(), (0,), lambda share: None)
-    # (3, 4) has norm 5; clipped to (0.6, 0.8), times the rate 0.1.
-    assert torch.allclose(parameter, torch.tensor([-0.06, -0.08]), atol=1e-6)
-
-
-def test_rate_factor_of_milestones_and_cosine() -> None:
-    parameter = nn.Parameter(torch.zeros(()))
-    stepped = phase(None, parameter, epochs=5, milestones=(0.6, 0.8), factor=0.5)
-    assert [rate_factor(stepped, epoch) for epoch in range(5)] == [1, 1, 1, 0.5, 0.25]
-    # Of a single epoch nothing has passed when it begins.
-    assert rate_factor(phase(None, parameter, epochs=1, milestones=(0.6, 0.8), factor=0.5), 0) == 1
-    smooth = phase(None, parameter, epochs=4, schedule="cosine-by-epoch")
-    # (1 + cos(pi e / 4)) / 2 at e = 0 .. 3.
-    expected = [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]
-    assert np.allclose([rate_factor(smooth, epoch) for epoch in range(4)], expected)
-    by_step = phase(None, parameter, epochs=4, schedule="cosine")
-    assert np.allclose([rate_factor(by_step, 0, done / 4) for done in range(4)], expected)
-    straight = phase(None, parameter, epochs=4, schedule="linear", milestones=(0.5,), factor=0.5)
-    # 1 - 0, and after half of the epochs half of 1 - 1/2.
-    assert [rate_factor(straight, 0, 0.0), rate_factor(straight, 2, 0.5)] == [1.0, 0.25]
-
-
-def test_a_linear_schedule_moves_with_every_step() -> None:
-    method, parameter = tiny.make_method("frozen", "vector"), nn.Parameter(torch.zeros(()))
-    falling = phase(lambda _: parameter, parameter, epochs=1, batch_size=1, schedule="linear")
-    train(method, falling, five_rows(), (0,), lambda share: None)
-    # Gradient 1, rate 0.1, five steps: -0.1 (1 + 4/5 + 3/5 + 2/5 + 1/5) = -0.3.
-    assert torch.allclose(parameter, torch.tensor(-0.3))
-
-
-def test_the_order_of_rows_follows_the_place() -> None:
-    method, parameter = tiny.make_method("frozen", "vector"), nn.Parameter(torch.zeros(()))
-    seen: list[list[int]] = []
-    watched = phase(lambda rows: seen.append(rows.rows) or parameter.square(), parameter, epochs=1)
-    for place in [(0, 1), (0, 1), (1, 1)]:
-        train(method, watched, five_rows(), place, lambda share: None)
-    assert seen[:3] == seen[3:6] != seen[6:]
-
-
-def test_every_row_is_seen_once_an_epoch_in_an_order_of_the_seed() -> None:
-    orders = [list(shuffled(7, 3, torch.Generator().manual_seed(seed))) for seed in (1, 1, 2)]
-    assert orders[0] == orders[1] != orders[2]
-    assert [len(chosen) for chosen in orders[0]] == [3, 3, 1]
-    assert sorted(row for chosen in orders[0] for row in chosen) == list(range(7))
 
 
 # --- batches
@@ -363,50 +267,3 @@ def test_answers_are_cut_and_closed() -> None:
     end = made.backbone.tokenizer.eos_token_id
     words = made.backbone.tokenizer("very very very very", add_special_tokens=False)["input_ids"]
     assert made.answer("very very very very") == [*words[:2], end]
-
-
-# --- images
-
-
-def test_smaller_images_are_area_means_and_larger_ones_bilinear() -> None:
-    picture = np.array([[[0, 100, 10, 10], [100, 200, 10, 10], [0, 0, 255, 255], [0, 0, 255, 255]]], np.uint8)
-    # Means of the four quarters: (0 + 100 + 100 + 200) / 4 = 100, 10, 0, 255; grey is repeated.
-    assert resize(picture, 2).tolist() == [[[[100, 10], [0, 255]]] * 3]
-    line = np.array([[[0, 100], [0, 100]]], np.uint8)
-    # Twice as large: centres at 1/4 and 3/4 between the two pixels.
-    assert resize(line, 4)[0, 0, 0].tolist() == [0, 25, 75, 100]
-    assert resize(line, 2)[0, 0].tolist() == line[0].tolist()
-
-
-def test_colour_channels_come_first_and_are_normalised_apart() -> None:
-    picture = np.zeros((1, 2, 2, 3), np.uint8)
-    picture[..., 1] = 9
-    assert resize(picture, 2)[0, :, 0, 0].tolist() == [0, 9, 0]
-    settings = ImageSettings(1, (0.0, 0.5, 1.0), (1.0, 0.5, 0.25))
-    pixels = torch.full((1, 3, 1, 1), 0.5)
-    assert normalise(pixels, settings).flatten().tolist() == [0.5, 0.0, -2.0]
-
-
-@pytest.mark.parametrize("kind", ["crop", "crop-flip"])
-def test_augmented_images_keep_shape_and_range_and_follow_the_seed(kind: str) -> None:
-    pixels = torch.rand(16, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    drawn = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        drawn.append(augment(pixels, kind))
-    assert drawn[0].shape == pixels.shape and drawn[0].min() >= 0 and drawn[0].max() <= 1 + 1e-6
-    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-    assert torch.equal(augment(pixels, "none"), pixels)
-
-
-def test_flipping_mirrors_about_half_of_the_images() -> None:
-    # Brightness grows from left to right; a mirrored crop of it falls.
-    slope = torch.linspace(0, 1, 12).expand(400, 3, 12, 12)
-    torch.manual_seed(0)
-    rising = [
-        (x[..., -1] - x[..., 0]).mean((1, 2)) > 0
-        for x in (augment(slope, "crop-flip"), augment(slope, "crop"))
-    ]
-    # 200 +- 4 standard errors, sqrt(400 / 4) = 10 each.
-    assert abs(rising[0].sum().item() - 200) < 40
-    assert rising[1].all()
