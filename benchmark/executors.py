@@ -195,7 +195,8 @@ def _ray_session(workers: int, conditions: Conditions) -> Iterator[Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if conditions.address is None:
         cpus = math.ceil(workers * conditions.cpus)
-        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        # One of its own: without "local" it would join whatever cluster runs on this machine.
+        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
     else:
         try:
             ray.init(address=conditions.address, **quiet)
