@@ -19,6 +19,13 @@ included). `rehearsed=0` switches the holding off.
 
 Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, batch 32, 100 epochs, holding
 0.5; Long rank 8, 10 epochs, holding 0.1.
+
+Measured here: on standard-cl (quick, order 1, one seed) AP 35.6, above seq-lora (32.5), below frozen (46.0).
+With the task given (`bench score --set head=task-incremental`, the same adapters) it is 67.0, seq-lora 58.9,
+frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
+claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
+never trains: that is the protocol. Of the last task's rows only 16.5 % are right among all classes when it
+has just been learned. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ on every kind of backbone.
 
 The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
 rate follows a third party's notes and is unconfirmed.
+
+Measured here: on standard-cl (quick, order 1, one seed) AP 39.0, above seq-lora (32.5), below frozen (46.0).
+With the task given (`bench score --set head=task-incremental`, the same adapters) it is 65.3, seq-lora 58.9,
+frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
+claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
+never trains: that is the protocol. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations

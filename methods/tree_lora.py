@@ -21,6 +21,12 @@ layers of unequal width are filled up with zeros; the learning rate follows a co
 
 Published settings: lambda 0.5, learning rate 1e-4 with cosine, batch 8 by accumulation, TRACE epochs
 2, 1, 3, 2, 1, 2, 2, 3 (official scripts).
+
+Measured here: on standard-cl (quick, order 1, one seed) AP 37.1, above seq-lora (32.5), below frozen (46.0).
+With the task given (`bench score --set head=task-incremental`, the same adapters) it is 64.0, seq-lora 58.9,
+frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
+claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
+never trains: that is the protocol. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
