@@ -65,8 +65,9 @@ def in_own_process(jobs: list[Job], watch: Watch) -> Outcomes:
                 try:
                     outcome = worker.run(job, watch)
                 except EOFError:
-                    worker, losses = None, losses + 1
-                    outcome = lost(job, losses, "its process died")
+                    losses += 1
+                    outcome = lost(job, losses, worker.death())
+                    worker = None
             yield index, outcome
 
 
@@ -104,6 +105,14 @@ class Worker:
             raise EOFError from None
         _pass_on(tail, watch)
         return outcome
+
+    def death(self) -> str:
+        """Return how the process died, once `run` has said that it did."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code == -signal.SIGKILL:
+            return "it was killed (SIGKILL), as the system does where memory runs out"
+        return f"signal {-code} ended it" if code < 0 else f"its process ended with code {code}"
 
 
 def _serve(connection: Connection) -> None:
@@ -195,20 +204,29 @@ def _ray_session(workers: int, conditions: Conditions) -> Iterator[Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if conditions.address is None:
         cpus = math.ceil(workers * conditions.cpus)
-        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        # Named, since Ray would otherwise join whatever cluster was started on this machine before.
+        local: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        ray.init(**local, object_store_memory=STORE_BYTES, **quiet)
     else:
         try:
             ray.init(address=conditions.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"no Ray cluster at --address {conditions.address}: {reason}") from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    # A thread of Ray's prints what it also logs, in the middle of what is ours to print.
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
+    """Run jobs as Ray tasks.
+
+    Raises:
+        UserError: Ray broke down on this machine; the cells that were at work have ended before.
+    """
     if not jobs:
         return
     terms = jobs[0].conditions
@@ -218,6 +236,7 @@ def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     tails = {index: Tail(SweepFolder(job.out).log(job.cell), job.cell) for index, job in enumerate(jobs)}
     losses = dict.fromkeys(range(len(jobs)), 0)
+    stranded = 0
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
         for index in pending.values():
@@ -230,6 +249,9 @@ def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
                 outcome = _seen_here(ray.get(reference))
             except ray.exceptions.RayTaskError as error:
                 outcome = Outcome(job.cell, error=" ".join(str(error).split()))
+            except ray.exceptions.LocalRayletDiedError:
+                # Nothing more can be placed, through no fault of the cell's; what is at work may still end.
+                outcome, stranded = None, stranded + 1
             except ray.exceptions.RayError as error:
                 losses[index] += 1
                 outcome = lost(job, losses[index], " ".join(str(error).split())[:300])
@@ -237,6 +259,11 @@ def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
                     pending[remote.remote(job)] = index
             if outcome is not None:
                 yield index, outcome
+    if stranded:
+        raise UserError(
+            f"Ray broke down on this machine (its raylet died) before {stranded} cells were run; every "
+            f"finished cell and task is kept in {jobs[0].out}; the same command continues from there"
+        )
 
 
 def _seen_here(outcome: Outcome) -> Outcome:
