@@ -49,8 +49,17 @@ def pack(state: Mapping[str, Tensor], key: str | None = None) -> bytes:
 
     Args:
         key: of the cell that learned it, so that no other cell's result takes it for its own.
+
+    Raises:
+        UserError: a number in it is NaN or infinite. Scores would not show it: NaN has a largest column too.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(
+                f"the method left NaN or infinite numbers in '{name}'; a smaller learning rate may help "
+                "(--set learning_rate=...)"
+            )
     return save_tensors(tensors, None if key is None else {"cell": key})
 
 

@@ -9,13 +9,14 @@ import math
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.event_log import Tail
-from benchmark.events import Event, Watch
+from benchmark.events import Event, TaskDone, Watch
 from benchmark.runner import Conditions, Job, Outcome, Outcomes, run_job, stop_asked
 from benchmark.sweep_folder import SweepFolder
 
@@ -27,7 +28,7 @@ Executor = Callable[[list[Job], Watch], Outcomes]
 POLL_SECONDS = 0.5
 STORE_BYTES = 100 * 1024**2
 LOST_LIMIT = 3
-"""A cell whose worker dies this often is a failure: it may be what kills them."""
+"""A cell whose worker dies this often before it finishes a task is a failure: it may be what kills them."""
 
 
 @contextlib.contextmanager
@@ -54,19 +55,21 @@ def in_process(jobs: list[Job], watch: Watch) -> Outcomes:
 
 def in_own_process(jobs: list[Job], watch: Watch) -> Outcomes:
     """Run one job after another in a worker process, which a hanging cell takes down alone."""
+    losses: Counter[str] = Counter()
+    tell = _forgiving(watch, losses)
     with contextlib.ExitStack() as stack:
         worker: Worker | None = None
         for index, job in enumerate(jobs):
-            losses = 0
             outcome = None
             while outcome is None:
                 if worker is None:
                     worker = stack.enter_context(Worker())
                 try:
-                    outcome = worker.run(job, watch)
+                    outcome = worker.run(job, tell)
                 except EOFError:
-                    worker, losses = None, losses + 1
-                    outcome = lost(job, losses, "its process died")
+                    losses[job.cell.identity] += 1
+                    outcome = lost(job, losses[job.cell.identity], worker.death())
+                    worker = None
             yield index, outcome
 
 
@@ -102,8 +105,17 @@ class Worker:
             outcome: Outcome = self.connection.recv()
         except ConnectionResetError:
             raise EOFError from None
-        _pass_on(tail, watch)
+        finally:
+            _pass_on(tail, watch)
         return outcome
+
+    def death(self) -> str:
+        """Return how the process died, once `run` has said that it did."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code == -signal.SIGKILL:
+            return "it was killed (SIGKILL), as the system does where memory runs out"
+        return f"signal {-code} ended it" if code < 0 else f"its process ended with code {code}"
 
 
 def _serve(connection: Connection) -> None:
@@ -134,7 +146,7 @@ def lost(job: Job, losses: int, reason: str) -> Outcome | None:
     """Return what came of a job whose process died; None: it shall run again, from its last task.
 
     Args:
-        losses: how often that happened to it in this sweep.
+        losses: how often that happened since it last finished a task in this sweep.
         reason: what is known of the death.
     """
     trace, error = _trace(job), None
@@ -172,6 +184,17 @@ def _ignore(event: Event) -> None:
     """Pass an event to nobody: it is in the log."""
 
 
+def _forgiving(watch: Watch, losses: Counter[str]) -> Watch:
+    """Return a watcher that also forgets the losses of a cell, by its identity, when it finishes a task."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            losses.pop(event.cell.identity, None)
+        watch(event)
+
+    return tell
+
+
 def _pass_on(tail: Tail, watch: Watch) -> None:
     for event in tail.events():
         watch(event)
@@ -203,13 +226,20 @@ def _ray_session(workers: int, conditions: Conditions) -> Iterator[Any]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"no Ray cluster at --address {conditions.address}: {reason}") from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    # A thread of Ray's prints what it also logs, in the middle of what is ours to print.
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
+    """Run jobs as Ray tasks.
+
+    Raises:
+        UserError: Ray broke down on this machine; the cells that were at work have ended before.
+    """
     if not jobs:
         return
     terms = jobs[0].conditions
@@ -218,11 +248,13 @@ def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
     remote = ray.remote(max_retries=0, **resources)(run_limited)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     tails = {index: Tail(SweepFolder(job.out).log(job.cell), job.cell) for index, job in enumerate(jobs)}
-    losses = dict.fromkeys(range(len(jobs)), 0)
+    losses: Counter[str] = Counter()
+    tell = _forgiving(watch, losses)
+    stranded = 0
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
         for index in pending.values():
-            _pass_on(tails[index], watch)
+            _pass_on(tails[index], tell)
         for reference in done:
             index = pending.pop(reference)
             job = jobs[index]
@@ -231,13 +263,21 @@ def _on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
                 outcome = _seen_here(ray.get(reference))
             except ray.exceptions.RayTaskError as error:
                 outcome = Outcome(job.cell, error=" ".join(str(error).split()))
+            except ray.exceptions.LocalRayletDiedError:
+                # Nothing more can be placed, through no fault of the cell's; what is at work may still end.
+                outcome, stranded = None, stranded + 1
             except ray.exceptions.RayError as error:
-                losses[index] += 1
-                outcome = lost(job, losses[index], " ".join(str(error).split())[:300])
+                losses[job.cell.identity] += 1
+                outcome = lost(job, losses[job.cell.identity], " ".join(str(error).split())[:300])
                 if outcome is None:
                     pending[remote.remote(job)] = index
             if outcome is not None:
                 yield index, outcome
+    if stranded:
+        raise UserError(
+            f"Ray broke down on this machine (its raylet died) before {stranded} cells were run; every "
+            f"finished cell and task is kept in {jobs[0].out}; the same command continues from there"
+        )
 
 
 def _seen_here(outcome: Outcome) -> Outcome:

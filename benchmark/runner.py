@@ -276,7 +276,19 @@ def _run_claimed(job: Job, tell: Watch) -> Outcome:
     except Exception as error:
         if debugging():
             raise
-        return Outcome(cell, error=f"{one_line(error)} (BENCH_DEBUG=1 shows where)")
+        return Outcome(cell, error=f"{_reason(error)} (BENCH_DEBUG=1 shows where)")
+
+
+def _reason(error: Exception) -> str:
+    """Return one line on an error that is not known to be the user's."""
+    # torch has a class for a full GPU alone; a full memory is to it a RuntimeError like any other.
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if full or "can't allocate memory" in str(error):
+        return (
+            f"the memory ran out ({one_line(error)}); smaller batches (--set protocol.batch_size=...) or "
+            "fewer cells at a time (--workers) need less"
+        )
+    return one_line(error)
 
 
 def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:

@@ -1,6 +1,7 @@
 """Kills a sweep again and again, and compares what is left at the end with an undisturbed one.
 
-    python -m tests.chaos sweeps/toy.toml --kills 20
+    python -m tests.chaos sweeps/toy.toml --kills 100 --longest 1
+    python -m tests.chaos sweeps/faults.toml --kills 20 --longest 20
 
 Each kill is a SIGKILL that hits the sweep's own process or one that it started, at a random moment while a
 cell is at work. A killed sweep is started again with the same command.
@@ -26,8 +27,9 @@ from benchmark.sweep_folder import SweepFolder
 from tests.command import ROOT
 from tests.outputs import content
 
-# Far more than a cell takes: the limit only makes the sweep work in a process of its own.
-LIMIT = ["--timeout", "3600"]
+# Far more than a cell takes: the limit only makes the sweep work in a process of its own. And three kills
+# in a row at one task look like a cell that kills its workers, which only --retry runs again.
+FLAGS = ["--timeout", "3600", "--retry"]
 
 
 class Sweep:
@@ -35,7 +37,7 @@ class Sweep:
 
     def __init__(self, file: Path, out: Path, workers: int) -> None:
         """Describe it."""
-        flags = ["--out", str(out), "--workers", str(workers), *LIMIT]
+        flags = ["--out", str(out), "--workers", str(workers), *FLAGS]
         self.command = [sys.executable, "-m", "benchmark", "sweep", str(file), *flags]
         self.out, self.log = out, out.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None

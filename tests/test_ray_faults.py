@@ -1,9 +1,12 @@
-"""Faults under Ray: workers and drivers killed at random, and a node that leaves while another joins."""
+"""Faults under Ray: random kills, cells that do wrong, a node that leaves, a raylet that dies."""
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmark.events import Event, TaskDone
@@ -12,8 +15,9 @@ from benchmark.runner import Conditions, run
 from tests.chaos import chaos
 from tests.command import ROOT
 from tests.outputs import content
-from tests.test_faults import SWEEP
+from tests.test_faults import SETTINGS, SWEEP, Start, check_goes_on, ended, plugin, start, undisturbed
 
+__all__ = ["plugin", "start", "undisturbed"]  # fixtures
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="needs the ray extra")
 
@@ -57,3 +61,56 @@ def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> No
     # Nothing is learned twice but the task that was under way.
     assert sorted(set(tasks)) == [(seed, t) for seed in (0, 1) for t in range(5)]
     assert len(tasks) <= 11
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("hoard", "the memory ran out (RuntimeError"),
+        ("nan", "the method left NaN or infinite numbers in 'bank."),
+        ("die", "the worker was lost 3 times: The worker died unexpectedly"),
+    ],
+    ids=["hoard", "nan", "die"],
+)
+def test_a_faulty_cell_fails_alone_under_ray(
+    fault: str, reason: str, start: Start, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--workers", "2"]
+    code, printed, errors = ended(start(*command, FAULT=fault, limits={resource.RLIMIT_AS: 64 << 30}))
+    assert code == 1
+    assert errors.count("\n") == 1 and errors.startswith("failed: faulty on toy") and reason in errors
+    assert "seq-lora on toy, order 1, seed 0 | complete" in printed
+    check_goes_on(start, tmp_path, undisturbed, "--retry")
+
+
+def test_a_sweep_of_this_machine_joins_no_cluster_that_is_there(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    # It has no CPU to give, so cells that went there would wait for ever.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        cells = plan("frozen", "toy", settings=["stream.tasks=2"])
+        (outcome,) = run(cells, tmp_path, None, 2, "cpu", False, lambda event: None)
+    finally:
+        cluster.shutdown()
+    assert outcome.state == "complete"
+
+
+def test_a_raylet_that_is_killed_ends_the_sweep_and_no_cell_is_blamed(start: Start, tmp_path: Path) -> None:
+    command = ["--method", "seq-lora", "--seed", "0-2", "--set", "epochs=10"]
+    code, _, errors = ended(start(*command, "--out", tmp_path / "here"))
+    assert code == 0, errors
+    killed = start(*command, "--out", tmp_path / "there", "--workers", "2", "--cpus", "2")
+    assert killed.stdout is not None
+    next(line for line in killed.stdout if "task 1/5" in line)
+    (raylet,) = (child for child in psutil.Process(killed.pid).children(True) if child.name() == "raylet")
+    raylet.send_signal(signal.SIGKILL)
+    code, printed, errors = ended(killed)
+    assert code == 2
+    assert errors.startswith("error: Ray broke down on this machine (its raylet died)")
+    assert errors.count("\n") == 1 and "the same command continues from there" in errors
+    assert "raylet" not in printed
+    # Nothing has failed: no --retry is needed.
+    code, printed, errors = ended(start(*command, "--out", tmp_path / "there"))
+    assert code == 0, errors
+    assert content(tmp_path / "there") == content(tmp_path / "here")
