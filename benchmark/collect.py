@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,18 +102,32 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     found: list[tuple[Path, Result]] = []
     problems: list[str] = []
     cells: dict[str, Path] = {}
-    for path in sorted((root / "results").glob("*/*/*.json")):
-        try:
-            result = read(path)
-            _check_place(result, path)
-            check_headline(result, path)
-            other = cells.setdefault(same_cell(result), path)
-            if other != path:
-                raise UserError(f"{path} is a second result of the cell in {other.name}; remove one of them")
-            found.append((path, result))
-        except UserError as error:
-            problems.append(str(error))
+    with _no_search_for_cycles():
+        for path in sorted((root / "results").glob("*/*/*.json")):
+            try:
+                result = read(path)
+                _check_place(result, path)
+                check_headline(result, path)
+                other = cells.setdefault(same_cell(result), path)
+                if other != path:
+                    message = f"{path} is a second result of the cell in {other.name}; remove one of them"
+                    raise UserError(message)
+                found.append((path, result))
+            except UserError as error:
+                problems.append(str(error))
     return sorted(found, key=lambda each: _position(each[1])), problems
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Within the context, do not walk again and again over results that are read; they hold no cycles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def sections(results: Iterable[Result]) -> list[Section]:

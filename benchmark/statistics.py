@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -117,7 +117,16 @@ class Comparison:
     @property
     def distinguishable(self) -> bool:
         """Whether enough runs are shared and both intervals leave out 0."""
-        return self.n >= FEWEST_RUNS and _leaves_out_zero(self.interval) and _leaves_out_zero(self.bootstrap)
+        return _told_apart(self.differences)
+
+
+@lru_cache(maxsize=2**14)  # tables, tests and pictures of one page ask for the same pairs
+def _told_apart(differences: tuple[float, ...]) -> bool:
+    if len(differences) < FEWEST_RUNS or not _leaves_out_zero(student_interval(differences)):
+        return False
+    # Where all have one sign, so has every resampled mean.
+    one_sign = min(differences) > 0 or max(differences) < 0
+    return one_sign or _leaves_out_zero(bootstrap_interval(differences))
 
 
 def _leaves_out_zero(interval: tuple[float, float] | None) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.metrics import headline
 from benchmark.protocol import Protocol
-from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, write
+from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, to_json, write
 
 TASKS = ("apples", "pears", "plums")
 
@@ -119,3 +121,43 @@ def save(root: Path, *results: Result) -> list[Path]:
         paths.append(root / "results" / cell.stream / cell.protocol / name)
         write(cell, paths[-1])
     return paths
+
+
+def many(
+    root: Path, streams: int = 8, methods: int = 25, orders: int = 5, seeds: int = 5, tasks: int = 10
+) -> int:
+    """Write a result for every combination, and return how many; scores are drawn, the same on each call.
+
+    Among the methods of a stream are both ends of the gap, and three that keep old data.
+    """
+    drawn = np.random.default_rng(0)
+    for stream in range(streams):
+        names = tuple(f"fruit {stream}.{task}" for task in range(tasks))
+        for method in range(methods):
+            skill = drawn.uniform(0.3, 0.7)
+            needs = {"task_id": False, "old_data": 0 < method < 5, "statistics": False}
+            for order in range(orders):
+                for seed in range(seeds):
+                    last = np.clip(skill + drawn.normal(0, 0.05, (tasks, tasks)), 0, 1)
+                    scores: list[list[float | None]] = [
+                        [float(last[t, i]) if i <= t else None for i in range(tasks)] for t in range(tasks)
+                    ]
+                    if method == 1:
+                        scores[:-1] = [[None] * tasks] * (tasks - 1)
+                        scores[-1] = [0.9 + 0.1 * float(value) for value in last[-1]]
+                    made = result(
+                        f"method-{method:02}",
+                        seed,
+                        f"{order + 1}",
+                        names=names,
+                        scores=scores,
+                        stream=f"orchard-{stream}",
+                        needs=needs,
+                        bound=method < 2,
+                    )
+                    if method == 0:
+                        made.parameters.adapters = [1] * tasks
+                    place = root / "results" / made.stream / made.protocol / f"{made.key}.json"
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(to_json(made.model_dump(mode="json")))
+    return streams * methods * orders * seeds
