@@ -120,6 +120,7 @@ class Method:
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
+        own_classifier: True where it answers without the objective's head, which then only trains.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
@@ -131,6 +132,7 @@ class Method:
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
+    own_classifier: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -21,7 +21,7 @@ from benchmark.checkpoint import read_state
 from benchmark.collect import check_headline, differing, flatten, load_files, same_cell
 from benchmark.errors import UserError, unknown
 from benchmark.metrics import headline
-from benchmark.protocol import Protocol
+from benchmark.protocol import OF_A_METHOD, Protocol
 from benchmark.results import Result, atomic_write, read
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -205,8 +205,8 @@ def _protocol(result: Result) -> Iterator[str]:
 
 
 def _settings(protocol: Protocol) -> Mapping[str, str]:
-    """Return what a protocol sets, without the words on where that comes from."""
-    return flatten({"protocol": protocol.model_dump(mode="json", exclude={"source"})})
+    """Return what a protocol sets for every method, without the words on where that comes from."""
+    return flatten({"protocol": protocol.model_dump(mode="json", exclude={"source", *OF_A_METHOD})})
 
 
 def _key(result: Result) -> Iterator[str]:
@@ -249,8 +249,9 @@ def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Re
 
 def _rows_seen(result: Result) -> str:
     """Return a text that is equal for results that must have seen the same rows."""
+    used = _used(result).identity()
     settings: Mapping[str, object] = {
-        "protocol": _used(result).identity(),
+        "protocol": {name: value for name, value in used.items() if name not in OF_A_METHOD},
         "parameters": result.config.get("parameters", {}),
     }
     return json.dumps([result.stream, result.order, result.seed, settings], sort_keys=True)

@@ -32,6 +32,8 @@ COSTS: dict[str, Callable[[Result], float]] = {
 
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
+    "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
+    "all classes seen (SLCA); an option of any method, which then keeps statistics of old data.",
     "tier": "the best AP leads tier 1; a method joins its leader's tier unless 0 lies outside both 95 % "
     "intervals, Student's and bootstrap, of their mean paired AP difference (same seed, order and data); "
     "blank below three runs. Rows stand by tier, then by AP; those without a tier last.",
