@@ -25,7 +25,15 @@ from benchmark.metrics import headline, mean_of_seen
 from benchmark.objective import Objective, make_objective
 from benchmark.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.registry import METHODS
-from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
+from benchmark.results import (
+    Parameters,
+    Result,
+    TaskFacts,
+    Timing,
+    active_adapter_reduction,
+    atomic_write,
+    write,
+)
 from benchmark.selection import BestEpoch
 from benchmark.stream import Examples, Kind, LoadedStream, Task
 from benchmark.training import evaluate, train
@@ -194,7 +202,8 @@ class Learner:
         progress.steps.append(steps)
         progress.trainable.append(sum(trainable.values()))
         progress.head_trainable.append(in_head)
-        progress.adapters.append(counted.adapters)
+        # What a method chose not to learn it has saved.
+        progress.adapters.append(max(counted.adapters, t + 1) if self.method.spares else counted.adapters)
         progress.active.append(counted.active)
         progress.report.append(self.method.report(t) if steps else {})
         progress.train_seconds.append(seconds)
@@ -306,7 +315,7 @@ class Learner:
             auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
             adapters=progress.adapters,
             active_adapters=progress.active,
-            active_adapter_reduction=1 - counted.active / len(self.loaded.tasks),
+            active_adapter_reduction=active_adapter_reduction(progress.adapters, progress.active),
             passes_per_prediction=counted.passes_per_prediction,
         )
 

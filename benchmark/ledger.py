@@ -199,7 +199,7 @@ def _differences(results: Sequence[Result], table: Table, missing: set[str]) -> 
 
 def _values(number: Published, results: Sequence[Result]) -> list[float]:
     if number.convention == ADAPTERS:
-        return [float(run.parameters.active_adapters[-1]) for run in results]
+        return [float(run.active_adapters[-1]) for run in results]
     rule = CONVENTIONS[number.convention]
     values = []
     for run in results:
