@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -99,7 +100,7 @@ def list_(
     if not check:
         typer.echo(inspection.overview(kinds))
         return
-    text, sound = inspection.check(kinds)
+    text, sound = inspection.check(kinds, sys.stderr)
     typer.echo(text)
     raise typer.Exit(0 if sound else INCOMPLETE)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.metrics import headline
-from benchmark.protocol import ADDED_LATER, Protocol
+from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
 from benchmark.results import Result, read
 from benchmark.statistics import Runs
 
@@ -181,6 +181,12 @@ def selection(result: Result) -> str:
     return str(chosen or Protocol.model_fields["selection"].default)
 
 
+def row_method(result: Result) -> str:
+    """Return the method of a run with what its protocol adds to it: `name (classifier alignment)`."""
+    added = _added(result)
+    return result.method + (" (classifier alignment)" if added.get("alignment") else "")
+
+
 def tuning_mark(result: Result) -> str:
     """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
     found = result.provenance.tuned
@@ -194,7 +200,7 @@ def _run(result: Result) -> tuple[int, str, str]:
 def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
     grouped: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
     for result in members:
-        grouped[(result.method, _canonical(_own(result)), tuning_mark(result))].append(result)
+        grouped[(row_method(result), _canonical(_own(result)), tuning_mark(result))].append(result)
     variants: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for (method, *_), runs in grouped.items():
         variants[method].append(flatten(_own(runs[0])))
@@ -209,7 +215,17 @@ def _setup(result: Result) -> dict[str, Any]:
     setup = {name: result.config.get(name, {}) for name in SETUP}
     # A protocol's setting that is younger than the result had the effect of its default.
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
-    return setup | {"protocol": later | setup["protocol"]}
+    protocol = later | setup["protocol"]
+    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD}
+    return setup | {"protocol": shared}
+
+
+def _added(result: Result) -> dict[str, Any]:
+    """Return what the protocol adds to the run's method, where it is not the default."""
+    protocol = result.config.get("protocol")
+    chosen = protocol if isinstance(protocol, dict) else {}
+    defaults = {name: Protocol.model_fields[name].default for name in OF_A_METHOD}
+    return {name: chosen[name] for name in defaults if chosen.get(name, defaults[name]) != defaults[name]}
 
 
 def _own(result: Result) -> dict[str, Any]:
@@ -218,7 +234,8 @@ def _own(result: Result) -> dict[str, Any]:
     # A need that is younger than the result was not asked for.
     needs = {name: True for name, needed in result.needs.items() if needed}
     kept = {"needs": needs, "bound": result.bound, "schema": result.schema_version}
-    return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept}
+    added = {"added": _added(result)} if _added(result) else {}
+    return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept, **added}
 
 
 def _as_block(name: str, value: Any) -> Any:

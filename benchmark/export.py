@@ -71,7 +71,7 @@ def export(path: Path, folder: Path, with_card: bool = False) -> Path:
         raise UserError(f"{result.method} has no peft form: {method.no_sum}")
     has_head = bool(method.objective.head_size())
     if has_head:
-        atomic_write(folder / "head.safetensors", pack(method.objective.state()))
+        atomic_write(folder / "head.safetensors", pack(method.objective.answering_head()))
     if with_card:
         text = card(result, method.objective.backbone.kind, has_head)
         atomic_write(folder / "README.md", text.encode())

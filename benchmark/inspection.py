@@ -7,9 +7,10 @@ import importlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from benchmark.errors import UserError
+from benchmark.progress import counting
 from benchmark.registry import BACKBONES, LOGGERS, METHODS, STREAMS, Entry, Registry
 
 if TYPE_CHECKING:
@@ -29,10 +30,13 @@ def overview(kinds: list[str]) -> str:
     return "\n\n".join(blocks)
 
 
-def check(kinds: list[str]) -> tuple[str, bool]:
+def check(kinds: list[str], file: TextIO) -> tuple[str, bool]:
     """Load every entry of some kinds; return what came of each, and whether all built-ins load.
 
     Methods that ask for it are tried on every kind of backbone as well.
+
+    Args:
+        file: where trials, which take minutes together, show how far they are.
     """
     lines, loaded, sound = [], [], True
     for kind in kinds:
@@ -42,29 +46,31 @@ def check(kinds: list[str]) -> tuple[str, bool]:
             sound = sound and (problem is None or entry.distribution is not None)
             if kind == "methods" and problem is None:
                 loaded.append(entry)
-    table, failures = _trials(loaded)
+    table, failures = _trials(loaded, file)
     return "\n".join([*lines, *table, *failures]), sound and not failures
 
 
-def _trials(entries: list[Entry]) -> tuple[list[str], list[str]]:
+def _trials(entries: list[Entry], file: TextIO) -> tuple[list[str], list[str]]:
     """Return the table of what was tried, and a line for each built-in that fails where it says it works."""
     from benchmark.catalogue import load_method
     from benchmark.trial import ARCHITECTURES, trial
 
-    rows, failures = [], []
-    for entry in entries:
-        method = load_method(entry.key)
-        if not method.tried:
-            continue
-        found = {kind: trial(method, kind) for kind in ARCHITECTURES}
-        rows.append([entry.key, *("yes" if problem is None else "no" for problem in found.values())])
-        failures += [
-            f"{entry.key} on {kind} ({ARCHITECTURES[kind]}): {problem}"
-            for kind, problem in found.items()
-            if problem is not None and kind in method.kinds and entry.distribution is None
-        ]
-    if not rows:
+    tried = [(entry, method) for entry in entries if (method := load_method(entry.key)).tried]
+    if not tried:
         return [], []
+    rows, failures = [], []
+    with counting(len(tried) * len(ARCHITECTURES), "trial", file) as tell:
+        for entry, method in tried:
+            found = {}
+            for kind, architecture in ARCHITECTURES.items():
+                tell(f"{entry.key} on {kind} ({architecture})")
+                found[kind] = trial(method, kind)
+            rows.append([entry.key, *("yes" if problem is None else "no" for problem in found.values())])
+            failures += [
+                f"{entry.key} on {kind} ({ARCHITECTURES[kind]}): {problem}"
+                for kind, problem in found.items()
+                if problem is not None and kind in method.kinds and entry.distribution is None
+            ]
     from tabulate import tabulate
 
     heads = ["trained, saved and restored on", *(f"{kind} ({name})" for kind, name in ARCHITECTURES.items())]

@@ -19,12 +19,21 @@ from benchmark.cell import Cell
 from benchmark.checkpoint import Checkpoint, Progress, pack, reseed
 from benchmark.errors import UserError
 from benchmark.events import CellStarted, StepDone, TaskDone, Watch
+from benchmark.feature_statistics import no_effect
 from benchmark.method import Context, Method, Phase
 from benchmark.metrics import headline, mean_of_seen
 from benchmark.objective import Objective, make_objective
 from benchmark.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.registry import METHODS
-from benchmark.results import Parameters, Result, TaskFacts, Timing, atomic_write, write
+from benchmark.results import (
+    Parameters,
+    Result,
+    TaskFacts,
+    Timing,
+    active_adapter_reduction,
+    atomic_write,
+    write,
+)
 from benchmark.selection import BestEpoch
 from benchmark.stream import Examples, Kind, LoadedStream, Task
 from benchmark.training import evaluate, train
@@ -75,6 +84,8 @@ def build(
             f"the method '{cell.method}' does not work on a backbone of kind {backbone.kind} "
             f"('{cell.backbone}'); it takes: {', '.join(make.kinds)} (see: bench list --method {cell.method})"
         )
+    if make.own_classifier and (cell.protocol.alignment or cell.protocol.head == "nearest-class-mean"):
+        raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
@@ -153,6 +164,13 @@ class Learner:
             self.method.end_task(t, rows)
             given = t if self.method.needs.task_id else None
             self.objective.end_task(rows, lambda batch: self.method.predict(batch, given))
+            aligning = self.objective.alignment()
+            if aligning is not None:
+                place = (self.cell.seed, t, aligning[0].name)
+                steps += train(self.method, *aligning, place, lambda share: None)
+                aligned = [p for group in aligning[0].groups for p in group.parameters]
+                trainable |= {id(parameter): parameter.numel() for parameter in aligned}
+                head = [*head, *aligned]
         self._note(t, started, steps, seen, trainable, head)
 
     def _selection(self, phase: Phase, used: list[int]) -> BestEpoch | None:
@@ -184,7 +202,8 @@ class Learner:
         progress.steps.append(steps)
         progress.trainable.append(sum(trainable.values()))
         progress.head_trainable.append(in_head)
-        progress.adapters.append(counted.adapters)
+        # What a method chose not to learn it has saved.
+        progress.adapters.append(max(counted.adapters, t + 1) if self.method.spares else counted.adapters)
         progress.active.append(counted.active)
         progress.report.append(self.method.report(t) if steps else {})
         progress.train_seconds.append(seconds)
@@ -254,7 +273,8 @@ class Learner:
             protocol=cell.protocol.name,
             config=cell.config(),
             needs=self._needs(),
-            bound=self.method.bound,
+            # With something added to it a method is no longer what others are measured against.
+            bound=self.method.bound and not cell.protocol.alignment,
             tasks=facts,
             matrix=progress.matrix,
             headline=headline(progress.matrix, [task.test for task in facts]),
@@ -295,7 +315,7 @@ class Learner:
             auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
             adapters=progress.adapters,
             active_adapters=progress.active,
-            active_adapter_reduction=1 - counted.active / len(self.loaded.tasks),
+            active_adapter_reduction=active_adapter_reduction(progress.adapters, progress.active),
             passes_per_prediction=counted.passes_per_prediction,
         )
 

@@ -62,7 +62,7 @@ class LeaveOneOut:
     @property
     def reported(self) -> int:
         """The number of active adapters that the method reported."""
-        return self.result.parameters.active_adapters[-1]
+        return self.result.active_adapters[-1]
 
     def as_data(self) -> dict[str, Any]:
         """Return all numbers, for JSON."""

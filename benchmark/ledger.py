@@ -15,7 +15,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from benchmark.collect import load
+from benchmark.collect import load, row_method
 from benchmark.errors import UserError
 from benchmark.metrics import CONVENTIONS
 from benchmark.results import Result, atomic_write
@@ -121,7 +121,7 @@ def page(sources: Sequence[Source], results: Sequence[Result]) -> str:
     """Return the ledger as markdown."""
     by_method: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
-        by_method[(result.method, result.stream)].append(result)
+        by_method[(row_method(result), result.stream)].append(result)
     blocks = ["# Published numbers and ours", f"<!-- {GENERATED} -->", INTRODUCTION]
     for source in sources:
         blocks += [f"## {plain(source.title)}", plain(source.where) + "."]
@@ -199,7 +199,7 @@ def _differences(results: Sequence[Result], table: Table, missing: set[str]) -> 
 
 def _values(number: Published, results: Sequence[Result]) -> list[float]:
     if number.convention == ADAPTERS:
-        return [float(run.parameters.active_adapters[-1]) for run in results]
+        return [float(run.active_adapters[-1]) for run in results]
     rule = CONVENTIONS[number.convention]
     values = []
     for run in results:

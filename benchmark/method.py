@@ -89,7 +89,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Accounting:
-    """Numbers a method holds after a task; see `benchmark.results.Parameters` for the words."""
+    """Numbers a method holds after a task; see `benchmark.results.Parameters` for the words.
+
+    Attributes:
+        adapters: what is learned as one piece and could be taken away as one: a pair over all layers, a
+            prompt, a component. Weights that are changed themselves are none.
+        active: those whose removal can change a prediction of some row, whichever the row picks. What was
+            merged into one change is one.
+    """
 
     stored: int
     resident: int
@@ -120,6 +127,8 @@ class Method:
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
+        own_classifier: True where it answers without the objective's head, which then only trains.
+        spares: True where it may end a task without an adapter for it, which then counts as one saved.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
@@ -131,6 +140,8 @@ class Method:
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
+    own_classifier: ClassVar[bool] = False
+    spares: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

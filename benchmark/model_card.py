@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmark.collect import head
+from benchmark.collect import head, row_method
 from benchmark.metrics import CONVENTIONS
 from benchmark.results import Result
 from benchmark.tables import LEADING, markdown, plain
@@ -68,8 +68,8 @@ def _body(result: Result, has_head: bool) -> list[str]:
     needs = ", ".join(name.replace("_", " ") for name, needed in sorted(result.needs.items()) if needed)
     blocks = [
         f"# {plain(result.name)}",
-        f"What the continual-learning method {plain(result.method)} learned from {len(result.tasks)} tasks, "
-        "as one adapter of peft. Measured by Continual PEFT bench; scores are of one run.",
+        f"What the continual-learning method {plain(row_method(result))} learned from {len(result.tasks)} "
+        "tasks, as one adapter of peft. Measured by Continual PEFT bench; scores are of one run.",
         "## Use",
         "Load the backbone with transformers, then put the adapter on it:",
         "```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(backbone, folder)\n```",

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from benchmark.batches import Batch, Rows, by_length
 from benchmark.class_means import ClassMeans
-from benchmark.errors import UserError
-from benchmark.objective import ClassificationObjective
+from benchmark.feature_statistics import FeatureStatisticsObjective
 
 MEANS = "class_means."
 
 
-class NearestMeanObjective(ClassificationObjective):
+class NearestMeanObjective(FeatureStatisticsObjective):
     """Trains as any classifier; predicts the class seen whose mean feature has the highest cosine.
 
     A mean is taken over a class's training rows when its task has been learned, and stays as it is while
@@ -28,32 +25,13 @@ class NearestMeanObjective(ClassificationObjective):
         super().__init__(*arguments)
         like = next(self.backbone.module.parameters())
         self.means = ClassMeans(self.backbone.width, like)
-        self._collecting = False
 
-    @torch.no_grad()
-    def end_task(self, rows: Rows, answer: Callable[[Batch], object]) -> None:
-        """Take the means of the rows' features, as the method's own prediction makes them.
+    def take(self, features: Tensor, labels: Tensor) -> None:
+        """Add rows to the class means."""
+        self.means.add(features, labels, len(self.head))
 
-        Raises:
-            UserError: the method answers without asking this objective, so means would change nothing.
-        """
-        before = int(self.means.counts.sum())
-        self._collecting = True
-        for chosen in by_length(rows, self.protocol.evaluation_batch_size):
-            answer(rows.batch(chosen).to(self.device))
-        self._collecting = False
-        if int(self.means.counts.sum()) == before:
-            raise UserError(
-                "the head nearest-class-mean has no effect on a method with a classifier of its own; "
-                "choose the head class-incremental"
-            )
-
-    def scores(self, batch: Batch) -> Tensor:
+    def answer_scores(self, features: Tensor) -> Tensor:
         """Return cosines with class means, `(n, classes seen)`; before the first task's end, logits."""
-        features = self.features(batch)
-        if self._collecting:
-            assert batch.labels is not None
-            self.means.add(features, batch.labels, len(self.head))
         return self.means.scores(features) if len(self.means.counts) else self.head(features)
 
     def auxiliary_bytes(self) -> int:

@@ -23,6 +23,8 @@ from benchmark.stream import Examples, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmark.method import Phase
+
 
 class Objective(ABC):
     """Turns rows into a loss and into predictions for one backbone, one stream and one protocol."""
@@ -95,6 +97,10 @@ class Objective(ABC):
             answer: the method's prediction, which knows how it sets the model for a batch.
         """
 
+    def alignment(self) -> tuple[Phase, Rows] | None:
+        """Return what is still trained once a task's end has been seen, and on what; None for nothing."""
+        return None
+
     def auxiliary_bytes(self) -> int:
         """Return the bytes kept between tasks beside the head."""
         return 0
@@ -133,6 +139,10 @@ class Objective(ABC):
     def head_size(self) -> int:
         """Return how many numbers the head holds."""
         return 0
+
+    def answering_head(self) -> dict[str, Tensor]:
+        """Return the tensors that turn a feature into an answer, for use without this package."""
+        return self.state()
 
     def state(self) -> dict[str, Tensor]:
         """Return the head."""
@@ -246,7 +256,7 @@ def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protoc
     """Return the objective that fits backbone and protocol: a head for features, strings for text to text.
 
     Raises:
-        UserError: the protocol's head needs features and the backbone answers in text.
+        UserError: the protocol needs features and the backbone answers in text.
     """
     by_means = protocol.head == "nearest-class-mean"
     if backbone.kind in ("seq2seq", "causal"):
@@ -255,6 +265,11 @@ def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protoc
                 "the head nearest-class-mean compares features, but a backbone of kind "
                 f"{backbone.kind} answers in text; choose another head or a backbone of kind encoder or image"
             )
+        if protocol.alignment:
+            raise UserError(
+                f"alignment={protocol.alignment} trains a head on features, but a backbone of kind "
+                f"{backbone.kind} answers in text; leave it at 0 or take a backbone of kind encoder or image"
+            )
         from benchmark.text_objective import TextObjective
 
         return TextObjective(backbone, tasks, protocol)
@@ -262,6 +277,10 @@ def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protoc
         from benchmark.nearest_mean import NearestMeanObjective
 
         return NearestMeanObjective(backbone, tasks, protocol)
+    if protocol.alignment:
+        from benchmark.alignment import AlignedObjective
+
+        return AlignedObjective(backbone, tasks, protocol)
     return ClassificationObjective(backbone, tasks, protocol)
 
 

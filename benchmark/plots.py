@@ -111,7 +111,7 @@ def active_over_tasks(rows: Sequence[Row]) -> Figure:
     """Draw the active adapters after each task, with the deviation over runs."""
     drawn = _curves(
         rows,
-        lambda run: np.array(run.parameters.active_adapters, dtype=float),
+        lambda run: np.array(run.active_adapters, dtype=float),
         "after task",
         "active adapters",
         apart=0.03,

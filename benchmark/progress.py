@@ -26,6 +26,46 @@ def watching(total: int, file: TextIO) -> Iterator[Watch]:
         yield watcher
 
 
+@contextmanager
+def counting(total: int, what: str, file: TextIO) -> Iterator[Callable[[str], None]]:
+    """Give a function that is told what is being worked on, before each of `total` pieces of work.
+
+    It draws a bar on a terminal, and writes a line with the time left anywhere else.
+
+    Args:
+        what: the pieces together, in a word or two.
+    """
+    started, begun = time.monotonic(), 0
+
+    def left() -> str:
+        done = begun - 1
+        return duration((time.monotonic() - started) * (total - done) / done if done else None)
+
+    if not file.isatty():
+
+        def tell(name: str) -> None:
+            nonlocal begun
+            begun += 1
+            print(f"{what} {begun} of {total} | {name} | {left()} left", file=file, flush=True)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=16)
+    note = TextColumn("{task.fields[note]}", markup=False)
+    with Progress(*columns, note, console=Console(file=file), transient=True) as bars:
+        bar = bars.add_task(what, total=total, note="")
+
+        def draw(name: str) -> None:
+            nonlocal begun
+            begun += 1
+            bars.update(bar, completed=begun - 1, note=f"{begun}/{total} {name}, {left()} left")
+
+        yield draw
+
+
 @dataclass
 class Pace:
     """How much of a run is done, and from that how long the rest takes."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
 ADDED_LATER = frozenset(
-    {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area"}
+    {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"}
 )
+OF_A_METHOD = frozenset({"alignment"})
+"""Settings that add something to a method: they name its row, and do not set a table apart."""
 
 
 class Protocol(BaseModel):
@@ -84,6 +86,21 @@ class Protocol(BaseModel):
     )
     augmentation: Literal["none", "crop", "crop-flip"] = "none"
     crop_area: float = Field(0.05, gt=0, le=1, description="least share of an image that a random crop keeps")
+    alignment: int = Field(
+        0,
+        ge=0,
+        description="epochs in which the head learns from Gaussians of all classes after each task but the "
+        "first: classifier alignment, 5 as SLCA published it; 0: none",
+    )
+
+    @model_validator(mode="after")
+    def _alignment_of_competing_classes(self) -> Protocol:
+        if self.alignment and self.head != "class-incremental":
+            raise ValueError(
+                f"alignment={self.alignment} needs the head class-incremental, where classes of all tasks "
+                f"compete, not {self.head}"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Return the values that name a cell, as JSON: all but later settings at their defaults.

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from benchmark import plots
-from benchmark.collect import Row, Section, sections
+from benchmark.collect import Row, Section, row_method, sections
 from benchmark.errors import UserError
 from benchmark.grouping import REFERENCES, by_needs
 from benchmark.plots import MOST_DRAWN
@@ -90,7 +90,7 @@ def _run(result: Result) -> str:
         ]
         for each in of_result(result)
     ]
-    row = Row(result.method, (result,))
+    row = Row(row_method(result), (result,))
     pictures = [
         ("Score on each task after each task", plots.score_matrix(result)),
         ("Active adapters after each task", plots.active_over_tasks([row])),

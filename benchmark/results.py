@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,9 +44,15 @@ class Parameters(Part):
     head: int = Field(description="numbers in the head")
     backbone: int = Field(description="frozen numbers, without any pretraining head")
     auxiliary_bytes: int = Field(description="state kept between tasks beside adapters and head")
-    adapters: list[int] = Field(description="adapters learned up to and with task t")
+    adapters: list[int] = Field(
+        description="adapters learned up to and with task t: pairs, prompts or components, those dropped or "
+        "merged since, and those a method chose not to learn, among them"
+    )
     active_adapters: list[int] = Field(description="adapters whose removal can change a prediction, after t")
-    active_adapter_reduction: float = Field(description="1 - active / T after the last task")
+    active_adapter_reduction: float | None = Field(
+        description="1 - active / adapters after the last task; none where tasks add no adapters. Results of "
+        "earlier versions state 1 - active / T; tables go by `Result.reduction`"
+    )
     passes_per_prediction: float = 1.0
 
 
@@ -124,6 +131,24 @@ class Result(Part):
         """A short name of the cell for titles and messages; two results may share it."""
         return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
 
+    @property
+    def active_adapters(self) -> list[int]:
+        """Adapters whose removal can change a prediction, after each task.
+
+        Where the task is given each adapter answers for its own task. Earlier versions counted there the one
+        that takes part in a single prediction.
+        """
+        counts = self.parameters
+        return counts.adapters if self.needs.get("task_id") else counts.active_adapters
+
+    @property
+    def reduction(self) -> float | None:
+        """The active-adapter reduction, 1 - active / adapters learned, after the last task.
+
+        None where tasks add no adapters, since there is nothing of which fewer could be active.
+        """
+        return active_adapter_reduction(self.parameters.adapters, self.active_adapters)
+
     @model_validator(mode="after")
     def _square_matrix_of_shares(self) -> Result:
         tasks = len(self.tasks)
@@ -132,6 +157,17 @@ class Result(Part):
         if any(cell is not None and not 0 <= cell <= 1 for row in self.matrix for cell in row):
             raise ValueError("a score of the matrix lies outside 0..1")
         return self
+
+
+def active_adapter_reduction(adapters: Sequence[int], active: Sequence[int]) -> float | None:
+    """Return 1 - active / adapters after the last task; None where the adapters learned do not grow.
+
+    Args:
+        adapters: learned up to and with each task; a step that learned nothing leaves the count at 0.
+        active: those whose removal can change a prediction, after each task.
+    """
+    grows = len({count for count in adapters if count}) > 1
+    return 1 - active[-1] / adapters[-1] if grows and active else None
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -23,8 +23,8 @@ COSTS: dict[str, Callable[[Result], float]] = {
     "stored ↓": lambda run: run.parameters.stored,
     "resident ↓": lambda run: run.parameters.resident,
     "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
-    "active ↓": lambda run: next(reversed(run.parameters.active_adapters), math.nan),
-    "reduction ↑": lambda run: run.parameters.active_adapter_reduction,
+    "active ↓": lambda run: next(reversed(run.active_adapters), math.nan),
+    "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
     "passes ↓": lambda run: run.parameters.passes_per_prediction,
     "seconds ↓": lambda run: run.timing.total_seconds,
 }
@@ -32,6 +32,8 @@ COSTS: dict[str, Callable[[Result], float]] = {
 
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
+    "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
+    "all classes seen (SLCA); an option of any method, which then keeps statistics of old data.",
     "tier": "the best AP leads tier 1; a method joins its leader's tier unless 0 lies outside both 95 % "
     "intervals, Student's and bootstrap, of their mean paired AP difference (same seed, order and data); "
     "blank below three runs. Rows stand by tier, then by AP; those without a tier last.",
@@ -49,8 +51,11 @@ DEFINITIONS = {
     "stored": "adapter numbers kept on disk after the last task.",
     "resident": "adapter numbers in memory while predicting.",
     "auxiliary bytes": "state kept between tasks beside adapters and head.",
-    "active": "adapters whose removal can change a prediction, after the last task, and of how many tasks.",
-    "reduction": "active-adapter reduction, 1 - active / T.",
+    "active": "adapters whose removal can change the prediction of some row, after the last task, and of how "
+    "many learned. An adapter is what is learned as one piece: a pair over all layers, a prompt, a "
+    "component. Adapters merged into one change are one active adapter; changed weights are none.",
+    "reduction": "active-adapter reduction, 1 - active / learned; blank where tasks add no adapters. A task "
+    "for which a method chose to learn none counts as one learned and saved.",
     "passes": "passes through the backbone for one prediction.",
     "seconds": "wall time of one run, training and scoring; on the machine of that run.",
 }
@@ -130,7 +135,11 @@ def cost(row: Row, title: str) -> str:
         return ""
     if title == "reduction ↑":
         return f"{100 * mean:.0f} %"
-    return _number(mean) + (f" / {len(row.first.tasks)}" if title == "active ↓" else "")
+    return _number(mean) + (f" / {_learned(row)}" if title == "active ↓" else "")
+
+
+def _learned(row: Row) -> str:
+    return _number(spread([run.parameters.adapters[-1] for run in row.results])[0])
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -35,7 +35,7 @@ def show(result: Result) -> str:
         _titled("Scores x 100, row: after task, column: on task", _matrix(result)),
         _titled("Metrics x 100", _headline(result)),
         _titled("Tasks", _tasks(result)),
-        _titled("Parameters", _listed(result.parameters.model_dump())),
+        _titled("Parameters", _listed(_parameters(result))),
         _titled("Report of the method", _reports(result)),
         _titled("Configuration", _listed(result.config)),
         _titled("Needs at test or beyond the task's data", _listed(dict(result.needs))),
@@ -43,6 +43,12 @@ def show(result: Result) -> str:
         _titled("Timing", _listed(result.timing.model_dump())),
     ]
     return "\n\n".join(blocks)
+
+
+def _parameters(result: Result) -> dict[str, Any]:
+    """Return the counts, those of adapters as tables show them."""
+    active = {"active_adapters": result.active_adapters, "active_adapter_reduction": result.reduction}
+    return result.parameters.model_dump() | active
 
 
 def _section(part: Section) -> str:
@@ -116,7 +122,7 @@ def _tasks(result: Result) -> str:
     counted = {
         "steps": result.steps,
         "trainable": result.parameters.trainable,
-        "active": result.parameters.active_adapters,
+        "active": result.active_adapters,
     }
     rows = []
     for t, task in enumerate(result.tasks):

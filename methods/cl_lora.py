@@ -87,6 +87,7 @@ class CLLoRA(LowRankMethod):
         "standard-cl/quick": {"learning_rate": 0.003},
     }
     needs = Needs(statistics=True)
+    own_classifier = True
     no_sum = "the classes of each task have a sum of their own"
     kinds = ("vector", "image", "encoder")
 

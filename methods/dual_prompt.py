@@ -8,9 +8,9 @@ google-research/l2p (JAX).
 
 Trained per task: the general prompt, the new expert and its key, and the head rows of the task's classes.
 Frozen: the backbone, earlier experts and keys. Stored: one general prompt, T experts and keys; the general
-one and one expert are active. Two passes for a prediction. Needs neither task id, old data nor statistics at
-test. Works on images and encoders; a vector has no attention, and a text-to-text model no feature to ask
-with.
+one and one expert take part in a prediction, and all are active, since each is chosen for some row. Two
+passes for a prediction. Needs neither task id, old data nor statistics at test. Works on images and encoders;
+a vector has no attention, and a text-to-text model no feature to ask with.
 
 Places: general in blocks 0 and 1, expert in 2 to 4 of 12, each 5 keys and 5 values long, as published; in a
 model of another depth as deep in proportion (`spans`).
@@ -116,9 +116,9 @@ class DualPrompt(QueryPrompted):
         return [self.general, self.experts[-1], self.keys[-1]]
 
     def accounting(self) -> Accounting:
-        """Count a prompt as an adapter: all are held, the general one and one expert are active."""
-        stored = sum(x.numel() for x in (self.general, *self.experts, *self.keys))
-        return Accounting(stored, stored, 1 + len(self.experts), active=2, passes_per_prediction=2.0)
+        """Count a prompt as an adapter: all are active, since some row may choose any expert."""
+        stored, count = sum(x.numel() for x in (self.general, *self.experts, *self.keys)), len(self.experts)
+        return Accounting(stored, stored, 1 + count, active=1 + count, passes_per_prediction=2.0)
 
     def state(self) -> dict[str, Tensor]:
         """Return head, prompts and keys."""

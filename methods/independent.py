@@ -3,7 +3,7 @@
 Idea: every task is learned from the pretrained model as if it were alone, and an oracle names the task of
 each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the pair and, since
 it is known, also the classes that may be answered. Trained per task: its pair and head rows. Stored: T
-pairs, of which one is active in a prediction. Needs the task id.
+pairs, of which one takes part in a prediction. Needs the task id.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Independent(OnePairAtATime):
             return super().predict(batch, task)
 
     def accounting(self) -> Accounting:
-        """Count all pairs as stored and resident, one as active."""
+        """Count all pairs as stored, resident and active: each answers for its own task."""
         held, adapters = self.bank.stored(), self.bank.count()
-        return Accounting(stored=held, resident=held, adapters=adapters, active=1)
+        return Accounting(stored=held, resident=held, adapters=adapters, active=adapters)
 
 
 METHOD = Independent

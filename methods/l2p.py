@@ -6,9 +6,9 @@ states is the feature that the head sees. Chosen keys are pulled towards the que
 repository: google-research/l2p (JAX).
 
 Trained per task: the whole pool, all keys that were chosen, and the head rows of the task's classes. Frozen:
-the backbone. Stored: the pool and its keys, the same for any number of tasks; the prompts chosen are active.
-Two passes for a prediction. Needs neither task id, old data nor statistics, but see below. Works on images
-and encoders; a vector has no tokens, and a text-to-text model no feature to ask with.
+the backbone. Stored: the pool and its keys, the same for any number of tasks; any prompt may be chosen, so
+all are active. Two passes for a prediction. Needs neither task id, old data nor statistics, but see below.
+Works on images and encoders; a vector has no tokens, and a text-to-text model no feature to ask with.
 
 Batches: the official code gives a whole batch the prompts that most of its rows chose (`batchwise`), while
 training and at test. An answer then depends on the rows it is scored with, and since test batches hold rows
@@ -88,10 +88,9 @@ class LearningToPrompt(QueryPrompted):
         return [self.prompts, self.keys]
 
     def accounting(self) -> Accounting:
-        """Count a prompt as an adapter: the pool is held, the chosen ones are active."""
-        stored = self.prompts.numel() + self.keys.numel()
-        chosen = self.hyperparameters
-        return Accounting(stored, stored, chosen.pool_size, chosen.chosen, passes_per_prediction=2.0)
+        """Count a prompt as an adapter: the whole pool is active, since any row may choose any of it."""
+        stored, pool = self.prompts.numel() + self.keys.numel(), len(self.prompts)
+        return Accounting(stored, stored, pool, active=pool, passes_per_prediction=2.0)
 
     def state(self) -> dict[str, Tensor]:
         """Return head, pool and keys."""

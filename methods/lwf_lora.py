@@ -80,7 +80,9 @@ class LwFLoRA(SequentialLoRA):
         self.old_classes = max(earlier, default=-1) + 1
         if t:
             self.teacher = self.bank.snapshot()
-            self.teacher_head = {name: tensor.clone() for name, tensor in self.objective.state().items()}
+            if isinstance(objective, ClassificationObjective):
+                held = objective.head.state().items()
+                self.teacher_head = {name: tensor.clone() for name, tensor in held}
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Forget the teacher."""

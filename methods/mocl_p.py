@@ -44,6 +44,7 @@ class PrunedMoCL(MoCL):
 
     Hyperparameters = PruningHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    spares = True
     weight = 1.0
 
     @torch.no_grad()

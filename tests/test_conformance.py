@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmark.checkpoint import pack
+from benchmark.leave_one_out import without
 from benchmark.method import Method
 from benchmark.registry import METHODS
 from benchmark.training import evaluate, make_optimizer, train
@@ -159,12 +160,50 @@ def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
         assert counted.stored <= numbers
         # Whatever is not stored is auxiliary; a stored number has 4 or 8 bytes.
         assert total - 8 * counted.stored <= counted.auxiliary_bytes <= total - 4 * counted.stored
-    assert 0 <= counted.active <= max(counted.adapters, 1)
+    assert 0 <= counted.active <= counted.adapters
     assert method.objective.head_size() == sum(
         value.numel()
         for name, value in method.state().items()
         if name.startswith(("head.weights", "head.biases"))
     )
+
+
+@on_one_kind
+def test_as_many_pairs_are_active_as_change_an_answer_when_removed(key: str, kind: str) -> None:
+    """Only where every adapter is a pair of the bank that can be left out: not for what was merged."""
+    method = fresh(key, kind)
+    for t in range(TASKS):
+        tiny.learn(method, t)
+    bank, counted = getattr(method, "bank", None), method.accounting()
+    if bank is None or not bank.layers or bank.count() != counted.active or type(method).own_classifier:
+        pytest.skip("its adapters are no pairs of one bank, or were merged")
+    bank.unfold()
+    full = features_of_all(method)
+    changed = []
+    for place in range(counted.active):
+        with without(bank, place):
+            changed.append(
+                any(not torch.equal(a, b) for a, b in zip(features_of_all(method), full, strict=True))
+            )
+    assert sum(changed) == counted.active, changed
+
+
+def features_of_all(method: Method) -> list[Tensor]:
+    """Return what answers are made from, of every task's test rows, as the method sets the model for them."""
+    found: list[Tensor] = []
+    original = method.objective.predict
+
+    def seen(batch: Any, task: int | None = None) -> list[Any]:
+        found.append(method.objective.outputs(batch)[1].detach().clone())
+        return original(batch, task)
+
+    method.objective.predict = seen  # type: ignore[method-assign]
+    try:
+        for t in range(TASKS):
+            answers(method, t)
+    finally:
+        del method.objective.predict
+    return found
 
 
 @everywhere

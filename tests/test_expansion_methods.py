@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark import small_models
+from benchmark.plan import plan
+from benchmark.runner import run
 from benchmark.stream import Examples, Task
 from methods.pieces.expanding_block import autoencoder
 from tests import tiny
@@ -262,3 +265,18 @@ def test_old_pairs_and_keys_are_untouched_by_a_dropped_one() -> None:
     assert torch.equal(method.bank.pair(layer, 0)[0], factors[0])
     # One pair is left, so its weight is 1 for every input.
     assert torch.equal(mean_weight(method, 1), torch.ones((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [("mocl-p", "threshold=1"), ("sema", "threshold=1000000")],
+    ids=["dropped", "never added"],
+)
+def test_a_pair_that_a_task_went_without_counts_as_saved(tmp_path: Path, method: str, setting: str) -> None:
+    """No pair but the first stands: one of three is active, a reduction of 1 - 1/3."""
+    small = ["stream.tasks=3", "stream.train_rows=24", "stream.test_rows=30", "epochs=1", setting]
+    (done,) = run(plan(method, "toy", settings=small), tmp_path, None, 1, "cpu", False, lambda _: None)
+    assert done.result is not None, done.error
+    counts = done.result.parameters
+    assert (counts.adapters, counts.active_adapters) == ([1, 2, 3], [1, 1, 1])
+    assert counts.active_adapter_reduction == done.result.reduction == pytest.approx(2 / 3)

@@ -237,6 +237,26 @@ def test_costs_show_what_differs_between_tasks_and_runs(tmp_path):
     assert row["auxiliary bytes ↓"] == "2,048" and row["seconds ↓"] == "12"
 
 
+def test_reduction_is_of_the_adapters_learned(tmp_path):
+    """Of five adapters learned one is active: 1 - 1/5. One adapter trained on and on spares nothing."""
+
+    def row(adapters: list[int], active: list[int], **changes: object) -> tuple[str, str]:
+        made = result(**changes)
+        held = {"adapters": adapters, "active_adapters": active}
+        made.parameters = made.parameters.model_copy(update=held)
+        (found,) = records(built(tmp_path / str(adapters + active), made), "Costs")
+        return found["active ↓"], found["reduction ↑"]
+
+    assert row([1, 3, 5], [1, 1, 1]) == ("1 / 5", "80 %")
+    assert row([20, 40, 60], [20, 40, 60]) == ("60 / 60", "0 %")  # components, several a task
+    assert row([1, 1, 1], [1, 1, 1]) == ("1 / 1", "")  # sequential
+    assert row([0, 0, 1], [0, 0, 1]) == ("1 / 1", "")  # joint: nothing is learned before the last step
+    assert row([0, 0, 0], [0, 0, 0]) == ("0 / 0", "")  # frozen, or weights changed themselves
+    # Told the task, each adapter answers for its own, whatever an earlier version counted.
+    needs = {"task_id": True, "old_data": False, "statistics": False}
+    assert row([1, 2, 3], [1, 1, 1], needs=needs) == ("3 / 3", "0 %")
+
+
 def test_the_footer_gives_values_not_names_alone(tmp_path):
     text = built(
         tmp_path,

@@ -33,7 +33,6 @@ def test_means_of_a_frozen_backbone_are_those_of_its_features() -> None:
     objective = method.objective
     tiny.learn(method, 0)
     rows = tiny.rows(method, 0)
-    objective.end_task(rows, lambda batch: method.predict(batch, None))
     batch = rows.batch(range(len(rows)))
     features = objective.backbone.features(batch.inputs)
     for column in (0, 1):
@@ -46,7 +45,9 @@ def test_means_of_a_frozen_backbone_are_those_of_its_features() -> None:
     assert objective.auxiliary_bytes() == 2 * (4 * objective.backbone.width + 8)
 
 
-@pytest.mark.parametrize("method", ["frozen", "inc-lora", "litelora", "mocl", "independent", "joint"])
+@pytest.mark.parametrize(
+    "method", ["frozen", "inc-lora", "litelora", "lwf-lora", "mocl", "independent", "joint"]
+)
 def test_whole_runs_keep_the_means_and_declare_them(tmp_path: Path, method: str) -> None:
     done = outcome(tmp_path, method)
     assert done.result is not None and done.path is not None, done.error

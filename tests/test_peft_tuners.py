@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -187,11 +188,18 @@ def test_check_prints_the_matrix_and_fails_where_a_method_does_not_do_what_it_sa
         raise UserError("no layer for it")
 
     monkeypatch.setattr(METHODS.load("seq-miss"), "_configuration", refuse)
-    text, sound = inspection.check(["methods"])
+    shown = io.StringIO()
+    text, sound = inspection.check(["methods"], shown)
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith("seq-")}
     assert rows["seq-ia3"] == ["yes"] * 5
     assert "seq-lora" not in rows
     assert "seq-miss on causal (Llama): no layer for it" in text and not sound
+    # Two methods are tried, on five kinds each; seq-lora is our own.
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "trial 1 of 10 | seq-ia3 on vector (linear) | unknown time left" and len(lines) == 10
+    assert lines[9].startswith("trial 10 of 10 | seq-miss on causal (Llama) | ") and lines[9].endswith(
+        " s left"
+    )
 
 
 # --- bad input

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchmark.cell import Cell
 from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
-from benchmark.progress import Pace, TerminalWatcher, duration, watching
+from benchmark.progress import Pace, TerminalWatcher, counting, duration, watching
 from benchmark.protocol import Protocol
 from benchmark.runner import Outcome
 
@@ -101,3 +101,17 @@ def test_durations() -> None:
         "1 min 4 s",
         "1 h 2 min",
     ]
+
+
+def test_counting_draws_a_bar_on_a_terminal_and_leaves_nothing_behind() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal()
+    with counting(2, "trial", shown) as tell:
+        tell("one")
+        tell("two")
+    # The last thing drawn is wiped, as of every bar here.
+    drawn, wiped, rest = shown.getvalue().rpartition("\x1b[2K")
+    assert "2/2 two" in drawn and wiped and "two" not in rest

@@ -336,13 +336,13 @@ def test_newest_prompt_stands_first_and_is_read_through_the_network_while_it_is_
 def test_prompts_are_counted_by_hand() -> None:
     l2p = tiny.make_method("l2p", "image").accounting()
     # 10 prompts of 5 tokens and 10 keys, width 32; two passes.
-    assert (l2p.stored, l2p.adapters, l2p.active, l2p.passes_per_prediction) == (10 * 6 * 32, 10, 5, 2.0)
+    assert (l2p.stored, l2p.adapters, l2p.active, l2p.passes_per_prediction) == (10 * 6 * 32, 10, 10, 2.0)
     dual: Any = tiny.make_method("dual-prompt", "image")
     for t in range(2):
         tiny.learn(dual, t)
     counted = dual.accounting()
     # In one of two blocks each, 5 keys and 5 values: a general prompt, two experts, and two keys.
-    assert (counted.stored, counted.adapters, counted.active) == (3 * 10 * 32 + 2 * 32, 3, 2)
+    assert (counted.stored, counted.adapters, counted.active) == (3 * 10 * 32 + 2 * 32, 3, 3)
     coda: Any = tiny.make_method("coda-prompt", "image")
     tiny.learn(coda, 0)
     counted = coda.accounting()

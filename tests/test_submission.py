@@ -97,6 +97,25 @@ def test_adapters_must_be_there_or_named(tmp_path, line, reason):
     assert reason in refused(path, tmp_path / "boards")
 
 
+def test_classifier_alignment_is_the_row_s_own_and_no_other_protocol(tmp_path):
+    boards = tmp_path / "boards"
+    submit([laid(tmp_path / "plain", cell())], boards)
+    added = PROTOCOL.model_copy(update={"alignment": 5})
+    made = cell()
+    made = keyed(
+        made.model_copy(update={"config": made.config | {"protocol": added.model_dump(mode="json")}})
+    )
+    assert submit([laid(tmp_path / "aligned", made)], boards).refused == ()
+    assert len(list(boards.rglob("*.json"))) == 2
+    # Rows of plain and aligned runs must be the same, so other data are found out.
+    other = made.model_copy(update={"seed": 1})
+    source = made.provenance.model_copy(update={"data_fingerprint": "beef"})
+    submit([laid(tmp_path / "second", cell(1))], boards)
+    other = keyed(other.model_copy(update={"provenance": source}))
+    (reason,) = submit([laid(tmp_path / "third", other)], boards).refused
+    assert "its data are not those of" in reason
+
+
 def test_adapters_of_another_run_or_hash_are_refused(tmp_path):
     path = laid(tmp_path, cell())
     path.with_suffix(".sha256").write_text("0" * 64 + "  run.safetensors\n")

@@ -223,6 +223,11 @@ def learn(method: Method, t: int, seed: int = 0) -> int:
     steps = sum(train(method, phase, taken, (seed, t, phase.name), lambda share: None) for phase in phases)
     reseed(seed, t, "end")
     method.end_task(t, taken)
+    given = t if method.needs.task_id else None
+    method.objective.end_task(taken, lambda batch: method.predict(batch, given))
+    aligning = method.objective.alignment()
+    if aligning is not None:
+        steps += train(method, *aligning, (seed, t, aligning[0].name), lambda share: None)
     return steps
 
 

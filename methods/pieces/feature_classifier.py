@@ -28,6 +28,7 @@ class FeatureClassifier(Method):
 
     needs: ClassVar[Needs] = Needs(statistics=True)
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
+    own_classifier: ClassVar[bool] = True
     no_sum: ClassVar[str] = "statistics of features answer, which a peft checkpoint cannot hold"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -101,7 +101,9 @@ class SubspaceMemory:
     @classmethod
     def restored(cls, state: Mapping[str, Tensor]) -> SubspaceMemory:
         """Return the memory whose `state` is given."""
-        return cls(state["basis"], bool(state["retains"]))
+        basis, retains = state["basis"], bool(state["retains"])
+        # A complement comes from an SVD, column by column in memory, and a product's rounding depends on it.
+        return cls(basis.t().contiguous().t() if retains else basis, retains)
 
 
 def free_rows(memory: SubspaceMemory, columns: Tensor, rank: int) -> Tensor:
