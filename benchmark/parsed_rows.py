@@ -73,6 +73,18 @@ def contents(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def contents_there(paths: Mapping[str, Path]) -> list[str]:
+    """Return the names of the files that are there and one hash of their bytes, as a part of a key.
+
+    A missing one is for whoever reads them to tell, or to do without.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    return [*there, contents(*there.values())]
+
+
 class RowWriter:
     """Writes rows in blocks, to be read by `examples`."""
 
