@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ from benchmark.stream import Examples, Task
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from benchmark.mapped_rows import MappedImages
+
+BLOCK = 128  # images hashed together
 
 
 class _Digest:
@@ -34,6 +39,14 @@ class _Digest:
         plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         self.add(kind, f"{plain.dtype.kind}{plain.dtype.itemsize}{plain.shape}".encode())
         self.add("bytes", plain.tobytes())
+
+    def images(self, kind: str, images: MappedImages) -> None:
+        """Add what `array` would of the images as one array, which may be larger than memory."""
+        self.add(kind, f"u1{images.shape}".encode())
+        self.hash.update(f"bytes:{math.prod(images.shape)}:".encode())
+        for start in range(0, len(images), BLOCK):
+            self.hash.update(images[start : start + BLOCK])
+            images.release()
 
 
 def fingerprint(tasks: list[Task]) -> str:
@@ -73,8 +86,10 @@ def _add_rows(digest: _Digest, rows: Examples) -> None:
     if isinstance(rows.inputs, np.ndarray):
         digest.array("inputs", rows.inputs)
     elif isinstance(rows.inputs, MappedImages):
-        # Not the pixels themselves, which would all have to be read.
-        digest.array("images", rows.inputs.digests)
+        if rows.inputs.digests is None:
+            digest.images("inputs", rows.inputs)
+        else:  # not the pixels themselves, which would all have to be read
+            digest.array("images", rows.inputs.digests)
     else:
         digest.texts("inputs", rows.inputs)
     if rows.labels is not None:

@@ -72,34 +72,67 @@ class Hub:
         Raises:
             UserError: the set is neither in the folder nor to be had from the hub, or lacks a split.
         """
-        folder = self.folder(wanted)
-        if folder is not None:
-            return _local(folder, splits), _local_commit(folder)
-        commit = self._commit(wanted)
+        commit, files = self.commit(wanted), self.files(wanted, splits)
+        if files is not None:
+            return {split: read_parquet(path) for split, path in files.items()}, commit
         return self._download(wanted, splits, commit), commit
 
-    def tables(self, wanted: HubSet, splits: tuple[str, ...]) -> tuple[dict[str, Table], str | None]:
+    def tables(
+        self, wanted: HubSet, splits: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Table], str | None]:
         """Return splits that are read piece by piece, and the commit they were read at, as `load` does.
 
         Raises:
             UserError: as `load`.
         """
-        folder = self.folder(wanted)
-        if folder is not None:
-            local = {split: from_parquet(folder / f"{split}.parquet") for split in splits}
-            return local, _local_commit(folder)
-        commit = self._commit(wanted)
+        commit = self.commit(wanted)
+        return self.tables_at(commit, wanted, splits), commit
+
+    def tables_at(
+        self, commit: str | None, wanted: HubSet, splits: tuple[str, ...] | None = None
+    ) -> dict[str, Table]:
+        """Return splits as `tables` does, at a commit that is known already.
+
+        Raises:
+            UserError: as `load`.
+        """
+        files = self.files(wanted, splits)
+        if files is not None:
+            return {split: from_parquet(path) for split, path in files.items()}
         found = self._download(wanted, splits, commit)
-        tables = {split: from_dataset(f"{wanted.identifier}, {split}", rows) for split, rows in found.items()}
-        return tables, commit
+        return {split: from_dataset(f"{wanted.identifier}, {split}", rows) for split, rows in found.items()}
+
+    def files(self, wanted: HubSet, splits: tuple[str, ...] | None = None) -> dict[str, Path] | None:
+        """Return the files of a set in the data folder by split, there or not; None where the hub has it.
+
+        Raises:
+            UserError: all splits are wanted and there is none.
+        """
+        folder = self.folder(wanted)
+        if folder is None:
+            return None
+        names = splits or sorted(path.stem for path in folder.glob("*.parquet"))
+        if not names:
+            raise UserError(f"{folder} holds no .parquet file")
+        return {split: folder / f"{split}.parquet" for split in names}
+
+    def commit(self, wanted: HubSet) -> str | None:
+        """Return the commit a set is read at: what its copy in the data folder says, or what the hub does.
+
+        None where the copy does not say, or where the user asked to work offline, from what is cached.
+
+        Raises:
+            UserError: the hub cannot be reached or has no such set.
+        """
+        folder = self.folder(wanted)
+        return self._resolved(wanted) if folder is None else _local_commit(folder)
 
     def folder(self, wanted: HubSet) -> Path | None:
         """Return where a set lies in the data folder, or None where it does not."""
         folder = None if self.root is None else local_folder(self.root, wanted)
         return folder if folder is not None and folder.is_dir() else None
 
-    def _commit(self, wanted: HubSet) -> str | None:
-        """Resolve the commit; None where the user asked to work offline, from what is cached."""
+    def _resolved(self, wanted: HubSet) -> str | None:
         from huggingface_hub import HfApi, constants
 
         if constants.HF_HUB_OFFLINE:
@@ -155,11 +188,3 @@ def _local_commit(folder: Path) -> str | None:
     """Return the commit that a local copy says it was read at, or None."""
     source = folder / SOURCE
     return read_json(source, LocalSource).commit if source.is_file() else None
-
-
-def _local(folder: Path, splits: tuple[str, ...] | None) -> dict[str, Dataset]:
-    names = splits or sorted(path.stem for path in folder.glob("*.parquet"))
-    found = {split: read_parquet(folder / f"{split}.parquet") for split in names}
-    if not found:
-        raise UserError(f"{folder} holds no .parquet file")
-    return found

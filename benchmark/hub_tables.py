@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from benchmark.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
+# Values of a column that are in memory together, where they may be encoded images and where not.
 PIECE = 64
+PLAIN_PIECE = 1024
 
 
 @dataclass(frozen=True)
@@ -100,22 +103,32 @@ def from_parquet(path: Path) -> Table:
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
 
+    features = datasets.Features.from_arrow_schema(schema)
+
     def pieces(column: str) -> Iterator[list[Any]]:
         try:
             with pyarrow.parquet.ParquetFile(path) as opened:
-                for batch in opened.iter_batches(PIECE, columns=[column]):
+                for batch in opened.iter_batches(_piece(features[column]), columns=[column]):
                     yield batch.column(0).to_pylist()
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
 
-    return Table(str(path), datasets.Features.from_arrow_schema(schema), pieces, (path,))
+    return Table(str(path), features, pieces, (path,))
 
 
 def from_dataset(name: str, rows: Dataset) -> Table:
     """Return a split that `datasets` keeps on disk as a table."""
 
     def pieces(column: str) -> Iterator[list[Any]]:
-        for piece in rows.select_columns([column]).with_format("arrow").iter(PIECE):
+        chosen = rows.select_columns([column]).with_format("arrow")
+        for piece in chosen.iter(_piece(rows.features[column])):
             yield piece.column(0).to_pylist()
 
     return Table(name, rows.features, pieces, tuple(Path(file["filename"]) for file in rows.cache_files))
+
+
+def _piece(kind: Any) -> int:
+    """Return how many values of a column of some type are read together."""
+    # Texts and whole numbers, named or not; encoded images are structs or bytes.
+    plain = re.fullmatch(r"(large_)?string|u?int\d+", str(getattr(kind, "dtype", "")))
+    return PLAIN_PIECE if plain else PIECE

@@ -31,6 +31,15 @@ def class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
         raise UserError(f"{folder} holds no <class>/<image> with an ending of: {', '.join(SUFFIXES)}")
 
 
+def location(value: Any, folder: Path) -> bytes | Path | None:
+    """Return the encoded bytes or the file that a cell of a table names; None where it names no image."""
+    if isinstance(value, Mapping):
+        value = value.get("bytes") or value.get("path")
+    if not isinstance(value, (str, bytes, Path)) or not value:
+        return None
+    return value if isinstance(value, bytes) else folder / value
+
+
 def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
     """Return `(height, width, 3)` uint8 of an image.
 
@@ -45,9 +54,8 @@ def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
     """
     import numpy as np
 
-    if isinstance(value, Mapping):
-        value = value.get("bytes") or value.get("path")
-    if not isinstance(value, (str, bytes, Path)) or not value:
+    encoded = location(value, folder)
+    if encoded is None:
         raise UserError("no image")
-    image = opened(value if isinstance(value, bytes) else folder / value)
+    image = opened(encoded)
     return np.asarray(image if size is None else centre(image, size, size))

@@ -101,7 +101,7 @@ class Texts(Ragged[str]):
     """A text each row; flat: UTF-8 bytes, uint8."""
 
     def _row(self, elements: Any) -> str:
-        return elements.tobytes().decode()
+        return elements.tobytes().decode("utf-8", "surrogatepass")
 
 
 class TextLists(Ragged[list[str]]):
@@ -112,14 +112,17 @@ class TextLists(Ragged[list[str]]):
 
 
 class MappedImages(Sequence[np.ndarray]):
-    """Decoded images, each with the hash of its pixels; an index array chooses some, as of a numpy array."""
+    """Decoded images; an index array chooses some, as of a numpy array."""
 
-    def __init__(self, pixels: np.ndarray, digests: np.ndarray, rows: np.ndarray | None = None) -> None:
+    def __init__(
+        self, pixels: np.ndarray, digests: np.ndarray | None, rows: np.ndarray | None = None
+    ) -> None:
         """Look at images of an array.
 
         Args:
             pixels: `(n, height, width)` or `(n, height, width, 3)` uint8, the height being the width.
-            digests: `(n, 32)` uint8, SHA-256 of each image's bytes.
+            digests: `(n, 32)` uint8, SHA-256 of each image's bytes, which then stand for the images in
+                fingerprints; None where the pixels themselves do.
             rows: which of the n are seen, in this order; None for all of them.
         """
         self._pixels, self._digests = pixels, digests
@@ -136,9 +139,9 @@ class MappedImages(Sequence[np.ndarray]):
         return self._pixels.dtype
 
     @property
-    def digests(self) -> np.ndarray:
-        """SHA-256 of each image seen, `(n, 32)` uint8."""
-        return self._digests[self.rows]
+    def digests(self) -> np.ndarray | None:
+        """SHA-256 of each image seen, `(n, 32)` uint8, or None."""
+        return None if self._digests is None else self._digests[self.rows]
 
     def __len__(self) -> int:
         """Return the number of images seen."""
@@ -213,5 +216,6 @@ class RaggedWriter:
 
     def texts(self, rows: Iterable[str]) -> None:
         """Append texts."""
-        encoded = [text.encode() for text in rows]
+        # Names of files may hold half a surrogate pair, for a byte that is no UTF-8.
+        encoded = [text.encode("utf-8", "surrogatepass") for text in rows]
         self.append(np.frombuffer(b"".join(encoded), np.uint8), map(len, encoded))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +45,14 @@ def splits(
     """
 
     def build(arrays: Arrays) -> None:
-        parts = {name: _Split(arrays, name) for name in names}
+        parts = {name: RowWriter(arrays, name) for name in names}
         for row in rows():
             parts[row.split].add(row)
         for part in parts.values():
             part.flush()
 
     found = cached("rows", [*names, *key], build)
-    return {name: _examples(found, name) for name in names}
+    return {name: examples(found, name) for name in names}
 
 
 def contents(*paths: Path) -> str:
@@ -73,10 +73,23 @@ def contents(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-class _Split:
-    """Writes one split's rows in blocks."""
+def contents_there(paths: Mapping[str, Path]) -> list[str]:
+    """Return the names of the files that are there and one hash of their bytes, as a part of a key.
+
+    A missing one is for whoever reads them to tell, or to do without.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    return [*there, contents(*there.values())]
+
+
+class RowWriter:
+    """Writes rows in blocks, to be read by `examples`."""
 
     def __init__(self, arrays: Arrays, name: str) -> None:
+        """Begin with no rows, under a name of lower-case letters."""
         self.arrays, self.name = arrays, name
         self.waiting: list[ParsedRow] = []
         self.ids = RaggedWriter(arrays, f"{name}_ids")
@@ -85,11 +98,13 @@ class _Split:
         self.references: RaggedWriter | None = None
 
     def add(self, row: ParsedRow) -> None:
+        """Take a row."""
         self.waiting.append(row)
         if len(self.waiting) == BLOCK:
             self.flush()
 
     def flush(self) -> None:
+        """Write what has not been written yet; needed after the last row."""
         rows, self.waiting = self.waiting, []
         self.ids.texts([row.identity for row in rows])
         self.inputs.texts([row.text for row in rows])
@@ -108,11 +123,13 @@ class _Split:
         self.references.lengths([len(accepted) for accepted in references])
 
 
-def _examples(found: dict[str, np.ndarray], split: str) -> Examples:
-    def texts(name: str) -> Texts:
-        return Texts(found[f"{split}_{name}"], found[f"{split}_{name}_offsets"])
+def examples(found: Mapping[str, np.ndarray], name: str) -> Examples:
+    """Return the rows that a `RowWriter` of this name wrote."""
+
+    def texts(part: str) -> Texts:
+        return Texts(found[f"{name}_{part}"], found[f"{name}_{part}_offsets"])
 
     references = None
-    if f"{split}_accepted" in found:
-        references = TextLists(texts("accepted"), found[f"{split}_references_offsets"])
-    return Examples(texts("inputs"), found.get(f"{split}_labels"), references, texts("ids"))
+    if f"{name}_accepted" in found:
+        references = TextLists(texts("accepted"), found[f"{name}_references_offsets"])
+    return Examples(texts("inputs"), found.get(f"{name}_labels"), references, texts("ids"))

@@ -76,6 +76,11 @@ def cached(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]
             return _Entry(root / kind, key).arrays(build)
         except (OSError, NotImplementedError) as error:  # the second: a file system without locks
             log.debug("no cache in %s (%s); the %s are made in memory", root, error, kind)
+    return in_memory(build)
+
+
+def in_memory(build: Build) -> dict[str, np.ndarray]:
+    """Return the arrays that `build` makes, made in memory: for what no key can be given."""
     memory = _Memory()
     build(memory)
     return memory.arrays()
@@ -129,7 +134,7 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     version: int
     key: list[str]
-    arrays: dict[Annotated[str, StringConstraints(pattern="^[a-z_]+$")], _Facts]
+    arrays: dict[Annotated[str, StringConstraints(pattern="^[a-z0-9_]+$")], _Facts]
 
 
 class _Entry:

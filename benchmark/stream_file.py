@@ -248,6 +248,13 @@ def order_fault(order: Iterable[str], tasks: list[str]) -> str:
     return "a task stands there twice" if len(listed) > len(tasks) else ""
 
 
+def source_of(part: Rows) -> str:
+    """Return where a part's rows come from, as the file writes it."""
+    source = part.source
+    files = ", ".join(source.files.values())
+    return source.path or files or source.folder or f"{source.hub} of the Hugging Face hub"
+
+
 def is_stream_file(given: str) -> bool:
     """Return whether a stream's name is the path of a file that describes one."""
     return given.lower().endswith(SUFFIX)

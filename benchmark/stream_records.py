@@ -9,14 +9,10 @@ from typing import Any, NoReturn
 
 from benchmark.errors import UserError, hint
 from benchmark.findings import Finding
-from benchmark.hub import Hub
-from benchmark.image_files import class_folders, decode
-from benchmark.stream_file import Rows
-from benchmark.table_files import Table, from_dataset, read_table
+from benchmark.image_files import decode
+from benchmark.part_sources import SPLITS, PartSource
+from benchmark.table_files import Table
 
-SPLITS = ("train", "validation", "test")
-# What sources call their validation rows, where the file does not say.
-OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
 MOST_SHOWN = 20
 
 
@@ -51,25 +47,17 @@ class Record:
 class Reader:
     """Reads the rows of one table of a stream's file; faults of single rows are collected, not raised."""
 
-    def __init__(
-        self, kind: str, part: Rows, task: str, folder: Path, hub: Hub, findings: list[Finding]
-    ) -> None:
+    def __init__(self, kind: str, task: str, source: PartSource, findings: list[Finding]) -> None:
         """Say what is read.
 
         Args:
             kind: of the stream.
-            part: the table.
             task: the name of the task that all rows belong to, or "" where a column says.
-            folder: where the table's paths start.
-            hub: gives sets of the hub.
-            findings: grow by each faulty row.
+            source: of one part of the file, whose rows are read.
+            findings: grow by each faulty row; by those of a table once all of it could be read.
         """
-        self.kind, self.part, self.task, self.folder, self.hub = kind, part, task, folder, hub
-        self.findings = findings
-        self.revisions: dict[str, str] = {}
-        self.split_of: dict[str, str] = {name: split for split, name in part.splits.items()}
-        if not part.splits:
-            self.split_of = {name: name for name in SPLITS} | OTHER_NAMES
+        self.kind, self.task, self.source, self.findings = kind, task, source, findings
+        self.part = source.part
 
     def records(self) -> Iterator[Record]:
         """Yield every sound row.
@@ -77,49 +65,25 @@ class Reader:
         Raises:
             UserError: a source is missing or damaged, lacks a column, or does not say what its splits are.
         """
-        if self.part.source.folder is not None:
-            yield from self._images(self.folder / self.part.source.folder)
+        if self.source.image_folder is not None:
+            yield from self._images(self.source.image_folder)
             return
         columns = self.part.columns
         given = {what: getattr(columns, what) for what in type(columns).model_fields}
         wanted = {what: name for what, name in given.items() if name is not None}
-        for split, table in self._tables(list(dict.fromkeys(wanted.values()))):
-            by_meaning = {what: table.columns[name] for what, name in wanted.items()}
-            for place in range(len(table)):
-                if place in table.left_out:
-                    continue
-                values = {what: column[place] for what, column in by_meaning.items()}
+        names = list(dict.fromkeys(wanted.values()))
+        places = {what: names.index(name) for what, name in wanted.items()}
+        for split, table in self.source.tables(names, self.findings):
+            faults = []
+            for number, row in table.rows:
+                values = {what: row[place] for what, place in places.items()}
                 try:
-                    yield self._record(table, place, split, values)
+                    yield self._record(table, number, split, values)
                 except UserError as error:
-                    self.findings.append(Finding(f"{table.origin}, row {place + 1}: {error}"))
+                    faults.append(Finding(f"{table.origin}, row {number}: {error}"))
+            self.findings += faults
 
-    def _tables(self, wanted: list[str]) -> Iterator[tuple[str, Table]]:
-        """Yield each table with the split of its rows, or "" where a column names it."""
-        part = self.part
-        divided = part.columns.split is not None
-        if part.source.path is not None:
-            if not divided and part.test_share is None:
-                raise UserError(
-                    f"{part.source.path}: which rows are for test? name a column with columns.split, give "
-                    "files for train and test, or a test_share"
-                )
-            table = read_table(self.folder / part.source.path, wanted, self.findings)
-            yield "" if divided else "train", table
-        for split, name in part.source.files.items():
-            yield split, read_table(self.folder / name, wanted, self.findings)
-        hub_set = part.source.hub_set
-        if hub_set is None:
-            return
-        sets, commit = self.hub.load(hub_set, None if divided else tuple(part.splits.values()) or None)
-        if commit:
-            self.revisions[hub_set.identifier] = commit
-        for name, rows in sets.items():
-            known = "" if divided else "train" if part.test_share else self.split_of.get(name)
-            if known is not None:
-                yield known, from_dataset(rows, wanted, f"{hub_set.identifier}, {name}")
-
-    def _record(self, table: Table, place: int, split: str, values: Mapping[str, Any]) -> Record:
+    def _record(self, table: Table, number: int, split: str, values: Mapping[str, Any]) -> Record:
         """Return a row.
 
         Raises:
@@ -129,9 +93,9 @@ class Reader:
         task = self.task or _filled(values["task"], columns.task)
         if not split:
             named = _text(values["split"])
-            if named not in self.split_of:
+            if named not in self.source.split_of:
                 _refuse("split", named, list(self.part.splits.values()) or list(SPLITS))
-            split = self.split_of[named]
+            split = self.source.split_of[named]
         content: Any = values.get("text")
         if self.kind == "image":
             content = decode(values["image"], table.folder, self.part.size)
@@ -144,7 +108,7 @@ class Reader:
             names = table.class_names.get(columns.label or "", ())
             label = self._label(_filled(values["label"], columns.label), names)
         name = _filled(values["id"], columns.id) if columns.id is not None else None
-        return Record(table.origin, place + 1, split, task, content, label, references, name)
+        return Record(table.origin, number, split, task, content, label, references, name)
 
     def _label(self, given: str, names: Sequence[str] = ()) -> str:
         """Return the class that a value names, directly, by the file's `labels` or by the source's list."""
@@ -162,28 +126,14 @@ class Reader:
         return given
 
     def _images(self, folder: Path) -> Iterator[Record]:
-        for split, inner in self._split_folders(folder).items():
-            for label, path in class_folders(inner):
-                try:
-                    pixels, known = decode(path, Path(), self.part.size), self._label(label)
-                except UserError as error:
-                    self.findings.append(Finding(f"{path}: {error}"))
-                    continue
-                name = path.relative_to(folder).as_posix()
-                yield Record(str(path), None, split, self.task, pixels, known, None, name)
-
-    def _split_folders(self, folder: Path) -> dict[str, Path]:
-        if not folder.is_dir():
-            raise UserError(f"the image folder {folder} does not exist")
-        if self.part.test_share is not None:
-            return {"train": folder}
-        there = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
-        found = {self.split_of[name]: path for name, path in there.items() if name in self.split_of}
-        for split in ("train", "test"):
-            if split not in found:
-                names = [name for name, meant in self.split_of.items() if meant == split] or [split]
-                raise UserError(f"{folder} has no folder '{names[0]}'; it has: {', '.join(there) or 'none'}")
-        return found
+        for split, label, path in self.source.images():
+            try:
+                pixels, known = decode(path, Path(), self.part.size), self._label(label)
+            except UserError as error:
+                self.findings.append(Finding(f"{path}: {error}"))
+                continue
+            name = path.relative_to(folder).as_posix()
+            yield Record(str(path), None, split, self.task, pixels, known, None, name)
 
 
 def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from benchmark.class_orders import chunks, permutation, slices
 from benchmark.errors import UserError
 from benchmark.findings import DataFaults, Finding
 from benchmark.hub import Hub
-from benchmark.splits import hold_out
-from benchmark.stream import Examples, LoadedStream, Request, Task, Wording
-from benchmark.stream_file import Cut, Layout, Rows, TaskRows, order_fault
-from benchmark.stream_records import SPLITS, Reader, Record
+from benchmark.part_sources import PartSource
+from benchmark.stream import Examples, LoadedStream, Request, Task
+from benchmark.stream_file import Cut, Layout, TaskRows, order_fault, source_of
+from benchmark.stream_records import Reader
 
+# What a part says of its tasks that is in no row.
+NOT_IN_ROWS = {"name", "group", "dataset", "instruction", "definition", "metric"}
 LOCAL_COPY = "hub/<owner>/<name>/<config or default>/<split>.parquet"
 
 
@@ -35,13 +35,14 @@ def load(layout: Layout, path: Path, request: Request) -> LoadedStream:
     for part in layout.parts:
         own = part.name if isinstance(part, TaskRows) else layout.title
         task = own if part.columns.task is None else ""
-        hub = Hub(request.data_dir, LOCAL_COPY)
-        reader = Reader(layout.kind, part, task, path.parent, hub, findings)
+        source = PartSource(part, path.parent, Hub(request.data_dir, LOCAL_COPY))
         try:
-            tasks += _gather(layout.kind, part, reader.records(), findings)
+            tasks += _tasks(layout.kind, task, source)
+            revisions |= source.revisions
+        except _Faulty as error:
+            findings += error.findings
         except UserError as error:
             findings.append(Finding(str(error)))
-        revisions |= reader.revisions
     if findings:
         raise DataFaults(findings, f"bench data verify {path}")
     origin = f"{path.name}: {', '.join(dict.fromkeys(source_of(part) for part in layout.parts))}"
@@ -56,13 +57,6 @@ def load(layout: Layout, path: Path, request: Request) -> LoadedStream:
             raise UserError(f"{path}: orders.{request.order}: {wrong}")
         tasks = [by_name[name] for name in value]
     return LoadedStream(tasks, origin, revisions=revisions)
-
-
-def source_of(part: Rows) -> str:
-    """Return where a part's rows come from, as the file writes it."""
-    source = part.source
-    files = ", ".join(source.files.values())
-    return source.path or files or source.folder or f"{source.hub} of the Hugging Face hub"
 
 
 def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:
@@ -90,119 +84,66 @@ def _slice(whole: Task, name: str, classes: list[int]) -> Task:
     return Task(name, part(whole.train), part(whole.test), validation, names, whole.wording, whole.metric)
 
 
-def _gather(kind: str, part: Rows, records: Iterable[Record], findings: list[Finding]) -> list[Task]:
-    """Return the tasks of a part in the order in which their names come."""
-    found: dict[str, dict[str, list[Record]]] = {}
-    for record in records:
-        splits = found.setdefault(record.task, {split: [] for split in SPLITS})
-        splits[record.split].append(record)
-    if not found and not findings:
-        findings.append(Finding(f"{source_of(part)}: no rows"))
-    findings += _case_faults("task", {name: source_of(part) for name in found})
-    tasks = []
-    for name, splits in found.items():
-        classes: tuple[str, ...] = ()
-        if kind != "text-to-text":
-            classes = part.classes or _classes(splits, findings)
-        before = len(findings)
-        findings += _task_faults(part, name, classes, splits)
-        if kind == "image" and part.size is None:
-            findings += _size_faults(splits)
-        if len(findings) == before:
-            tasks.append(_task(part, name, classes, splits, findings))
-    return tasks
+class _Faulty(Exception):
+    """Ends the reading of a part in which something is wrong, so that none of it is kept."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__(findings)
+        self.findings = findings
 
 
-def _task(
-    part: Rows, name: str, classes: tuple[str, ...], splits: dict[str, list[Record]], findings: list[Finding]
-) -> Task:
-    made = {split: _examples(records, classes) for split, records in splits.items()}
-    if part.test_share is not None:
-        # Seed 0 for every run: test rows never change.
-        made["train"], made["test"] = hold_out(made["train"], part.test_share, seed=0)
-        if len(set(made["test"].labels if made["test"].labels is not None else ())) < len(classes):
-            message = f"{source_of(part)}: test_share {part.test_share} leaves a class without test rows"
-            findings.append(Finding(message, name))
-    words = Wording(part.group, part.dataset or name, part.instruction, part.definition)
-    validation = made["validation"] if splits["validation"] else None
-    return Task(name, made["train"], made["test"], validation, classes, words, part.metric)
+def _tasks(kind: str, task: str, source: PartSource) -> list[Task]:
+    """Return the tasks of a part in the order in which their names come: read once, mapped from then on.
 
-
-def _classes(splits: dict[str, list[Record]], findings: list[Finding]) -> tuple[str, ...]:
-    """Return the labels of train, sorted; another label elsewhere, or one of other case, is a fault."""
-    first: dict[str, str] = {}
-    for record in splits["train"]:
-        first.setdefault(record.label or "", record.place)
-    for record in (*splits["validation"], *splits["test"]):
-        if record.label not in first and splits["train"]:
-            message = f"{record.place}: the label '{record.label}' is that of no training row"
-            findings.append(Finding(message))
-            first[record.label or ""] = record.place
-    findings += _case_faults("label", first)
-    return tuple(sorted(first))
-
-
-def _case_faults(what: str, places: dict[str, str]) -> list[Finding]:
-    """Return a fault for each name that differs from an earlier one only by case.
-
-    Args:
-        what: what is named.
-        places: each name with where it comes first.
+    Raises:
+        _Faulty: something is wrong with the rows; with all that is.
+        UserError: the hub cannot be reached.
     """
-    seen: dict[str, str] = {}
-    faults = []
-    for name, place in places.items():
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            before = f" ({places[other]})" if places[other] != place else ""
-            faults.append(f"{place}: the {what} '{name}' differs only by case from '{other}'{before}")
-    return [Finding(fault) for fault in faults]
+    from benchmark import part_rows, row_cache
+
+    def build(arrays: row_cache.Arrays) -> None:
+        findings: list[Finding] = []
+        try:
+            rows = part_rows.PartRows(arrays, kind, source.part)
+            for record in Reader(kind, task, source, findings).records():
+                rows.add(record)
+            if not rows.tasks and not findings:
+                findings.append(Finding(f"{source_of(source.part)}: no rows"))
+            findings += rows.finish(lambda: Reader(kind, task, source, []).records())
+        except UserError as error:
+            findings.append(Finding(str(error)))
+        if findings:
+            raise _Faulty(findings)
+
+    identity = source.identity()
+    if identity is None:
+        return part_rows.tasks_of(row_cache.in_memory(build), source.part)
+    key = [kind, task, source.part.model_dump_json(exclude=NOT_IN_ROWS), *identity, *_code(kind)]
+    return part_rows.tasks_of(row_cache.cached("rows", key, build), source.part)
 
 
-def _task_faults(
-    part: Rows, name: str, classes: tuple[str, ...], splits: dict[str, list[Record]]
-) -> list[Finding]:
-    """Return what is wrong with a task as a whole: an empty split, a class without rows, an id twice."""
-    where, faults = source_of(part), []
-    for split in ("train",) if part.test_share is not None else ("train", "test"):
-        if not splits[split]:
-            faults.append(Finding(f"{where}: no {split} rows", name, split))
-            continue
-        # Where classes are the labels of train, another label elsewhere is told with its row.
-        expected = classes if part.classes or split == "test" else ()
-        missing = set(expected) - {record.label for record in splits[split]}
-        faults += [
-            Finding(f"{where}: no {split} rows of the class '{label}'", name, split)
-            for label in sorted(missing)
-        ]
-    taken: dict[str, str] = {}
-    for record in (record for records in splits.values() for record in records):
-        before = taken.setdefault(record.id, record.place) if record.id is not None else record.place
-        if before != record.place:
-            faults.append(Finding(f"{record.place}: the id '{record.id}' is that of {before}"))
-    return faults
+def _code(kind: str) -> list[str]:
+    """Return the part of a key that changes when what reads rows does."""
+    from benchmark import (
+        data_files,
+        hub_tables,
+        image_decoding,
+        image_files,
+        mapped_rows,
+        parsed_rows,
+        part_faults,
+        part_rows,
+        part_sources,
+        splits,
+        stream_records,
+        table_files,
+    )
+    from benchmark.row_cache import code_of
 
+    reading = (part_faults, part_rows, part_sources, stream_records, table_files)
+    code = [code_of(*reading, data_files, hub_tables, mapped_rows, parsed_rows, splits)]
+    if kind == "image":
+        import PIL
 
-def _size_faults(splits: dict[str, list[Record]]) -> list[Finding]:
-    """Return a fault for the first image of another size than the first one."""
-    every = [record for records in splits.values() for record in records]
-    for record in every:
-        (height, width), (first_height, first_width) = record.content.shape[:2], every[0].content.shape[:2]
-        if (height, width) != (first_height, first_width):
-            sizes = f"{width}x{height} pixels, others {first_width}x{first_height}"
-            return [Finding(f"{record.place}: {sizes}; set `size` to scale all to one")]
-    return []
-
-
-def _examples(records: list[Record], classes: tuple[str, ...]) -> Examples:
-    import numpy as np
-
-    inputs: Any = [record.content for record in records]
-    if records and not isinstance(inputs[0], str):
-        inputs = np.stack(inputs)
-    ids = [record.id or f"{record.split}-{number}" for number, record in enumerate(records)]
-    if not classes:
-        return Examples(inputs, None, [record.references or [] for record in records], ids)
-    place = {name: number for number, name in enumerate(classes)}
-    labels = np.array([place[record.label or ""] for record in records], np.int64)
-    return Examples(inputs, labels, None, ids)
+        code += [PIL.__version__, code_of(image_files, image_decoding)]
+    return code

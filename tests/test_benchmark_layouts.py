@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.stream import LoadedStream, Request, Task, check
-from tasks import long_sequence, standard_cl, superni, superni_12
+from benchmark.fingerprint import fingerprint
+from benchmark.stream import LoadedStream, Request, Stream, Task, check
+from tasks import long_sequence, standard_cl, superni, superni_12, trace
+from tasks.sources import cl_benchmark, trace_rows
 from tasks.sources.natural_instructions import CATEGORIES, OTHERS
 from tasks.sources.text_classification import TASKS
 
@@ -246,3 +248,50 @@ def test_seekrs_twelfth_task_is_asked_of_the_hub_where_it_is_lacking(
     assert [one.name for one in stream.tasks] == list(superni_12.ORDERS["1"])
     assert len(task(stream, name).train) == 18 and len(task(stream, name).test) == 2
     assert f"not in the data folder, from the hub: {name}" in stream.notes
+
+
+def trace_folders(root: Path) -> Path:
+    for name, facts in trace_rows.TASKS.items():
+        for split in ("train", "eval", "test"):
+            rows = [
+                {"prompt": f"{facts.before}{split} {n // 2}{facts.after}", "answer": "A"} for n in range(4)
+            ]
+            dump(root / name / f"{split}.json", rows)
+    return root
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], Path], Stream, str]] = {
+    "O-LoRA's": (olora, long_sequence.STREAM, "olora"),
+    "SAPT's Long_Sequence": (long_folders, long_sequence.STREAM, "sapt"),
+    "SAPT's SuperNI": (superni_folders, superni.STREAM, "sapt"),
+    "TRACE's": (trace_folders, trace.STREAM, "trace"),
+}
+
+
+@pytest.mark.parametrize("whose", FOLDERS)
+def test_folders_are_parsed_once_and_read_the_same_from_the_cache(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, stream, prompt = FOLDERS[whose]
+    write(tmp_path)
+    order = next(iter(stream.orders)) if stream is not long_sequence.STREAM else "4"
+
+    def seen() -> tuple[object, ...]:
+        loaded = stream.load(request(tmp_path, order, prompt))
+        words = [(one.name, one.classes, one.wording) for one in loaded.tasks]
+        return fingerprint(loaded.tasks), words, loaded.notes
+
+    monkeypatch.setenv("BENCH_CACHE", "off")
+    alone = seen()
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    assert seen() == alone
+    with monkeypatch.context() as patch:
+        patch.setattr(cl_benchmark, "read_list", None)
+        patch.setattr(cl_benchmark, "instances", None)
+        patch.setattr(trace_rows, "read_list", None)
+        assert seen() == alone
+    path = sorted(tmp_path.glob("**/train.json"))[0]
+    text = path.read_text(encoding="utf-8")
+    assert "train " in text
+    path.write_text(text.replace("train ", "other "), encoding="utf-8")
+    assert seen() != alone

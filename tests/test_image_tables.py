@@ -107,7 +107,7 @@ def test_the_hub_is_read_in_pieces_and_its_commit_is_kept(tmp_path, monkeypatch)
     labelled_parquet(tmp_path / "x", WNIDS, "img", "fine_label")
     files = {split: str(tmp_path / "x" / f"{split}.parquet") for split in ("train", "test")}
     cached = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
-    monkeypatch.setattr(Hub, "_commit", lambda *_: "0" * 40)
+    monkeypatch.setattr(Hub, "commit", lambda *_: "0" * 40)
     monkeypatch.setattr(Hub, "_download", lambda *_: dict(cached))
     stream = loaded("cifar100", None, tasks=2)
     assert by_class(stream) == expected(WNIDS)

@@ -12,17 +12,25 @@ In both, dev and test hold the same rows, so dev is no validation split there.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
+from benchmark import data_files
 from benchmark.data_files import check_list, read_json, read_list
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Task, Wording
+from tasks.sources import rows as text_rows
 from tasks.sources.layouts import Layout
-from tasks.sources.rows import LabelledText, check_labels, labelled, notes, validation
+from tasks.sources.rows import LabelledText, check_labels, label_number, notes, validation
 from tasks.sources.text_classification import TASKS
+
+if TYPE_CHECKING:
+    from benchmark.parsed_rows import ParsedRow
+    from benchmark.stream import Examples
 
 OLORA = Layout(
     "O-LoRA's CL_Benchmark/",
@@ -35,6 +43,8 @@ SAPT_LONG = Layout(
     marks=tuple(f"{name}/train.json" for name in TASKS),
 )
 SPLITS = ("train", "dev", "test")
+# Where rows without a label go, and the definitions that files give, one a file.
+APART = ("unlabelled", "definitions")
 UNLABELLED = "rows without a label left out"
 TESTED = "dev rows left out of validation because they are test rows"
 
@@ -104,16 +114,20 @@ def _olora_task(root: Path, name: str) -> tuple[Task, list[tuple[str, int, str]]
     facts = TASKS[name]
     folder = root / facts.group / facts.directory
     listed = read_json(folder / "labels.json", RootModel[list[str]]).root
-    rows = {}
-    for split in SPLITS:
-        path = folder / f"{split}.json"
-        if split != "dev" or path.exists():
+    where = str(folder / "labels.json")
+
+    def parsed() -> Iterator[ParsedRow]:
+        rows = {}
+        for split, path in split_files(folder).items():
             rows[split] = [
                 LabelledText(f"{split}-{number}", row.sentence, row.label, f"{path}, row {number}")
                 for number, row in enumerate(read_list(path, Sentence), 1)
             ]
-    labels = check_labels(listed, str(folder / "labels.json"))
-    return _classified(name, rows, labels, labels, Wording(facts.group, facts.directory, facts.instruction))
+        yield from _labelled(rows, check_labels(listed, where))
+
+    found = parsed_once(folder, APART, ["sentences", *listed], parsed)
+    wording = Wording(facts.group, facts.directory, facts.instruction)
+    return _classified(name, found, check_labels(listed, where), wording)
 
 
 def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStream:
@@ -134,32 +148,80 @@ def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
 
 def _sapt_task(folder: Path, name: str, sapt: bool) -> tuple[Task, list[tuple[str, int, str]]]:
     facts = TASKS[name]
-    rows, definition = {}, ""
-    for split in SPLITS:
-        path = folder / f"{split}.json"
-        if split == "dev" and not path.exists():
-            continue
-        described, found = instances(path)
-        definition = definition or described
-        rows[split] = [
-            LabelledText(row.id or f"{split}-{number}", row.input, row.accepted[0], f"{path}, row {number}")
-            for number, row in enumerate(found, 1)
-        ]
-    wording = Wording(facts.group, facts.directory, facts.instruction, definition)
-    return _classified(name, rows, facts.sapt_words, facts.sapt_words if sapt else facts.labels, wording)
+
+    def parsed() -> Iterator[ParsedRow]:
+        rows = {}
+        for split, path in split_files(folder).items():
+            described, found = instances(path)
+            yield defined(split, described)
+            rows[split] = [
+                LabelledText(
+                    row.id or f"{split}-{number}", row.input, row.accepted[0], f"{path}, row {number}"
+                )
+                for number, row in enumerate(found, 1)
+            ]
+        yield from _labelled(rows, facts.sapt_words)
+
+    found = parsed_once(folder, APART, ["instances", *facts.sapt_words], parsed)
+    wording = Wording(facts.group, facts.directory, facts.instruction, definition(found))
+    return _classified(name, found, facts.sapt_words if sapt else facts.labels, wording)
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    """Return a task's files by split; a dev file only where it is there."""
+    paths = {split: folder / f"{split}.json" for split in SPLITS}
+    return {split: path for split, path in paths.items() if split != "dev" or path.exists()}
+
+
+def parsed_once(
+    folder: Path, more: Sequence[str], key: Sequence[str], rows: Callable[[], Iterator[ParsedRow]]
+) -> dict[str, Examples]:
+    """Return a task's rows by split, from the cache where its files have been parsed before.
+
+    Args:
+        folder: of its files.
+        more: names of what else `rows` tells apart, beside `SPLITS`.
+        key: what the rows depend on beside the files and the code of this module and of `rows`.
+        rows: parses the files.
+    """
+    from benchmark.parsed_rows import contents_there, splits
+    from benchmark.row_cache import code_of
+
+    code = code_of(sys.modules[__name__], sys.modules[rows.__module__], text_rows, data_files)
+    whole = [*key, *contents_there(split_files(folder)), code]
+    return splits([*SPLITS, *more], whole, rows)
+
+
+def defined(split: str, definition: str) -> ParsedRow:
+    """Return the definition that a split's file gives, as a row apart from the others."""
+    from benchmark.parsed_rows import ParsedRow
+
+    return ParsedRow("definitions", split, definition)
+
+
+def definition(found: dict[str, Examples]) -> str:
+    """Return the first definition of a task's files that is not empty, or ""."""
+    return next((text for text in found["definitions"].texts if text), "")
+
+
+def _labelled(rows: dict[str, list[LabelledText]], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
+    """Yield rows with the numbers of their labels; of those that have none, dev's are not told."""
+    from benchmark.parsed_rows import ParsedRow
+
+    for split, listed in rows.items():
+        for row in listed:
+            label = label_number(row, labels)
+            if label is not None:
+                yield ParsedRow(split, row.identity, row.text, label)
+            elif split != "dev":
+                yield ParsedRow("unlabelled", row.identity, row.text, 0)
 
 
 def _classified(
-    name: str,
-    rows: dict[str, list[LabelledText]],
-    labels: tuple[str, ...],
-    classes: tuple[str, ...],
-    wording: Wording,
+    name: str, found: dict[str, Examples], classes: tuple[str, ...], wording: Wording
 ) -> tuple[Task, list[tuple[str, int, str]]]:
-    """Return a task whose rows are labelled by `labels`, which `classes` stand for; and what was left out."""
-    splits = {split: labelled(listed, labels) for split, listed in rows.items()}
-    test = splits["test"][0]
-    held, tested = validation(splits["dev"][0] if "dev" in splits else None, test)
-    task = Task(name, splits["train"][0], test, held, classes, wording)
-    unlabelled = sum(left_out for split, (_, left_out) in splits.items() if split != "dev")
-    return task, [(name, unlabelled, UNLABELLED), (name, tested, TESTED)]
+    """Return a task, and what was left out of it."""
+    test = found["test"]
+    held, tested = validation(found["dev"], test)
+    task = Task(name, found["train"], test, held, classes, wording)
+    return task, [(name, len(found["unlabelled"]), UNLABELLED), (name, tested, TESTED)]

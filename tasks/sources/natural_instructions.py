@@ -21,7 +21,7 @@ from benchmark.hub import Hub, HubSet, columns
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
 from tasks.sources.cl_benchmark import TESTED
-from tasks.sources.rows import Identities, notes, unique, validation
+from tasks.sources.rows import Identities, notes, validation
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -189,22 +189,24 @@ def from_sapt(root: Path, name: str) -> tuple[Task, int]:
     Raises:
         UserError: a file is missing, or a row is faulty.
     """
-    rows: dict[Literal["train", "dev", "test"], list[Line]] = {}
-    definition = ""
-    for split in ("train", "dev", "test"):
-        path = root / name / f"{split}.json"
-        if split == "dev" and not path.exists():
-            continue
-        described, found = cl_benchmark.instances(path)
-        definition = definition or described
-        rows[split] = [
-            Line(id=row.id or f"{split}-{number}", split="train", input=row.input, outputs=row.accepted)
-            for number, row in enumerate(found, 1)
-        ]
-        unique((line.id, f"{path}, row {number}") for number, line in enumerate(rows[split], 1))
-    task = _task(name, category(name), definition, _examples(rows["train"]), _examples(rows["test"]))
-    held, tested = validation(_examples(rows["dev"]) if "dev" in rows else None, task.test)
+    folder = root / name
+    found = cl_benchmark.parsed_once(folder, ["definitions"], ["references"], lambda: _parsed_sapt(folder))
+    task = _task(name, category(name), cl_benchmark.definition(found), found["train"], found["test"])
+    held, tested = validation(found["dev"], task.test)
     return replace(task, validation=held), tested
+
+
+def _parsed_sapt(folder: Path) -> Iterator[ParsedRow]:
+    from benchmark.parsed_rows import ParsedRow
+
+    for split, path in cl_benchmark.split_files(folder).items():
+        described, rows = cl_benchmark.instances(path)
+        yield cl_benchmark.defined(split, described)
+        seen = Identities()
+        for number, row in enumerate(rows, 1):
+            identity = row.id or f"{split}-{number}"
+            seen.add(identity, f"{path}, row {number}")
+            yield ParsedRow(split, identity, row.input, references=row.accepted)
 
 
 def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:

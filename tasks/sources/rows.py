@@ -23,21 +23,6 @@ class LabelledText:
     where: str
 
 
-def labelled(rows: Sequence[LabelledText], labels: tuple[str, ...]) -> tuple[Examples, int]:
-    """Return rows with their labels' numbers, and how many were left out because they have no label.
-
-    Raises:
-        UserError: a label, stripped, is not one of `labels`; with file and row.
-    """
-    import numpy as np
-
-    numbers = [label_number(row, labels) for row in rows]
-    kept = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
-    found = np.array([number for number in numbers if number is not None], np.int64)
-    examples = Examples([row.text for row in kept], found, None, [row.identity for row in kept])
-    return examples, len(rows) - len(kept)
-
-
 def label_number(row: LabelledText, labels: tuple[str, ...]) -> int | None:
     """Return the place of a row's label, stripped, in its task's list; None where the row has no label.
 

@@ -7,18 +7,25 @@ their size and share rows with its test files; both are taken out here and count
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark import data_files
 from benchmark.data_files import VARIABLE, read_list, read_rows
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
 from tasks.sources import layouts
-from tasks.sources.rows import notes, unique, without
+from tasks.sources.rows import Identities, notes, unique, without
+
+if TYPE_CHECKING:
+    from benchmark.parsed_rows import ParsedRow
+
+SPLITS = ("train", "eval", "test")
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class Row:
 
 
 Splits = dict[str, list[Row]]
+Read = Callable[[], Splits]
 
 
 def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
@@ -136,13 +144,17 @@ def _absent() -> LoadedStream:
     )
 
 
-def from_folder(folder: Path, name: str) -> Splits:
-    """Return the rows of a task in this suite's layout.
+def from_folder(folder: Path, name: str) -> dict[str, Examples]:
+    """Return the rows of a task in this suite's layout, as `_parsed_once` does.
 
     Raises:
         UserError: the file is missing, or a row is faulty; with the row.
     """
     path = folder / f"{name}.jsonl.gz"
+    return _parsed_once(name, {name: path}, lambda: _read_folder(path))
+
+
+def _read_folder(path: Path) -> Splits:
     rows: Splits = {"train": [], "eval": [], "test": []}
     for number, line in read_rows(path, Line):
         rows[line.split].append(Row(line.id, line.prompt, line.answer, f"{path}, row {number}"))
@@ -150,15 +162,19 @@ def from_folder(folder: Path, name: str) -> Splits:
     return rows
 
 
-def from_published(folder: Path, name: str) -> Splits:
-    """Return the rows of a task in TRACE's folders, named by split and place.
+def from_published(folder: Path, name: str) -> dict[str, Examples]:
+    """Return the rows of a task in TRACE's folders, named by split and place, as `_parsed_once` does.
 
     Raises:
         UserError: a file is missing, or a row is faulty; with the row.
     """
+    paths = {split: folder / name / f"{split}.json" for split in SPLITS}
+    return _parsed_once(name, paths, lambda: _read_published(paths))
+
+
+def _read_published(paths: dict[str, Path]) -> Splits:
     rows: Splits = {}
-    for split in ("train", "eval", "test"):
-        path = folder / name / f"{split}.json"
+    for split, path in paths.items():
         listed = read_list(path, Pair) if split != "eval" or path.exists() else []
         rows[split] = [
             Row(f"{split}-{number}", pair.prompt, pair.answer, f"{path}, row {number}")
@@ -167,7 +183,35 @@ def from_published(folder: Path, name: str) -> Splits:
     return rows
 
 
-def _stream(read: Iterable[tuple[str, Splits]]) -> LoadedStream:
+def _parsed_once(name: str, paths: dict[str, Path], read: Read) -> dict[str, Examples]:
+    """Return a task's rows by split without those that repeat an earlier one, and those as `<split>_again`.
+
+    Args:
+        name: of the task.
+        paths: of its files.
+        read: returns their rows; called only where the rows are not in the cache.
+    """
+    from benchmark.parsed_rows import contents_there, splits
+    from benchmark.row_cache import code_of
+
+    names = [*SPLITS, *(f"{split}_again" for split in SPLITS)]
+    key = [name, *contents_there(paths), code_of(sys.modules[__name__], data_files, Identities)]
+    return splits(names, key, lambda: _parsed(TASKS[name], read()))
+
+
+def _parsed(facts: TraceTask, splits: Splits) -> Iterator[ParsedRow]:
+    from benchmark.parsed_rows import ParsedRow
+
+    for split, rows in splits.items():
+        seen = set()
+        for row in (_parts(facts, row) for row in rows):
+            again = (row.prompt, row.answer) in seen
+            seen.add((row.prompt, row.answer))
+            name = f"{split}_again" if again else split
+            yield ParsedRow(name, row.identity, row.prompt, references=[row.answer])
+
+
+def _stream(read: Iterable[tuple[str, dict[str, Examples]]]) -> LoadedStream:
     tasks, counts = [], []
     for name, splits in read:
         task, counted = _task(name, splits)
@@ -176,18 +220,15 @@ def _stream(read: Iterable[tuple[str, Splits]]) -> LoadedStream:
     return LoadedStream(tasks, "", notes=notes(counts))
 
 
-def _task(name: str, splits: Splits) -> tuple[Task, list[tuple[str, int]]]:
+def _task(name: str, splits: dict[str, Examples]) -> tuple[Task, list[tuple[str, int]]]:
     """Return a task without repeated rows and without test rows outside test; and what was left out."""
     facts = TASKS[name]
-    made = {split: _examples([_parts(facts, row) for row in rows]) for split, rows in splits.items()}
-    (train, *again), (held, *held_again), (test, *test_again) = made["train"], made["eval"], made["test"]
-    train, tested = without(train, test)
-    held, held_tested = without(held, test)
+    test = splits["test"]
+    train, tested = without(splits["train"], test)
+    held, held_tested = without(splits["eval"], test)
     held, held_trained = without(held, train)
     counted = [
-        ("repeated train rows left out", again[0]),
-        ("repeated eval rows left out", held_again[0]),
-        ("repeated test rows left out", test_again[0]),
+        *((f"repeated {split} rows left out", len(splits[f"{split}_again"])) for split in SPLITS),
         ("train rows left out that are in test", tested),
         ("eval rows left out that are in test", held_tested),
         ("eval rows left out that are in train", held_trained),
@@ -211,13 +252,3 @@ def _parts(facts: TraceTask, row: Row) -> Row:
             raise UserError(f"{row.where}: answer: {row.answer[:40]!r} begins with none of {facts.letters}")
     text = prompt[len(facts.before) : len(prompt) - len(facts.after)]
     return Row(row.identity, text, answer, row.where)
-
-
-def _examples(rows: list[Row]) -> tuple[Examples, int]:
-    """Return rows without those that repeat an earlier one, and how many did."""
-    first = {(row.prompt, row.answer): row for row in reversed(rows)}
-    kept = [row for row in rows if first[row.prompt, row.answer] is row]
-    examples = Examples(
-        [row.prompt for row in kept], None, [[row.answer] for row in kept], [row.identity for row in kept]
-    )
-    return examples, len(rows) - len(kept)
