@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmark.errors import UserError
+from benchmark.stream import Examples, Task
 
 
 def permutation(count: int, seed: int | None) -> list[int]:
@@ -33,3 +36,30 @@ def slices(order: list[int], tasks: int) -> list[list[int]]:
     if (tasks - 1) * size >= len(order):
         raise UserError(f"{len(order)} classes cannot be cut into {tasks} tasks of {size} classes each")
     return chunks(order, size)
+
+
+def of_classes(whole: Task, name: str, classes: list[int]) -> Task:
+    """Return the task of some classes of another, numbered in the given order; rows keep theirs.
+
+    Args:
+        whole: the task of all classes.
+        name: of the new task.
+        classes: places in the classes of `whole`.
+    """
+    import numpy as np
+
+    place = np.full(len(whole.classes), -1)
+    place[classes] = np.arange(len(classes))
+
+    def part(rows: Examples) -> Examples:
+        chosen = rows.take(np.flatnonzero(place[rows.labels] >= 0))
+        return replace(chosen, labels=place[chosen.labels])
+
+    return replace(
+        whole,
+        name=name,
+        train=part(whole.train),
+        test=part(whole.test),
+        validation=None if whole.validation is None else part(whole.validation),
+        classes=tuple(whole.classes[c] for c in classes),
+    )

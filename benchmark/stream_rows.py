@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.class_orders import chunks, permutation, slices
+from benchmark.class_orders import chunks, of_classes, permutation, slices
 from benchmark.errors import UserError
 from benchmark.findings import DataFaults, Finding
 from benchmark.hub import Hub
 from benchmark.part_sources import PartSource
-from benchmark.stream import Examples, LoadedStream, Request, Task
+from benchmark.stream import LoadedStream, Request, Task
 from benchmark.stream_file import Cut, Layout, TaskRows, order_fault, source_of
 from benchmark.stream_records import Reader
 
@@ -66,22 +66,7 @@ def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:
         UserError: there are too few classes for so many tasks.
     """
     parts = chunks(order, rule.classes_per_task) if rule.classes_per_task else slices(order, rule.tasks or 1)
-    return [_slice(whole, f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
-
-
-def _slice(whole: Task, name: str, classes: list[int]) -> Task:
-    import numpy as np
-
-    place = np.full(len(whole.classes), -1)
-    place[classes] = np.arange(len(classes))
-
-    def part(rows: Examples) -> Examples:
-        chosen = rows.take(np.flatnonzero(place[rows.labels] >= 0))
-        return Examples(chosen.inputs, place[chosen.labels], None, chosen.ids)
-
-    validation = None if whole.validation is None else part(whole.validation)
-    names = tuple(whole.classes[c] for c in classes)
-    return Task(name, part(whole.train), part(whole.test), validation, names, whole.wording, whole.metric)
+    return [of_classes(whole, f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
 
 
 class _Faulty(Exception):

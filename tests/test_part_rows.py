@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import hub_tables, row_cache, stream_records, table_files
+from benchmark.class_orders import of_classes
 from benchmark.errors import UserError
 from benchmark.findings import DataFaults
 from benchmark.fingerprint import fingerprint
 from benchmark.hub import Hub
 from benchmark.part_rows import PartRows, tasks_of
-from benchmark.stream import Examples, LoadedStream
+from benchmark.stream import Examples, LoadedStream, Task
 from benchmark.stream_file import Columns, Rows, Source
 from benchmark.stream_records import Record
 from tests.image_files import save, split_folders
@@ -355,6 +356,20 @@ def test_rows_are_put_in_order_by_task_and_split_and_lose_nothing(
             assert found.inputs == [text for *_, text in expected]
             assert found.labels.tolist() == [TOPICS.index(label) for _, _, label, _ in expected]
             assert found.ids == [f"{split}-{number}" for number in range(len(expected))]
+
+
+def test_a_slice_of_classes_numbers_them_anew_in_every_split() -> None:
+    def split(*labels: int) -> Examples:
+        ids = [f"{place}:{label}" for place, label in enumerate(labels)]
+        return Examples(ids, np.array(labels, np.int64), None, ids)
+
+    whole = Task("all", split(0, 1, 2, 1), split(2, 0), split(1), ("a", "b", "c"), metric="accuracy")
+    part = of_classes(whole, "two", [2, 1])
+    # Class 2 comes first and becomes 0, class 1 becomes 1; class 0 is gone; rows keep their order.
+    assert (part.name, part.classes, part.metric) == ("two", ("c", "b"), "accuracy")
+    assert part.train.ids == ["1:1", "2:2", "3:1"] and part.train.labels.tolist() == [1, 0, 1]
+    assert part.test.ids == ["0:2"] and part.test.labels.tolist() == [0]
+    assert part.validation is not None and part.validation.labels.tolist() == [1]
 
 
 LOADER = """

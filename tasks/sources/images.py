@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmark.class_orders import of_classes
 from benchmark.class_orders import permutation as permutation
 from benchmark.class_orders import slices as slices
 from benchmark.data_files import check_labels, read_arrays, read_json
@@ -47,21 +48,7 @@ class LabelledImages:
 
     def task(self, name: str, classes: list[int]) -> Task:
         """Return the task of the given classes, in the given order."""
-        return Task(
-            name,
-            train=self._of(classes, self.train),
-            test=self._of(classes, self.test),
-            classes=tuple(self.names[c] for c in classes),
-        )
-
-    def _of(self, classes: list[int], split: Examples) -> Examples:
-        import numpy as np
-
-        assert split.labels is not None
-        place = np.full(len(self.names), -1)
-        place[classes] = np.arange(len(classes))
-        found = split.take(np.flatnonzero(place[split.labels] >= 0))
-        return replace(found, labels=place[found.labels])
+        return of_classes(Task("", self.train, self.test, classes=self.names), name, classes)
 
 
 def labelled(
