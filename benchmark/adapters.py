@@ -20,9 +20,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from benchmark.adapted_linear import AdaptedLinear
 from benchmark.errors import UserError
-from benchmark.roles import resolve
+from benchmark.models.adapted_linear import AdaptedLinear
+from benchmark.models.roles import resolve
 
 Scaling = Callable[[], tuple[Tensor | None, Tensor | None]]
 
@@ -53,7 +53,7 @@ class AdapterBank:
 
         Args:
             model: any transformers model, or a module with linear layers.
-            targets: roles, see `benchmark.roles`.
+            targets: roles, see `benchmark.models.roles`.
             rank: r of a new pair.
             scale: fixed factor of every pair, alpha / r.
             dropout: on the input of the pairs, not of W.

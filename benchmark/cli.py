@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_analysis, cli_publish, cli_tuning, run_commands
-from benchmark.cli_data import app as data
-from benchmark.cli_site import app as site
+from benchmark.commands import analysis as cli_analysis
+from benchmark.commands import publish as cli_publish
+from benchmark.commands import run as run_commands
+from benchmark.commands import tuning as cli_tuning
+from benchmark.commands.data import app as data
+from benchmark.commands.site import app as site
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -77,7 +80,7 @@ def list_(
 
     `orders` and `protocols` print those of the stream given by --stream.
     """
-    from benchmark import inspection
+    from benchmark.commands import inspection
 
     if topic in (Topic.orders, Topic.protocols):
         if stream is None:
@@ -109,7 +112,8 @@ def list_(
 @guarded
 def show(result: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
     """Print the scores and costs of one result."""
-    from benchmark import leaderboard, results
+    from benchmark import results
+    from benchmark.publishing import leaderboard
 
     typer.echo(leaderboard.show(results.read(result)))
 
@@ -125,7 +129,7 @@ def leaderboard_(
 
     --check writes nothing and fails where a table is out of date.
     """
-    from benchmark import leaderboard
+    from benchmark.publishing import leaderboard
 
     if not check:
         written = leaderboard.build(root, out)
@@ -155,13 +159,13 @@ def speed(
     if not all(count.isdecimal() and int(count) > 0 for count in counts):
         raise UserError(f"--tasks '{tasks}' must be numbers above 0, separated by commas")
     if method is not None:
-        from benchmark import method_speed
-        from benchmark.plan import keys
+        from benchmark.profiling import method_speed
         from benchmark.registry import METHODS
+        from benchmark.running.plan import keys
 
         method_speed.main(keys(METHODS, method), int(counts[-1]), rank)
         return
-    from benchmark import speed as timing
+    from benchmark.profiling import speed as timing
 
     timing.main(
         tasks=[int(count) for count in counts],

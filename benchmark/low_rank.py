@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.method import Accounting, Context, Hyperparameters, Method, ParameterGroup, Phase, part
 
 

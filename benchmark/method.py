@@ -15,10 +15,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from benchmark.batches import Batch, Rows
-from benchmark.objective import Objective
+from benchmark.data.batches import Batch, Rows
+from benchmark.models.objective import Objective
 from benchmark.protocol import Protocol, Schedule
-from benchmark.search_space import Space
+from benchmark.tuning.search_space import Space
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -61,7 +61,7 @@ class Phase:
     Attributes:
         groups: exactly the parameters that change; everything else is frozen while the phase runs.
         milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
-        schedule: what the learning rate follows besides, see `benchmark.training.rate_factor`.
+        schedule: what the learning rate follows besides, see `benchmark.running.training.rate_factor`.
         loss: from a batch to a scalar.
         clip: largest norm of a step's gradient, None for no clipping.
         further_losses: each takes a step of its own on every batch, after that of `loss`.

@@ -31,7 +31,7 @@ class TaskFacts(Part):
     train: int = Field(description="rows trained on")
     validation: int
     test: int = Field(description="rows behind each score of this task, n_i")
-    metric: str = Field(description="a name of benchmark.task_metrics; scores lie in 0..1")
+    metric: str = Field(description="a name of benchmark.scoring.task_metrics; scores lie in 0..1")
 
 
 class Parameters(Part):

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel
 
-from benchmark.data_files import data_dir
+from benchmark.data.files import data_dir
+from benchmark.data.findings import Finding
+from benchmark.data.hub import HubSet
+from benchmark.data.layouts import Layout
 from benchmark.errors import UserError, unknown
-from benchmark.findings import Finding
-from benchmark.hub import HubSet
-from benchmark.layouts import Layout
 from benchmark.protocol import Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from benchmark.mapped_rows import MappedImages
+    from benchmark.data.mapped_rows import MappedImages
 
 Kind = Literal["vector", "image", "text-classification", "text-to-text"]
 Side = Literal["start", "end"]
@@ -90,8 +90,8 @@ class Task:
 
     Classes of equal name in two tasks are one class: they share a row of the head and a label string.
     `classes` is empty for text to text. `validation` is None where the source has none; the engine then
-    holds some of `train` out. `metric` is one of `benchmark.task_metrics.NAMES`; None takes accuracy for
-    a head, exact-match for label strings and rouge-l for other texts.
+    holds some of `train` out. `metric` is one of `benchmark.scoring.task_metrics.NAMES`; None takes accuracy
+    for a head, exact-match for label strings and rouge-l for other texts.
     """
 
     name: str
@@ -201,7 +201,7 @@ def load(stream: Stream, request: Request) -> LoadedStream:
         UserError: the order is not one of the stream's, a source is missing or faulty, or a task is
             malformed (`check`), or the data folder does not exist.
     """
-    from benchmark.splits import prepare
+    from benchmark.data.splits import prepare
 
     if request.order not in stream.orders:
         raise unknown("order", request.order, stream.orders, "bench list streams")

@@ -24,7 +24,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from benchmark.method import Accounting
 from methods.pieces.feature_classifier import MeanClassifier
 from methods.pieces.first_task import FirstTaskAdapted

@@ -43,11 +43,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
-from benchmark.objective import ClassificationObjective
-from benchmark.roles import block_of
+from benchmark.models.objective import ClassificationObjective
+from benchmark.models.roles import block_of
 from methods.pieces.early_exit import first_blocks
 from methods.pieces.input_weights import with_more
 from methods.pieces.layer_inputs import exact
@@ -80,7 +80,7 @@ class CLLoRA(LowRankMethod):
 
     Hyperparameters = DualHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 92.1, 92.1, 92.1.
         "digits/quick": {"learning_rate": 0.001},
         # Not tuned: the rate chosen for inc-lora.

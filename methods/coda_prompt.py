@@ -38,7 +38,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.method import Accounting, Context, part
 from methods.pieces.layer_inputs import exact

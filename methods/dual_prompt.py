@@ -35,7 +35,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.method import Accounting, Context, part
 from methods.pieces.prefixes import Prefixes, spans

@@ -33,10 +33,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.batches import Batch
-from benchmark.class_means import ClassMeans
+from benchmark.data.batches import Batch
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.models.class_means import ClassMeans
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.layer_inputs import exact
 from methods.pieces.one_pair import OnePairAtATime

@@ -25,10 +25,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Batch, Rows, join
+from benchmark.data.batches import Batch, Rows, join
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, part
-from benchmark.search_space import Space
+from benchmark.tuning.search_space import Space
 from methods.pieces.rehearsal_buffer import PixelFormat, Policy, RehearsalBuffer
 from methods.seq_lora import SequentialLoRA
 
@@ -48,7 +48,7 @@ class RehearsalLoRA(SequentialLoRA):
     # Not the size of the buffer: more old rows are better and cost more, which no search should hide.
     search: ClassVar[Space] = {"buffer": ("reservoir", "class-balanced"), "rehearsed": (4, 8, 16)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
         # 90.0, 92.0, 92.8, 77.7.
         "digits/quick": {"learning_rate": 0.01},
         # Not tuned: the rate chosen for seq-lora.

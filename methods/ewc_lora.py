@@ -40,10 +40,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Phase, part
-from benchmark.search_space import Between, Space
+from benchmark.tuning.search_space import Between, Space
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import in_order
 from methods.pieces.penalties import current_pairs
@@ -72,7 +72,7 @@ class EWCLoRA(LowRankMethod):
     Hyperparameters = EWCHyperparameters
     search: ClassVar[Space] = {"penalty": Between(1e4, 1e8)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 54.1, 71.2, 60.0.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for seq-lora.

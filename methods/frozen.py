@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Method, Phase
 
@@ -19,10 +19,10 @@ class Frozen(Method):
     """A linear probe on frozen features."""
 
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 54.9, 67.1, 73.8, 75.0, 73.7.
         "digits/quick": {"learning_rate": 0.03},
-        # benchmark/tuning.py with 100 validation rows a task: learning rates 0.001, 0.003, 0.01, 0.03
+        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01, 0.03
         # gave validation AP 27.8, 43.0, 46.2, 44.8.
         "standard-cl/quick": {"learning_rate": 0.01},
     }

@@ -33,7 +33,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
 from methods.pieces.layer_inputs import exact, in_order, second_moments
@@ -58,7 +58,7 @@ class ProjectedLoRA(SequentialLoRA):
 
     Hyperparameters = ProjectionHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 59.7, 68.8, 66.4.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for seq-lora.

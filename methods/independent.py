@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from benchmark.method import Accounting, Needs
 from methods.pieces.one_pair import OnePairAtATime
 
@@ -22,10 +22,10 @@ class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 99.6, 99.6, 100.0, 96.4, 90.5.
         "digits/quick": {"learning_rate": 0.01},
-        # benchmark/tuning.py with 100 validation rows a task: learning rates 0.001, 0.003, 0.01
+        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01
         # gave validation AP 67.8, 72.0, 70.5.
         "standard-cl/quick": {"learning_rate": 0.003},
     }

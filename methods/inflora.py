@@ -44,7 +44,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
 from methods.pieces.layer_inputs import exact, read_in_order, second_moments
@@ -68,7 +68,7 @@ class InfLoRA(LowRankMethod):
 
     Hyperparameters = InfHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 62.5, 77.5, 75.1.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for inc-lora.

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from benchmark.method import Context
-from benchmark.roles import block_of
+from benchmark.models.roles import block_of
 from methods.inflora import InfLoRA
 
 BLOCKS = 5
@@ -26,7 +26,7 @@ class InfLoRAInFiveBlocks(InfLoRA):
     """InfLoRA whose pairs stand in the first five blocks."""
 
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 61.7, 77.5, 75.5.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for inc-lora.

@@ -36,7 +36,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Context, ParameterGroup, Phase
 from methods.pieces.feature_classifier import MeanClassifier
@@ -65,7 +65,7 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
 
     Hyperparameters = SubtractionHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003 gave validation AP
         # 90.5, 83.0.
         "digits/quick": {"learning_rate": 0.001},
         # Not tuned: the rate chosen for inc-lora.

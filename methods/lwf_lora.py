@@ -25,11 +25,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.objective import ClassificationObjective
-from benchmark.search_space import Between, Space
+from benchmark.models.objective import ClassificationObjective
+from benchmark.tuning.search_space import Between, Space
 from methods.pieces.distillation import answered_tokens, divergence
 from methods.seq_lora import SequentialLoRA
 
@@ -55,7 +55,7 @@ class LwFLoRA(SequentialLoRA):
     Hyperparameters = LwFHyperparameters
     search: ClassVar[Space] = {"distillation": Between(0.1, 10), "temperature": (1.0, 2.0, 4.0)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 56.9, 70.3, 69.8.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for seq-lora.

@@ -26,7 +26,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.method import Accounting, Context, part
 from methods.pieces.merging import Change, MergeHyperparameters, RunningMerging

@@ -31,7 +31,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, ParameterGroup
 from methods.pieces.input_weights import InputWeighted, with_more
@@ -54,7 +54,7 @@ class MoCL(InputWeighted):
 
     Hyperparameters: ClassVar[type[BaseModel]] = MatchingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 60.4, 67.8, 44.8.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for inc-lora.

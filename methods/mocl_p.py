@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from methods.mocl import MatchingHyperparameters, MoCL
 from methods.pieces.layer_inputs import read_in_order
 

@@ -31,11 +31,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from benchmark.errors import UserError
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.search_space import Between, Space
+from benchmark.tuning.search_space import Between, Space
 from methods.inc_lora import IncrementalLoRA
 from methods.pieces.penalties import crossed_size, dense_size
 
@@ -54,7 +54,7 @@ class SparseLoRA(IncrementalLoRA):
     Hyperparameters = SparseHyperparameters
     search: ClassVar[Space] = {"sparsity": Between(0.01, 2)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
         # 54.9, 69.1, 72.2, 71.8.
         "digits/quick": {"learning_rate": 0.01},
         # Not tuned: the rate chosen for inc-lora.

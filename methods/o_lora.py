@@ -39,10 +39,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.search_space import Between, Space
+from benchmark.tuning.search_space import Between, Space
 from methods.inc_lora import IncrementalLoRA
 from methods.pieces.penalties import factor_length, overlap
 
@@ -73,7 +73,7 @@ class OrthogonalLoRA(IncrementalLoRA):
     Hyperparameters = OrthogonalHyperparameters
     search: ClassVar[Space] = {"orthogonal": Between(0.05, 5)}
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 61.7, 71.2, 68.4.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for inc-lora.

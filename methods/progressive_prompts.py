@@ -30,10 +30,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, part
-from benchmark.search_space import Space
+from benchmark.tuning.search_space import Space
 from methods.pieces.prompt_tokens import PromptTokens
 
 

@@ -36,7 +36,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.method import Accounting, Context, Phase, part
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.first_task import FirstTaskAdapted, FirstTaskHyperparameters

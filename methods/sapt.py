@@ -38,7 +38,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, part
 from methods.pieces.input_weights import InputWeighted, with_more
@@ -66,7 +66,7 @@ class SharedAttention(InputWeighted):
 
     Hyperparameters = AttentionHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 58.5, 70.3, 65.2.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for inc-lora.

@@ -47,7 +47,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
 
@@ -74,10 +74,10 @@ class SDLoRA(LowRankMethod):
 
     Hyperparameters: ClassVar[type[BaseModel]] = SDHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 62.1, 68.3, 69.5, 69.5, 9.8.
         "digits/quick": {"learning_rate": 0.01},
-        # benchmark/tuning.py with 100 validation rows a task: learning rates 0.001, 0.003, 0.01, 0.03, 0.1
+        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01, 0.03, 0.1
         # gave validation AP 4.5, 11.3, 38.0, 47.0, 45.8.
         "standard-cl/quick": {"learning_rate": 0.03},
         # Not tuned: the optimiser and rate chosen for litelora.

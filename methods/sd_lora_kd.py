@@ -22,7 +22,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from methods.pieces.layer_inputs import exact
 from methods.sd_lora import SDHyperparameters, SDLoRA
 
@@ -44,7 +44,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
 
     Hyperparameters: ClassVar[type[BaseModel]] = DistillingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 62.1, 68.3, 69.5.
         "digits/quick": {"learning_rate": 0.01},
         # Not tuned: the rate chosen for sd-lora.

@@ -33,7 +33,7 @@ class SDLoRAWithReducedRanks(SDLoRA):
 
     Hyperparameters: ClassVar[type[BaseModel]] = ReducingHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
         # 62.1, 68.3, 69.5, 69.5.
         "digits/quick": {"learning_rate": 0.01},
         # Not tuned: the rate chosen for sd-lora.

@@ -39,11 +39,11 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
-from benchmark.objective import ClassificationObjective
-from benchmark.roles import block_of
+from benchmark.models.objective import ClassificationObjective
+from benchmark.models.roles import block_of
 from methods.pieces.expanding_block import ExpandingBlock
 from methods.pieces.layer_inputs import read_in_order, token_masks
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankMethod
 
 
@@ -19,10 +19,10 @@ class SequentialLoRA(LowRankMethod):
     """One pair, never frozen."""
 
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
         # 56.1, 63.1, 62.6, 24.2, 11.9.
         "digits/quick": {"learning_rate": 0.003},
-        # benchmark/tuning.py with 100 validation rows a task: learning rates 0.001, 0.003, 0.01
+        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01
         # gave validation AP 34.5, 38.5, 6.5.
         "standard-cl/quick": {"learning_rate": 0.003},
         # As published, for LLaMA-2-7B: the official code's scripts/train_lora.sh.

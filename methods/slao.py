@@ -29,7 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, part
 from methods.pieces.layer_inputs import exact
@@ -52,7 +52,7 @@ class SLAO(LowRankMethod):
 
     Hyperparameters = SLAOHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003, 0.01 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 54.2, 68.7, 64.8.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for seq-lora.

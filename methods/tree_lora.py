@@ -41,7 +41,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
 from methods.pieces import task_tree
@@ -72,7 +72,7 @@ class TreeLoRA(SequentialLoRA):
 
     Hyperparameters = TreeHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # benchmark/tuning.py: learning rates 0.001, 0.003 gave validation AP
+        # Search on validation rows: learning rates 0.001, 0.003 gave validation AP
         # 52.1, 63.9.
         "digits/quick": {"learning_rate": 0.003},
         # Not tuned: the rate chosen for seq-lora.

@@ -6,7 +6,7 @@ are kept enlarged to `size` pixels; training crops are cut from these, not from 
 
 from __future__ import annotations
 
-from benchmark.hub import HubSet
+from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
 from tasks.sources.image_sources import Source, sliced, split_folders

@@ -12,8 +12,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
-from benchmark.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
 from tasks.sources.image_sources import Reading, Source, folder_layout, joined, sliced, split_folders

@@ -14,7 +14,7 @@ def read() -> images.LabelledImages:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from benchmark.splits import hold_out
+    from benchmark.data.splits import hold_out
 
     source = load_digits()
     pixels = np.round(source.images * (255 / 16)).astype(np.uint8)

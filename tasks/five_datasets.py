@@ -6,7 +6,7 @@ and is read from files, in the layout of the archive that L2P downloads.
 
 from __future__ import annotations
 
-from benchmark.hub import HubSet
+from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, Task, protocols
 from tasks.sources import image_protocols, image_sets
 from tasks.sources.image_sources import Reading, Source, joined, split_folders

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.layouts import Layout
+from benchmark.data.layouts import Layout
 from benchmark.stream import LoadedStream, Request, Sources, Stream, Task, protocols
 from tasks.sources import image_protocols, images
 
@@ -41,7 +41,7 @@ def read(request: Request) -> images.LabelledImages:
     """
     import numpy as np
 
-    from benchmark.data_files import required
+    from benchmark.data.files import required
     from benchmark.errors import UserError
 
     arrays, table = required(request.data_dir, (ARRAYS, TABLE), "the stream 'omniglot'")

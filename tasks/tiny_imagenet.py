@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from benchmark.data.hub import HubSet
+from benchmark.data.layouts import Layout
 from benchmark.errors import UserError
-from benchmark.hub import HubSet
-from benchmark.layouts import Layout
 from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
 from tasks.sources.image_sources import Reading, Source, folder_layout, sliced
@@ -75,7 +75,7 @@ def load(request: Request) -> LoadedStream:
     Raises:
         UserError: no data folder is known, a file is faulty, or there are too few classes for the tasks.
     """
-    from benchmark.data_files import required
+    from benchmark.data.files import required
 
     settings = request.parameters or Parameters()
     if settings.classes == 200:

@@ -23,7 +23,7 @@ from typing import Annotated
 import psutil
 import typer
 
-from benchmark.sweep_folder import SweepFolder
+from benchmark.running.sweep_folder import SweepFolder
 from tests.command import ROOT
 from tests.outputs import content
 

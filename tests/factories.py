@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.metrics import headline
 from benchmark.protocol import Protocol
 from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, to_json, write
+from benchmark.scoring.metrics import headline
 
 TASKS = ("apples", "pears", "plums")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmark import sweep_folder
 from benchmark.results import to_json
+from benchmark.running import sweep_folder
 
 
 def content(out: Path) -> dict[str, bytes]:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from benchmark.adapted_linear import AdaptedLinear
 from benchmark.adapters import AdapterBank
 from benchmark.errors import UserError
-from benchmark.roles import resolve, role_of
+from benchmark.models.adapted_linear import AdaptedLinear
+from benchmark.models.roles import resolve, role_of
 from tests import tiny
 
 

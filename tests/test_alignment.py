@@ -13,23 +13,23 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.alignment import DRAWN, AlignedObjective, DrawnFeatures
-from benchmark.batches import Batch
-from benchmark.cell import Cell
-from benchmark.checkpoint import pack
-from benchmark.class_gaussians import ClassGaussians
-from benchmark.collect import sections
+from benchmark.data.batches import Batch
 from benchmark.errors import UserError
-from benchmark.events import Event, TaskDone, Watch
-from benchmark.export import rebuild
-from benchmark.gap import find_gap
-from benchmark.grouping import by_needs
-from benchmark.ledger import Published, Source, Table, page
 from benchmark.method import Method
-from benchmark.plan import plan
+from benchmark.models.alignment import DRAWN, AlignedObjective, DrawnFeatures
+from benchmark.models.class_gaussians import ClassGaussians
 from benchmark.protocol import Protocol
+from benchmark.publishing.collect import sections
+from benchmark.publishing.gap import find_gap
+from benchmark.publishing.grouping import by_needs
+from benchmark.publishing.ledger import Published, Source, Table, page
 from benchmark.registry import METHODS
-from benchmark.runner import Outcome, run
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import pack
+from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.export import rebuild
+from benchmark.running.plan import plan
+from benchmark.running.runner import Outcome, run
 from tests import tiny
 from tests.factories import result
 

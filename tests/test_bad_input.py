@@ -14,8 +14,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from benchmark import backbone as backbones
 from benchmark.cli import app
+from benchmark.models import backbone as backbones
 from benchmark.results import read
 from tasks.sources import natural_instructions, text_classification
 from tests import tiny

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
-from benchmark.fingerprint import fingerprint
 from benchmark.stream import LoadedStream, Request, Stream, Task, check
 from tasks import long_sequence, standard_cl, superni, superni_12, trace
 from tasks.sources import cl_benchmark, trace_rows

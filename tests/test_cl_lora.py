@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.checkpoint import pack
 from benchmark.registry import METHODS
-from benchmark.training import train
+from benchmark.running.checkpoint import pack
+from benchmark.running.training import train
 from methods.cl_lora import class_means, row_shares
 from methods.pieces.early_exit import first_blocks
 from tests import tiny

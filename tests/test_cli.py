@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmark import runner
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.events import CellDone, TaskDone
+from benchmark.running import runner
+from benchmark.running.events import CellDone, TaskDone
 from tests.command import ROOT, assert_one_line_error, bench
 from tests.factories import result as made_up
 

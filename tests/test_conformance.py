@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.checkpoint import pack
-from benchmark.leave_one_out import without
+from benchmark.analysis.leave_one_out import without
 from benchmark.method import Method
 from benchmark.registry import METHODS
-from benchmark.training import evaluate, make_optimizer, train
+from benchmark.running.checkpoint import pack
+from benchmark.running.training import evaluate, make_optimizer, train
 from tests import tiny
 
 TASKS = 3

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import data_commands, data_fetch
-from benchmark.catalogue import load_stream
 from benchmark.cli import app
+from benchmark.commands import data_tables as data_commands
+from benchmark.commands.verification import Report, too_long, verify
+from benchmark.data import fetch as data_fetch
+from benchmark.data.hub import Hub, HubSet, local_folder
+from benchmark.data.prompts import encode_all
 from benchmark.errors import UserError
-from benchmark.hub import Hub, HubSet, local_folder
-from benchmark.prompts import encode_all
 from benchmark.protocol import Protocol
+from benchmark.running.catalogue import load_stream
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, Task, protocols
-from benchmark.verification import Report, too_long, verify
 from tests.command import assert_one_line_error, bench
 from tests.test_streams import LONGSEQ, SUPERNI
 from tests.test_trace_stream import COUNTS
@@ -132,7 +133,7 @@ def test_texts_over_the_limit_are_counted_in_tokens_where_the_tokenizer_is_here(
     # [CLS] and [SEP] and one token a letter: 18 of the long text, and 5 of the short one.
     assert "1 of 2 train texts are cut at the 8 tokens" in found.message
     assert "the longest has 18" in found.message and not found.fault
-    from benchmark import backbone
+    from benchmark.models import backbone
 
     lengths = [len(t) for t in encode_all(backbone.load("minilm").tokenizer, made, ["a b c"], protocol)]
     assert lengths == [5]

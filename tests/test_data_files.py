@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from benchmark import data_files
+from benchmark.data import files as data_files
 from benchmark.errors import UserError
 from benchmark.stream import Request, load
 from tasks import long_sequence, omniglot, superni

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import small_models
-from benchmark.plan import plan
-from benchmark.runner import run
+from benchmark.models import small_models
+from benchmark.running.plan import plan
+from benchmark.running.runner import run
 from benchmark.stream import Examples, Task
 from methods.pieces.expanding_block import autoencoder
 from tests import tiny

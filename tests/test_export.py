@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from benchmark.cell import Cell
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.export import export, rebuild
-from benchmark.learner import Learner
 from benchmark.method import Method
-from benchmark.model_card import card
-from benchmark.plan import plan
+from benchmark.publishing.model_card import card
 from benchmark.registry import METHODS
 from benchmark.results import read, write
-from benchmark.runner import run
+from benchmark.running.cell import Cell
+from benchmark.running.export import export, rebuild
+from benchmark.running.learner import Learner
+from benchmark.running.plan import plan
+from benchmark.running.runner import run
 from benchmark.stream import LoadedStream
 from tests import tiny
 

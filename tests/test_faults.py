@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import sweep_folder
+from benchmark.running import sweep_folder
 from tests.chaos import chaos
 from tests.command import ROOT, install
 from tests.outputs import content

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.checkpoint import pack
-from benchmark.training import train
+from benchmark.running.checkpoint import pack
+from benchmark.running.training import train
 from methods.gainlora import gate_value, layer_inputs
 from methods.pieces.penalties import overlap
 from methods.pieces.queries import pooled_embeddings

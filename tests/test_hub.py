@@ -4,8 +4,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from benchmark.data.hub import Hub, HubSet
 from benchmark.errors import UserError
-from benchmark.hub import Hub, HubSet
 from benchmark.stream import Request, check, load
 from tasks import long_sequence, standard_cl, superni
 from tasks.sources import natural_instructions

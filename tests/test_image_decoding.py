@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.data.image_decoding import fill
 from benchmark.errors import UserError
-from benchmark.image_decoding import fill
 from tests.image_files import colours, encoded, save
 
 

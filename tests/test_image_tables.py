@@ -102,7 +102,7 @@ def test_without_the_hub_the_message_says_what_a_folder_must_hold(tmp_path, monk
 def test_the_hub_is_read_in_pieces_and_its_commit_is_kept(tmp_path, monkeypatch):
     from datasets import load_dataset
 
-    from benchmark.hub import Hub
+    from benchmark.data.hub import Hub
 
     labelled_parquet(tmp_path / "x", WNIDS, "img", "fine_label")
     files = {split: str(tmp_path / "x" / f"{split}.parquet") for split in ("train", "test")}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.images import ImageSettings, augment, normalise, resize
+from benchmark.data.images import ImageSettings, augment, normalise, resize
 
 
 def test_smaller_images_are_area_means_and_larger_ones_bilinear() -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import small_models
-from benchmark.batches import VectorRows
-from benchmark.checkpoint import pack
-from benchmark.roles import block_of
-from benchmark.training import train
+from benchmark.data.batches import VectorRows
+from benchmark.models import small_models
+from benchmark.models.roles import block_of
+from benchmark.running.checkpoint import pack
+from benchmark.running.training import train
 from methods.inflora import free_directions
 from methods.pieces.layer_inputs import in_order, second_moments, watching
 from methods.pieces.subspace_memory import SubspaceMemory

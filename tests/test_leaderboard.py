@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from benchmark import leaderboard
-from benchmark.collect import load, sections
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.terminal import result_table, show
+from benchmark.publishing import leaderboard
+from benchmark.publishing.collect import load, sections
+from benchmark.publishing.terminal import result_table, show
 from tests.factories import counts, matrix, provenance, result, save
 
 TOLD = {"task_id": True, "old_data": False, "statistics": False}

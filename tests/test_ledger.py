@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.ledger import build, judge, read_sources
+from benchmark.publishing.ledger import build, judge, read_sources
 from tests.command import ROOT
 from tests.factories import counts, result, save
 

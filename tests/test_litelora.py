@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.method import Method, Phase
+from benchmark.running.training import rate_factor, train
 from benchmark.stream import Request
-from benchmark.training import rate_factor, train
 from tasks import toy
 from tests import tiny
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.checkpoint import pack
 from benchmark.errors import UserError
+from benchmark.running.checkpoint import pack
 from methods.pieces.gates import Gated, gate_places
 from methods.pieces.penalties import overlap
 from tests import tiny

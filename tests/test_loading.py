@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import image_decoding, prompts
-from benchmark.batches import ImageRows, TokenRows
-from benchmark.encoding import NOT_IN_TOKENS, resized, token_key, tokenizer_identity
-from benchmark.fingerprint import fingerprint
-from benchmark.images import ImageSettings, resize
-from benchmark.mapped_rows import map_images
-from benchmark.objective import make_objective
-from benchmark.plan import plan
+from benchmark.data import image_decoding, prompts
+from benchmark.data.batches import ImageRows, TokenRows
+from benchmark.data.encoding import NOT_IN_TOKENS, resized, token_key, tokenizer_identity
+from benchmark.data.fingerprint import fingerprint
+from benchmark.data.images import ImageSettings, resize
+from benchmark.data.mapped_rows import map_images
+from benchmark.models.objective import make_objective
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS
 from benchmark.results import to_json
-from benchmark.runner import run
+from benchmark.running.plan import plan
+from benchmark.running.runner import run
 from benchmark.stream import Examples, Request, load
 from tests import tiny
 from tests.image_files import save, split_folders
@@ -169,10 +169,10 @@ import resource, sys
 from pathlib import Path
 from pydantic import BaseModel
 from benchmark import splits, stream
-from benchmark.data_files import read_rows
-from benchmark.fingerprint import fingerprint
-from benchmark.objective import make_objective
-from benchmark.parsed_rows import ParsedRow, contents, splits as by_split
+from benchmark.data.files import read_rows
+from benchmark.data.fingerprint import fingerprint
+from benchmark.models.objective import make_objective
+from benchmark.data.parsed_rows import ParsedRow, contents, splits as by_split
 from tests import tiny
 
 class Line(BaseModel):

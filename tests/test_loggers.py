@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.cell import Cell
-from benchmark.cell_runs import CellRuns, facts
 from benchmark.errors import UserError
-from benchmark.events import CellDone, Event, TaskDone
-from benchmark.plan import plan
 from benchmark.registry import LOGGERS
-from benchmark.runner import Outcome
+from benchmark.running.cell import Cell
+from benchmark.running.cell_runs import CellRuns, facts
+from benchmark.running.events import CellDone, Event, TaskDone
+from benchmark.running.plan import plan
+from benchmark.running.runner import Outcome
 
 Sent = list[tuple[Any, ...]]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmark.checkpoint import pack
-from benchmark.class_means import ClassMeans
+from benchmark.models.class_means import ClassMeans
+from benchmark.running.checkpoint import pack
 from methods.lora_drs import leading
 from methods.pieces.layer_inputs import in_order, second_moments
 from methods.pieces.prototypes import augmented_triplet

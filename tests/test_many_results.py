@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from benchmark import statistics
-from benchmark.statistics import compare
+from benchmark.scoring import statistics
+from benchmark.scoring.statistics import compare
 from tests.command import bench
 from tests.factories import many
 

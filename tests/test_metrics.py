@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import metrics
+from benchmark.scoring import metrics
 
 # after   t1  t2  t3
 WORKED = [

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import benchmark
-from benchmark import minilm
 from benchmark.errors import UserError
+from benchmark.models import minilm
 
 DECODER_FOLDER = Path(benchmark.__file__).parent / "backbones" / "weights" / "minilm-s2s"
 needs_wheel = pytest.mark.skipif(

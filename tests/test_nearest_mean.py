@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmark.export import rebuild
-from benchmark.plan import plan
-from benchmark.runner import Outcome, run
+from benchmark.running.export import rebuild
+from benchmark.running.plan import plan
+from benchmark.running.runner import Outcome, run
 from tests import tiny
 
 SMALL = [

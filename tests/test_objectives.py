@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmark.batches import JoinedRows, TokenRows, VectorRows, by_length
-from benchmark.head import GrowingHead
-from benchmark.objective import ClassificationObjective, make_objective
+from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, by_length
+from benchmark.models.head import GrowingHead
+from benchmark.models.objective import ClassificationObjective, make_objective
+from benchmark.models.text_objective import TextObjective
 from benchmark.stream import Examples, Task
-from benchmark.text_objective import TextObjective
 from tests import tiny
 
 # --- the head

@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from benchmark import small_models
-from benchmark.batches import Rows
-from benchmark.checkpoint import pack
+from benchmark.data.batches import Rows
 from benchmark.errors import UserError
+from benchmark.models import small_models
+from benchmark.running.checkpoint import pack
 from methods.pieces import penalties
 from tests import tiny
 

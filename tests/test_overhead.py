@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.overhead import LEARNING, METHOD, Stopwatch, measure, shares
-from benchmark.plan import plan
-from benchmark.training import OPTIMIZERS
+from benchmark.profiling.overhead import LEARNING, METHOD, Stopwatch, measure, shares
+from benchmark.running.plan import plan
+from benchmark.running.training import OPTIMIZERS
 
 
 def test_an_inner_part_stops_the_outer_one() -> None:

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import hub_tables, row_cache, stream_records, table_files
-from benchmark.class_orders import of_classes
+from benchmark.data import hub_tables, row_cache, stream_records, table_files
+from benchmark.data.class_orders import of_classes
+from benchmark.data.findings import DataFaults
+from benchmark.data.fingerprint import fingerprint
+from benchmark.data.hub import Hub
+from benchmark.data.part_rows import PartRows, tasks_of
+from benchmark.data.stream_file import Columns, Rows, Source
+from benchmark.data.stream_records import Record
 from benchmark.errors import UserError
-from benchmark.findings import DataFaults
-from benchmark.fingerprint import fingerprint
-from benchmark.hub import Hub
-from benchmark.part_rows import PartRows, tasks_of
 from benchmark.stream import Examples, LoadedStream, Task
-from benchmark.stream_file import Columns, Rows, Source
-from benchmark.stream_records import Record
 from tests.image_files import save, split_folders
 from tests.test_stream_files import HEAD, QUICK, loaded, rows, write
 
@@ -270,7 +270,7 @@ def test_a_set_of_the_hub_is_read_once_a_commit_or_a_state_of_its_files(
     from_hub = table_files.from_hub
     monkeypatch.setattr(Hub, "_download", download)
     monkeypatch.setattr(
-        "benchmark.part_sources.from_hub", lambda *all, **more: reads.append(1) or from_hub(*all, **more)
+        "benchmark.data.part_sources.from_hub", lambda *all, **more: reads.append(1) or from_hub(*all, **more)
     )
     path = hub_stream(tmp_path)
     for number in "1122":
@@ -291,7 +291,7 @@ def test_a_copy_of_a_set_of_the_hub_is_known_by_its_content(
     before = content(loaded(path, data_dir=tmp_path))
     with monkeypatch.context() as patch:
         sources_closed(patch)
-        patch.setattr("benchmark.hub.from_parquet", None)
+        patch.setattr("benchmark.data.hub.from_parquet", None)
         assert content(loaded(path, data_dir=tmp_path)) == before
     hub_files(copy, "!")
     assert content(loaded(path, data_dir=tmp_path)) != before
@@ -375,8 +375,8 @@ def test_a_slice_of_classes_numbers_them_anew_in_every_split() -> None:
 LOADER = """
 import resource, sys
 from pathlib import Path
-from benchmark.catalogue import load_stream
-from benchmark.fingerprint import fingerprint
+from benchmark.running.catalogue import load_stream
+from benchmark.data.fingerprint import fingerprint
 from benchmark.stream import Request, check
 import numpy, pydantic
 

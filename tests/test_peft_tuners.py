@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmark import inspection
-from benchmark.batches import Batch
-from benchmark.cell import Cell
+from benchmark.commands import inspection
+from benchmark.data.batches import Batch
 from benchmark.errors import UserError
-from benchmark.export import export, write_checkpoint
-from benchmark.learner import Learner
 from benchmark.registry import METHODS
+from benchmark.running.cell import Cell
+from benchmark.running.export import export, write_checkpoint
+from benchmark.running.learner import Learner
+from benchmark.running.trial import ARCHITECTURES, trial
 from benchmark.stream import LoadedStream
-from benchmark.trial import ARCHITECTURES, trial
 from methods.pieces.peft_configurations import TUNERS, Layers
 from methods.pieces.peft_tuner import PeftTuner
 from tests import tiny

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field, model_validator
 
-from benchmark.cell import Cell
 from benchmark.errors import UserError
-from benchmark.plan import parse_seeds, plan, resolve_backbone
+from benchmark.running.cell import Cell
+from benchmark.running.plan import parse_seeds, plan, resolve_backbone
 from benchmark.settings import Places, assign, refine
 
 
@@ -106,7 +106,7 @@ def test_settings_reach_protocol_and_methods() -> None:
 
 
 def test_tuned_values_lie_between_defaults_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.catalogue import load_method
+    from benchmark.running.catalogue import load_method
 
     tuned = {"digits/quick": {"learning_rate": 0.25, "weight_decay": 0.125}}
     monkeypatch.setattr(load_method("frozen"), "tuned", tuned)

@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from benchmark import plots, redundancy, report
-from benchmark.collect import Row
+from benchmark.analysis import redundancy
 from benchmark.errors import UserError
-from benchmark.statistics import friedman
+from benchmark.publishing import plots, report
+from benchmark.publishing.collect import Row
+from benchmark.scoring.statistics import friedman
 from tests.factories import counts, matrix, result, save
 
 pytest.importorskip("matplotlib", reason="pictures are the plots extra")

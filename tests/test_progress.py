@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from benchmark.cell import Cell
-from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
-from benchmark.progress import Pace, TerminalWatcher, counting, duration, watching
+from benchmark.commands.progress import Pace, TerminalWatcher, counting, duration, watching
 from benchmark.protocol import Protocol
-from benchmark.runner import Outcome
+from benchmark.running.cell import Cell
+from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.runner import Outcome
 
 
 def cell(seed: int) -> Cell:

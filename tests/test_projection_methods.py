@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.checkpoint import pack
+from benchmark.running.checkpoint import pack
 from methods.keep_lora import leading_directions
 from methods.pieces import fisher
 from methods.pieces.layer_inputs import in_order

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.backbone import LoadedBackbone
-from benchmark.batches import Batch, token_inputs
+from benchmark.data.batches import Batch, token_inputs
 from benchmark.errors import UserError
-from benchmark.small_models import HIDDEN
-from benchmark.training import train
+from benchmark.models.backbone import LoadedBackbone
+from benchmark.models.small_models import HIDDEN
+from benchmark.running.training import train
 from methods.coda_prompt import component_weights, departure, orthonormal
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompt_tokens import PLACE, PromptTokens

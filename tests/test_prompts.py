@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from benchmark import prompts
+from benchmark.data import prompts
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task, Wording
 from tasks.sources.text_classification import TASKS

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.method import Method
-from benchmark.objective import best_columns
+from benchmark.models.objective import best_columns
 from methods.pieces.prototypes import completed
 from methods.pieces.ridge import RIDGES, chosen_ridge, held_out_errors, rounding, solution
 from tests import tiny

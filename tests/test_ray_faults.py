@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmark.events import Event, TaskDone
-from benchmark.plan import plan
-from benchmark.runner import Conditions, run
+from benchmark.running.events import Event, TaskDone
+from benchmark.running.plan import plan
+from benchmark.running.runner import Conditions, run
 from tests.chaos import chaos
 from tests.command import ROOT
 from tests.outputs import content

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from benchmark import redundancy
+from benchmark.analysis import redundancy
+from benchmark.analysis.leave_one_out import remove_each
+from benchmark.analysis.subspaces import expected_overlap, overlap, residual, update
 from benchmark.errors import UserError
-from benchmark.leave_one_out import remove_each
-from benchmark.plan import plan
 from benchmark.results import read, write
-from benchmark.runner import run
-from benchmark.subspaces import expected_overlap, overlap, residual, update
+from benchmark.running.plan import plan
+from benchmark.running.runner import run
 from tests.command import bench
 from tests.factories import result
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.batches import TokenRows, VectorRows
-from benchmark.checkpoint import pack
+from benchmark.data.batches import TokenRows, VectorRows
+from benchmark.running.checkpoint import pack
 from methods.pieces.rehearsal_buffer import RehearsalBuffer
 from tests import tiny
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmark.checkpoint import pack, read_state
+from benchmark.analysis.rescoring import rescore
 from benchmark.cli import app
-from benchmark.rescoring import rescore
 from benchmark.results import read
+from benchmark.running.checkpoint import pack, read_state
 from tests import tiny
 
 THINGS = """

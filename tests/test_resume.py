@@ -17,13 +17,13 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from benchmark import checkpoint, learner, sweep_folder
-from benchmark.checkpoint import Checkpoint, Progress, pack
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.events import Event, StepDone, TaskDone
-from benchmark.plan import plan
-from benchmark.runner import Outcome, run
+from benchmark.running import checkpoint, learner, sweep_folder
+from benchmark.running.checkpoint import Checkpoint, Progress, pack
+from benchmark.running.events import Event, StepDone, TaskDone
+from benchmark.running.plan import plan
+from benchmark.running.runner import Outcome, run
 from tests import tiny
 from tests.command import ROOT
 from tests.outputs import content

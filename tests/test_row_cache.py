@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import row_cache
-from benchmark.errors import UserError
-from benchmark.mapped_rows import (
+from benchmark.data import row_cache
+from benchmark.data.mapped_rows import (
     MappedImages,
     RaggedWriter,
     TextLists,
@@ -22,8 +21,9 @@ from benchmark.mapped_rows import (
     TokenLists,
     map_images,
 )
-from benchmark.parsed_rows import ParsedRow, contents, splits
-from benchmark.row_cache import cached
+from benchmark.data.parsed_rows import ParsedRow, contents, splits
+from benchmark.data.row_cache import cached
+from benchmark.errors import UserError
 
 KEY = ["a key"]
 
@@ -148,7 +148,7 @@ def test_without_a_cache_arrays_are_made_in_memory(tmp_path, monkeypatch, caplog
     assert build.calls == 2
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file" / "below"))
-    with caplog.at_level("DEBUG", logger="benchmark.row_cache"):
+    with caplog.at_level("DEBUG", logger="benchmark.data.row_cache"):
         opened(build)
     assert build.calls == 3 and "made in memory" in caplog.text
     assert all(record.levelname == "DEBUG" for record in caplog.records)
@@ -188,7 +188,7 @@ def test_blocks_of_another_type_are_refused(folder, monkeypatch):
 SCRIPT = """
 import os, sys, time
 import numpy as np
-from benchmark.row_cache import cached
+from benchmark.data.row_cache import cached
 
 def build(arrays):
     with open(sys.argv[1], "a") as log:

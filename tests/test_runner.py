@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from benchmark import event_log, executors, sweep_folder
-from benchmark.cell import Cell
-from benchmark.data_index import DataIndex
 from benchmark.errors import UserError
-from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
-from benchmark.plan import plan
-from benchmark.runner import Job, Outcome, run
+from benchmark.running import event_log, executors, sweep_folder
+from benchmark.running.cell import Cell
+from benchmark.running.data_index import DataIndex
+from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.plan import plan
+from benchmark.running.runner import Job, Outcome, run
 from methods.frozen import METHOD as Frozen
 from methods.seq_lora import METHOD as SequentialLoRA
 from tasks import toy

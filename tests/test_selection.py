@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from benchmark.method import ParameterGroup, Phase
-from benchmark.plan import plan
-from benchmark.runner import run
-from benchmark.selection import BestEpoch
+from benchmark.running.plan import plan
+from benchmark.running.runner import run
+from benchmark.running.selection import BestEpoch
 
 SMALL = ["stream.tasks=2", "stream.train_rows=24", "stream.test_rows=40", "learning_rate=0.3"]
 EPOCHS = 4

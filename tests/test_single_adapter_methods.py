@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmark.batches import Rows
-from benchmark.checkpoint import pack
+from benchmark.data.batches import Rows
+from benchmark.running.checkpoint import pack
 from methods.pieces import distillation, fisher
 from methods.pieces.layer_inputs import in_order
 from methods.slao import orthonormal

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from benchmark import site
 from benchmark.errors import UserError
+from benchmark.publishing import site
+from benchmark.publishing.site_server import server
 from benchmark.results import write
-from benchmark.site_server import server
 from tests.command import assert_one_line_error, bench
 from tests.factories import matrix, result, save
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import site
+from benchmark.publishing import site
 from tests.factories import result, save
 
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven with the browser extra")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmark import method_speed
+from benchmark.profiling import method_speed
 
 
 def test_a_method_s_last_step_is_timed_against_its_first(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import splits
+from benchmark.data import splits
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task

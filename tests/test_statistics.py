@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.statistics import bootstrap_interval, compare, friedman, holm, spread, student_interval, tiers
+from benchmark.scoring.statistics import (
+    bootstrap_interval,
+    compare,
+    friedman,
+    holm,
+    spread,
+    student_interval,
+    tiers,
+)
 
 
 def runs(*values):

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.catalogue import load_stream
-from benchmark.class_orders import chunks
+from benchmark.data.class_orders import chunks
+from benchmark.data.findings import DataFaults
+from benchmark.data.stream_file import order_fault
 from benchmark.errors import UserError
-from benchmark.findings import DataFaults
-from benchmark.plan import find_streams, plan
+from benchmark.running.catalogue import load_stream
+from benchmark.running.plan import find_streams, plan
 from benchmark.stream import LoadedStream, Request, load
-from benchmark.stream_file import order_fault
 
 HEAD = """
 name = "tickets"

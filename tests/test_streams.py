@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
-from benchmark.fingerprint import fingerprint
 from benchmark.registry import STREAMS
 from benchmark.stream import Examples, Request, Task, Wording, check, load
 from tasks.sources import images, natural_instructions, text_classification

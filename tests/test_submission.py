@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import leaderboard
-from benchmark.catalogue import load_stream
-from benchmark.cell import Cell
-from benchmark.checkpoint import pack
 from benchmark.errors import UserError
-from benchmark.metrics import headline
+from benchmark.publishing import leaderboard
+from benchmark.publishing.submission import faults, submit
 from benchmark.results import Result, read, write
-from benchmark.submission import faults, submit
+from benchmark.running.catalogue import load_stream
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import pack
+from benchmark.scoring.metrics import headline
 from tests.command import ROOT, bench
 from tests.factories import matrix, provenance, result
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from benchmark.cell import Cell
-from benchmark.data_index import DataIndex
 from benchmark.errors import UserError
-from benchmark.event_log import EventLog, Tail
-from benchmark.events import CellDone, CellStarted, Event, StepDone, TaskDone
-from benchmark.plan import plan
-from benchmark.runner import Conditions, Outcome, load_data, run
-from benchmark.sweep_folder import SweepFolder
+from benchmark.running.cell import Cell
+from benchmark.running.data_index import DataIndex
+from benchmark.running.event_log import EventLog, Tail
+from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.plan import plan
+from benchmark.running.runner import Conditions, Outcome, load_data, run
+from benchmark.running.sweep_folder import SweepFolder
 from methods.seq_lora import METHOD as SequentialLoRA
 from tests.command import ROOT
 
@@ -38,8 +38,8 @@ def go(asked: list[Cell], out: Path, **conditions: Any) -> list[Outcome]:
 HOLD = """
 import sys, time
 from pathlib import Path
-from benchmark.plan import plan
-from benchmark.sweep_folder import SweepFolder
+from benchmark.running.plan import plan
+from benchmark.running.sweep_folder import SweepFolder
 (cell,) = plan("frozen", "toy", settings={settings!r})
 with SweepFolder(Path(sys.argv[1])).claim(cell) as ours:
     print(ours, flush=True)
@@ -178,7 +178,7 @@ def test_a_reader_gets_whole_events_even_after_a_killed_writer(tmp_path: Path) -
 
 
 def test_a_complete_cell_is_skipped_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark import runner
+    from benchmark.running import runner
 
     asked = cells("frozen,joint")
     go(asked, tmp_path)

@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.cell import Cell
 from benchmark.cli import app
-from benchmark.data_index import DataIndex
 from benchmark.errors import UserError
-from benchmark.events import CellDone, TaskDone
-from benchmark.forecast import Cost, History, forecast, longest_first
-from benchmark.plan import plan
 from benchmark.protocol import Protocol
 from benchmark.registry import LOGGERS
 from benchmark.results import Result, write
-from benchmark.runner import Outcome, load_data
-from benchmark.sweep_file import read_sweep
-from benchmark.sweep_folder import SweepFolder
+from benchmark.running.cell import Cell
+from benchmark.running.data_index import DataIndex
+from benchmark.running.events import CellDone, TaskDone
+from benchmark.running.forecast import Cost, History, forecast, longest_first
+from benchmark.running.plan import plan
+from benchmark.running.runner import Outcome, load_data
+from benchmark.running.sweep_file import read_sweep
+from benchmark.running.sweep_folder import SweepFolder
 from methods.seq_lora import METHOD as SequentialLoRA
 from tests.command import install
 from tests.factories import result, timing
@@ -201,7 +201,7 @@ def test_loggers_are_off_and_one_from_a_package_is_told_every_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = (
-        "from benchmark.events import CellDone, TaskDone\n"
+        "from benchmark.running.events import CellDone, TaskDone\n"
         "def open_log(out):\n"
         "    def watch(event):\n"
         "        if isinstance(event, (TaskDone, CellDone)):\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.task_metrics import draw, score
-from benchmark.text_scores import edit_similarity, first_letter, sari, words, words_no_articles
+from benchmark.scoring.task_metrics import draw, score
+from benchmark.scoring.text_scores import edit_similarity, first_letter, sari, words, words_no_articles
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,7 +91,7 @@ def test_scoring_is_cheap_and_leaves_the_random_state_alone():
 @pytest.mark.slow
 def test_two_processes_at_once_are_quiet_and_leave_no_file(tmp_path):
     code = (
-        "from benchmark.task_metrics import score\n"
+        "from benchmark.scoring.task_metrics import score\n"
         "values = [score('exact-match', ['a'] * 4, ['a', 'A.', 'b', 'c']) for _ in range(20)]\n"
         "assert values == [0.5] * 20"
     )

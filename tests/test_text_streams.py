@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark import catalogue, inspection, prompts
+from benchmark.commands import inspection
+from benchmark.data import prompts
 from benchmark.errors import UserError
-from benchmark.plan import match_orders, plan
 from benchmark.registry import STREAMS
+from benchmark.running import catalogue
+from benchmark.running.plan import match_orders, plan
 from benchmark.stream import Examples, Task, Wording
 from tasks import long_sequence, standard_cl, superni, superni_12
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
-from benchmark.fingerprint import fingerprint
 from benchmark.stream import Request, load
 from tasks.toy import HIDDEN, RANK, STREAM, VISIBLE, Parameters, bases, directions
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import prompts
+from benchmark.data import prompts
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
+from benchmark.scoring.task_metrics import NAMES
 from benchmark.stream import LoadedStream, Request, Task, load
-from benchmark.task_metrics import NAMES
 from tasks import trace
 from tasks.sources.trace_rows import TASKS
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.batches import VectorRows, shuffled
+from benchmark.data.batches import VectorRows, shuffled
 from benchmark.errors import UserError
 from benchmark.method import ParameterGroup, Phase
 from benchmark.protocol import Protocol
-from benchmark.training import rate_factor, train
+from benchmark.running.training import rate_factor, train
 from tests import tiny
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.analysis.translator import of_result, table, translate
 from benchmark.errors import UserError
 from benchmark.results import write
-from benchmark.translator import of_result, table, translate
 from tests.command import assert_one_line_error, bench
 from tests.factories import result
 

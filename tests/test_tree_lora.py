@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.checkpoint import pack
+from benchmark.running.checkpoint import pack
 from methods.pieces import task_tree
 from methods.tree_lora import in_units
 from tests import tiny

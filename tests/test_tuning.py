@@ -12,22 +12,23 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmark import leaderboard, report, tuning
-from benchmark.catalogue import load_method
-from benchmark.cell import Cell
 from benchmark.cli import app
-from benchmark.collect import sections
 from benchmark.errors import UserError
-from benchmark.events import Event, TaskDone, Watch
-from benchmark.plan import plan
+from benchmark.publishing import leaderboard, report
+from benchmark.publishing.collect import sections
 from benchmark.registry import METHODS
 from benchmark.results import Tuned, read
-from benchmark.runner import Conditions, Job, Outcome, run_job
-from benchmark.search_space import RATES, Between, points, space_of, without
-from benchmark.sweep_folder import SweepFolder
-from benchmark.tuning import Judge, Search, tune
-from benchmark.tuning_file import by_place, set_flags
-from benchmark.tuning_file import read as read_search
+from benchmark.running.catalogue import load_method
+from benchmark.running.cell import Cell
+from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.plan import plan
+from benchmark.running.runner import Conditions, Job, Outcome, run_job
+from benchmark.running.sweep_folder import SweepFolder
+from benchmark.tuning import search as tuning
+from benchmark.tuning.search import Judge, Search, tune
+from benchmark.tuning.search_space import RATES, Between, points, space_of, without
+from benchmark.tuning.tuning_file import by_place, set_flags
+from benchmark.tuning.tuning_file import read as read_search
 from tests import factories
 
 SMALL = ["stream.tasks=4", "stream.train_rows=16", "stream.test_rows=16", "epochs=2"]

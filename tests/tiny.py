@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark import backbone as backbones
-from benchmark.adapted_linear import AdaptedLinear
-from benchmark.backbone import LoadedBackbone
-from benchmark.batches import Batch, JoinedRows, Rows
-from benchmark.checkpoint import reseed
+from benchmark.data.batches import Batch, JoinedRows, Rows
 from benchmark.method import Context, Method
-from benchmark.objective import make_objective
+from benchmark.models import backbone as backbones
+from benchmark.models.adapted_linear import AdaptedLinear
+from benchmark.models.backbone import LoadedBackbone
+from benchmark.models.objective import make_objective
+from benchmark.models.small_models import small_model
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
-from benchmark.small_models import small_model
+from benchmark.running.checkpoint import reseed
+from benchmark.running.training import train
 from benchmark.stream import Examples, Request, Task, Wording
-from benchmark.training import train
 
 # As the learner does: tensors this small only wait for one another's threads.
 torch.set_num_threads(1)

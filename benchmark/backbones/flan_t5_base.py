@@ -1,5 +1,5 @@
 """flan-t5-base: Flan-T5-base, instruction-tuned T5."""
 
-from benchmark.backbone import Backbone
+from benchmark.models.backbone import Backbone
 
 BACKBONE = Backbone(kind="seq2seq", licence="Apache-2.0", hub_id="google/flan-t5-base", recalled=True)

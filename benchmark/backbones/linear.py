@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmark.backbone import Backbone, LoadedBackbone
+from benchmark.models.backbone import Backbone, LoadedBackbone
 
 if TYPE_CHECKING:
     from torch import nn

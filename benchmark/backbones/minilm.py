@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.backbone import Backbone, LoadedBackbone, load_pretrained
 from benchmark.errors import UserError
-from benchmark.minilm import HUB_ID, minilm_folder
+from benchmark.models.backbone import Backbone, LoadedBackbone, load_pretrained
+from benchmark.models.minilm import HUB_ID, minilm_folder
 
 
 def build() -> LoadedBackbone:

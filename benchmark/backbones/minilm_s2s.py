@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.backbone import Backbone, LoadedBackbone, quiet
-from benchmark.minilm import build_encoder_decoder, minilm_folder
+from benchmark.models.backbone import Backbone, LoadedBackbone, quiet
+from benchmark.models.minilm import build_encoder_decoder, minilm_folder
 
 WEIGHTS = Path(__file__).parent / "weights" / "minilm-s2s"
 

@@ -4,6 +4,6 @@ SD-LoRA and LiteLoRA load timm's `augreg2_in21k_ft_in1k` weights, which have no 
 verified id; these are the original weights of the same architecture and the same two data sets.
 """
 
-from benchmark.backbone import Backbone
+from benchmark.models.backbone import Backbone
 
 BACKBONE = Backbone(kind="image", licence="Apache-2.0", hub_id="google/vit-base-patch16-224", recalled=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.backbone import Backbone
+from benchmark.models.backbone import Backbone
 
 
 def folder() -> Path:

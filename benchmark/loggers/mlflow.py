@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Cell
-from benchmark.cell_runs import PROJECT, CellRuns, facts
 from benchmark.errors import UserError
-from benchmark.events import Watch
+from benchmark.running.cell import Cell
+from benchmark.running.cell_runs import PROJECT, CellRuns, facts
+from benchmark.running.events import Watch
 
 
 class MlflowRun:
@@ -39,7 +39,7 @@ def open_log(out: Path) -> Watch:
     Raises:
         UserError: the package is not installed.
     """
-    from benchmark.sweep_folder import SweepFolder
+    from benchmark.running.sweep_folder import SweepFolder
 
     try:
         from mlflow import MlflowClient

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell_runs import CellRuns
 from benchmark.errors import UserError
-from benchmark.events import Watch
+from benchmark.running.cell_runs import CellRuns
+from benchmark.running.events import Watch
 
 
 class TensorBoardRun:
@@ -34,7 +34,7 @@ def open_log(out: Path) -> Watch:
     Raises:
         UserError: TensorBoard is not installed.
     """
-    from benchmark.sweep_folder import SweepFolder
+    from benchmark.running.sweep_folder import SweepFolder
 
     try:
         from torch.utils.tensorboard import SummaryWriter

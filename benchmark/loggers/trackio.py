@@ -10,10 +10,10 @@ from contextvars import Context
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Cell
-from benchmark.cell_runs import PROJECT, CellRuns, facts
 from benchmark.errors import UserError
-from benchmark.events import Watch
+from benchmark.running.cell import Cell
+from benchmark.running.cell_runs import PROJECT, CellRuns, facts
+from benchmark.running.events import Watch
 
 
 class TrackioRun:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import AutoTokenizer, BertConfig, BertLMHeadModel, BertModel
 
-from benchmark.minilm import (
+from benchmark.models.minilm import (
     BORROWED_KEYS,
     DECODER_WEIGHTS_NAME,
     load_encoder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.batches import Batch, Rows
-from benchmark.class_means import ClassMeans
+from benchmark.data.batches import Batch, Rows
 from benchmark.method import Accounting, Context, Method, Needs, part
-from benchmark.objective import ClassificationObjective, best_columns
+from benchmark.models.class_means import ClassMeans
+from benchmark.models.objective import ClassificationObjective, best_columns
 from methods.pieces.layer_inputs import read_in_order
 
 

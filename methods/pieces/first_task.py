@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import ParameterGroup, Phase
 from methods.pieces.one_pair import OnePairAtATime

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from methods.pieces.layer_inputs import exact
 
 Loss = Callable[[Batch], Tensor]

@@ -11,10 +11,10 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from benchmark.roles import block_of
+from benchmark.models.roles import block_of
 
 
 class GateHyperparameters(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from benchmark.low_rank import LowRankMethod
 from benchmark.method import Accounting, Context
 from methods.pieces.queries import pooled_embeddings

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.method import Accounting, Context
 from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLoRA

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Batch, Rows
+from benchmark.data.batches import Batch, Rows
 
 
 def in_order(rows: Rows, size: int, device: torch.device) -> list[Batch]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.method import Phase
 from methods.sd_lora import SDHyperparameters, SDLoRA
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from benchmark.adapters import AdapterBank
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, part
 from methods.pieces.layer_inputs import exact

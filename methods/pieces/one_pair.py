@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankMethod
 from benchmark.method import Context
 

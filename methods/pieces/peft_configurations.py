@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 
 from benchmark.errors import UserError
+from benchmark.models.roles import role_of
 from benchmark.protocol import Protocol
-from benchmark.roles import role_of
 
 
 @dataclass(frozen=True)

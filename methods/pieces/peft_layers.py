@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmark.errors import UserError
 from benchmark.method import Context, Method
-from benchmark.roles import resolve
+from benchmark.models.roles import resolve
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from benchmark.adapted_linear import AdaptedLinear
 from benchmark.adapters import AdapterBank
+from benchmark.models.adapted_linear import AdaptedLinear
 
 
 def current_pairs(bank: AdapterBank) -> Iterator[tuple[AdaptedLinear, Tensor, Tensor]]:

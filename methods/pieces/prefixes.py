@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.backbone import LoadedBackbone
 from benchmark.errors import UserError
-from benchmark.roles import role_of
+from benchmark.models.backbone import LoadedBackbone
+from benchmark.models.roles import role_of
 from methods.pieces.prompt_tokens import sample
 
 # The name under which transformers calls the attention below.

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbone import LoadedBackbone
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from benchmark.errors import UserError
+from benchmark.models.backbone import LoadedBackbone
 
 # No token has this id, so the embedding layer knows where a vector is to be put.
 PLACE = -1

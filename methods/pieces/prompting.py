@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context, Method, Needs, ParameterGroup, Phase
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.backbone import LoadedBackbone
-from benchmark.batches import Batch
+from benchmark.data.batches import Batch
+from benchmark.models.backbone import LoadedBackbone
 
 
 @torch.no_grad()

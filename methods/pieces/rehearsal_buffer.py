@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from benchmark.batches import Batch, Rows, join
-from benchmark.images import ImageSettings, augment, normalise
-from benchmark.objective import Objective
+from benchmark.data.batches import Batch, Rows, join
+from benchmark.data.images import ImageSettings, augment, normalise
+from benchmark.models.objective import Objective
 
 Policy = Literal["reservoir", "class-balanced"]
 READ = 64

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
-from benchmark import data_files
-from benchmark.data_files import check_list, read_json, read_list
+from benchmark.data import files as data_files
+from benchmark.data.files import check_list, read_json, read_list
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Task, Wording
 from tasks.sources import rows as text_rows
@@ -29,7 +29,7 @@ from tasks.sources.rows import LabelledText, check_labels, label_number, notes, 
 from tasks.sources.text_classification import TASKS
 
 if TYPE_CHECKING:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
     from benchmark.stream import Examples
 
 OLORA = Layout(
@@ -184,8 +184,8 @@ def parsed_once(
         key: what the rows depend on beside the files and the code of this module and of `rows`.
         rows: parses the files.
     """
-    from benchmark.parsed_rows import contents_there, splits
-    from benchmark.row_cache import code_of
+    from benchmark.data.parsed_rows import contents_there, splits
+    from benchmark.data.row_cache import code_of
 
     code = code_of(sys.modules[__name__], sys.modules[rows.__module__], text_rows, data_files)
     whole = [*key, *contents_there(split_files(folder)), code]
@@ -194,7 +194,7 @@ def parsed_once(
 
 def defined(split: str, definition: str) -> ParsedRow:
     """Return the definition that a split's file gives, as a row apart from the others."""
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
     return ParsedRow("definitions", split, definition)
 
@@ -206,7 +206,7 @@ def definition(found: dict[str, Examples]) -> str:
 
 def _labelled(rows: dict[str, list[LabelledText]], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     """Yield rows with the numbers of their labels; of those that have none, dev's are not told."""
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
     for split, listed in rows.items():
         for row in listed:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.data_files import one_line
+from benchmark.data.files import one_line
+from benchmark.data.image_decoding import SUFFIXES
 from benchmark.errors import UserError
-from benchmark.image_decoding import SUFFIXES
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
 Row = tuple[Path, int]
@@ -82,7 +82,7 @@ def image_set(
     row_domains: tuple[list[int], list[int]] = ([], []),
 ) -> ImageSet:
     """Return files and labels as a checked set whose rows are named by their path in `root`."""
-    from benchmark.row_cache import identity_of
+    from benchmark.data.row_cache import identity_of
 
     splits = []
     for rows, numbers in zip((list(train), list(test)), row_domains, strict=True):

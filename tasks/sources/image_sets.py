@@ -124,9 +124,9 @@ def _decode(split: EncodedSplit, side: int, resize: int) -> Examples:
     import numpy as np
     import PIL
 
-    from benchmark import image_decoding
-    from benchmark.mapped_rows import map_images
-    from benchmark.row_cache import code_of
+    from benchmark.data import image_decoding
+    from benchmark.data.mapped_rows import map_images
+    from benchmark.data.row_cache import code_of
 
     pixels = map_images(
         [split.identity, str(resize), PIL.__version__, code_of(image_decoding)],

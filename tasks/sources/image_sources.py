@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.data_files import VARIABLE
+from benchmark.data.files import VARIABLE
+from benchmark.data.layouts import Layout
 from benchmark.errors import UserError
-from benchmark.layouts import Layout
 from benchmark.stream import LoadedStream, Request, Sources
 from tasks.sources import image_folders, image_sets, image_tables, images
 from tasks.sources.image_sets import ImageSet

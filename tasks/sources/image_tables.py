@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.data.hub import Hub, HubSet
+from benchmark.data.hub_tables import Table
 from benchmark.errors import UserError
-from benchmark.hub import Hub, HubSet
-from benchmark.hub_tables import Table
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.class_orders import of_classes
-from benchmark.class_orders import permutation as permutation
-from benchmark.class_orders import slices as slices
-from benchmark.data_files import check_labels, read_arrays, read_json
+from benchmark.data.class_orders import of_classes
+from benchmark.data.class_orders import permutation as permutation
+from benchmark.data.class_orders import slices as slices
+from benchmark.data.files import check_labels, read_arrays, read_json
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Task
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.layouts import Layout as Layout
+from benchmark.data.layouts import Layout as Layout
 from benchmark.stream import LoadedStream
 
 

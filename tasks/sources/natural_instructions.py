@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark import data_files
-from benchmark.data_files import read_json, read_rows
+from benchmark.data import files as data_files
+from benchmark.data.files import read_json, read_rows
+from benchmark.data.hub import Hub, HubSet, columns
 from benchmark.errors import UserError
-from benchmark.hub import Hub, HubSet, columns
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
 from tasks.sources.cl_benchmark import TESTED
@@ -26,7 +26,7 @@ from tasks.sources.rows import Identities, notes, validation
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
 FOLDER = "superni"
 OWN = layouts.Layout(f"the data folder's {FOLDER}/", places=(FOLDER,), marks=(".",))
@@ -158,8 +158,8 @@ def from_folder(folder: Path, name: str) -> tuple[Task, int]:
     Raises:
         UserError: the task is not in the table, or a row is faulty.
     """
-    from benchmark.parsed_rows import contents, splits
-    from benchmark.row_cache import code_of
+    from benchmark.data.parsed_rows import contents, splits
+    from benchmark.data.row_cache import code_of
 
     table = read_json(folder / "tasks.json", Table)
     if name not in table.tasks:
@@ -172,7 +172,7 @@ def from_folder(folder: Path, name: str) -> tuple[Task, int]:
 
 
 def _parsed(path: Path) -> Iterator[ParsedRow]:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
     seen = Identities()
     for number, line in read_rows(path, Line):
@@ -197,7 +197,7 @@ def from_sapt(root: Path, name: str) -> tuple[Task, int]:
 
 
 def _parsed_sapt(folder: Path) -> Iterator[ParsedRow]:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
     for split, path in cl_benchmark.split_files(folder).items():
         described, rows = cl_benchmark.instances(path)

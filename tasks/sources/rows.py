@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.data_files import label_index
+from benchmark.data.files import label_index
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.hub import HubSet
+from benchmark.data.hub import HubSet
 
 Row = Mapping[str, Any]
 

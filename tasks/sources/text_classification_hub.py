@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from benchmark.data.hub import Hub, columns
 from benchmark.errors import UserError
-from benchmark.hub import Hub, columns
 from benchmark.stream import Examples, LoadedStream, Task, Wording
 from tasks.sources import rows as common
 from tasks.sources.text_classification import TASKS, TextTask

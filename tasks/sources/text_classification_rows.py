@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark import data_files
-from benchmark.data_files import VARIABLE, read_json, read_rows
+from benchmark.data import files as data_files
+from benchmark.data.files import VARIABLE, read_json, read_rows
+from benchmark.data.hub import Hub
 from benchmark.errors import UserError
-from benchmark.hub import Hub
 from benchmark.stream import LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts, rows, text_classification_hub
 from tasks.sources.rows import Identities, LabelledText, check_labels, label_number, notes, validation
 from tasks.sources.text_classification import ORDERS, TASKS
 
 if TYPE_CHECKING:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
 FOLDER = "longseq"
 SPLITS = ("train", "dev", "test")
@@ -120,8 +120,8 @@ def from_folder(folder: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
 
 
 def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]:
-    from benchmark.parsed_rows import contents, splits
-    from benchmark.row_cache import code_of
+    from benchmark.data.parsed_rows import contents, splits
+    from benchmark.data.row_cache import code_of
 
     if name not in table.tasks:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
@@ -150,7 +150,7 @@ def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]
 
 
 def _parsed(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
     seen = Identities()
     for number, line in read_rows(path, Line):

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark import data_files
-from benchmark.data_files import VARIABLE, read_list, read_rows
+from benchmark.data import files as data_files
+from benchmark.data.files import VARIABLE, read_list, read_rows
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
 from tasks.sources import layouts
 from tasks.sources.rows import Identities, notes, unique, without
 
 if TYPE_CHECKING:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
 SPLITS = ("train", "eval", "test")
 
@@ -33,7 +33,7 @@ class TraceTask:
     """One task.
 
     Attributes:
-        metric: its score, one of `benchmark.task_metrics.NAMES`.
+        metric: its score, one of `benchmark.scoring.task_metrics.NAMES`.
         before: what its prompts begin with.
         after: what its prompts end with.
         letters: the answers there are where they are letters; empty otherwise.
@@ -191,8 +191,8 @@ def _parsed_once(name: str, paths: dict[str, Path], read: Read) -> dict[str, Exa
         paths: of its files.
         read: returns their rows; called only where the rows are not in the cache.
     """
-    from benchmark.parsed_rows import contents_there, splits
-    from benchmark.row_cache import code_of
+    from benchmark.data.parsed_rows import contents_there, splits
+    from benchmark.data.row_cache import code_of
 
     names = [*SPLITS, *(f"{split}_again" for split in SPLITS)]
     key = [name, *contents_there(paths), code_of(sys.modules[__name__], data_files, Identities)]
@@ -200,7 +200,7 @@ def _parsed_once(name: str, paths: dict[str, Path], read: Read) -> dict[str, Exa
 
 
 def _parsed(facts: TraceTask, splits: Splits) -> Iterator[ParsedRow]:
-    from benchmark.parsed_rows import ParsedRow
+    from benchmark.data.parsed_rows import ParsedRow
 
     for split, rows in splits.items():
         seen = set()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from benchmark.batches import Rows
+from benchmark.data.batches import Rows
 from benchmark.method import Hyperparameters, Method, ParameterGroup, Phase
 
 

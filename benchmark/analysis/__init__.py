@@ -1,0 +1,1 @@
+"""What finished runs can still tell: other metrics and conditions, redundancy, single adapters removed."""

@@ -1,0 +1,185 @@
+"""What removing each adapter does to a finished cell: its scores, and whether the reported count is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmark.adapters import AdapterBank
+from benchmark.data.batches import Batch
+from benchmark.errors import UserError
+from benchmark.method import Method
+from benchmark.results import Result, read
+from benchmark.running.cell import Cell
+from benchmark.running.export import rebuild
+from benchmark.running.runner import load_data
+from benchmark.running.training import evaluate
+from benchmark.stream import LoadedStream
+from benchmark.text_table import text_table
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The cell without one adapter.
+
+    Attributes:
+        task: index of the adapter's task.
+        change: by task, the score without the adapter minus the score with it.
+        predictions_changed: how many test rows are answered differently.
+    """
+
+    task: int
+    change: list[float]
+    predictions_changed: int
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """All removals of one result.
+
+    Attributes:
+        reproduced: whether the full model gives the last row of the matrix again.
+        rows: number of test rows.
+    """
+
+    result: Result
+    removals: tuple[Removal, ...]
+    reproduced: bool
+    rows: int
+
+    @property
+    def active(self) -> int:
+        """How many adapters change at least one prediction of the test rows when they are removed."""
+        return sum(each.predictions_changed > 0 for each in self.removals)
+
+    @property
+    def reported(self) -> int:
+        """The number of active adapters that the method reported."""
+        return self.result.active_adapters[-1]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return all numbers, for JSON."""
+        return {
+            "removals": [asdict(each) for each in self.removals],
+            "reproduced": self.reproduced,
+            "test_rows": self.rows,
+            "active_by_removal": self.active,
+            "active_reported": self.reported,
+        }
+
+
+def remove_each(path: Path, data_dir: Path | None) -> LeaveOneOut:
+    """Score a finished cell without each of its adapters in turn.
+
+    Args:
+        path: a result; the adapters lie beside it.
+        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+
+    Raises:
+        UserError: result, adapters or data cannot be read, the data are not those of the result, or the
+            method keeps no bank of pairs.
+    """
+    result = read(path)
+    method, loaded = restored(result, path, data_dir)
+    bank = getattr(method, "bank", None)
+    if not isinstance(bank, AdapterBank):
+        raise UserError(f"{result.method} keeps no low-rank pairs: there is none to remove")
+    scores, answers = _score(method, loaded)
+    removals = []
+    tasks = [*bank.slots, *([] if bank.current is None else [bank.current])]
+    for place, task in enumerate(tasks):
+        with without(bank, place):
+            left, others = _score(method, loaded)
+        changed = sum(one != other for one, other in zip(answers, others, strict=True))
+        change = [less - full for less, full in zip(left, scores, strict=True)]
+        removals.append(Removal(task, change, changed))
+    stated = result.matrix[-1]
+    same = all(cell is None or abs(cell - score) < 1e-6 for cell, score in zip(stated, scores, strict=True))
+    return LeaveOneOut(result, tuple(removals), same, len(answers))
+
+
+def restored(result: Result, path: Path, data_dir: Path | None) -> tuple[Method, LoadedStream]:
+    """Return the method of a finished cell as it was after its last task, on the cell's data.
+
+    Raises:
+        UserError: the adapters or the data are not those of the result.
+    """
+    loaded, fingerprint = load_data(Cell.of(result), data_dir)
+    if fingerprint != result.provenance.data_fingerprint:
+        raise UserError(f"the data here are not those of {path}: {fingerprint}, not the result's")
+    return rebuild(result, path, loaded.tasks), loaded
+
+
+@contextmanager
+def without(bank: AdapterBank, place: int) -> Iterator[None]:
+    """Within the context, let the bank answer without one of its pairs.
+
+    Args:
+        place: among the past pairs, or after them for the current one.
+    """
+    own = bank.scaling
+    count, layers = len(bank.slots), len(bank.layers)
+
+    def masked() -> tuple[Tensor | None, Tensor | None]:
+        past, current = own() if own else (None, None)
+        if place == count:
+            ones = torch.ones(layers) if current is None else current
+            return past, ones * 0
+        kept = torch.ones(count)
+        kept[place] = 0
+        return (kept.expand(layers, -1) if past is None else past * kept.to(past)), current
+
+    bank.scaling = masked
+    try:
+        yield
+    finally:
+        bank.scaling = own
+
+
+def _score(method: Method, loaded: LoadedStream) -> tuple[list[float], list[Any]]:
+    """Return the score on every task and the answer to every test row."""
+    answers: list[Any] = []
+    predict = method.predict
+
+    def recording(batch: Batch, task: int | None) -> list[Any]:
+        found = predict(batch, task)
+        answers.extend(found)
+        return found
+
+    method.predict = recording  # type: ignore[method-assign]
+    try:
+        scores = []
+        for index, task in enumerate(loaded.tasks):
+            of_test = method.protocol.score_on == "test"
+            examples = task.test if of_test or task.validation is None else task.validation
+            rows = method.objective.encode(task, examples)
+            scores.append(evaluate(method, index, rows, examples))
+        return scores, answers
+    finally:
+        del method.predict  # the class's own again
+
+
+def table(found: LeaveOneOut) -> str:
+    """Return the changes x 100 by task, and what they say about the reported count."""
+    records = []
+    for each in found.removals:
+        mean = sum(each.change) / len(each.change)
+        record = {"removed": f"task {each.task + 1}", "AP": f"{100 * mean:+.1f}"}
+        record |= {f"task {i + 1}": f"{100 * value:+.1f}" for i, value in enumerate(each.change)}
+        records.append(record | {"answers changed": f"{each.predictions_changed} of {found.rows}"})
+    lines = [] if found.reproduced else ["The full model does not give the scores of the result again."]
+    held = len(found.removals)
+    agrees = "agrees" if found.active == found.reported else "does not agree"
+    lines.append(
+        f"Removing {found.active} of {held} adapters changes an answer; the method reports {found.reported} "
+        f"active, which {agrees}."
+    )
+    text = text_table(pd.DataFrame(records), stralign="right")
+    return "\n\n".join([text, "\n".join(lines)])

@@ -1,0 +1,223 @@
+"""How redundant a method's adapters are: overlap of the pairs of every two tasks at every adapted layer.
+
+Reads the adapters beside a result; needs neither backbone nor data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.analysis.subspaces import expected_overlap, overlap, residual, update
+from benchmark.errors import UserError
+from benchmark.results import Result, read
+from benchmark.text_table import text_table
+
+Pairs = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
+"""By task index and layer name: down (r, d_in) and up (d_out, r)."""
+
+PREFIX, DOWN, UP = "bank.", ".past_down", ".past_up"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The pairs of two tasks at one layer.
+
+    Attributes:
+        rows, columns: mean squared cosine of the principal angles, None where a pair is zero.
+        rows_over_random, columns_over_random: the same over what random subspaces of these sizes have.
+    """
+
+    first: int
+    second: int
+    layer: str
+    rows: float | None
+    columns: float | None
+    rows_over_random: float | None
+    columns_over_random: float | None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The pair of one task at one layer.
+
+    Attributes:
+        residual: relative residual of its fit by the pairs of earlier tasks; None for the first one.
+    """
+
+    task: int
+    layer: str
+    rank: int
+    effective_rank: float
+    stable_rank: float
+    residual: float | None
+
+
+@dataclass(frozen=True)
+class Redundancy:
+    """Everything about one result's adapters; tasks are counted from 0."""
+
+    result: Result
+    tasks: tuple[int, ...]
+    overlaps: tuple[Overlap, ...]
+    shapes: tuple[Shape, ...]
+
+    def matrix(self, side: str) -> np.ndarray:
+        """Return the overlaps of every two tasks, mean over layers, 1 on the diagonal; NaN where undefined.
+
+        Args:
+            side: "rows" or "columns".
+        """
+        places = {task: place for place, task in enumerate(self.tasks)}
+        table = np.eye(len(self.tasks))
+        for first, second in _couples(self.tasks):
+            value = self.mean(first, second, side)
+            table[places[first], places[second]] = np.nan if value is None else value
+            table[places[second], places[first]] = table[places[first], places[second]]
+        return table
+
+    def mean(self, first: int, second: int, name: str) -> float | None:
+        """Return a number of two tasks' pairs, mean over the layers that have it."""
+        found = [
+            getattr(each, name) for each in self.overlaps if (each.first, each.second) == (first, second)
+        ]
+        return _mean(found)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return all numbers, for JSON."""
+        return {
+            "key": self.result.key,
+            "method": self.result.method,
+            "stream": self.result.stream,
+            "order": self.result.order,
+            "seed": self.result.seed,
+            "tasks_with_a_pair": list(self.tasks),
+            "overlaps": [asdict(each) for each in self.overlaps],
+            "shapes": [asdict(each) for each in self.shapes],
+        }
+
+
+def analyse(path: Path) -> Redundancy:
+    """Return the redundancy of a result's adapters.
+
+    Raises:
+        UserError: result or adapters cannot be read, or the method keeps no pair for each task.
+    """
+    from benchmark.running.checkpoint import read_state
+
+    result = read(path)
+    state = read_state(path.with_suffix(".safetensors"), result.key)
+    return of_pairs(
+        result, pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
+    )
+
+
+def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
+    """Return the pairs that a method's state holds, see `benchmark.adapters.AdapterBank.state`.
+
+    Raises:
+        UserError: it holds no bank of pairs.
+    """
+    if f"{PREFIX}slots" not in state:
+        raise UserError(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
+    layers = [
+        name[len(PREFIX) : -len(DOWN)] for name in state if name.startswith(PREFIX) and name.endswith(DOWN)
+    ]
+    ends = np.cumsum(state[f"{PREFIX}ranks"]).astype(int)
+    pairs: Pairs = {}
+    for task, start, end in zip(state[f"{PREFIX}slots"].astype(int), [0, *ends[:-1]], ends, strict=True):
+        own = slice(start, end)
+        pairs[int(task)] = {
+            layer: (state[PREFIX + layer + DOWN][own], state[PREFIX + layer + UP][:, own]) for layer in layers
+        }
+    current = int(state[f"{PREFIX}current"])
+    if current >= 0:
+        pairs[current] = {
+            layer: (state[f"{PREFIX}{layer}.down"], state[f"{PREFIX}{layer}.up"]) for layer in layers
+        }
+    return dict(sorted(pairs.items()))
+
+
+def of_pairs(result: Result, pairs: Pairs) -> Redundancy:
+    """Return the redundancy of given pairs; each task has the same layers."""
+    overlaps, shapes = [], []
+    for layer in next(iter(pairs.values()), {}):
+        found = {task: update(*pairs[task][layer]) for task in pairs}
+        for first, second in _couples(tuple(pairs)):
+            one, other = found[first], found[second]
+            rows, columns = overlap(one.rows, other.rows), overlap(one.columns, other.columns)
+            overlaps.append(
+                Overlap(
+                    first,
+                    second,
+                    layer,
+                    rows,
+                    columns,
+                    None if rows is None else rows / expected_overlap(one.rows, other.rows),
+                    None if columns is None else columns / expected_overlap(one.columns, other.columns),
+                )
+            )
+        for task, own in found.items():
+            earlier = [pairs[each][layer] for each in pairs if each < task]
+            left = residual(pairs[task][layer], earlier) if earlier else None
+            shapes.append(Shape(task, layer, len(own.values), own.effective_rank, own.stable_rank, left))
+    return Redundancy(result, tuple(pairs), tuple(overlaps), tuple(shapes))
+
+
+def tables(found: Redundancy) -> str:
+    """Return the overlaps of every two tasks and the shapes of every task's pair, means over layers."""
+    run = found.result
+    layers = len({each.layer for each in found.shapes})
+    head = f"{run.name}: pairs of {len(found.tasks)} of {len(run.tasks)} tasks at {layers} layers"
+    if len(found.tasks) < 2:
+        return f"{head}\nNothing to compare: the overlap of adapters needs two of them."
+    couples = [
+        {
+            "tasks": f"{first + 1}, {second + 1}",
+            **{
+                title: _text(found.mean(first, second, name), digits)
+                for title, name, digits in (
+                    ("row overlap", "rows", 3),
+                    ("over random", "rows_over_random", 1),
+                    ("column overlap", "columns", 3),
+                    ("over random ", "columns_over_random", 1),
+                )
+            },
+        }
+        for first, second in _couples(found.tasks)
+    ]
+    return "\n\n".join([head, _render(couples), _render([_shape(found, task) for task in found.tasks])])
+
+
+def _shape(found: Redundancy, task: int) -> dict[str, str]:
+    own = [each for each in found.shapes if each.task == task]
+    return {
+        "task": str(task + 1),
+        "rank": _text(_mean([each.rank for each in own]), 1),
+        "effective rank": _text(_mean([each.effective_rank for each in own]), 2),
+        "stable rank": _text(_mean([each.stable_rank for each in own]), 2),
+        "residual after fit by earlier": _text(_mean([each.residual for each in own]), 3),
+    }
+
+
+def _couples(tasks: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(first, second) for first in tasks for second in tasks if first < second]
+
+
+def _mean(values: list[Any]) -> float | None:
+    known = [float(value) for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _render(records: list[dict[str, str]]) -> str:
+    return text_table(pd.DataFrame(records), stralign="right")

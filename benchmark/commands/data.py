@@ -1,0 +1,84 @@
+"""The `bench data` commands: verbs and flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.guard import INCOMPLETE, guarded
+
+app = typer.Typer(help="List, describe, verify and fetch the data of streams.", no_args_is_help=True)
+
+GivenStream = Annotated[str, typer.Argument(metavar="STREAM", help="A listed stream or a .toml file.")]
+Order = Annotated[str | None, typer.Option(help="A task order. Default: the first.")]
+ProtocolName = Annotated[str | None, typer.Option(help="A protocol. Default: quick.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value of the stream, repeatable.")]
+DataDir = Annotated[
+    Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
+]
+
+
+@app.command("list")
+@guarded
+def list_(data_dir: DataDir = None) -> None:
+    """List streams and where their data would come from now.
+
+    Nothing is loaded from the network.
+    """
+    from benchmark.commands import data_tables as data_commands
+
+    typer.echo(data_commands.listing(data_dir))
+
+
+@app.command()
+@guarded
+def describe(
+    stream: GivenStream,
+    order: Order = None,
+    protocol: ProtocolName = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Say what a stream is: tasks, classes, rows, an example."""
+    from benchmark.commands import data_tables as data_commands
+
+    chosen, request = data_commands.choose(stream, order, protocol, data_dir, settings or ())
+    typer.echo(data_commands.describe(chosen, request))
+
+
+@app.command()
+@guarded
+def verify(
+    stream: GivenStream,
+    order: Order = None,
+    protocol: ProtocolName = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look for faults in all rows of a stream.
+
+    Exits with 1 where there is a fault; oddities are listed and do no harm.
+    """
+    from benchmark.commands import data_tables as data_commands
+
+    report = data_commands.examine(stream, order, protocol, data_dir, settings or ())
+    typer.echo(data_commands.as_json(report) if as_json else data_commands.as_text(report))
+    raise typer.Exit(0 if report.sound else INCOMPLETE)
+
+
+@app.command()
+@guarded
+def fetch(
+    stream: GivenStream,
+    data_dir: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Write parquet files here. Default: the cache alone.")
+    ] = None,
+) -> None:
+    """Load a stream's sets from the Hugging Face hub, for work without a network."""
+    from benchmark.data.fetch import fetch as bring
+    from benchmark.running.catalogue import load_stream
+
+    bring(load_stream(stream), data_dir, typer.echo)

@@ -1,0 +1,231 @@
+"""Shows a run's events: bars on a terminal, one line per finished task anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone, Watch
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from benchmark.running.cell import Cell
+
+
+@contextmanager
+def watching(total: int, file: TextIO) -> Iterator[Watch]:
+    """Give a watcher for a run of `total` cells that writes to `file` until the block ends."""
+    if not file.isatty():
+        yield PlainWatcher(total, file)
+        return
+    with TerminalWatcher(total, file) as watcher:
+        yield watcher
+
+
+@contextmanager
+def counting(total: int, what: str, file: TextIO) -> Iterator[Callable[[str], None]]:
+    """Give a function that is told what is being worked on, before each of `total` pieces of work.
+
+    It draws a bar on a terminal, and writes a line with the time left anywhere else.
+
+    Args:
+        what: the pieces together, in a word or two.
+    """
+    started, begun = time.monotonic(), 0
+
+    def left() -> str:
+        done = begun - 1
+        return duration((time.monotonic() - started) * (total - done) / done if done else None)
+
+    if not file.isatty():
+
+        def tell(name: str) -> None:
+            nonlocal begun
+            begun += 1
+            print(f"{what} {begun} of {total} | {name} | {left()} left", file=file, flush=True)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=16)
+    note = TextColumn("{task.fields[note]}", markup=False)
+    with Progress(*columns, note, console=Console(file=file), transient=True) as bars:
+        bar = bars.add_task(what, total=total, note="")
+
+        def draw(name: str) -> None:
+            nonlocal begun
+            begun += 1
+            bars.update(bar, completed=begun - 1, note=f"{begun}/{total} {name}, {left()} left")
+
+        yield draw
+
+
+@dataclass
+class Pace:
+    """How much of a run is done, and from that how long the rest takes."""
+
+    total: int
+    clock: Callable[[], float] = time.monotonic
+    fractions: dict[str, float] = field(default_factory=dict)
+    resumed: dict[str, float] = field(default_factory=dict)
+    done: int = 0
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.started = self.clock()
+
+    def see(self, event: Event) -> None:
+        """Take an event into account."""
+        name = event.cell.identity
+        if isinstance(event, StepDone):
+            # What an earlier run did took no time in this one.
+            self.resumed.setdefault(name, event.fraction if event.task else 0.0)
+            self.fractions[name] = event.fraction
+        elif isinstance(event, TaskDone):
+            share = (event.task + 1) / event.task_count
+            self.resumed.setdefault(name, event.task / event.task_count)
+            self.fractions[name] = max(self.fractions.get(name, 0.0), share)
+        elif isinstance(event, CellDone):
+            self.done += 1
+            if event.outcome.skipped:
+                self.skipped += 1
+            else:
+                self.fractions[name] = 1.0
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds that the rest takes at the pace so far, None before anything is done."""
+        worked = sum(self.fractions.values()) - sum(self.resumed.values())
+        if worked <= 0:
+            return None
+        left = self.total - self.skipped - sum(self.fractions.values())
+        return max(0.0, (self.clock() - self.started) * left / worked)
+
+
+class PlainWatcher:
+    """One line per finished task, for logs and pipes."""
+
+    def __init__(self, total: int, file: TextIO) -> None:
+        """Write about `total` cells to `file`."""
+        self.pace = Pace(total)
+        self.file = file
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        self.pace.see(event)
+        line = ""
+        if isinstance(event, TaskDone):
+            line = f"{label(event.cell)} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
+        elif isinstance(event, CellDone):
+            line = f"{label(event.cell)} | {verdict(event)} | {self.pace.done} of {self.pace.total} cells"
+        if line:
+            print(line, file=self.file, flush=True)
+
+
+class TerminalWatcher:
+    """One bar for the run and one for each cell at work."""
+
+    def __init__(self, total: int, file: TextIO) -> None:
+        """Draw `total` cells on the terminal behind `file`."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.pace = Pace(total)
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(file=file),
+            transient=True,
+        )
+        self.run = self.progress.add_task("cells", total=total, note=f"0/{total}")
+        self.bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TerminalWatcher:
+        """Start drawing."""
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        self.pace.see(event)
+        if not isinstance(event, CellDone):
+            self._draw(event)
+        elif event.cell.identity in self.bars:
+            self.progress.remove_task(self.bars.pop(event.cell.identity))
+        if isinstance(event, CellDone) and event.outcome.error:
+            self.progress.console.print(
+                f"{label(event.cell)} | {verdict(event)}", markup=False, highlight=False
+            )
+        self._draw_run()
+
+    def _draw(self, event: CellStarted | StepDone | TaskDone) -> None:
+        """Move the bar of a cell at work; between tasks its note tells the last score."""
+        name = event.cell.identity
+        if name not in self.bars:
+            self.bars[name] = self.progress.add_task(label(event.cell), total=1.0, note="")
+        bar = self.bars[name]
+        self.progress.update(bar, completed=self.pace.fractions.get(name, 0.0))
+        if isinstance(event, CellStarted):
+            self.progress.update(bar, note=f"{event.task_count} tasks")
+        elif isinstance(event, TaskDone):
+            # Short enough for bar and note to fit in 80 columns.
+            counts = f"{event.task + 1}/{event.task_count}"
+            note = f"{counts} score {number(event.score)} mean {number(event.mean)}"
+            self.progress.update(bar, note=note)
+
+    def _draw_run(self) -> None:
+        """Move the bar of the whole run."""
+        note = f"{self.pace.done}/{self.pace.total}, {duration(self.pace.seconds_left())} left"
+        finished = sum(self.pace.fractions.values()) + self.pace.skipped
+        self.progress.update(self.run, completed=finished, note=note)
+
+
+def label(cell: Cell) -> str:
+    """Return the name under which a cell is shown."""
+    return cell.name
+
+
+def task_line(event: TaskDone) -> str:
+    """Return what a finished task has to tell."""
+    return (
+        f"task {event.task + 1}/{event.task_count} {event.name} | score {number(event.score)} "
+        f"| mean {number(event.mean)} | {event.seconds:.1f} s"
+    )
+
+
+def verdict(event: CellDone) -> str:
+    """Return how a cell ended."""
+    if event.outcome.elsewhere:
+        return "running elsewhere"
+    if event.outcome.error:
+        return f"failed: {event.outcome.error}"
+    if event.outcome.stopped:
+        return "ended early"
+    return "already complete, skipped" if event.outcome.skipped else "complete"
+
+
+def number(score: float | None) -> str:
+    """Return a score with three digits, or a dash where there is none."""
+    return "-" if score is None else f"{score:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time in its two largest units."""
+    if seconds is None:
+        return "unknown time"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,50 @@
+"""The verbs that hand results on: to the leaderboards, and as adapters with a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.guard import INCOMPLETE, guarded, tell
+
+
+@guarded
+def submit(
+    result: Annotated[list[Path], typer.Argument(help="Result files; adapters or their hashes beside them.")],
+    root: Annotated[Path, typer.Option(help="Folder of the leaderboards.")] = Path("leaderboards"),
+    check: Annotated[bool, typer.Option("--check", help="Only say what would happen.")] = False,
+) -> None:
+    """Check results and place them among the published ones.
+
+    Nothing is placed where one is refused. `bench leaderboard` then writes the tables.
+    """
+    from benchmark.publishing.submission import submit as place
+
+    verdict = place(result, root, dry_run=check)
+    for reason in verdict.refused:
+        tell(f"refused: {reason}")
+    for path in verdict.placed:
+        typer.echo(str(path))
+    raise typer.Exit(INCOMPLETE if verdict.refused else 0)
+
+
+@guarded
+def export(
+    result: Annotated[Path, typer.Argument(help="A result file.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
+    card: Annotated[
+        bool, typer.Option("--card", help="Also write README.md, a model card with the scores.")
+    ] = False,
+) -> None:
+    """Write a learned cell as one peft adapter."""
+    from benchmark.running.export import export as write
+
+    typer.echo(str(write(result, folder, card)))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    for verb in (submit, export):
+        app.command()(verb)

@@ -1,0 +1,92 @@
+"""Opens encoded images one at a time, resizes each once and writes it into a row of an array."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.data.files import one_line
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+
+# What Pillow decodes itself and people have on disk; its other formats are never tried.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+
+def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: str = "") -> None:
+    """Decode images into the rows of an array, which may be larger than memory.
+
+    The shorter side of each image is resized to `size` pixels (bicubic) and its centre is cut out: with a
+    side of 224 and a size of 256 the transform that PILOT, SD-LoRA and LiteLoRA test with. Grey images,
+    palettes and transparency become RGB; rotation marks of cameras are not followed, as by torchvision.
+
+    Args:
+        array: `(n, side, side, 3)` uint8, with side at most `size`.
+        images: n encoded images (JPEG, PNG, ...) or paths of such, in the order of the rows.
+        size: pixels of the shorter side before the centre is cut out.
+        source: where bytes come from, for messages; paths name themselves.
+
+    Raises:
+        UserError: an image cannot be read; the message names the file and the row, from 0.
+        ValueError: the array does not hold exactly one row of a fitting shape for each image.
+    """
+    import numpy as np
+
+    side = array.shape[1]
+    if array.shape[1:] != (side, side, 3) or side > size:
+        raise ValueError(f"rows of shape {array.shape[1:]} do not hold squares cut from {size} pixels")
+    filled = 0
+    for row, image in enumerate(images):
+        if row >= len(array):
+            raise ValueError(f"more than {len(array)} images for an array of {len(array)} rows")
+        try:
+            array[row] = np.asarray(centre(opened(image), size, side))
+        except UserError as error:
+            where = image if isinstance(image, Path) else source
+            raise UserError(f"{where}, row {row}: {error}") from error
+        filled = row + 1
+    if filled < len(array):
+        raise ValueError(f"{filled} images for an array of {len(array)} rows")
+
+
+def opened(encoded: bytes | Path) -> Image:
+    """Return an image in RGB.
+
+    Raises:
+        UserError: it cannot be read; the message leaves out which image it is.
+    """
+    import PIL.Image
+
+    try:
+        place = encoded if isinstance(encoded, Path) else io.BytesIO(encoded)
+        with PIL.Image.open(place, formats=FORMATS) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise UserError("the image does not exist") from error
+    # What Pillow raises on files that are cut off, damaged, absurdly large or no image at all.
+    except (
+        *(OSError, EOFError, SyntaxError, ValueError, struct.error),
+        PIL.Image.DecompressionBombError,
+    ) as error:
+        raise UserError(f"not a readable image ({one_line(error)})") from error
+
+
+def centre(image: Image, size: int, side: int) -> Image:
+    """Return the central square of `side` pixels of an image whose shorter side was brought to `size`."""
+    from PIL.Image import Resampling
+
+    shorter = min(image.size)
+    # Rounded down, as torchvision does.
+    width, height = (length * size // shorter for length in image.size)
+    if image.size != (width, height):
+        image = image.resize((width, height), Resampling.BICUBIC)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return image.crop((left, top, left + side, top + side))

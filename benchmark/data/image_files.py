@@ -1,0 +1,61 @@
+"""Image files: folders of them by split and class, and their pixels. Only what Pillow decodes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.data.image_decoding import SUFFIXES, centre, opened
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield `(class, file)` for the images in the folders of a split, both in the order of their names.
+
+    Raises:
+        UserError: there is no such folder, or it holds no class folders with images.
+    """
+    if not folder.is_dir():
+        raise UserError(f"the image folder {folder} does not exist")
+    empty = True
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(inner.rglob("*")):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                empty = False
+                yield inner.name, path
+    if empty:
+        raise UserError(f"{folder} holds no <class>/<image> with an ending of: {', '.join(SUFFIXES)}")
+
+
+def location(value: Any, folder: Path) -> bytes | Path | None:
+    """Return the encoded bytes or the file that a cell of a table names; None where it names no image."""
+    if isinstance(value, Mapping):
+        value = value.get("bytes") or value.get("path")
+    if not isinstance(value, (str, bytes, Path)) or not value:
+        return None
+    return value if isinstance(value, bytes) else folder / value
+
+
+def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
+    """Return `(height, width, 3)` uint8 of an image.
+
+    Args:
+        value: a path relative to `folder`, encoded bytes, or the `{"bytes", "path"}` of the hub's tables.
+        folder: where paths start.
+        size: the side in pixels to scale to, by the shorter side and the middle of the longer; None keeps
+            the image as it is.
+
+    Raises:
+        UserError: it is no image that can be read.
+    """
+    import numpy as np
+
+    encoded = location(value, folder)
+    if encoded is None:
+        raise UserError("no image")
+    image = opened(encoded)
+    return np.asarray(image if size is None else centre(image, size, size))

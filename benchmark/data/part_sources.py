@@ -1,0 +1,190 @@
+"""Where the rows of one part of a stream's file lie: tables, image files or a set of the hub."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.data.findings import Finding
+from benchmark.data.hub import Hub
+from benchmark.data.image_files import class_folders, location
+from benchmark.data.stream_file import Rows
+from benchmark.data.table_files import SUFFIXES, Table, from_hub, read_table
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.data.row_cache import Arrays
+
+SPLITS = ("train", "validation", "test")
+# What sources call their validation rows, where the file does not say.
+OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
+
+
+class PartSource:
+    """The tables or the image files of one part."""
+
+    def __init__(self, part: Rows, folder: Path, hub: Hub) -> None:
+        """Say what is read; nothing is opened.
+
+        Args:
+            part: names the source and its splits.
+            folder: where the part's paths start.
+            hub: gives sets of the hub.
+        """
+        self.part, self.folder, self.hub = part, folder, hub
+        self.split_of: dict[str, str] = {name: split for split, name in part.splits.items()}
+        if not part.splits:
+            self.split_of = {name: name for name in SPLITS} | OTHER_NAMES
+
+    @functools.cached_property
+    def commit(self) -> str | None:
+        """The commit that a set of the hub is read at; None where it is not known, or for other sources.
+
+        Raises:
+            UserError: the hub cannot be reached or has no such set.
+        """
+        hub_set = self.part.source.hub_set
+        return None if hub_set is None else self.hub.commit(hub_set)
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The hub's set with its commit, where that is known."""
+        return {self.part.source.hub: self.commit} if self.part.source.hub and self.commit else {}
+
+    def tables(self, wanted: Sequence[str], findings: list[Finding]) -> Iterator[tuple[str, Table]]:
+        """Yield each table with the split of its rows, or "" where a column names it.
+
+        Args:
+            wanted: names of columns.
+            findings: rows that cannot be read are added here.
+
+        Raises:
+            UserError: a source is missing or damaged, lacks a column, or does not say what its splits are.
+        """
+        part = self.part
+        divided = part.columns.split is not None
+        if part.source.path is not None:
+            if not divided and part.test_share is None:
+                raise UserError(
+                    f"{part.source.path}: which rows are for test? name a column with columns.split, give "
+                    "files for train and test, or a test_share"
+                )
+            table = read_table(self.folder / part.source.path, wanted, findings)
+            yield "" if divided else "train", table
+        for split, name in part.source.files.items():
+            yield split, read_table(self.folder / name, wanted, findings)
+        hub_set = part.source.hub_set
+        if hub_set is None:
+            return
+        for name, rows in self.hub.tables_at(self.commit, hub_set, self._hub_splits).items():
+            known = "" if divided else "train" if part.test_share else self.split_of.get(name)
+            if known is not None:
+                yield known, from_hub(rows, wanted, origin=f"{hub_set.identifier}, {name}")
+
+    def images(self) -> Iterator[tuple[str, str, Path]]:
+        """Yield split, class and file of the images of a folder.
+
+        Raises:
+            UserError: the folder, or one of a split, is missing or holds no images.
+        """
+        for split, folder in self._split_folders().items():
+            for label, path in class_folders(folder):
+                yield split, label, path
+
+    @property
+    def image_folder(self) -> Path | None:
+        """The folder of images, if that is the source."""
+        return None if self.part.source.folder is None else self.folder / self.part.source.folder
+
+    def identity(self) -> list[str] | None:
+        """Return what differs where the rows do; None where that cannot be told without reading them.
+
+        It is the content of tables, and names, sizes and times of image files, also of those that tables
+        name; of a set of the hub the commit.
+
+        Raises:
+            UserError: the hub cannot be reached.
+        """
+        from benchmark.data.row_cache import identity_of
+
+        commit = self.commit
+        try:
+            if self.image_folder is not None:
+                return [identity_of(path for _, _, path in self.images())]
+            known = self._table_identity(commit)
+            if known is None or self.part.columns.image is None:
+                return known
+            return [*known, identity_of(self._named_images(known))]
+        except UserError:
+            # A fault of the source, to be told with all others by whoever reads it.
+            return None
+
+    @property
+    def _hub_splits(self) -> tuple[str, ...] | None:
+        """The splits of the hub's set that are read; None for all there are."""
+        named = tuple(self.part.splits.values())
+        return None if self.part.columns.split is not None else named or None
+
+    def _table_identity(self, commit: str | None) -> list[str] | None:
+        from benchmark.data.parsed_rows import contents
+        from benchmark.data.row_cache import identity_of
+
+        source, hub_set = self.part.source, self.part.source.hub_set
+        names = (source.path,) if source.path is not None else tuple(source.files.values())
+        files = {name: self.folder / name for name in names}
+        if hub_set is not None:
+            files = self.hub.files(hub_set, self._hub_splits) or {}
+        if files:
+            if not all(path.name.lower().endswith(SUFFIXES) for path in files.values()):
+                return None
+            return [*files, contents(*files.values())]
+        if hub_set is None:
+            return None
+        described = [repr(hub_set), *(self._hub_splits or ())]
+        if commit is not None:
+            return [*described, commit]
+        # Offline, `datasets` gives what it has; those files tell one state from another.
+        tables = self.hub.tables_at(None, hub_set, self._hub_splits)
+        stored = [table.files for table in tables.values()]
+        return [*described, identity_of(chain(*stored))] if all(stored) else None
+
+    def _named_images(self, identity: Sequence[str]) -> Iterator[Path]:
+        """Yield the image files that tables name; the tables are read for that once only."""
+        from benchmark.data import hub_tables, table_files
+        from benchmark.data.mapped_rows import RaggedWriter, Texts
+        from benchmark.data.row_cache import cached, code_of
+
+        column = self.part.columns.image or ""
+
+        def build(arrays: Arrays) -> None:
+            writer = RaggedWriter(arrays, "paths")
+            writer.texts([])
+            for _, table in self.tables([column], []):
+                for _, values in table.rows:
+                    place = location(values[0], table.folder)
+                    if isinstance(place, Path):
+                        writer.texts([str(place)])
+
+        code = code_of(PartSource, location, table_files, hub_tables)
+        key = ["image paths", str(self.folder.absolute()), column, *identity, code]
+        found = cached("rows", key, build)
+        return map(Path, Texts(found["paths"], found["paths_offsets"]))
+
+    def _split_folders(self) -> dict[str, Path]:
+        folder = self.image_folder
+        if folder is None:
+            return {}
+        if not folder.is_dir():
+            raise UserError(f"the image folder {folder} does not exist")
+        if self.part.test_share is not None:
+            return {"train": folder}
+        there = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+        found = {self.split_of[name]: path for name, path in there.items() if name in self.split_of}
+        for split in ("train", "test"):
+            if split not in found:
+                names = [name for name, meant in self.split_of.items() if meant == split] or [split]
+                raise UserError(f"{folder} has no folder '{names[0]}'; it has: {', '.join(there) or 'none'}")
+        return found

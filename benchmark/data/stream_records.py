@@ -1,0 +1,160 @@
+"""Rows of a stream that a file describes, one by one, with the place that each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchmark.data.findings import Finding
+from benchmark.data.image_files import decode
+from benchmark.data.part_sources import SPLITS, PartSource
+from benchmark.data.table_files import Table
+from benchmark.errors import UserError, hint
+
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row.
+
+    Attributes:
+        origin: the file, or the hub's set and split.
+        row: its number there, from 1; None where the file is the row.
+        content: a text, or the pixels of an image.
+        label: the name of its class, or None.
+        references: accepted answers, or None.
+        id: its name, or None where the source has none.
+    """
+
+    origin: str
+    row: int | None
+    split: str
+    task: str
+    content: Any
+    label: str | None
+    references: list[str] | None
+    id: str | None
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for messages."""
+        return self.origin if self.row is None else f"{self.origin}, row {self.row}"
+
+
+class Reader:
+    """Reads the rows of one table of a stream's file; faults of single rows are collected, not raised."""
+
+    def __init__(self, kind: str, task: str, source: PartSource, findings: list[Finding]) -> None:
+        """Say what is read.
+
+        Args:
+            kind: of the stream.
+            task: the name of the task that all rows belong to, or "" where a column says.
+            source: of one part of the file, whose rows are read.
+            findings: grow by each faulty row; by those of a table once all of it could be read.
+        """
+        self.kind, self.task, self.source, self.findings = kind, task, source, findings
+        self.part = source.part
+
+    def records(self) -> Iterator[Record]:
+        """Yield every sound row.
+
+        Raises:
+            UserError: a source is missing or damaged, lacks a column, or does not say what its splits are.
+        """
+        if self.source.image_folder is not None:
+            yield from self._images(self.source.image_folder)
+            return
+        columns = self.part.columns
+        given = {what: getattr(columns, what) for what in type(columns).model_fields}
+        wanted = {what: name for what, name in given.items() if name is not None}
+        names = list(dict.fromkeys(wanted.values()))
+        places = {what: names.index(name) for what, name in wanted.items()}
+        for split, table in self.source.tables(names, self.findings):
+            faults = []
+            for number, row in table.rows:
+                values = {what: row[place] for what, place in places.items()}
+                try:
+                    yield self._record(table, number, split, values)
+                except UserError as error:
+                    faults.append(Finding(f"{table.origin}, row {number}: {error}"))
+            self.findings += faults
+
+    def _record(self, table: Table, number: int, split: str, values: Mapping[str, Any]) -> Record:
+        """Return a row.
+
+        Raises:
+            UserError: something in it is missing or unknown; the message leaves out where it stands.
+        """
+        columns = self.part.columns
+        task = self.task or _filled(values["task"], columns.task)
+        if not split:
+            named = _text(values["split"])
+            if named not in self.source.split_of:
+                _refuse("split", named, list(self.part.splits.values()) or list(SPLITS))
+            split = self.source.split_of[named]
+        content: Any = values.get("text")
+        if self.kind == "image":
+            content = decode(values["image"], table.folder, self.part.size)
+        elif not isinstance(content, str) or not content.strip():
+            raise UserError(f"no text in the column '{columns.text}'")
+        label, references = None, None
+        if self.kind == "text-to-text":
+            references = _answers(values["target"], columns.target)
+        else:
+            names = table.class_names.get(columns.label or "", ())
+            label = self._label(_filled(values["label"], columns.label), names)
+        name = _filled(values["id"], columns.id) if columns.id is not None else None
+        return Record(table.origin, number, split, task, content, label, references, name)
+
+    def _label(self, given: str, names: Sequence[str] = ()) -> str:
+        """Return the class that a value names, directly, by the file's `labels` or by the source's list."""
+        part = self.part
+        if part.labels:
+            if given not in part.labels:
+                _refuse("label", given, list(part.labels))
+            return part.labels[given]
+        if names:
+            if not (given.isdecimal() and int(given) < len(names)):
+                _refuse("label", given, [str(number) for number in range(len(names))])
+            given = names[int(given)]
+        if part.classes and given not in part.classes:
+            _refuse("label", given, list(part.classes))
+        return given
+
+    def _images(self, folder: Path) -> Iterator[Record]:
+        for split, label, path in self.source.images():
+            try:
+                pixels, known = decode(path, Path(), self.part.size), self._label(label)
+            except UserError as error:
+                self.findings.append(Finding(f"{path}: {error}"))
+                continue
+            name = path.relative_to(folder).as_posix()
+            yield Record(str(path), None, split, self.task, pixels, known, None, name)
+
+
+def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:
+    guess = hint(given, valid) or ";"
+    more = ", ..." if len(valid) > MOST_SHOWN else ""
+    raise UserError(f"unknown {what} '{given}'{guess} valid: {', '.join(valid[:MOST_SHOWN])}{more}")
+
+
+def _filled(value: Any, column: str | None) -> str:
+    text = _text(value)
+    if not text:
+        raise UserError(f"nothing in the column '{column}'")
+    return text
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _answers(value: Any, column: str | None) -> list[str]:
+    answers = value if isinstance(value, list) else [value]
+    if not answers or not all(isinstance(one, str) for one in answers):
+        raise UserError(f"no text, or list of texts, in the column '{column}'")
+    return answers

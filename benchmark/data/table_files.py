@@ -1,0 +1,128 @@
+"""Tables row by row, from CSV, TSV, JSON Lines and parquet files or a set of the hub; rows count from 1."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import RootModel
+
+from benchmark.data import hub_tables
+from benchmark.data.files import read_rows
+from benchmark.data.findings import Finding
+from benchmark.errors import UserError, hint
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
+# The csv module refuses fields of more than 128 KiB unless told otherwise; a text may be longer.
+LONGEST_FIELD = 2**31 - 1
+Row = tuple[int, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some columns of a table, to be gone through once and never in memory as a whole.
+
+    Attributes:
+        origin: the file, or the hub's set and split, for messages.
+        rows: yields each row's number and its values in the order of the columns, None where it has none;
+            raises a `UserError` where the file turns out to be damaged or to lack a column.
+        class_names: of the columns of whole numbers whose source names them.
+        folder: where paths in the table start.
+    """
+
+    origin: str
+    rows: Iterator[Row]
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    folder: Path = Path()
+
+
+class Record(RootModel[dict[str, Any]]):
+    """One JSON object."""
+
+
+def read_table(path: Path, wanted: Sequence[str], findings: list[Finding]) -> Table:
+    """Return the wanted columns of a file.
+
+    Args:
+        path: a file of a kind in `SUFFIXES`; nothing else is opened, so nothing is unpickled.
+        wanted: names of columns.
+        findings: rows that cannot be read are left out and added here while the table is gone through.
+
+    Raises:
+        UserError: the file is missing, of another kind or damaged, or lacks a column.
+    """
+    suffix = next((end for end in SUFFIXES if path.name.lower().endswith(end)), None)
+    if suffix is None:
+        raise UserError(f"{path} is of no kind that is read: {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    if suffix == ".parquet":
+        return from_hub(hub_tables.from_parquet(path), wanted, path.parent)
+    if suffix in (".csv", ".tsv"):
+        rows = _separated(path, "," if suffix == ".csv" else "\t", wanted, findings)
+    else:
+        rows = _json_lines(path, wanted)
+    return Table(str(path), rows, folder=path.parent)
+
+
+def from_hub(
+    table: hub_tables.Table, wanted: Sequence[str], folder: Path = Path(), origin: str = ""
+) -> Table:
+    """Return the wanted columns of a split of the hub, or of a file like one; images stay encoded.
+
+    Args:
+        table: the split.
+        wanted: names of columns.
+        folder: where paths in the table start.
+        origin: what messages call it, if not by its name.
+
+    Raises:
+        UserError: a column is missing.
+    """
+    origin = origin or table.name
+    require(wanted, list(table.features), origin)
+    names = {name: known for name in wanted if (known := table.names(name))}
+    values = zip(*(table.column(name) for name in wanted), strict=True)
+    return Table(origin, enumerate(values, 1), names, folder)
+
+
+def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
+    """Check that columns are there.
+
+    Raises:
+        UserError: one is not; the message has the nearest and all that are.
+    """
+    for name in wanted:
+        if name not in there:
+            guess = hint(name, there) or ";"
+            raise UserError(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}")
+
+
+def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list[Finding]) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_FIELD)
+    row = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as lines:
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            header = next(reader, [])
+            require(wanted, header, str(path))
+            places = [header.index(name) for name in wanted]
+            for row, fields in enumerate(reader, 1):
+                if len(fields) == len(header):
+                    yield row, [fields[place] for place in places]
+                elif fields:  # an empty line is no row, and no mistake
+                    message = f"{path}, row {row}: {len(fields)} fields under a header of {len(header)}"
+                    findings.append(Finding(message))
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}, after row {row}: cannot be read as text in columns: {error}") from error
+
+
+def _json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
+    there: dict[str, None] = {}
+    for number, record in read_rows(path, Record):
+        there |= dict.fromkeys(record.root)
+        yield number, [record.root.get(name) for name in wanted]
+    require(wanted, list(there), str(path))

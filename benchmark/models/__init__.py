@@ -1,0 +1,1 @@
+"""The frozen pretrained model, its head, and what is learned on it."""

@@ -1,0 +1,138 @@
+"""Text to text: the answer is a string, trained by token cross-entropy, decoded freely or by label score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.data import encoding
+from benchmark.data.batches import Batch, Rows, TokenRows, pad_rows
+from benchmark.data.row_cache import code_of
+from benchmark.models.backbone import LoadedBackbone
+from benchmark.models.objective import Objective
+from benchmark.protocol import Protocol
+from benchmark.scoring.task_metrics import draw
+from benchmark.stream import Examples, Task
+
+
+class TextObjective(Objective):
+    """A seq2seq or causal language model that answers a prompt."""
+
+    def __init__(self, backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> None:
+        """Start without labels seen."""
+        super().__init__(backbone, tasks, protocol)
+        self.seen = 0
+
+    @property
+    def causal(self) -> bool:
+        """Whether prompt and answer are one sequence."""
+        return self.backbone.kind == "causal"
+
+    def encode(self, task: Task, examples: Examples) -> Rows:
+        """Return prompts as token ids and, as targets, the label string or the first reference."""
+        tokenizer = self.backbone.tokenizer
+        code = code_of(TextObjective, drawn, draw)
+        ids = encoding.token_lists(
+            [*self.token_key(task, examples), self.backbone.kind, code],
+            examples,
+            {
+                "prompts": lambda rows: self.prompts(task, rows, open_ended=self.causal),
+                "targets": lambda rows: [self.answer(text) for text in self._answers(task, rows)],
+            },
+        )
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        return TokenRows(ids["prompts"], pad, None, ids["targets"], self.causal)
+
+    def answer(self, text: str) -> list[int]:
+        """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
+        tokenizer = self.backbone.tokenizer
+        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [*ids[: self.protocol.target_length - 1], end]
+
+    def _answers(self, task: Task, examples: Examples) -> list[str]:
+        if examples.references is None:
+            assert examples.labels is not None
+            return [task.classes[label] for label in examples.labels]
+        if self.protocol.references == "drawn":
+            return drawn(examples)
+        return [accepted[0] for accepted in examples.references]
+
+    def begin_task(self, tasks: Sequence[int]) -> None:
+        """Note whose labels have been seen; there is no head."""
+        columns = [column for task in tasks for column in self.task_columns(self.tasks[task])]
+        self.seen = max([self.seen, *(column + 1 for column in columns)])
+
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the mean cross-entropy of the answers' tokens, and the logits of all of them."""
+        self._announce()
+        answered = self.backbone.module(**batch.inputs, labels=batch.targets)
+        return answered.loss, answered.logits
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None = None) -> list[str]:
+        """Return decoded strings or, with `decoding = labels`, the likeliest label seen or of the task."""
+        self._announce()
+        if self.protocol.decoding == "labels" and self.columns:
+            labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
+            return self._likeliest(batch, labels)
+        tokenizer = self.backbone.tokenizer
+        model: Any = self.backbone.module
+        generated = model.generate(
+            **batch.inputs,
+            max_new_tokens=self.protocol.target_length,
+            num_beams=1,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id
+            if tokenizer.pad_token_id is not None
+            else tokenizer.eos_token_id,
+        )
+        if self.causal:
+            generated = generated[:, batch.inputs["input_ids"].shape[1] :]
+        return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
+
+    def _likeliest(self, batch: Batch, labels: list[str]) -> list[str]:
+        """Score every label string for every row by mean log-likelihood per token."""
+        scores = torch.stack([self._log_likelihood(batch, self.answer(label)) for label in labels], dim=1)
+        return [labels[index] for index in scores.argmax(1).tolist()]
+
+    def _log_likelihood(self, batch: Batch, answer: list[int]) -> Tensor:
+        count = len(batch)
+        targets = pad_rows([answer] * count, -100).to(self.device)
+        inputs = dict(batch.inputs)
+        if self.causal:
+            inputs = {
+                "input_ids": torch.cat([inputs["input_ids"], targets], dim=1),
+                "attention_mask": torch.cat([inputs["attention_mask"], torch.ones_like(targets)], dim=1),
+            }
+            logits = self.backbone.module(**inputs).logits[:, -len(answer) - 1 : -1]
+        else:
+            logits = self.backbone.module(**inputs, labels=targets).logits
+        losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return -losses.mean(1)
+
+    def references(self, task: Task, examples: Examples) -> list[Any]:
+        """Return every accepted answer of each row; the scorer draws one where the protocol says so."""
+        return self._answers(task, examples) if examples.references is None else list(examples.references)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return how many labels have been seen."""
+        return {"seen": torch.tensor(self.seen)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over how many labels have been seen."""
+        self.seen = int(state["seen"])
+
+    def metric(self, task: Task) -> str:
+        """Return the task's own, or exact-match where it has labels and rouge-l where not."""
+        return task.metric or ("exact-match" if task.classes else "rouge-l")
+
+
+def drawn(examples: Examples) -> list[str]:
+    """Return one accepted answer per row, the same one whenever and wherever it is drawn."""
+    assert examples.references is not None
+    return [draw(accepted, name) for accepted, name in zip(examples.references, examples.ids, strict=True)]

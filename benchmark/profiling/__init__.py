@@ -1,0 +1,1 @@
+"""What a step, a cell and the suite itself cost."""

@@ -1,0 +1,123 @@
+"""Measures what a training step of each method costs at its last task, over its first."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmark.data.batches import Rows
+from benchmark.data.images import ImageSettings
+from benchmark.method import Context, Method, Phase
+from benchmark.models.backbone import LoadedBackbone, quiet
+from benchmark.models.objective import make_objective
+from benchmark.protocol import Protocol
+from benchmark.registry import METHODS
+from benchmark.running.checkpoint import reseed
+from benchmark.running.training import train
+from benchmark.stream import Examples, Task
+
+WIDTH, BLOCKS, SIDE, BATCH = 384, 6, 8, 16
+ROUNDS = 8
+
+
+def main(methods: list[str], tasks: int, rank: int) -> None:
+    """Print a markdown table: seconds of a step at task 1, and the ratio at task `tasks` to it.
+
+    The two take turns, so that drift of the machine hits both. Steps are those of a task's first phase. A
+    method that trains on all tasks at once has no first task and is left out.
+    """
+    torch.set_num_threads(1)
+    rows = []
+    for name in methods:
+        first, last = (at_task(name, t, tasks, rank) for t in (0, tasks - 1))
+        if first is None or last is None:
+            continue
+        ratio, seconds = compare(first, last)
+        rows.append(
+            {
+                "method": name,
+                "seconds at T = 1": f"{seconds:.4f}",
+                f"T = {tasks}": f"{ratio:.2f}",
+                "passes per prediction": f"{last[0].accounting().passes_per_prediction:g}",
+            }
+        )
+        print(f"{name}: {ratio:.2f}", flush=True)
+    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+def at_task(name: str, t: int, count: int, rank: int) -> tuple[Method, Phase, Rows] | None:
+    """Return a method that has begun task t, its first phase and the task's rows; None if nothing trains."""
+    stream = [made_up(task) for task in range(count)]
+    settings: dict[str, Any] = {"name": "speed", "source": "this suite", "backbone": "ViT", "epochs": 1}
+    protocol = Protocol(**settings, batch_size=BATCH, rank=rank, targets=("query", "value"))
+    make = METHODS.load(name)
+    if "image" not in make.kinds:
+        return None
+    loaded = vision_transformer()
+    reseed(0, "build")
+    method = make(Context(make_objective(loaded, stream, protocol), protocol, count), make.Hyperparameters())
+    for earlier in range(t):
+        rows = method.objective.encode(stream[earlier], stream[earlier].train)
+        if not method.training_tasks(earlier):
+            return None
+        for phase in begin(method, earlier, rows):
+            train(method, phase, rows, (0, earlier, phase.name), lambda share: None)
+        method.end_task(earlier, rows)
+    if list(method.training_tasks(t)) != [t]:
+        return None
+    rows = method.objective.encode(stream[t], stream[t].train)
+    first = next(iter(begin(method, t, rows)), None)
+    return None if first is None else (method, first, rows)
+
+
+def vision_transformer() -> LoadedBackbone:
+    """Return a random ViT of MiniLM's size: what a step costs does not depend on the weights."""
+    import transformers
+
+    quiet(transformers)
+    torch.manual_seed(0)
+    shape = transformers.ViTConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=BLOCKS,
+        num_attention_heads=WIDTH // 64,
+        intermediate_size=4 * WIDTH,
+        image_size=SIDE,
+        patch_size=1,
+    )
+    module = transformers.ViTModel(shape, add_pooling_layer=False).eval()
+    settings = ImageSettings(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return LoadedBackbone("image", module, WIDTH, images=settings)
+
+
+def begin(method: Method, t: int, rows: Rows) -> Iterable[Phase]:
+    """Begin a task as the learner does and return its phases."""
+    method.objective.begin_task([t])
+    method.begin_task(t, rows)
+    return method.phases(t)
+
+
+def compare(first: tuple[Method, Phase, Rows], last: tuple[Method, Phase, Rows]) -> tuple[float, float]:
+    """Return the ratio of the median step times, last over first, and the first one's seconds."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(ROUNDS + 1):
+        for place, (method, phase, rows) in enumerate((first, last)):
+            marks = [time.perf_counter()]
+            train(method, phase, rows, (turn,), lambda share, marks=marks: marks.append(time.perf_counter()))  # type: ignore[misc]
+            if turn:  # the first turn warms up
+                times[place].extend(np.diff(marks).tolist())
+    one, many = (statistics.median(values) for values in times)
+    return many / one, one
+
+
+def made_up(t: int) -> Task:
+    """Return a task of two classes of random pictures: what a step costs does not depend on what is seen."""
+    drawn = np.random.RandomState(t)
+    pixels = drawn.randint(0, 256, (BATCH, SIDE, SIDE)).astype(np.uint8)
+    examples = Examples(pixels, np.arange(BATCH) % 2, None, [str(row) for row in range(BATCH)])
+    return Task(f"task {t}", examples, examples, classes=(f"{t}a", f"{t}b"))

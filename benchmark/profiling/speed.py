@@ -1,0 +1,137 @@
+"""Measures what a training step costs as tasks pile up: the bank, folded and stacked, against peft's sum."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTModel
+
+from benchmark.adapters import AdapterBank
+from benchmark.models.backbone import quiet
+
+ROUNDS = 5
+
+
+def main(tasks: list[int], width: int, blocks: int, tokens: int, batch: int, rank: int) -> None:
+    """Time every variant at every number of tasks, in turn, and print the table of ratios.
+
+    The table is markdown: median seconds of a step at the first T, then ratios to the same variant there.
+
+    Args:
+        tasks: numbers of adapters T, the current one included; ratios are to the first.
+        width: of the model; 64 per attention head.
+        tokens: per image, the class token included.
+        batch: images per step.
+        rank: of each adapter.
+    """
+    import transformers
+
+    quiet(transformers)
+    # peft asks transformers for something that a later version renames.
+    warnings.simplefilter("ignore", FutureWarning)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    side = round((tokens - 1) ** 0.5)
+    shape = ViTConfig(
+        hidden_size=width,
+        num_hidden_layers=blocks,
+        num_attention_heads=max(1, width // 64),
+        intermediate_size=4 * width,
+        image_size=side,
+        patch_size=1,
+    )
+    images = torch.randn(batch, 3, side, side)
+    variants: dict[str, Callable[[ViTConfig, int, int], nn.Module]] = {
+        "bank, fixed scales (folded)": folded,
+        "bank, learned scales (stacked)": stacked,
+        "peft, adapters summed one by one": summed_by_peft,
+    }
+    seconds: dict[tuple[str, int], float] = {}
+    for name, make in variants.items():
+        models = {count: make(shape, count, rank) for count in tasks}
+        for count, value in interleaved(models, images).items():
+            seconds[name, count] = value
+    rows = []
+    for name in variants:
+        first = seconds[name, tasks[0]]
+        ratios = {f"T = {count}": f"{seconds[name, count] / first:.2f}" for count in tasks}
+        rows.append({"variant": name, f"seconds at T = {tasks[0]}": f"{first:.3f}", **ratios})
+    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+def interleaved(models: dict[int, nn.Module], images: Tensor) -> dict[int, float]:
+    """Return the median seconds of a step of each model; the models take turns, so that drift hits all."""
+    times: dict[int, list[float]] = {count: [] for count in models}
+    for turn in range(ROUNDS + 1):
+        for count, model in models.items():
+            taken = step_seconds(model, images)
+            if turn:  # the first turn warms up
+                times[count].append(taken)
+    return {count: statistics.median(values) for count, values in times.items()}
+
+
+def step_seconds(model: nn.Module, images: Tensor) -> float:
+    """Return the seconds of one forward, backward and optimiser step."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+    started = time.perf_counter()
+    refresh: Callable[[], None] = getattr(model, "refresh", lambda: None)
+    refresh()
+    loss = model(pixel_values=images).last_hidden_state[:, 0].square().mean()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return time.perf_counter() - started
+
+
+def _with_past(shape: ViTConfig, count: int, rank: int) -> tuple[ViTModel, AdapterBank]:
+    model = ViTModel(shape, add_pooling_layer=False)
+    bank = AdapterBank(model, ("query", "value"), rank)
+    for task in range(count):
+        bank.freeze_current()
+        bank.add(task)
+        for layer in bank.layers.values():
+            assert layer.up is not None
+            nn.init.normal_(layer.up, std=0.02)
+    return model, bank
+
+
+def folded(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+    """Return a model whose past is folded into its weights, as where scales are fixed."""
+    model, bank = _with_past(shape, count, rank)
+    bank.fold()
+    model.refresh = bank.refresh  # type: ignore[assignment]
+    return model
+
+
+def stacked(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+    """Return a model with one learned magnitude per task over normalised directions."""
+    model, bank = _with_past(shape, count, rank)
+    magnitudes = nn.Parameter(torch.ones(count))
+    model.register_parameter("magnitudes", magnitudes)
+    norms = bank.factor_norms()
+    bank.scaling = lambda: (magnitudes[:-1] / norms, magnitudes[-1].expand(len(bank.layers)))
+    model.refresh = bank.refresh  # type: ignore[assignment]
+    return model
+
+
+def summed_by_peft(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+    """Return a peft model with `count` active adapters of which the last is trained."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model: Any = get_peft_model(ViTModel(shape, add_pooling_layer=False), config, adapter_name="task0")
+    for task in range(1, count):
+        model.add_adapter(f"task{task}", config)
+    names = [f"task{task}" for task in range(count)]
+    model.base_model.set_adapter(names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(f".{names[-1]}." in name)
+    return model

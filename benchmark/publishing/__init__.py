@@ -1,0 +1,1 @@
+"""From result files to what people read: leaderboards, ledger, reports, pictures, the site."""

@@ -1,0 +1,288 @@
+"""From a folder of result files to the sections and rows of a table: what may be averaged, what may not."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
+from benchmark.results import Result, read
+from benchmark.scoring.metrics import headline
+from benchmark.scoring.statistics import Runs
+
+SETUP = ("protocol", "parameters")
+"""Blocks of a configuration that all rows of a section share; the others are a method's own."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one method with one configuration: the only runs that are averaged."""
+
+    label: str
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        """A run that stands for all in what they share."""
+        return self.results[0]
+
+    @property
+    def name(self) -> str:
+        """The label, marked where the epoch that counts was chosen on test rows."""
+        return self.label + (" (selected on test)" if selection(self.first) == "paper" else "")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the method asks for beyond the current task's data; only equals are ranked together."""
+        return tuple(sorted(name for name, needed in self.first.needs.items() if needed))
+
+    def values(self, metric: str) -> list[float]:
+        """Return a headline number of every run; empty where one of them lacks it."""
+        values = [result.headline.get(metric) for result in self.results]
+        return [] if None in values else [value for value in values if value is not None]
+
+    def runs(self, metric: str) -> Runs:
+        """Return a headline number by what two methods must share to be compared."""
+        return dict(zip((_run(result) for result in self.results), self.values(metric), strict=False))
+
+    def cells(self) -> Runs:
+        """Return the last score of every task of every run, by run and position of the task."""
+        return {
+            (*_run(result), position): score
+            for result in self.results
+            for position, score in enumerate(result.matrix[-1])
+            if score is not None
+        }
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that may be compared: one stream, protocol, backbone, head and setup."""
+
+    stream: str
+    protocol: str
+    backbone: str
+    head: str
+    note: str
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """The section's name; the note tells setups of one protocol apart."""
+        return f"{self.protocol}, {self.backbone}, {self.head}" + (f" ({self.note})" if self.note else "")
+
+    @property
+    def results(self) -> list[Result]:
+        """Every run of the section."""
+        return [result for row in self.rows for result in row.results]
+
+
+def load(root: Path) -> tuple[list[Result], list[str]]:
+    """Read `<root>/results/<stream>/<protocol>/*.json`.
+
+    Returns:
+        the results in an order that does not depend on the file system, and a line for each file that cannot
+        be used: it is no valid result, lies in another stream's or protocol's folder, is a second result of
+        one cell, or has numbers that do not follow from its matrix, as after an edit by hand.
+    """
+    found, problems = load_files(root)
+    return [result for _, result in found], problems
+
+
+def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
+    """Return what `load` does, each result with its file."""
+    found: list[tuple[Path, Result]] = []
+    problems: list[str] = []
+    cells: dict[str, Path] = {}
+    with _no_search_for_cycles():
+        for path in sorted((root / "results").glob("*/*/*.json")):
+            try:
+                result = read(path)
+                _check_place(result, path)
+                check_headline(result, path)
+                other = cells.setdefault(same_cell(result), path)
+                if other != path:
+                    message = f"{path} is a second result of the cell in {other.name}; remove one of them"
+                    raise UserError(message)
+                found.append((path, result))
+            except UserError as error:
+                problems.append(str(error))
+    return sorted(found, key=lambda each: _position(each[1])), problems
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Within the context, do not walk again and again over results that are read; they hold no cycles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def sections(results: Iterable[Result]) -> list[Section]:
+    """Group results; a method with several configurations gets a row for each, named by what differs.
+
+    Runs whose values a search chose have a row apart even where the values are the same.
+    """
+    setups: dict[tuple[str, str, str, str, str], list[Result]] = defaultdict(list)
+    for result in sorted(results, key=_position):
+        setups[(*_family(result), _canonical(_setup(result)))].append(result)
+    families: dict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
+    for key, members in setups.items():
+        families[key[:-1]].append(flatten(_setup(members[0])))
+    parts = []
+    for (stream, protocol, backbone, head_name, setup), members in sorted(setups.items()):
+        others = families[(stream, protocol, backbone, head_name)]
+        note = differing(flatten(json.loads(setup)), others)
+        parts.append(Section(stream, protocol, backbone, head_name, note, _rows(members)))
+    return parts
+
+
+def differing(settings: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
+    """Return the settings in which a configuration differs from any of the others, as `name=value, ...`."""
+    # A name without a dot is an empty block, whose settings show as unset.
+    names = sorted({name for other in [settings, *others] for name in other if "." in name})
+    apart = [name for name in names if any(other.get(name) != settings.get(name) for other in others)]
+    return ", ".join(f"{name.partition('.')[2]}={settings.get(name, 'unset')}" for name in apart)
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as dotted names with their values in JSON, strings without quotes."""
+    flat: dict[str, str] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= flatten(item, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return flat
+
+
+def head(result: Result) -> str:
+    """Return the head protocol of a run."""
+    protocol = result.config.get("protocol")
+    return str(protocol.get("head", "unknown head")) if isinstance(protocol, dict) else "unknown head"
+
+
+def selection(result: Result) -> str:
+    """Return which epoch of a run counts; results older than the setting took the last."""
+    protocol = result.config.get("protocol")
+    chosen = protocol.get("selection") if isinstance(protocol, dict) else None
+    return str(chosen or Protocol.model_fields["selection"].default)
+
+
+def row_method(result: Result) -> str:
+    """Return the method of a run with what its protocol adds to it: `name (classifier alignment)`."""
+    added = _added(result)
+    return result.method + (" (classifier alignment)" if added.get("alignment") else "")
+
+
+def tuning_mark(result: Result) -> str:
+    """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
+    found = result.provenance.tuned
+    return found.mark if found else ""
+
+
+def _run(result: Result) -> tuple[int, str, str]:
+    return result.seed, result.order, result.provenance.data_fingerprint
+
+
+def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
+    grouped: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
+    for result in members:
+        grouped[(row_method(result), _canonical(_own(result)), tuning_mark(result))].append(result)
+    variants: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for (method, *_), runs in grouped.items():
+        variants[method].append(flatten(_own(runs[0])))
+    rows = []
+    for (method, _, mark), runs in sorted(grouped.items()):
+        notes = "; ".join(filter(None, [differing(flatten(_own(runs[0])), variants[method]), mark]))
+        rows.append(Row(f"{method} ({notes})" if notes else method, tuple(runs)))
+    return tuple(rows)
+
+
+def _setup(result: Result) -> dict[str, Any]:
+    setup = {name: result.config.get(name, {}) for name in SETUP}
+    # A protocol's setting that is younger than the result had the effect of its default.
+    later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
+    protocol = later | setup["protocol"]
+    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD}
+    return setup | {"protocol": shared}
+
+
+def _added(result: Result) -> dict[str, Any]:
+    """Return what the protocol adds to the run's method, where it is not the default."""
+    protocol = result.config.get("protocol")
+    chosen = protocol if isinstance(protocol, dict) else {}
+    defaults = {name: Protocol.model_fields[name].default for name in OF_A_METHOD}
+    return {name: chosen[name] for name in defaults if chosen.get(name, defaults[name]) != defaults[name]}
+
+
+def _own(result: Result) -> dict[str, Any]:
+    """Return what else decides a number; needs and schema keep two versions of a method apart."""
+    own = {name: value for name, value in result.config.items() if name not in SETUP}
+    # A need that is younger than the result was not asked for.
+    needs = {name: True for name, needed in result.needs.items() if needed}
+    kept = {"needs": needs, "bound": result.bound, "schema": result.schema_version}
+    added = {"added": _added(result)} if _added(result) else {}
+    return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept, **added}
+
+
+def _as_block(name: str, value: Any) -> Any:
+    """Put a bare setting in a block, so that every flattened name starts with the block's."""
+    return value if isinstance(value, Mapping) else {name: value}
+
+
+def _family(result: Result) -> tuple[str, str, str, str]:
+    return result.stream, result.protocol, result.backbone, head(result)
+
+
+def same_cell(result: Result) -> str:
+    """Return a text that is equal for two results of one cell, whatever data they saw."""
+    identity = [*_family(result), result.method, result.order, result.seed, _setup(result), _own(result)]
+    return _canonical(identity)
+
+
+def _position(result: Result) -> tuple[str, str, int, str]:
+    return result.method, result.order, result.seed, result.key
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _check_place(result: Result, path: Path) -> None:
+    stream, protocol = path.parts[-3:-1]
+    if (stream, protocol) != (result.stream, result.protocol):
+        raise UserError(f"{path} holds a result of {result.stream}/{result.protocol}; move it there")
+
+
+def check_headline(result: Result, path: Path) -> None:
+    """Check that a result's numbers were computed from its matrix.
+
+    Raises:
+        UserError: one of them differs.
+    """
+    computed = headline(result.matrix, [task.test for task in result.tasks])
+    for name, stated in result.headline.items():
+        if name not in computed:
+            continue
+        value = computed[name]
+        if stated is None or value is None:
+            same = stated is value
+        else:
+            same = math.isclose(stated, value, abs_tol=1e-9)
+        if not same:
+            raise UserError(
+                f"{path} states {name} {stated}, but its matrix gives {value}: edited by hand? run it again"
+            )

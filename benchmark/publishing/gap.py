@@ -1,0 +1,92 @@
+"""The normalised score: how much of the gap between forgetting freely and learning all at once is closed.
+
+The two ends are reference rows, found by what their results show and not by a name. The floor trains one
+adapter on every task in turn and asks for nothing; the ceiling learned all tasks in one go, so that its
+matrix has a last row alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.publishing.collect import Row
+from benchmark.scoring.statistics import FEWEST_RUNS, compare, student_reach
+
+METRIC = "average_performance"
+
+
+@dataclass(frozen=True)
+class Closed:
+    """How much of the gap a row closes.
+
+    Attributes:
+        share: 0 at the floor, 1 at the ceiling; it may lie outside.
+        interval: 95 % interval over runs, None below `FEWEST_RUNS`.
+        n: runs that the row shares with both ends.
+    """
+
+    share: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The two ends of one section."""
+
+    floor: Row
+    ceiling: Row
+
+    def closed(self, row: Row) -> Closed | None:
+        """Return the share of the mean gap that a row closes over shared runs.
+
+        `sum (row - floor) / sum (ceiling - floor)`; None where no run is shared, or the gap of the shared
+        runs is not above 0.
+        """
+        runs, low, high = (each.runs(METRIC) for each in (row, self.floor, self.ceiling))
+        shared = sorted((key for key in runs if key in low and key in high), key=str)
+        gained = np.array([runs[key] - low[key] for key in shared])
+        possible = np.array([high[key] - low[key] for key in shared])
+        if not shared or possible.sum() <= 0:
+            return None
+        return Closed(float(gained.sum() / possible.sum()), _interval(gained, possible), len(shared))
+
+
+def find_gap(rows: Sequence[Row]) -> Gap | str:
+    """Return the gap of a section, or in words why it has none."""
+    bounds = [row for row in rows if row.first.bound]
+    floors, ceilings = [r for r in bounds if _is_floor(r)], [r for r in bounds if _is_ceiling(r)]
+    for found, what in ((floors, "sequential"), (ceilings, "joint")):
+        if len(found) != 1:
+            return f"no {what} reference row" if not found else f"several {what} reference rows"
+    gap = Gap(floors[0], ceilings[0])
+    difference = compare(gap.ceiling.runs(METRIC), gap.floor.runs(METRIC))
+    if difference.n == 0:
+        return "the two reference rows share no run"
+    if difference.n >= FEWEST_RUNS and not difference.distinguishable:
+        return "the two reference rows are not told apart"
+    return gap
+
+
+def _is_floor(row: Row) -> bool:
+    counts = [run.parameters for run in row.results]
+    one = all(set(count.adapters) == {1} and min(count.trainable) > 0 for count in counts)
+    return one and not row.needs
+
+
+def _is_ceiling(row: Row) -> bool:
+    earlier = [cell for run in row.results for stage in run.matrix[:-1] for cell in stage]
+    return bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(METRIC))
+
+
+def _interval(gained: np.ndarray, possible: np.ndarray) -> tuple[float, float] | None:
+    """Return Student's interval of a ratio of two sums, linearised at the ratio (the ratio estimator's)."""
+    if len(gained) < FEWEST_RUNS:
+        return None
+    share = gained.sum() / possible.sum()
+    deviation = np.std(gained - share * possible, ddof=1) / possible.mean()
+    reach = student_reach(len(gained)) * float(deviation)
+    return float(share) - reach, float(share) + reach

@@ -1,0 +1,129 @@
+"""A model card for an exported adapter: what it is, how to load it, what it scores, where it comes from.
+
+The block at its head is in the hub's metadata format, with the scores as `model-index`
+(huggingface_hub's `ModelCardData` and `EvalResult`).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchmark.publishing.collect import head, row_method
+from benchmark.publishing.tables import LEADING, markdown, plain
+from benchmark.results import Result
+from benchmark.scoring.metrics import CONVENTIONS
+
+TASK_TYPES = {
+    "vector": "tabular-classification",
+    "image": "image-classification",
+    "encoder": "text-classification",
+    "seq2seq": "text2text-generation",
+    "causal": "text-generation",
+}
+"""The hub's name of what a backbone of each kind does."""
+
+
+def card(result: Result, kind: str, has_head: bool) -> str:
+    """Return the text of the card.
+
+    Args:
+        result: what was exported.
+        kind: of its backbone, a key of `TASK_TYPES`.
+        has_head: whether `head.safetensors` lies beside the adapter.
+    """
+    return f"---\n{_metadata(result, kind)}\n---\n\n" + "\n\n".join(_body(result, has_head)) + "\n"
+
+
+def _metadata(result: Result, kind: str) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    source = result.provenance
+    scores = [
+        EvalResult(
+            task_type=TASK_TYPES[kind],
+            dataset_type=result.stream,
+            dataset_name=f"{result.stream}, protocol {result.protocol}",
+            dataset_args={"order": result.order, "seed": result.seed},
+            metric_type=_metric(result) if name == LEADING else name,
+            metric_name=_words(name),
+            metric_value=value,
+        )
+        for name, value in sorted(result.headline.items())
+        if value is not None
+    ]
+    data = ModelCardData(
+        library_name="peft",
+        # Only what came from the hub, at a commit, is a model that the hub can link to.
+        base_model=source.backbone_origin if source.backbone_revision else None,
+        tags=["continual-learning", "lora", result.method],
+        model_name=result.name,
+        eval_results=scores,
+    )
+    return str(data.to_yaml())
+
+
+def _body(result: Result, has_head: bool) -> list[str]:
+    source = result.provenance
+    revision = f" at {source.backbone_revision}" if source.backbone_revision else ""
+    needs = ", ".join(name.replace("_", " ") for name, needed in sorted(result.needs.items()) if needed)
+    blocks = [
+        f"# {plain(result.name)}",
+        f"What the continual-learning method {plain(row_method(result))} learned from {len(result.tasks)} "
+        "tasks, as one adapter of peft. Measured by Continual PEFT bench; scores are of one run.",
+        "## Use",
+        "Load the backbone with transformers, then put the adapter on it:",
+        "```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(backbone, folder)\n```",
+    ]
+    if has_head:
+        blocks.append("peft has no place for the shared classification head: it is in `head.safetensors`.")
+    facts = {
+        "backbone": source.backbone_origin + revision,
+        "head protocol": head(result),
+        "asks for, beyond the current task's data": needs or "nothing",
+        "order": ", ".join(source.task_order),
+        "seed": str(result.seed),
+        "data": f"{source.data_origin}, fingerprint {source.data_fingerprint}",
+        "code": f"commit {source.commit or 'unknown'}{', with changes' if source.dirty else ''}",
+        "result": result.key,
+    }
+    return [
+        *blocks,
+        "## Scores x 100",
+        _scores(result),
+        _tasks(result),
+        "## Where it comes from",
+        "\n".join(f"- **{name}**: {plain(text)}" for name, text in facts.items()),
+    ]
+
+
+def _words(name: str) -> str:
+    title = CONVENTIONS[name].title if name in CONVENTIONS else ""
+    return name.replace("_", " ") + (f": {title}" if title else "")
+
+
+def _scores(result: Result) -> str:
+    records = [
+        {"number": plain(name.replace("_", " ")), "value": f"{100 * value:.2f}"}
+        for name, value in sorted(result.headline.items())
+        if value is not None
+    ]
+    return markdown(pd.DataFrame(records))
+
+
+def _tasks(result: Result) -> str:
+    records = [
+        {
+            "on task": plain(task.name),
+            "metric": task.metric.replace("_", " "),
+            "after the last task": "" if score is None else f"{100 * score:.2f}",
+            "test rows": str(task.test),
+        }
+        for task, score in zip(result.tasks, result.matrix[-1], strict=True)
+    ]
+    return markdown(pd.DataFrame(records))
+
+
+def _metric(result: Result) -> str:
+    """Return the tasks' metric; where they differ, the number is a mean of unlike scores."""
+    names = {task.metric for task in result.tasks}
+    return names.pop() if len(names) == 1 else "mean of task metrics"

@@ -1,0 +1,139 @@
+"""The overview of all streams: how much of the gap between the two ends each method closes on each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmark.publishing.collect import Row, Section
+from benchmark.publishing.gap import Closed, Gap, find_gap
+from benchmark.publishing.grouping import by_needs
+from benchmark.publishing.tables import markdown, named, plain
+
+INTRODUCTION = (
+    "Normalised score: the share of the gap in average performance that a method closes, from the reference "
+    "row that trains one adapter on every task in turn (0) to the one that learns all tasks at once (100), "
+    "over the runs that all three share. In brackets: its 95 % interval over runs (Student), or the number "
+    "of runs where there are fewer than three. Methods stand together only under the same head protocol and "
+    "with the same needs. Scores, costs and tests of each stream are on its own page."
+)
+
+Ends = Sequence[tuple[Section, Gap]]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The normalised scores of methods that may stand together.
+
+    Attributes:
+        head: the head protocol of every section.
+        title: of the group by needs.
+        sections: one column each.
+        closed: by a row's name and the column's position; a row may miss columns.
+    """
+
+    head: str
+    title: str
+    sections: tuple[Section, ...]
+    closed: dict[str, dict[int, Closed]]
+
+    def mean(self, name: str) -> float | None:
+        """Return a row's mean share; None where it misses a column, since other streams would not compare."""
+        shares = [each.share for each in self.closed[name].values()]
+        return sum(shares) / len(shares) if len(shares) == len(self.sections) else None
+
+    @property
+    def names(self) -> list[str]:
+        """The rows, the best mean first, those without one last."""
+
+        def place(name: str) -> tuple[float, str]:
+            mean = self.mean(name)
+            return (float("inf") if mean is None else -mean), name
+
+        return sorted(self.closed, key=place)
+
+
+def standings(parts: Sequence[Section]) -> list[Standings]:
+    """Return the normalised scores of every head protocol and group by needs that has any."""
+    found = [(part, find_gap(part.rows)) for part in parts]
+    ends = [(part, gap) for part, gap in found if isinstance(gap, Gap)]
+    groups = []
+    for head in sorted({part.head for part, _ in ends}):
+        alike = [(part, gap) for part, gap in ends if part.head == head]
+        titles = dict.fromkeys(title for part, _ in alike for title in by_needs(part.rows))
+        groups += [_standings(head, title, alike) for title in titles]
+    return groups
+
+
+def _standings(head: str, title: str, ends: Ends) -> Standings:
+    having = [(part, gap) for part, gap in ends if title in by_needs(part.rows)]
+    closed: dict[str, dict[int, Closed]] = defaultdict(dict)
+    for column, (part, gap) in enumerate(having):
+        rows: list[Row] = by_needs(part.rows)[title]
+        for row in rows:
+            share = gap.closed(row)
+            if share is not None:
+                closed[named(row)][column] = share
+    return Standings(head, title, tuple(part for part, _ in having), dict(closed))
+
+
+def overview(parts: Sequence[Section]) -> list[str]:
+    """Return the blocks of the overview."""
+    blocks, head = [INTRODUCTION], None
+    for group in standings(parts):
+        if group.head != head:
+            head = group.head
+            blocks.append(f"## Normalised scores, {plain(head)}")
+        blocks += [f"### {group.title}", _table(group, parts)]
+    return [*blocks, "## Streams", _streams([(part, find_gap(part.rows)) for part in parts])]
+
+
+def _table(group: Standings, parts: Sequence[Section]) -> str:
+    records = []
+    for name in group.names:
+        record = {"method": plain(name)}
+        for column, part in enumerate(group.sections):
+            record[f"[{plain(apart(part, parts))}]({part.stream}.md) ↑"] = _text(
+                group.closed[name].get(column)
+            )
+        records.append(record | ({"mean ↑": _percent(group.mean(name))} if len(group.sections) > 1 else {}))
+    return markdown(pd.DataFrame(records))
+
+
+def apart(part: Section, parts: Sequence[Section]) -> str:
+    """Return a section's stream; with what tells it from the stream's other sections with this head."""
+    several = sum((other.stream, other.head) == (part.stream, part.head) for other in parts) > 1
+    return part.stream + (f" {part.protocol}, {part.backbone} {part.note}".rstrip() if several else "")
+
+
+def _text(closed: Closed | None) -> str:
+    if closed is None:
+        return ""
+    low, high = closed.interval or (None, None)
+    certainty = f"n = {closed.n}" if low is None else f"{_percent(low)} to {_percent(high)}"
+    return f"{_percent(closed.share)} ({certainty})"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{round(100 * share)}"
+
+
+def _streams(found: Sequence[tuple[Section, Gap | str]]) -> str:
+    records = []
+    for part, gap in found:
+        ends = f"{gap.floor.label}, {gap.ceiling.label}" if isinstance(gap, Gap) else gap
+        records.append(
+            {
+                "stream": f"[{plain(part.stream)}]({part.stream}.md)",
+                "protocol": plain(part.protocol + (f" ({part.note})" if part.note else "")),
+                "backbone": plain(part.backbone),
+                "head": plain(part.head),
+                "methods": str(sum(not row.first.bound for row in part.rows)),
+                "runs": str(len(part.results)),
+                "reference rows": plain(ends),
+            }
+        )
+    return markdown(pd.DataFrame(records))

@@ -1,0 +1,268 @@
+"""Pictures of results: matplotlib figures, readable at 600 pixels and safe for colour-blind readers.
+
+Colours are those of Okabe and Ito, with a marker and a line style beside each; heatmaps use cividis.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.publishing.collect import Row
+from benchmark.results import Result, atomic_write
+from benchmark.scoring.metrics import as_array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from benchmark.analysis.redundancy import Redundancy
+    from benchmark.scoring.statistics import Ranking
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MOST_DRAWN = len(COLOURS)
+"""Methods drawn in one picture: as many as there are colours."""
+MARKERS = "osD^vPX*<"
+LINES = ("-", "--", "-.", ":")
+MAP = "cividis"
+SIZE = (6.0, 4.0)
+MOST_NUMBERS = 12
+"""Heatmaps of more tasks have no numbers in their cells: they could not be read."""
+
+
+def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
+    """Return an empty figure, in inches of 100 pixels, without a window.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("pictures need matplotlib: pip install 'continual-peft-bench[plots]'") from None
+    # Text stays text, and equal results give equal bytes.
+    rcParams["svg.fonttype"], rcParams["svg.hashsalt"] = "none", "bench"
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def svg(drawn: Figure) -> str:
+    """Return a figure as SVG text."""
+    buffer = io.StringIO()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def data_uri(drawn: Figure) -> str:
+    """Return a figure as an address that holds it: an image of its own, whose identifiers meet no other's."""
+    return "data:image/svg+xml," + quote(svg(drawn), safe=" =:/;,()")
+
+
+def save(drawn: Figure, path: Path) -> list[Path]:
+    """Write `<path>.svg` and `<path>.png`."""
+    png = io.BytesIO()
+    drawn.savefig(png, format="png")
+    # Not with_suffix: a name may hold dots.
+    paths = [path.parent / f"{path.name}.svg", path.parent / f"{path.name}.png"]
+    atomic_write(paths[0], svg(drawn).encode())
+    atomic_write(paths[1], png.getvalue())
+    return paths
+
+
+def score_matrix(result: Result) -> Figure:
+    """Draw R[t][i] x 100: a row for each stage, a column for each task."""
+    cells = 100 * as_array(result.matrix)
+    drawn = _heatmap(cells, "score x 100", limits=(0, 100), digits=0)
+    axes = drawn.axes[0]
+    axes.set(xlabel="on task", ylabel="after task", title=result.name)
+    return drawn
+
+
+def overlaps(found: Redundancy) -> Figure:
+    """Draw the overlap of the row spaces and of the column spaces of every two tasks' pairs."""
+    drawn = figure(8.0, 3.6)
+    for place, side in enumerate(("rows", "columns"), 1):
+        axes = drawn.add_subplot(1, 2, place)
+        names = [str(task + 1) for task in found.tasks]
+        _fill(axes, found.matrix(side), "overlap", (0, 1), 2, names, names)
+        axes.set(xlabel="task", title=f"{side[:-1]} spaces")
+    drawn.axes[0].set_ylabel("task")
+    drawn.suptitle(found.result.name)
+    return drawn
+
+
+def accuracy_over_tasks(rows: Sequence[Row]) -> Figure:
+    """Draw the mean score of the tasks seen after each task, with the deviation over runs."""
+
+    def stages(run: Result) -> np.ndarray:
+        scores = as_array(run.matrix)
+        return np.array([100 * scores[t, : t + 1].mean() for t in range(len(scores))])
+
+    return _curves(rows, stages, "after task", "mean score of tasks seen x 100")
+
+
+def active_over_tasks(rows: Sequence[Row]) -> Figure:
+    """Draw the active adapters after each task, with the deviation over runs."""
+    drawn = _curves(
+        rows,
+        lambda run: np.array(run.active_adapters, dtype=float),
+        "after task",
+        "active adapters",
+        apart=0.03,
+    )
+    drawn.axes[0].set_ylim(bottom=0)
+    return drawn
+
+
+def forgetting_per_task(rows: Sequence[Row]) -> Figure:
+    """Draw, for each task but the last, its best earlier score minus its last one, with the deviation."""
+
+    def lost(run: Result) -> np.ndarray:
+        scores = 100 * as_array(run.matrix)
+        last = len(scores) - 1
+        return np.array([scores[i:last, i].max() - scores[last, i] for i in range(last)])
+
+    drawn = _curves(rows, lost, "task, by position", "forgetting x 100")
+    drawn.axes[0].axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    return drawn
+
+
+def score_against_stored(rows: Sequence[Row]) -> Figure:
+    """Draw average performance against stored adapter parameters, and the Pareto front as a step.
+
+    The front is that of the methods without needs; what needs more, and the reference rows, are hollow.
+    """
+    drawn = figure()
+    axes = drawn.add_subplot()
+    free, held = [], []
+    for index, row in enumerate(row for row in rows if row.values("average_performance")):
+        stored = float(np.mean([run.parameters.stored for run in row.results]))
+        score = 100 * float(np.mean(row.values("average_performance")))
+        held.append(stored)
+        style = _style(index) | {"linestyle": ""}
+        if row.first.bound or row.needs:
+            style["markerfacecolor"] = "none"
+        else:
+            free.append((stored, score))
+        axes.plot([stored], [score], **style, label=_described(row))
+    if free:
+        costs, scores = zip(*sorted(free[index] for index in pareto(free)), strict=True)
+        axes.step(costs, scores, where="post", color="0.5", linewidth=1, zorder=0, label="Pareto front")
+    # Linear near 0, where a row that stores no adapter stands, and by powers of ten beyond.
+    powers = [int(np.log10(stored)) for stored in held if stored >= 1] or [0]
+    axes.set_xscale("symlog", linthresh=10.0 ** min(powers))
+    axes.set_xticks([0, *(10.0**power for power in range(min(powers), max(powers) + 1))])
+    axes.set(xlabel="stored adapter parameters", ylabel="average performance x 100")
+    _legend(drawn, axes)
+    return drawn
+
+
+def critical_difference(ranking: Ranking) -> Figure:
+    """Draw mean ranks, the best on top; methods in the band are not told from the best one (Nemenyi)."""
+    names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
+    drawn = figure(height=1.2 + 0.25 * len(names))
+    axes = drawn.add_subplot()
+    ranks = [ranking.mean_ranks[name] for name in names]
+    reach = ranking.critical_difference
+    axes.axvspan(ranks[0], ranks[0] + reach, color=COLOURS[5], alpha=0.3, linewidth=0)
+    axes.plot(ranks, range(len(names)), linestyle="", marker="o", color=COLOURS[0])
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    title = f"{ranking.blocks} cells, critical difference {reach:.1f}"
+    axes.set(xlabel="mean rank, 1 is the best", title=title)
+    return drawn
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the positions of points (cost, score) that no other point equals in both and beats in one."""
+    return [
+        index
+        for index, (cost, score) in enumerate(points)
+        if not any(
+            other_cost <= cost and other >= score and (other_cost, other) != (cost, score)
+            for other_cost, other in points
+        )
+    ]
+
+
+def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: float = 0.0) -> Figure:
+    """Draw one line for each row: the mean over its runs, and a band of one deviation.
+
+    Args:
+        values: from a result to an array, equally long for all results of a row.
+        apart: how far to shift each line from the one before, where several would lie on each other.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = figure()
+    axes = drawn.add_subplot()
+    for index, row in enumerate(rows):
+        table = np.stack([values(run) for run in row.results])
+        positions, mean = np.arange(1, table.shape[1] + 1) + apart * index, table.mean(axis=0)
+        axes.plot(positions, mean, **_style(index), markersize=4, label=row.name)
+        if len(table) > 1:
+            spread = table.std(axis=0, ddof=1)
+            band = {"color": _style(index)["color"], "alpha": 0.1, "linewidth": 0}
+            axes.fill_between(positions, mean - spread, mean + spread, **band)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(drawn, axes)
+    return drawn
+
+
+def _style(index: int) -> dict[str, Any]:
+    # Eight colours and nine markers: no two of 72 rows share both.
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[index // len(COLOURS) % len(LINES)],
+    }
+
+
+def _described(row: Row) -> str:
+    needs = [need.replace("_", " ") for need in row.needs]
+    told = [*(["reference"] if row.first.bound else []), *needs]
+    return row.name + (f" ({', '.join(told)})" if told else "")
+
+
+def _legend(drawn: Figure, axes: Axes) -> None:
+    """Put the legend below the axes, where it hides nothing, and make room for it."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 3
+    drawn.set_figheight(SIZE[1] + 0.22 * -(-len(labels) // columns))
+    drawn.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+
+
+def _heatmap(cells: np.ndarray, label: str, limits: tuple[float, float], digits: int) -> Figure:
+    drawn = figure(5.2, 4.4)
+    names = [str(i + 1) for i in range(len(cells))]
+    _fill(drawn.add_subplot(), cells, label, limits, digits, names, names)
+    return drawn
+
+
+def _fill(
+    axes: Axes,
+    cells: np.ndarray,
+    label: str,
+    limits: tuple[float, float],
+    digits: int,
+    columns: Sequence[str],
+    rows: Sequence[str],
+) -> None:
+    """Draw a matrix with its numbers; a cell that was not measured stays white."""
+    image = axes.imshow(np.ma.masked_invalid(cells), cmap=MAP, vmin=limits[0], vmax=limits[1])
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    if len(cells) <= MOST_NUMBERS:
+        middle = (limits[0] + limits[1]) / 2
+        for (t, i), value in np.ndenumerate(cells):
+            if not np.isnan(value):
+                ink = "black" if value > middle else "white"
+                axes.text(i, t, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=9)
+    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.85)

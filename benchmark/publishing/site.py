@@ -1,0 +1,233 @@
+"""Results to a static site: an overview, a page for each stream, and the result files beside them.
+
+A page asks for nothing beside itself: style, script and pictures are inside, and its policy forbids the rest.
+What comes from result files is escaped by the template engine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from benchmark.errors import UserError
+from benchmark.publishing import plots, site_tables
+from benchmark.publishing.collect import Section, load_files, sections
+from benchmark.publishing.grouping import REFERENCES, by_needs
+from benchmark.publishing.leaderboard import facts
+from benchmark.publishing.overview import INTRODUCTION, standings
+from benchmark.publishing.plots import MOST_DRAWN
+from benchmark.publishing.site_tables import EXPLAINED, Table
+from benchmark.publishing.tables import named, standing
+from benchmark.results import Result, atomic_write
+from benchmark.scoring.statistics import friedman
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.figure import Figure
+
+NAME = "Continual PEFT bench"
+TEMPLATES = Path(__file__).parent / "site_templates"
+FOLDERS = ("results", "streams")
+MARK = b'content="bench site build"'
+MOST_BYTES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a page holds it."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A section as a page holds it; `missing` says why there are no pictures, if they were asked for."""
+
+    title: str
+    tables: list[Table]
+    pictures: list[Picture]
+    missing: str
+    facts: list[tuple[str, str]]
+
+
+def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
+    """Write the site of the results under `<root>/results`.
+
+    Args:
+        root: folder with the results.
+        out: folder of the site; what an earlier build wrote there is replaced.
+        pictures: whether to draw, which needs matplotlib and most of the time.
+
+    Returns:
+        the pages, the overview first.
+
+    Raises:
+        UserError: there is no result, `out` holds something else, a page would be too large, or some files
+            cannot be used; the site of the others is written.
+    """
+    found, problems = load_files(root)
+    if not found:
+        raise UserError("; ".join(problems) or f"no results in {root / 'results'}; `bench run` writes them")
+    _check_folder(out)
+    site = Site(
+        [result for _, result in found], {id(result): _place(path) for path, result in found}, pictures
+    )
+    texts = dict(site.pages())
+    for folder in FOLDERS:
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for path, _ in found:
+        _copy(path, out / _place(path))
+    for name, text in texts.items():
+        atomic_write(out / name, text.encode())
+    if problems:
+        raise UserError(f"left out of {out}: {'; '.join(problems)}")
+    return [out / name for name in texts]
+
+
+class Site:
+    """The pages of some results.
+
+    Attributes:
+        results: what is shown.
+        places: the file of each result in the site's folder, by the result's identity.
+        pictures: whether to draw.
+    """
+
+    def __init__(self, results: Sequence[Result], places: dict[int, Path], pictures: bool) -> None:
+        """Group the results."""
+        self.places, self.pictures = places, pictures
+        self.sections = sections(results)
+        self.streams = sorted({part.stream for part in self.sections})
+
+    def pages(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and the text of every page.
+
+        Raises:
+            UserError: one is too large even without pictures.
+        """
+        yield "index.html", _fitting("index.html", self.overview())
+        for stream in self.streams:
+            page = self.stream(stream, self.pictures)
+            if len(page.encode()) > MOST_BYTES:
+                page = self.stream(stream, False)
+            yield f"streams/{stream}.html", _fitting(f"streams/{stream}.html", page)
+
+    def overview(self) -> str:
+        """Return the first page."""
+        found = standings(self.sections)
+        heads = [
+            (head, [site_tables.normalised(group, self.sections) for group in groups])
+            for head, groups in groupby(found, key=lambda group: group.head)
+        ]
+        return self._render(
+            "index.html",
+            title=NAME,
+            up="",
+            introduction=INTRODUCTION,
+            heads=heads,
+            titles=dict.fromkeys(group.title for group in found),
+            sections=self.sections,
+        )
+
+    def stream(self, name: str, pictures: bool) -> str:
+        """Return a stream's page."""
+        parts = [part for part in self.sections if part.stream == name]
+        shown = [self._part(part, pictures) for part in parts]
+        titles = dict.fromkeys(table.caption for part in shown for table in part.tables)
+        return self._render("stream.html", title=name, up="../", sections=shown, titles=titles)
+
+    def _part(self, part: Section, pictures: bool) -> Shown:
+        missing = f"Pictures would take this page above {MOST_BYTES // 10**6} MB: `bench report` draws them."
+        return Shown(
+            part.title,
+            site_tables.groups(part, self._link),
+            [Picture(text, plots.data_uri(drawn)) for text, drawn in drawings(part)] if pictures else [],
+            missing if self.pictures and not pictures else "",
+            facts(part),
+        )
+
+    def _link(self, result: Result) -> str:
+        return "../" + quote(self.places[id(result)].as_posix())
+
+    def _render(self, template: str, **values: Any) -> str:
+        return self._templates.get_template(template).render(
+            site=NAME, streams=self.streams, address=address, definitions=EXPLAINED.items(), **values
+        )
+
+    @cached_property
+    def _templates(self) -> Environment:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+
+        made = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        for name, file in (("style", "style.css"), ("script", "tables.js")):
+            text = (TEMPLATES / file).read_text(encoding="utf-8")
+            # The policy of the page runs these very bytes and no others.
+            made.globals[name] = Markup(text)
+            made.globals[f"{name}_hash"] = b64encode(sha256(text.encode()).digest()).decode()
+        return made
+
+
+def address(stream: str) -> str:
+    """Return the address of a stream's page as seen from the first page."""
+    return "streams/" + quote(f"{stream}.html")
+
+
+def drawings(part: Section) -> Iterator[tuple[str, Figure]]:
+    """Yield the pictures of a section, each with its caption."""
+    for title, rows in by_needs(part.rows).items():
+        measured = [row for row in standing(rows, {}) if row.values("average_anytime")]
+        drawn = measured[:MOST_DRAWN]
+        which = f"{title}, the best {len(drawn)} of {len(measured)}" if len(measured) > len(drawn) else title
+        if drawn and len(part.results[0].tasks) > 1:
+            yield f"{which}: mean score of the tasks seen", plots.accuracy_over_tasks(drawn)
+            yield f"{which}: forgetting of each task", plots.forgetting_per_task(drawn)
+        ranking = friedman({named(row): row.cells() for row in rows}) if title != REFERENCES else None
+        if ranking is not None:
+            yield f"{title}: mean ranks", plots.critical_difference(ranking)
+    if any(row.values("average_performance") for row in part.rows):
+        yield "Score against stored parameters", plots.score_against_stored(part.rows)
+
+
+def _place(path: Path) -> Path:
+    """Return where a result of the leaderboards lies in the site."""
+    return Path("results", *path.parts[-3:])
+
+
+def _copy(path: Path, place: Path) -> None:
+    """Copy a result; not flushed one by one, since a build that is cut short is built again."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse to replace what no earlier build wrote."""
+    index = out / "index.html"
+    ours = index.is_file() and MARK in index.read_bytes()
+    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds something else than a site; give --out a new folder")
+
+
+def _fitting(name: str, page: str) -> str:
+    size = len(page.encode())
+    if size > MOST_BYTES:
+        raise UserError(f"{name} would have {size:,} bytes, above {MOST_BYTES:,}: too many rows for one page")
+    return page

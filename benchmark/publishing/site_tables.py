@@ -1,0 +1,204 @@
+"""What the pages of the site show, before it is HTML: cells that know their value and its detail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmark.publishing.collect import Row, Section
+from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
+from benchmark.publishing.gap import Closed
+from benchmark.publishing.grouping import REFERENCES, by_needs
+from benchmark.publishing.overview import Standings, apart
+from benchmark.publishing.tables import (
+    COSTS,
+    DEFINITIONS,
+    LEADING,
+    SCORES,
+    cost,
+    named,
+    share,
+    standing,
+    unranked,
+    winner,
+)
+from benchmark.results import Result
+from benchmark.scoring.statistics import spread, tiers
+
+Link = Callable[[Result], str]
+"""From a result to the address of its file, as seen from the page."""
+
+EXPLAINED = DEFINITIONS | {name: COMPARED[name] for name in ("mean rank", "Friedman, Nemenyi")}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        better: `higher`, `lower`, or empty where neither is; the first click brings the best up.
+    """
+
+    title: str
+    better: str = ""
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number.
+
+    Attributes:
+        text: the number as it stands in the markdown tables; empty where it was not measured.
+        spread: what follows it in smaller letters.
+        detail: what a reader is told who points at the cell or moves to it.
+        value: what the column is sorted by.
+        strong: whether it stands out.
+    """
+
+    text: str = ""
+    spread: str = ""
+    detail: str = ""
+    value: float | None = None
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One result of a row."""
+
+    text: str
+    link: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its name, its cells in the order of the columns, and the files behind it."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, what is said below it, and the column whose order the lines have at first."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    note: str = ""
+    sorted_by: str = ""
+
+
+def scores(title: str, rows: Sequence[Row], link: Link) -> Table:
+    """Return the scores of rows that may stand together, the best tier first; reference rows have none."""
+    ranked = title != REFERENCES
+    places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
+    best = winner(rows, places)
+    columns = [Column("tier", "lower", EXPLAINED["tier"])] if ranked else []
+    columns += [_column(name) for name in SCORES]
+    columns += [Column("AP worst", "higher", EXPLAINED["AP worst"]), Column("n", "higher", EXPLAINED["n"])]
+    lines = []
+    for row in standing(rows, places):
+        cells = [_tier(places.get(row.label))] if ranked else []
+        cells += [_score(row, metric, metric == LEADING and row.label == best) for metric in SCORES.values()]
+        cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
+        runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
+        lines.append(Line(named(row), tuple(cells), runs))
+    note = (unranked(rows) or "") if ranked else "Not competitors, and not ranked."
+    return Table(title, tuple(columns), tuple(lines), note, "tier" if ranked else "AP ↑")
+
+
+def costs(rows: Sequence[Row], link: Link) -> Table:
+    """Return what each row costs."""
+    lines = []
+    for row in sorted(rows, key=lambda row: row.label):
+        runs = tuple(Run(_run(result), link(result)) for result in row.results)
+        lines.append(Line(named(row), tuple(_cost(row, title) for title in COSTS), runs))
+    return Table("Costs", tuple(_column(title) for title in COSTS), tuple(lines))
+
+
+def normalised(group: Standings, parts: Sequence[Section]) -> Table:
+    """Return the normalised scores of one group, a column for each section that has it.
+
+    Args:
+        parts: every section, to tell those of one stream apart.
+    """
+    columns = [Column(f"{apart(part, parts)} ↑", "higher") for part in group.sections]
+    several = len(columns) > 1
+    lines = []
+    for name in group.names:
+        cells = [_closed(group.closed[name].get(column)) for column in range(len(columns))]
+        lines.append(Line(name, (*cells, *([_mean(group.mean(name))] if several else []))))
+    mean = Column("mean ↑", "higher", "mean over all streams of the table; blank where one is missing.")
+    return Table(group.title, (*columns, *([mean] if several else [])), tuple(lines))
+
+
+def groups(part: Section, link: Link) -> list[Table]:
+    """Return the score tables of a section, one for each group that may be ranked, and its costs."""
+    tables = [scores(title, rows, link) for title, rows in by_needs(part.rows).items()]
+    return [*tables, costs(part.rows, link)]
+
+
+def _column(title: str) -> Column:
+    name, _, arrow = title.rpartition(" ")
+    better = {"↑": "higher", "↓": "lower"}[arrow]
+    return Column(title, better, EXPLAINED.get(name, ""))
+
+
+def _tier(place: int | None) -> Cell:
+    return Cell("" if place is None else str(place), value=place)
+
+
+def _score(row: Row, metric: str, strong: bool) -> Cell:
+    values = row.values(metric)
+    if not values:
+        return Cell()
+    text, sign, deviation = share(values).partition(" ± ")
+    runs = [f"{_run(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
+    about = f"standard deviation {deviation}, n = {len(values)}" if sign else "n = 1"
+    return Cell(text, f"± {deviation}" if sign else "", "\n".join([about, *runs]), spread(values)[0], strong)
+
+
+def _worst(row: Row) -> Cell:
+    values = row.values(LEADING)
+    if not values:
+        return Cell()
+    worst = min(values)
+    return Cell(f"{100 * worst:.1f}", "", _run(row.results[values.index(worst)]), worst)
+
+
+def _cost(row: Row, title: str) -> Cell:
+    values = [COSTS[title](run) for run in row.results]
+    mean = spread(values)[0]
+    if math.isnan(mean):
+        return Cell()
+    least, most = min(values), max(values)
+    differ = f"mean of n = {len(values)}, from {least:,.4g} to {most:,.4g}" if least != most else ""
+    return Cell(cost(row, title), "", differ, mean)
+
+
+def _closed(closed: Closed | None) -> Cell:
+    if closed is None:
+        return Cell()
+    low, high = closed.interval or (None, None)
+    text = str(round(100 * closed.share))
+    if low is None or high is None:
+        return Cell(text, f"(n = {closed.n})", f"n = {closed.n}: too few runs for an interval", closed.share)
+    reach = f"{round(100 * low)} to {round(100 * high)}"
+    return Cell(text, f"({reach})", f"95 % interval {reach}, n = {closed.n}", closed.share)
+
+
+def _mean(share: float | None) -> Cell:
+    return Cell() if share is None else Cell(str(round(100 * share)), value=share)
+
+
+def _run(result: Result) -> str:
+    return f"order {result.order}, seed {result.seed}"
+
+
+def _ap(result: Result) -> str:
+    value = result.headline.get(LEADING)
+    return "" if value is None else f": AP {100 * value:.1f}"

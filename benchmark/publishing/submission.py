@@ -1,0 +1,264 @@
+"""Takes results among the published ones: only what can be proved from the file, the registry and the others.
+
+Numbers must follow from the matrix, the key from the settings and the data, the protocol must be the
+registered one, and the data those of every other result of the same stream, order, seed and settings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchmark.errors import UserError, unknown
+from benchmark.protocol import OF_A_METHOD, Protocol
+from benchmark.publishing.collect import check_headline, differing, flatten, load_files, same_cell
+from benchmark.results import Result, active_adapter_reduction, atomic_write, read
+from benchmark.running.catalogue import load_stream
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import read_state
+from benchmark.scoring.metrics import headline
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
+DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A result that passed every check of its own.
+
+    Attributes:
+        path: where it was found.
+        result: what it holds.
+        place: where it goes.
+        adapters: the SHA-256 of its adapters, 64 hexadecimal digits.
+    """
+
+    path: Path
+    result: Result
+    place: Path
+    adapters: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a submission: the files written, or the reasons, one line each, why nothing was."""
+
+    placed: tuple[Path, ...]
+    refused: tuple[str, ...]
+
+
+def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
+    """Check results and place them under `<root>/results`: all of them, or none where one is refused.
+
+    Beside each result goes `<name>.sha256`, which `sha256sum --check` reads, with the hash of its adapters.
+
+    Args:
+        paths: result files, each with its adapters (`.safetensors`) or their hash (`.sha256`) beside it.
+        root: folder of the leaderboards.
+        dry_run: only check; `placed` tells what would be written.
+
+    Raises:
+        UserError: a published result cannot be used, so that nothing can be compared with it.
+    """
+    published, problems = load_files(root)
+    if problems:
+        raise UserError(f"mend the published results first: {'; '.join(problems)}")
+    entries: list[Entry] = []
+    refused: list[str] = []
+    for path in dict.fromkeys(paths):
+        try:
+            result = read(path)
+        except UserError as error:
+            refused.append(str(error))
+            continue
+        reasons = list(faults(result, path))
+        refused += [f"{path}: {reason}" for reason in reasons]
+        if not reasons:
+            place = Cell.of(result).path(root / "results", result.provenance.data_fingerprint)
+            entries.append(Entry(path, result, place, adapters_hash(result, path)))
+    refused += _against_others(entries, published)
+    if refused:
+        return Verdict((), tuple(refused))
+    if not dry_run:
+        for entry in entries:
+            _place(entry)
+    return Verdict(tuple(entry.place for entry in entries), ())
+
+
+def faults(result: Result, path: Path) -> Iterator[str]:
+    """Yield every reason why a result cannot be published, as far as it shows without other results.
+
+    Args:
+        path: of the result, for what lies beside it.
+    """
+    for check in (_numbers, _lengths, _source, _matrix, _protocol, _key):
+        yield from check(result)
+    try:
+        adapters_hash(result, path)
+    except UserError as error:
+        yield str(error)
+
+
+def adapters_hash(result: Result, path: Path) -> str:
+    """Return the SHA-256 of a result's adapters: of the file, or as stated where the file is not there.
+
+    Raises:
+        UserError: there is neither, the file is damaged or of another run, or the two do not agree.
+    """
+    file, stated = path.with_suffix(".safetensors"), path.with_suffix(".sha256")
+    told = _stated_hash(stated, file.name) if stated.is_file() else None
+    if not file.is_file():
+        if told is None:
+            raise UserError(
+                f"neither {file.name} nor {stated.name} (by `sha256sum {file.name}`) lies beside it"
+            )
+        return told
+    read_state(file, result.key)
+    found = sha256(file.read_bytes()).hexdigest()
+    if told not in (None, found):
+        raise UserError(f"{file.name} is not the file whose hash stands in {stated.name}")
+    return found
+
+
+def _stated_hash(path: Path, name: str) -> str:
+    match = SUM_LINE.fullmatch(path.read_text(encoding="utf-8", errors="replace").strip())
+    if match is None or match[2] != name:
+        raise UserError(f"{path.name} must be one line, as `sha256sum {name}` prints it")
+    return match[1]
+
+
+def _numbers(result: Result) -> Iterator[str]:
+    try:
+        check_headline(result, Path("it"))
+    except UserError as error:
+        yield str(error)
+    missing = sorted(
+        set(headline(result.matrix, [task.test for task in result.tasks])) - set(result.headline)
+    )
+    if missing:
+        yield f"it lacks {', '.join(missing)}, which this version computes; run it again"
+    counts = result.parameters
+    if counts.active_adapters:
+        stated = counts.active_adapter_reduction
+        reduction = active_adapter_reduction(counts.adapters, counts.active_adapters)
+        # As earlier versions took it, to whom every method had one adapter a task.
+        before = 1 - counts.active_adapters[-1] / len(result.tasks)
+        if stated != reduction and (stated is None or abs(stated - before) > 1e-9):
+            yield f"it states an active-adapter reduction of {stated}, but its counts give {reduction}"
+
+
+def _lengths(result: Result) -> Iterator[str]:
+    counts, tasks = result.parameters, len(result.tasks)
+    lists: dict[str, Sequence[object]] = {
+        "steps": result.steps,
+        "parameters.trainable": counts.trainable,
+        "parameters.adapters": counts.adapters,
+        "parameters.active_adapters": counts.active_adapters,
+        "timing.train_seconds": result.timing.train_seconds,
+        "provenance.task_order": result.provenance.task_order,
+    }
+    for name, values in lists.items():
+        if len(values) != tasks:
+            yield f"{name} has {len(values)} entries for {tasks} tasks"
+
+
+def _source(result: Result) -> Iterator[str]:
+    source = result.provenance
+    if source.commit is None or not COMMIT.fullmatch(source.commit):
+        yield "its code is unknown: run it from a checkout, so that it names a commit"
+    elif source.dirty is not False:
+        yield f"its code was not that of commit {source.commit[:DIGITS]}: commit, then run it again"
+
+
+def _matrix(result: Result) -> Iterator[str]:
+    """A reference row that learned all tasks in one go has no stage but the last."""
+    last = len(result.matrix) - 1
+    at_once = result.bound and all(cell is None for row in result.matrix[:-1] for cell in row)
+    stages = [last] if at_once else range(last + 1)
+    missing = [f"R[{t}][{i}]" for t in stages for i in range(t + 1) if result.matrix[t][i] is None]
+    if missing:
+        yield f"its matrix is not complete: {', '.join(missing[:5])}{', ...' if missing[5:] else ''} missing"
+
+
+def _protocol(result: Result) -> Iterator[str]:
+    try:
+        registered = load_stream(result.stream).protocols
+        if result.protocol not in registered:
+            raise unknown(
+                "protocol", result.protocol, registered, f"bench list protocols --stream {result.stream}"
+            )
+        used = _used(result)
+    except UserError as error:
+        yield str(error)
+        return
+    theirs, ours = (_settings(each) for each in (used, registered[result.protocol]))
+    changed = differing(theirs, [ours])
+    if changed:
+        yield f"its protocol is not the registered '{result.protocol}': {changed}"
+
+
+def _settings(protocol: Protocol) -> Mapping[str, str]:
+    """Return what a protocol sets for every method, without the words on where that comes from."""
+    return flatten({"protocol": protocol.model_dump(mode="json", exclude={"source", *OF_A_METHOD})})
+
+
+def _key(result: Result) -> Iterator[str]:
+    try:
+        _used(result)
+        key = Cell.of(result).key(result.provenance.data_fingerprint)
+    except (UserError, KeyError) as error:
+        yield f"its settings name no cell: {error}"
+        return
+    if key != result.key:
+        yield f"its key is {result.key}, but its settings and data give {key}: edited by hand? run it again"
+
+
+def _used(result: Result) -> Protocol:
+    try:
+        return Protocol(**result.config.get("protocol", {}))
+    except (ValidationError, TypeError) as error:
+        raise UserError(f"its protocol cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Result]]) -> Iterator[str]:
+    """Yield why results do not go with the published ones and with each other."""
+    cells: dict[str, Path] = {same_cell(result): path for path, result in published}
+    data: dict[str, tuple[Path, str]] = {}
+    for path, result in published:
+        data.setdefault(_rows_seen(result), (path, result.provenance.data_fingerprint))
+    for entry in entries:
+        other = cells.setdefault(same_cell(entry.result), entry.path)
+        if other != entry.path:
+            yield f"{entry.path}: {other} holds this cell already; a cell is published once"
+            continue
+        fingerprint = entry.result.provenance.data_fingerprint
+        source, known = data.setdefault(_rows_seen(entry.result), (entry.path, fingerprint))
+        if fingerprint != known:
+            yield (
+                f"{entry.path}: its data are not those of {source}: their fingerprints begin with "
+                f"{fingerprint[:DIGITS]} and {known[:DIGITS]}"
+            )
+
+
+def _rows_seen(result: Result) -> str:
+    """Return a text that is equal for results that must have seen the same rows."""
+    used = _used(result).identity()
+    settings: Mapping[str, object] = {
+        "protocol": {name: value for name, value in used.items() if name not in OF_A_METHOD},
+        "parameters": result.config.get("parameters", {}),
+    }
+    return json.dumps([result.stream, result.order, result.seed, settings], sort_keys=True)
+
+
+def _place(entry: Entry) -> None:
+    """Write the result last: where it stands, its hash stands too."""
+    line = f"{entry.adapters}  {entry.place.with_suffix('.safetensors').name}\n"
+    atomic_write(entry.place.with_suffix(".sha256"), line.encode())
+    atomic_write(entry.place, entry.path.read_bytes())

@@ -1,0 +1,162 @@
+"""Results for reading in a terminal: the table after a run, and everything about one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from benchmark.publishing.collect import Row, Section, flatten, sections
+from benchmark.publishing.tables import SCORES, active, share
+from benchmark.results import Result
+from benchmark.scoring.metrics import CONVENTIONS
+from benchmark.text_table import text_table
+
+WIDTH = 100
+LONGEST_NAME = 24
+MOST_TASKS_WITH_DECIMALS = 12
+
+
+def result_table(results: Sequence[Result]) -> str:
+    """Return final scores x 100 task by task, methods side by side, at most `WIDTH` columns wide.
+
+    Runs of one configuration are averaged. Tasks have their names where every run learned the same ones in
+    the same order, and their position otherwise. One table for each stream, protocol, backbone and head.
+    """
+    return "\n\n".join(_section(part) for part in sections(results))
+
+
+def show(result: Result) -> str:
+    """Return everything that a result file says, as text."""
+    kind = "reference row" if result.bound else "competitor"
+    blocks = [
+        f"{result.name}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
+        _titled("Scores x 100, row: after task, column: on task", _matrix(result)),
+        _titled("Metrics x 100", _headline(result)),
+        _titled("Tasks", _tasks(result)),
+        _titled("Parameters", _listed(_parameters(result))),
+        _titled("Report of the method", _reports(result)),
+        _titled("Configuration", _listed(result.config)),
+        _titled("Needs at test or beyond the task's data", _listed(dict(result.needs))),
+        _titled("Provenance", _listed(result.provenance.model_dump())),
+        _titled("Timing", _listed(result.timing.model_dump())),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _parameters(result: Result) -> dict[str, Any]:
+    """Return the counts, those of adapters as tables show them."""
+    active = {"active_adapters": result.active_adapters, "active_adapter_reduction": result.reduction}
+    return result.parameters.model_dump() | active
+
+
+def _section(part: Section) -> str:
+    labels = _task_labels(part.results)
+    columns = {row.name: _column(row, len(labels)) for row in part.rows}
+    index = [*labels, *(title for title in SCORES), "active adapters", "runs"]
+    tables = _blocks(index, columns)
+    return "\n\n".join([f"{part.stream}: {part.title}", *tables])
+
+
+def _task_labels(results: Sequence[Result]) -> list[str]:
+    """Return a name for each task; positions where two runs did not learn the same tasks in one order."""
+    orders = {tuple(run.provenance.task_order) for run in results}
+    classes = {tuple(run.provenance.class_order or ()) for run in results}
+    if len(orders) == len(classes) == 1:
+        return [_short(task.name) for task in results[0].tasks]
+    return [f"task {position + 1}" for position in range(max(len(run.tasks) for run in results))]
+
+
+def _column(row: Row, tasks: int) -> list[str]:
+    def last(position: int) -> list[float]:
+        cells = [run.matrix[-1][position] if position < len(run.tasks) else None for run in row.results]
+        return [] if None in cells else [cell for cell in cells if cell is not None]
+
+    scores = [share(last(position)) for position in range(tasks)]
+    summary = [share(row.values(metric)) for metric in SCORES.values()]
+    return [*scores, *summary, active(row), str(len(row.results))]
+
+
+def _blocks(index: Sequence[str], columns: dict[str, list[str]]) -> list[str]:
+    """Render the columns in as few tables as `WIDTH` allows; a column too wide by itself is kept whole."""
+    tables: list[str] = []
+    current: dict[str, list[str]] = {}
+    for label, column in columns.items():
+        wider = {**current, label: column}
+        if current and _width(text := _render(index, current)) and _width(_render(index, wider)) > WIDTH:
+            tables.append(text)
+            wider = {label: column}
+        current = wider
+    return [*tables, _render(index, current)]
+
+
+def _render(index: Sequence[str], columns: dict[str, list[str]]) -> str:
+    frame = pd.DataFrame({"task": list(index), **columns})
+    sides = ["left", *["right"] * len(columns)]
+    return text_table(frame, colalign=sides)
+
+
+def _width(text: str) -> int:
+    return max(len(line) for line in text.splitlines())
+
+
+def _matrix(result: Result) -> str:
+    tasks = len(result.tasks)
+    digits = 1 if tasks <= MOST_TASKS_WITH_DECIMALS else 0
+    rows = [["" if cell is None else f"{100 * cell:.{digits}f}" for cell in row] for row in result.matrix]
+    frame = pd.DataFrame(rows, columns=[str(i + 1) for i in range(tasks)])
+    frame.insert(0, "", [str(t + 1) for t in range(tasks)])
+    return text_table(frame)
+
+
+def _headline(result: Result) -> str:
+    rows = []
+    for name, value in result.headline.items():
+        title = CONVENTIONS[name].title if name in CONVENTIONS else ""
+        rows.append([name.replace("_", " "), "" if value is None else f"{100 * value:.2f}", title])
+    return text_table(pd.DataFrame(rows, columns=["metric", "value", "definition"]))
+
+
+def _tasks(result: Result) -> str:
+    counted = {
+        "steps": result.steps,
+        "trainable": result.parameters.trainable,
+        "active": result.active_adapters,
+    }
+    rows = []
+    for t, task in enumerate(result.tasks):
+        facts = [
+            t + 1,
+            _short(task.name),
+            len(task.classes),
+            task.train,
+            task.validation,
+            task.test,
+            task.metric,
+        ]
+        rows.append([*facts, *(values[t] if t < len(values) else "" for values in counted.values())])
+    columns = ["", "task", "classes", "train", "validation", "test", "metric", *counted]
+    return text_table(pd.DataFrame(rows, columns=columns))
+
+
+def _reports(result: Result) -> str:
+    lines = []
+    for t, report in enumerate(result.report):
+        facts = ", ".join(f"{name}={value}" for name, value in flatten(report).items())
+        lines.append(f"{t + 1}: {facts or 'nothing'}")
+    return "\n".join(lines)
+
+
+def _listed(block: dict[str, Any]) -> str:
+    flat = flatten(block)
+    wide = max((len(name) for name in flat), default=0)
+    return "\n".join(f"{name:<{wide}}  {value}" for name, value in flat.items())
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{title}\n{text or 'nothing'}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."

@@ -1,0 +1,53 @@
+"""Loads what the registries name and checks that it is what it claims to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+from benchmark.registry import METHODS, STREAMS
+
+if TYPE_CHECKING:
+    from benchmark.method import Method
+    from benchmark.stream import Stream
+
+
+def load_stream(name: str) -> Stream:
+    """Return the stream that a name means, or that a TOML file describes.
+
+    Raises:
+        UserError: the name is unknown, or what it leads to is no stream.
+    """
+    from benchmark.data.stream_file import is_stream_file, read_stream
+    from benchmark.stream import Stream
+
+    if is_stream_file(name):
+        return read_stream(Path(name))
+
+    entry, stream = STREAMS.entry(name), STREAMS.load(name)
+    if not isinstance(stream, Stream):
+        raise UserError(f"the stream '{entry.key}' in {entry.place} is not a benchmark.stream.Stream")
+    if not stream.orders or not stream.protocols:
+        raise UserError(f"the stream '{entry.key}' in {entry.place} must name an order and a protocol")
+    for alias, order in stream.aliases.items():
+        if order not in stream.orders or alias in stream.orders:
+            raise UserError(
+                f"the stream '{entry.key}' in {entry.place} has the alias '{alias}' of '{order}', "
+                "which must be another name for one of its orders"
+            )
+    return stream
+
+
+def load_method(name: str) -> type[Method]:
+    """Return the method that a name means.
+
+    Raises:
+        UserError: the name is unknown, or what it leads to is no method.
+    """
+    from benchmark.method import Method
+
+    entry, method = METHODS.entry(name), METHODS.load(name)
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise UserError(f"the method '{entry.key}' in {entry.place} is not a benchmark.method.Method class")
+    return method

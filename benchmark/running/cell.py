@@ -1,0 +1,133 @@
+"""A cell: one (method, stream, order, seed, backbone, protocol), fully resolved, with a name on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.protocol import Protocol
+from benchmark.results import SCHEMA, Result, Tuned
+
+# No separator, and no leading dot: a name that holds neither stays in the folder it is put in.
+_PLAIN = re.compile(r"(?!\.)[^/\\\x00-\x1f]+")
+
+
+@cache
+def plain(name: str) -> str:
+    """Return a name that can be part of a file's.
+
+    Raises:
+        UserError: it would lead into another folder.
+    """
+    if not _PLAIN.fullmatch(name):
+        raise UserError(f"{name!r} cannot be part of a file's name; rename it without / and leading dots")
+    return name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a plan. Everything that can change a number is here; where it runs is not.
+
+    Attributes:
+        hyperparameters: the method's, resolved: defaults, then the protocol's tuned values, then `--set`.
+        parameters: the stream's own settings, resolved; empty where a stream has none.
+        zero_shot: also score tasks not learned yet.
+        stream_file: the file that describes the stream, where it is not a registered one; no part of the
+            cell's identity, since the protocol and the data are.
+        tuned: the search that chose the hyper-parameters; no part of the identity, since its values are.
+    """
+
+    method: str
+    stream: str
+    order: str
+    seed: int
+    backbone: str
+    protocol: Protocol
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    zero_shot: bool = False
+    stream_file: Path | None = field(default=None, compare=False)
+    tuned: Tuned | None = field(default=None, compare=False)
+
+    @property
+    def stream_reference(self) -> str:
+        """What `benchmark.running.catalogue.load_stream` takes for the cell's stream."""
+        return str(self.stream_file) if self.stream_file is not None else self.stream
+
+    @property
+    def name(self) -> str:
+        """A short name for messages."""
+        return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells the cell from all others before its data is known; two names may be equal."""
+        return self.key("")
+
+    def config(self) -> dict[str, Any]:
+        """Return the settings stored in the result."""
+        return {
+            "protocol": self.protocol.model_dump(mode="json"),
+            "hyperparameters": self.hyperparameters,
+            "parameters": self.parameters,
+            "zero_shot": self.zero_shot,
+        }
+
+    def key(self, fingerprint: str) -> str:
+        """Return the hash that names this cell's result: settings, data and schema.
+
+        Args:
+            fingerprint: of the data, so that other rows in the same folder are another cell.
+        """
+        text = f"{self._settings[:-1]}, {json.dumps(fingerprint)}]"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _settings(self) -> str:
+        """Everything but the data, as JSON: written once, since a plan asks for many keys."""
+        config = self.config() | {"protocol": self.protocol.identity()}
+        names = [SCHEMA, self.method, self.stream, self.order, self.seed, self.backbone]
+        return json.dumps([*names, config], sort_keys=True)
+
+    def folder(self, out: Path) -> Path:
+        """Return where the results of the cell's stream and protocol go.
+
+        Raises:
+            UserError: a name would lead out of the output folder.
+        """
+        return out / plain(self.stream) / plain(self.protocol.name)
+
+    def path(self, out: Path, fingerprint: str) -> Path:
+        """Return where the result goes; adapters and unfinished work lie beside it.
+
+        Raises:
+            UserError: a name would lead out of the output folder.
+        """
+        return self.folder(out) / f"{self.stem}-{self.key(fingerprint)[:8]}.json"
+
+    @property
+    def stem(self) -> str:
+        """What begins the name of each of the cell's files in its folder."""
+        return f"{plain(self.method)}-order-{plain(self.order)}-seed-{self.seed}"
+
+    @classmethod
+    def of(cls, result: Result) -> Cell:
+        """Return the cell that a result is of."""
+        config = result.config
+        return cls(
+            result.method,
+            result.stream,
+            result.order,
+            result.seed,
+            result.backbone,
+            Protocol(**config["protocol"]),
+            config["hyperparameters"],
+            config["parameters"],
+            config["zero_shot"],
+        )

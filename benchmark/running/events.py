@@ -1,0 +1,65 @@
+"""What a run tells about its progress; whoever shows it takes one event at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmark.running.cell import Cell
+    from benchmark.running.runner import Outcome
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """A cell began, or goes on where it was stopped."""
+
+    cell: Cell
+    task_count: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """Some optimiser steps of a cell were taken.
+
+    Attributes:
+        task: index of the task being learned, from 0.
+        fraction: share of the whole cell that is finished, 0 to 1.
+    """
+
+    cell: Cell
+    task: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class TaskDone:
+    """A task was learned and scored.
+
+    Attributes:
+        task: its index, from 0.
+        score: the score on this task right after learning it, None where nothing was measured.
+        mean: the mean score over the tasks learned so far.
+        seconds: what the task took, training and scoring.
+    """
+
+    cell: Cell
+    task: int
+    task_count: int
+    name: str
+    score: float | None
+    mean: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CellDone:
+    """A cell is over: complete, skipped because it already was, or failed."""
+
+    cell: Cell
+    outcome: Outcome
+
+
+Event = CellStarted | StepDone | TaskDone | CellDone
+Watch = Callable[[Event], None]

@@ -1,0 +1,103 @@
+"""Writes what a cell learned as an ordinary peft LoRA checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from benchmark.errors import UserError
+from benchmark.method import Method
+from benchmark.publishing.model_card import card
+from benchmark.results import Result, atomic_write, read
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import pack, read_state
+from benchmark.running.learner import build, prepare_device
+from benchmark.stream import Examples, Task
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+
+def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:
+    """Return the method of a finished cell as it was after its last task.
+
+    Args:
+        path: of the result; the adapters lie beside it.
+        tasks: with their rows; none where no row is looked at.
+
+    Raises:
+        UserError: the adapters are missing, damaged, or of another method or backbone.
+    """
+    nothing = Examples([])
+    if tasks is None:
+        tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
+    state = read_state(path.with_suffix(".safetensors"), result.key)
+    method, _ = build(Cell.of(result), tasks, prepare_device("cpu"))
+    try:
+        method.restore(state)
+    except KeyError as error:
+        raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
+    # Of a method that builds on this one, whose further tensors would otherwise go unnoticed.
+    for name in sorted(set(state) - set(method.state())):
+        raise UserError(f"the adapters beside {path} are of another method: '{name}' is not of this one")
+    return method
+
+
+def export(path: Path, folder: Path, with_card: bool = False) -> Path:
+    """Write what a finished cell's adapters come to so that `PeftModel.from_pretrained` loads it.
+
+    A tuner of peft is written as it is. A sum of pairs is one LoRA of rank sum r with scale 1, exact up to
+    rounding. A classification head goes into `head.safetensors` beside it, since peft has no place for one
+    shared head.
+
+    Args:
+        path: a result.
+        folder: made if missing.
+        with_card: whether to write README.md too, a model card in the hub's format.
+
+    Raises:
+        UserError: the method's result is not a sum of low-rank updates, or something cannot be read.
+    """
+    result = read(path)
+    method = rebuild(result, path)
+    pairs, ready = method.low_rank_sum(), method.peft_checkpoint()
+    if ready is not None:
+        write_checkpoint(*ready, folder, result.backbone)
+    elif pairs and all(len(down) for down, _ in pairs.values()):
+        write_lora(pairs, folder, result.backbone)
+    else:
+        raise UserError(f"{result.method} has no peft form: {method.no_sum}")
+    has_head = bool(method.objective.head_size())
+    if has_head:
+        atomic_write(folder / "head.safetensors", pack(method.objective.answering_head()))
+    if with_card:
+        text = card(result, method.objective.backbone.kind, has_head)
+        atomic_write(folder / "README.md", text.encode())
+    return folder
+
+
+def write_lora(pairs: dict[str, tuple[Tensor, Tensor]], folder: Path, backbone: str) -> None:
+    """Write pairs (down (R, d_in), up (d_out, R)) by module name as a peft checkpoint."""
+    from peft import LoraConfig
+
+    rank = len(next(iter(pairs.values()))[0])
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,  # peft scales by alpha / r: 1, the scales being in the down factor
+        target_modules=sorted(pairs),
+    )
+    tensors = {}
+    for name, (down, up) in pairs.items():
+        tensors[f"base_model.model.{name}.lora_A.weight"] = down
+        tensors[f"base_model.model.{name}.lora_B.weight"] = up
+    write_checkpoint(config, tensors, folder, backbone)
+
+
+def write_checkpoint(config: PeftConfig, tensors: dict[str, Tensor], folder: Path, backbone: str) -> None:
+    """Write a configuration of peft and the tensors that it is for, to be put on the named backbone."""
+    config.base_model_name_or_path = backbone
+    config.inference_mode = True
+    atomic_write(folder / "adapter_model.safetensors", pack(tensors))
+    config.save_pretrained(str(folder))

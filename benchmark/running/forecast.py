@@ -1,0 +1,193 @@
+"""What a plan comes to: which cells are done, failed, running or missing, and what the rest will take."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark.running.cell import Cell
+from benchmark.running.data_index import DataIndex
+from benchmark.running.sweep_folder import SweepFolder
+
+State = Literal["done", "running", "failed", "missing"]
+STATES: tuple[State, ...] = ("done", "running", "failed", "missing")
+SAMPLE = 5
+"""How many results of one method on one stream and protocol are read for an estimate."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a cell takes: seconds of training and scoring, and bytes of memory at the peak."""
+
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A cell of a plan.
+
+    Attributes:
+        cost: estimated from earlier results; None where no result says anything.
+        error: of the last failure.
+    """
+
+    cell: Cell
+    state: State
+    cost: Cost | None
+    error: str | None = None
+
+
+class History:
+    """The results in an output folder, listed once and read only as far as needed."""
+
+    def __init__(self, out: Path) -> None:
+        """Look into `out`, which need not exist."""
+        self.out = out
+        self._listed: dict[Path, dict[str, frozenset[str]]] = {}
+        self._means: dict[tuple[Path, str], Cost | None] = {}
+        self._costs: dict[tuple[str, str, str], Cost | None] = {}
+        self._prints: dict[tuple[Path, str, int], set[str]] = {}
+        self._read: set[str] = set()
+
+    def has(self, cell: Cell, fingerprint: str | None) -> bool:
+        """Whether the result of a cell is there.
+
+        Args:
+            fingerprint: of the data; None where that was never loaded, then a result for any data counts.
+        """
+        folder = cell.folder(self.out)
+        names = self._by_stem(folder).get(cell.stem)
+        if names is None:
+            return False
+        if fingerprint is not None:
+            return cell.path(self.out, fingerprint).name in names
+        # Cells of one order and seed share their data, so that few results have to be read.
+        prints = self._prints.setdefault((folder, cell.order, cell.seed), set())
+        if any(cell.path(self.out, one).name in names for one in prints):
+            return True
+        for name in names - self._read:
+            self._read.add(name)
+            data = _data(folder / name)
+            if data is not None:
+                prints.add(data["provenance"]["data_fingerprint"])
+        return any(cell.path(self.out, one).name in names for one in prints)
+
+    def cost(self, cell: Cell) -> Cost | None:
+        """Return what a cell takes by results of its method, or else of any method, on its stream.
+
+        Those of its own protocol are taken before those of others.
+        """
+        key = (cell.stream, cell.protocol.name, cell.method)
+        if key not in self._costs:
+            own = cell.folder(self.out)
+            folders = [own, *(folder for folder in _folders(own.parent) if folder != own)]
+            tried = (self._mean(folder, method) for method in (cell.method, "") for folder in folders)
+            self._costs[key] = next((cost for cost in tried if cost is not None), None)
+        return self._costs[key]
+
+    def _mean(self, folder: Path, method: str) -> Cost | None:
+        """Return what some results of a folder took, of one method or of any."""
+        key = (folder, method)
+        if key not in self._means:
+            prefix = f"{method}-order-" if method else ""
+            stems = [stem for stem in self._by_stem(folder) if stem.startswith(prefix)][:SAMPLE]
+            names = [min(self._by_stem(folder)[stem]) for stem in stems]
+            timings = [data["timing"] for name in names if (data := _data(folder / name))]
+            self._means[key] = _cost(timings)
+        return self._means[key]
+
+    def _by_stem(self, folder: Path) -> dict[str, frozenset[str]]:
+        """Return the names of a folder's results by what stands before the hash in them."""
+        if folder not in self._listed:
+            names = sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
+            grouped = groupby(names, key=lambda name: name.rpartition("-")[0])
+            self._listed[folder] = {stem: frozenset(group) for stem, group in grouped}
+        return self._listed[folder]
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _cost(timings: list[dict[str, Any]]) -> Cost | None:
+    if not timings:
+        return None
+    seconds = statistics.fmean(timing["total_seconds"] for timing in timings)
+    return Cost(seconds, max(timing["peak_memory_bytes"] for timing in timings))
+
+
+def _data(path: Path) -> dict[str, Any] | None:
+    """Return a result's content, not validated; None where it is none, which running the cell will tell."""
+    try:
+        data = json.loads(path.read_bytes())
+        fine = isinstance(data["provenance"]["data_fingerprint"], str) and all(
+            data["timing"][name] >= 0 for name in ("total_seconds", "peak_memory_bytes")
+        )
+        return data if fine else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a plan with what is known of them, and the sums."""
+
+    cells: list[Forecast]
+
+    def count(self, state: State) -> int:
+        """Return how many cells are in a state."""
+        return sum(cell.state == state for cell in self.cells)
+
+    @cached_property
+    def seconds_left(self) -> float:
+        """The seconds that all cells take which are not done, one after another; unknown ones not counted."""
+        return sum(cell.cost.seconds for cell in self.cells if cell.cost and cell.state != "done")
+
+    @cached_property
+    def unknown(self) -> int:
+        """How many cells are not done and have no estimate."""
+        return sum(cell.cost is None and cell.state != "done" for cell in self.cells)
+
+
+def forecast(cells: Iterable[Cell], out: Path, data_dir: Path | None) -> Plan:
+    """Return the state and the estimated cost of cells. No data is loaded and nothing is written.
+
+    A cell is done if its result is there for its data; of data that was never loaded from here, for any data
+    of its stream that a result in the folder was made from.
+    """
+    folder, index, history = SweepFolder(out), DataIndex(out, data_dir), History(out)
+    locks, failures = folder.names("locks"), folder.names("failed")
+
+    def look(cell: Cell) -> Forecast:
+        cost = history.cost(cell)
+        known = index.known(cell)
+        if history.has(cell, known):
+            return Forecast(cell, "done", cost)
+        name = folder.name(cell)
+        if name in locks and folder.claimed(cell):
+            return Forecast(cell, "running", cost)
+        failure = folder.failure(cell) if name in failures else None
+        if failure is not None:
+            return Forecast(cell, "failed", cost, failure.error)
+        return Forecast(cell, "missing", cost)
+
+    return Plan([look(cell) for cell in cells])
+
+
+def longest_first(places: list[int], cells: list[Cell], out: Path) -> list[int]:
+    """Return the places of cells by falling estimate, those without one first: they may be the longest."""
+    history = History(out)
+    costs = {place: history.cost(cells[place]) for place in places}
+
+    def seconds(place: int) -> float:
+        cost = costs[place]
+        return float("inf") if cost is None else cost.seconds
+
+    return sorted(places, key=seconds, reverse=True)

@@ -1,0 +1,331 @@
+"""One cell from data to result: learn each task, score, save, and continue where a kill left off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from operator import length_hint
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmark.data.batches import JoinedRows, Rows
+from benchmark.errors import UserError
+from benchmark.method import Context, Method, Phase
+from benchmark.models import backbone as backbones
+from benchmark.models.feature_statistics import no_effect
+from benchmark.models.objective import Objective, make_objective
+from benchmark.registry import METHODS
+from benchmark.results import (
+    Parameters,
+    Result,
+    TaskFacts,
+    Timing,
+    active_adapter_reduction,
+    atomic_write,
+    write,
+)
+from benchmark.running.catalogue import load_stream
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import Checkpoint, Progress, pack, reseed
+from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
+from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
+from benchmark.running.selection import BestEpoch
+from benchmark.running.training import evaluate, train
+from benchmark.scoring.metrics import headline, mean_of_seen
+from benchmark.stream import Examples, Kind, LoadedStream, Task
+
+if TYPE_CHECKING:
+    from benchmark.models.backbone import LoadedBackbone
+
+
+def prepare_device(name: str) -> torch.device:
+    """Return the device, with the settings that make equal runs give equal bytes.
+
+    Raises:
+        UserError: cuda was asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine has no CUDA device; use --device cpu")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if name == "cpu":
+        # One thread a cell: cells side by side are quicker, and results do not depend on the cores.
+        torch.set_num_threads(1)
+    return torch.device(name)
+
+
+def build(
+    cell: Cell, tasks: list[Task], device: torch.device, kind: Kind | None = None
+) -> tuple[Method, LoadedBackbone]:
+    """Load the backbone and make the cell's method on it.
+
+    Args:
+        tasks: all tasks in order; their rows are not looked at.
+        kind: of the stream; None for a cell that has been learned, so that its stream need not be there.
+
+    Raises:
+        UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
+    """
+    backbone = backbones.load(cell.backbone)
+    if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
+        raise UserError(
+            f"the stream '{cell.stream}' is {kind}, which a backbone of kind {backbone.kind} "
+            f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[kind])} "
+            "(see: bench list backbones)"
+        )
+    make = METHODS.load(cell.method)
+    if backbone.kind not in make.kinds:
+        raise UserError(
+            f"the method '{cell.method}' does not work on a backbone of kind {backbone.kind} "
+            f"('{cell.backbone}'); it takes: {', '.join(make.kinds)} (see: bench list --method {cell.method})"
+        )
+    if make.own_classifier and (cell.protocol.alignment or cell.protocol.head == "nearest-class-mean"):
+        raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
+    # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
+    backbone.module.to(device).eval()
+    objective = make_objective(backbone, tasks, cell.protocol)
+    hyperparameters = make.Hyperparameters(**cell.hyperparameters)
+    reseed(cell.seed, "build")
+    return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone
+
+
+class Learner:
+    """Runs one cell; see `run`."""
+
+    def __init__(
+        self, cell: Cell, loaded: LoadedStream, fingerprint: str, path: Path, device: str, watch: Watch
+    ) -> None:
+        """Build model and method.
+
+        Args:
+            loaded: the stream's tasks with the rows this cell may see.
+            path: where the result goes.
+        """
+        self.cell, self.loaded, self.fingerprint = cell, loaded, fingerprint
+        self.path, self.watch = path, watch
+        # Now and not at the end: the files may change while the loaded code runs on.
+        self.source = git_state()
+        self.device = prepare_device(device)
+        kind = load_stream(cell.stream_reference).kind
+        self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
+        self.checkpoint = Checkpoint(path)
+        self.progress = Progress(cell.key(fingerprint), fingerprint)
+        self._scored_rows: dict[int, Rows] = {}
+
+    @property
+    def objective(self) -> Objective:
+        """The method's objective."""
+        return self.method.objective
+
+    def run(self) -> Result:
+        """Learn every task that is not finished yet, write the result and return it."""
+        saved = self.checkpoint.load(self.progress.key)
+        if saved is not None:
+            self.progress, state = saved
+            self.method.restore(state)
+        self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
+        for t in range(self.progress.finished, len(self.loaded.tasks)):
+            self.learn(t)
+            self.score(t)
+            self.checkpoint.save(self.progress, pack(self.method.state()))
+            self._tell(t)
+        return self._finish()
+
+    def learn(self, t: int) -> None:
+        """Train task t and note what it cost."""
+        started, steps, seen = time.perf_counter(), 0, 0
+        trainable: dict[int, int] = {}
+        used = list(self.method.training_tasks(t))
+        head: list[torch.nn.Parameter] = []
+        if used:
+            rows = self._training_rows(used)
+            reseed(self.cell.seed, t, "begin")
+            self.objective.begin_task(used)
+            self.method.begin_task(t, rows)
+            head = self.objective.head_parameters()
+            phases = self.method.phases(t)
+            for number, phase in enumerate(phases):
+                # How many a generator will give is not known before.
+                told = self._step_teller(t, number, length_hint(phases, number + 1))
+                best = self._selection(phase, used)
+                place = (self.cell.seed, t, phase.name)
+                steps += train(self.method, phase, rows, place, told, best.epoch_done if best else None)
+                if best is not None:
+                    best.restore()
+                seen += phase.epochs * len(rows)
+                for parameter in [p for group in phase.groups for p in group.parameters]:
+                    trainable[id(parameter)] = parameter.numel()
+            reseed(self.cell.seed, t, "end")
+            self.method.end_task(t, rows)
+            given = t if self.method.needs.task_id else None
+            self.objective.end_task(rows, lambda batch: self.method.predict(batch, given))
+            aligning = self.objective.alignment()
+            if aligning is not None:
+                place = (self.cell.seed, t, aligning[0].name)
+                steps += train(self.method, *aligning, place, lambda share: None)
+                aligned = [p for group in aligning[0].groups for p in group.parameters]
+                trainable |= {id(parameter): parameter.numel() for parameter in aligned}
+                head = [*head, *aligned]
+        self._note(t, started, steps, seen, trainable, head)
+
+    def _selection(self, phase: Phase, used: list[int]) -> BestEpoch | None:
+        """Return what chooses the epoch that counts; None where it is the last."""
+        rule = self.cell.protocol.selection
+        if rule == "last" or not phase.main:
+            return None
+        scores = []
+        for i in used:
+            task = self.loaded.tasks[i]
+            examples = task.test if rule == "paper" else task.validation
+            assert examples is not None
+            rows = self.objective.encode(task, examples)
+            scores.append(partial(evaluate, self.method, i, rows, examples))
+        return BestEpoch(phase, scores)
+
+    def _note(
+        self,
+        t: int,
+        started: float,
+        steps: int,
+        seen: int,
+        trainable: dict[int, int],
+        head: list[torch.nn.Parameter],
+    ) -> None:
+        progress, counted = self.progress, self.method.accounting()
+        in_head = sum(trainable.pop(id(parameter), 0) for parameter in head)
+        seconds = time.perf_counter() - started
+        progress.steps.append(steps)
+        progress.trainable.append(sum(trainable.values()))
+        progress.head_trainable.append(in_head)
+        # What a method chose not to learn it has saved.
+        progress.adapters.append(max(counted.adapters, t + 1) if self.method.spares else counted.adapters)
+        progress.active.append(counted.active)
+        progress.report.append(self.method.report(t) if steps else {})
+        progress.train_seconds.append(seconds)
+        progress.samples_per_second.append(seen / seconds)
+
+    def score(self, t: int) -> None:
+        """Fill row t of the score matrix; a step that trained nothing is not scored."""
+        started = time.perf_counter()
+        row: list[float | None] = [None] * len(self.loaded.tasks)
+        if self.method.training_tasks(t):
+            last = len(row) if self.cell.zero_shot else t + 1
+            for i in range(last):
+                row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
+        self.progress.matrix.append(row)
+        self.progress.score_seconds.append(time.perf_counter() - started)
+
+    def _training_rows(self, tasks: list[int]) -> Rows:
+        parts = [self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train) for i in tasks]
+        return parts[0] if len(parts) == 1 else JoinedRows(parts)
+
+    def _scored_examples(self, i: int) -> Examples:
+        task = self.loaded.tasks[i]
+        if self.cell.protocol.score_on == "test":
+            return task.test
+        assert task.validation is not None
+        return task.validation
+
+    def _scored(self, i: int) -> Rows:
+        if i not in self._scored_rows:
+            self._scored_rows[i] = self.objective.encode(self.loaded.tasks[i], self._scored_examples(i))
+        return self._scored_rows[i]
+
+    def _step_teller(self, t: int, number: int, phases: int) -> Callable[[float], None]:
+        total = len(self.loaded.tasks)
+
+        def tell(share: float) -> None:
+            self.watch(StepDone(self.cell, t, (t + (number + share) / phases) / total))
+
+        return tell
+
+    def _tell(self, t: int) -> None:
+        row, progress = self.progress.matrix[t], self.progress
+        seconds = progress.train_seconds[t] + progress.score_seconds[t]
+        mean = mean_of_seen(row, t)
+        name = self.loaded.tasks[t].name
+        self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, row[t], mean, seconds))
+
+    def _finish(self) -> Result:
+        result = self._result()
+        # Adapters first: a result on disk means that everything it speaks of is there.
+        adapters = pack(self.method.state(), self.progress.key)
+        atomic_write(self.path.with_suffix(".safetensors"), adapters)
+        write(result, self.path)
+        self.checkpoint.remove()
+        return result
+
+    def _result(self) -> Result:
+        progress, cell = self.progress, self.cell
+        facts = [self._facts(i) for i in range(len(self.loaded.tasks))]
+        return Result(
+            key=progress.key,
+            method=cell.method,
+            stream=cell.stream,
+            order=cell.order,
+            seed=cell.seed,
+            backbone=cell.backbone,
+            protocol=cell.protocol.name,
+            config=cell.config(),
+            needs=self._needs(),
+            # With something added to it a method is no longer what others are measured against.
+            bound=self.method.bound and not cell.protocol.alignment,
+            tasks=facts,
+            matrix=progress.matrix,
+            headline=headline(progress.matrix, [task.test for task in facts]),
+            parameters=self._parameters(),
+            steps=progress.steps,
+            report=progress.report,
+            provenance=describe(
+                self.loaded, self.fingerprint, self.backbone, self.device, self.source, cell.tuned
+            ),
+            timing=self._timing(),
+        )
+
+    def _needs(self) -> dict[str, bool]:
+        """Return what the method asks for; a head that keeps something of old classes asks for statistics."""
+        needs = asdict(self.method.needs)
+        return needs | {"statistics": needs["statistics"] or self.objective.auxiliary_bytes() > 0}
+
+    def _facts(self, i: int) -> TaskFacts:
+        task = self.loaded.tasks[i]
+        return TaskFacts(
+            name=task.name,
+            classes=list(task.classes),
+            train=len(task.train),
+            validation=len(task.validation or ()),
+            test=len(self._scored_examples(i)),
+            metric=self.objective.metric(task),
+        )
+
+    def _parameters(self) -> Parameters:
+        counted, progress = self.method.accounting(), self.progress
+        return Parameters(
+            trainable=progress.trainable,
+            head_trainable=progress.head_trainable,
+            stored=counted.stored,
+            resident=counted.resident,
+            head=self.objective.head_size(),
+            backbone=self.backbone.size,
+            auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
+            adapters=progress.adapters,
+            active_adapters=progress.active,
+            active_adapter_reduction=active_adapter_reduction(progress.adapters, progress.active),
+            passes_per_prediction=counted.passes_per_prediction,
+        )
+
+    def _timing(self) -> Timing:
+        progress = self.progress
+        return Timing(
+            finished=finish_time(),
+            total_seconds=sum(progress.train_seconds) + sum(progress.score_seconds),
+            train_seconds=progress.train_seconds,
+            score_seconds=progress.score_seconds,
+            samples_per_second=progress.samples_per_second,
+            peak_memory_bytes=peak_memory(self.device),
+        )

@@ -1,0 +1,96 @@
+"""Where a result comes from: versions, revisions, commit, machine settings, memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmark.models.backbone import LoadedBackbone
+from benchmark.results import Provenance, Tuned
+
+if TYPE_CHECKING:
+    from benchmark.stream import LoadedStream
+
+PACKAGES = ("torch", "transformers", "datasets", "peft", "evaluate", "numpy", "scikit-learn", "rouge_score")
+
+
+def describe(
+    loaded: LoadedStream,
+    fingerprint: str,
+    backbone: LoadedBackbone,
+    device: torch.device,
+    source: tuple[str | None, bool | None],
+    tuned: Tuned | None = None,
+) -> Provenance:
+    """Return everything a reader needs to run the cell again.
+
+    Args:
+        source: `git_state` as it was when the code was loaded.
+        tuned: the search that chose the hyper-parameters.
+    """
+    commit, dirty = source
+    return Provenance(
+        versions={"python": platform.python_version()} | installed_versions(),
+        commit=commit,
+        dirty=dirty,
+        data_origin=loaded.origin,
+        data_fingerprint=fingerprint,
+        data_revisions=dict(loaded.revisions),
+        backbone_origin=backbone.origin,
+        backbone_revision=backbone.revision,
+        device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        threads=torch.get_num_threads(),
+        dtype=str(next(backbone.module.parameters()).dtype).removeprefix("torch."),
+        class_order=loaded.class_order,
+        task_order=[task.name for task in loaded.tasks],
+        tuned=tuned,
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that can change a number."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the suite's commit and whether its source files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return None, None
+        commit = git("rev-parse", "HEAD")
+        return commit, bool(git("status", "--porcelain", "--", "benchmark", "methods", "tasks"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def finish_time() -> str:
+    """Return the time now, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use: of the device, or of the whole process on CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

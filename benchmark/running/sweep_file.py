@@ -1,0 +1,121 @@
+"""A sweep as a TOML file that can be committed beside its results: blocks of what `bench run` takes as flags.
+
+[[run]]
+method = ["litelora", "sd-lora"]
+stream = "digits"
+seed = "0-2"
+set = { epochs = 4, "litelora.sparsity" = 0.01 }
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from benchmark.errors import UserError, unknown
+from benchmark.running.cell import Cell
+
+HELP = "bench sweep --help"
+
+
+def _joined(value: Any) -> Any:
+    """Return a list of names or numbers as the text that a flag takes."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, (str, int)) and not isinstance(part, bool) for part in parts):
+        return value
+    return ",".join(str(part) for part in parts)
+
+
+Names = Annotated[str, BeforeValidator(_joined)]
+Value = str | bool | int | float | list[str | int | float] | dict[str, int]
+
+
+class Block(BaseModel):
+    """One `[[run]]`: every method on every stream, order and seed of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Names
+    stream: Names
+    order: Names | None = None
+    seed: Names = "0"
+    backbone: str | None = None
+    protocol: str | None = None
+    zero_shot: bool = False
+    set: dict[str, Value] = Field(default_factory=dict)
+
+    def cells(self) -> list[Cell]:
+        """Return the block's cells."""
+        from benchmark.running.plan import plan
+
+        texts = [
+            f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+            for key, value in self.set.items()
+        ]
+        return plan(
+            self.method,
+            self.stream,
+            self.order,
+            self.seed,
+            self.backbone,
+            self.protocol,
+            texts,
+            self.zero_shot,
+        )
+
+
+class SweepFile(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: list[Block] = Field(min_length=1)
+
+
+def read_sweep(path: Path) -> list[Cell]:
+    """Return the cells of a sweep file in the order of its blocks, none of them twice.
+
+    Raises:
+        UserError: the file is missing or no TOML, has an unknown key or a value of the wrong kind, or names
+            something that there is not.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the sweep file {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"the sweep file {path} is not TOML: {error}") from None
+    try:
+        file = SweepFile.model_validate(data)
+    except ValidationError as error:
+        raise _mistake(path, error) from None
+    cells: dict[str, Cell] = {}
+    for number, block in enumerate(file.run, 1):
+        try:
+            found = block.cells()
+        except UserError as mistake:
+            raise UserError(f"{path}, run {number}: {mistake}") from None
+        for cell in found:
+            cells.setdefault(cell.identity, cell)
+    return list(cells.values())
+
+
+def _mistake(path: Path, error: ValidationError) -> UserError:
+    # A key that is not understood is the reason of one that is missing.
+    details = error.errors(include_url=False)
+    detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
+    place = list(detail["loc"])
+    in_block = len(place) > 1 and isinstance(place[1], int)
+    where = f"{path}, run {int(place[1]) + 1}" if in_block else str(path)
+    if detail["type"] == "extra_forbidden":
+        valid = Block.model_fields if in_block else SweepFile.model_fields
+        return UserError(f"{where}: {unknown('key', str(place[-1]), valid, HELP)}")
+    key = str(place[2] if in_block and len(place) > 2 else place[0])
+    if detail["type"] == "missing":
+        return UserError(f"{where}: the key '{key}' is missing (see: {HELP})")
+    given = repr(detail["input"])[:80]
+    return UserError(f"{where}: bad value for '{key}': got {given}, expected: {detail['msg']}")

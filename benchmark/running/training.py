@@ -1,0 +1,150 @@
+"""The one training loop and the one scoring loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.data.batches import Rows, by_length, shuffled
+from benchmark.errors import UserError
+from benchmark.method import Method, Phase
+from benchmark.running.checkpoint import reseed
+from benchmark.scoring.task_metrics import score
+from benchmark.stream import Examples
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def train(
+    method: Method,
+    phase: Phase,
+    rows: Rows,
+    place: tuple[object, ...],
+    step_done: Callable[[float], None],
+    epoch_done: Callable[[], None] | None = None,
+) -> int:
+    """Run one phase and return how many optimiser steps it took.
+
+    Args:
+        place: what the phase's random numbers depend on: seed, task, phase.
+        step_done: told the finished share of the phase after each step.
+        epoch_done: called after each epoch.
+
+    Raises:
+        UserError: the loss is not a finite number; the message names the step.
+    """
+    generator = reseed(*place)
+    # A phase that trains one scalar must not pay for the gradients of everything an earlier one trained.
+    for parameter in method.objective.parameters():
+        parameter.requires_grad_(False)
+    optimizer = make_optimizer(phase)
+    parameters = [parameter for group in phase.groups for parameter in group.parameters]
+    device = method.objective.device
+    losses = (phase.loss, *phase.further_losses)
+    total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
+    step = 0
+    for epoch in range(phase.epochs):
+        for chosen in shuffled(len(rows), phase.batch_size, generator):
+            factor = rate_factor(phase, epoch, step / total)
+            for group, started in zip(optimizer.param_groups, phase.groups, strict=True):
+                group["lr"] = started.learning_rate * factor
+            batch = rows.batch(chosen, training=True).to(device)
+            for loss_of in losses:
+                loss = loss_of(batch)
+                if not torch.isfinite(loss):
+                    raise UserError(
+                        f"the loss became {loss.item()} at step {step + 1} of {total} of phase "
+                        f"'{phase.name}'; a smaller learning rate may help (--set learning_rate=...)"
+                    )
+                _step(optimizer, loss, phase, parameters)
+                step += 1
+            step_done(step / total)
+        if epoch_done is not None:
+            epoch_done()
+    return step
+
+
+def _step(
+    optimizer: torch.optim.Optimizer, loss: Tensor, phase: Phase, parameters: list[nn.Parameter]
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if phase.after_backward is not None:
+        phase.after_backward()
+    if phase.clip is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, phase.clip)
+    optimizer.step()
+    if phase.after_step is not None:
+        phase.after_step()
+
+
+def make_optimizer(phase: Phase) -> torch.optim.Optimizer:
+    """Return a fresh optimiser over the phase's groups, and let exactly these parameters change."""
+    groups: list[dict[str, Any]] = []
+    for group in phase.groups:
+        for parameter in group.parameters:
+            parameter.requires_grad_(True)
+        groups.append(
+            {"params": group.parameters, "lr": group.learning_rate, "weight_decay": group.weight_decay}
+        )
+    options: dict[str, Any] = {"momentum": phase.momentum} if phase.optimizer == "sgd" else {}
+    return OPTIMIZERS[phase.optimizer](groups, **options)
+
+
+def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
+    """Return what the learning rates are multiplied by.
+
+    Args:
+        phase: its `schedule` falls to 0 over its steps, on a line or on half a cosine, or on half a cosine
+            that only moves between epochs; or to 1.6 % on a quarter of a cosine, cos(99 pi e / (200 (E - 1)))
+            at epoch e of E, as InfLoRA's code has it.
+        epoch: counted from 0.
+        done: the share of the phase's steps taken.
+    """
+    # Of one epoch no share has passed when it begins, though int() makes 60 % of it 0.
+    passed = sum(epoch >= max(1, int(share * phase.epochs)) for share in phase.milestones)
+    factor = phase.factor**passed
+    if phase.schedule == "linear":
+        return factor * (1 - done)
+    if phase.schedule == "cosine":
+        return factor * (1 + math.cos(math.pi * done)) / 2
+    if phase.schedule == "cosine-by-epoch":
+        return factor * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2
+    if phase.schedule == "quarter-cosine-by-epoch":
+        return factor * math.cos(0.495 * math.pi * epoch / max(1, phase.epochs - 1))
+    return factor
+
+
+@torch.no_grad()
+def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float:
+    """Return the score of a method on one task's rows, in 0..1.
+
+    Rows are batched by length. The task's index is withheld unless the method says that it needs it or the
+    protocol is task-incremental.
+    """
+    objective, protocol = method.objective, method.protocol
+    given = task if method.needs.task_id or protocol.head == "task-incremental" else None
+    predictions: list[Any] = [None] * len(rows)
+    for chosen in by_length(rows, protocol.evaluation_batch_size):
+        answers = method.predict(rows.batch(chosen).to(objective.device), given)
+        for row, answer in zip(chosen, answers, strict=True):
+            predictions[row] = answer
+    stream_task = objective.tasks[task]
+    references = objective.references(stream_task, examples)
+    return score(
+        objective.metric(stream_task),
+        predictions,
+        references,
+        ids=examples.ids,
+        sources=examples.texts,
+        references_rule=protocol.references,
+        normaliser=protocol.normaliser,
+    )

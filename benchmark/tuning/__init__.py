@@ -1,0 +1,1 @@
+"""Searches for hyper-parameters: the space, the search, and what it chose."""

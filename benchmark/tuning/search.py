@@ -1,0 +1,283 @@
+"""Searches a method's hyper-parameters: a number of trials that is the same for every method.
+
+A trial is an ordinary cell, or one for each seed and order, whose score matrix is filled from validation
+rows. Its result file is all that is remembered: sampler and pruner start anew each time and are told again
+what the files hold, so that a search that was stopped goes on, and one that is repeated runs nothing.
+
+The trials that methods' files quote are older: they climbed the learning rates of
+`benchmark.tuning.search_space.RATES` and stopped at the first that did worse than the one below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmark.errors import UserError
+from benchmark.results import Tuned, read
+from benchmark.running.catalogue import load_method
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import Checkpoint
+from benchmark.running.data_index import DataIndex
+from benchmark.running.events import CellDone, Event, TaskDone, Watch
+from benchmark.running.plan import plan
+from benchmark.running.runner import (
+    Conditions,
+    Job,
+    Outcome,
+    Stopped,
+    check_writable,
+    load_data,
+    run_job,
+    settled,
+)
+from benchmark.running.sweep_folder import SweepFolder
+from benchmark.scoring.metrics import mean_of_seen
+from benchmark.tuning.search_space import Space, as_data, points, space_of, suggest, without
+from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, value_text, write
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLER_SEED = 0
+SEED = "1000"
+"""The seed of trials where none is asked for: one that no published table uses."""
+
+FIRST_RUNG, REDUCTION = 2, 2
+"""The better half goes on, judged first after the second task: before it nothing can be forgotten."""
+
+PRUNER = f"successive halving by task, from task {FIRST_RUNG}, the best of {REDUCTION} go on"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched: the words of `benchmark.running.plan.plan`, for one method and one stream.
+
+    Attributes:
+        selection: rows that decide: validation rows, or TEST rows as some papers do.
+    """
+
+    method: str
+    stream: str
+    trials: int
+    orders: str | None = None
+    seeds: str = SEED
+    backbone: str | None = None
+    protocol: str | None = None
+    settings: Sequence[str] = ()
+    selection: Literal["validation", "paper"] = "validation"
+
+    def cells(self, values: dict[str, Any]) -> list[Cell]:
+        """Return the cells of one point."""
+        split = "validation" if self.selection == "validation" else "test"
+        own = [f"{self.method}.{name}={value_text(value)}" for name, value in values.items()]
+        texts = [*self.settings, *own, f"protocol.score_on={split}"]
+        return plan(self.method, self.stream, self.orders, self.seeds, self.backbone, self.protocol, texts)
+
+    def space(self) -> Space:
+        """Return what is searched.
+
+        Raises:
+            UserError: the split that is scored is set twice, or nothing is left to search.
+        """
+        for text in self.settings:
+            if text.partition("=")[0].strip().rpartition(".")[2] == "score_on":
+                raise UserError(f"--set {text}: which rows decide is told by --selection validation or paper")
+        return without(space_of(load_method(self.method)), self.settings, self.method)
+
+
+def runs(asked: Search) -> int:
+    """Return how many runs a search takes at most.
+
+    Raises:
+        UserError: what is asked for is not understood, or there is nothing to search.
+    """
+    grid = points(asked.space(), asked.trials)
+    return (asked.trials if grid is None else len(grid)) * len(asked.cells({}))
+
+
+@dataclass
+class Judge:
+    """Tells the pruner how a trial does, task by task.
+
+    Attributes:
+        before: the average performance of each of the trial's runs that is complete.
+        tasks: how many tasks they had.
+    """
+
+    trial: optuna.Trial
+    before: list[float] = field(default_factory=list)
+    tasks: int = 0
+    latest: tuple[int, float | None] = (0, None)
+
+    def hopeless(self, task: int, task_count: int, mean: float | None) -> bool:
+        """Take the mean score over the tasks seen; return whether the trial is to end here.
+
+        The last task of a run is never the end: the run is over, and its result is worth its file.
+        """
+        if mean is None:
+            return False
+        step = self.tasks + task + 1
+        so_far = (sum(self.before) + mean) / (len(self.before) + 1)
+        self.latest = (step, so_far)
+        self.trial.report(so_far, step)
+        return task + 1 < task_count and self.trial.should_prune()
+
+    def complete(self, performance: float, tasks: int) -> None:
+        """Take a run that is over."""
+        self.before.append(performance)
+        self.tasks += tasks
+
+    @property
+    def score(self) -> float:
+        """The mean average performance of the complete runs."""
+        return sum(self.before) / len(self.before)
+
+
+def tune(
+    asked: Search, out: Path, data_dir: Path | None, device: str, conditions: Conditions, watch: Watch
+) -> Path:
+    """Run the trials, write what was tried and chosen, and return where.
+
+    Args:
+        out: folder of results, which are the trials' too.
+        conditions: those of a run in this process.
+        watch: is told the events of every trial.
+
+    Raises:
+        UserError: Optuna is not installed, there is nothing to search, no trial was completed, another
+            process works on a trial, or the data cannot be read.
+        KeyboardInterrupt: the user stopped the search; the trials so far are on disk.
+    """
+    optuna = _optuna()
+    space = asked.space()
+    grid = points(space, asked.trials)
+    check_writable(out)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=REDUCTION),
+    )
+    for point in grid or ():
+        study.enqueue_trial(point)
+    states = optuna.trial.TrialState
+    endings = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}
+    tried: list[TrialFacts] = []
+    for _ in range(asked.trials if grid is None else len(grid)):
+        trial = study.ask()
+        values = suggest(trial, space)
+        jobs = [Job(cell, out.resolve(), data_dir, device, False, conditions) for cell in asked.cells(values)]
+        facts = _try(values, jobs, Judge(trial), watch)
+        study.tell(trial, facts.score if facts.state == "complete" else None, endings[facts.state])
+        tried.append(facts)
+    sampler = f"TPE, seed {SAMPLER_SEED}" if grid is None else "every point once"
+    return _write(asked, out, jobs, tried, sampler, as_data(space))
+
+
+def _try(values: dict[str, Any], jobs: list[Job], judge: Judge, watch: Watch) -> TrialFacts:
+    """Run one trial."""
+    for job in jobs:
+        outcome = _learn(job, judge, watch)
+        watch(CellDone(job.cell, outcome))
+        if outcome.stopped:
+            step, so_far = judge.latest
+            return TrialFacts(values=values, state="pruned", score=so_far, tasks=step)
+        if outcome.error is not None:
+            return TrialFacts(
+                values=values, state="failed", score=None, tasks=judge.latest[0], error=outcome.error
+            )
+        assert outcome.result is not None
+        performance = outcome.result.headline["average_performance"]
+        assert performance is not None, "the last row of a score matrix is never empty"
+        judge.complete(performance, len(outcome.result.tasks))
+    return TrialFacts(values=values, state="complete", score=judge.score, tasks=judge.tasks)
+
+
+def _learn(job: Job, judge: Judge, watch: Watch) -> Outcome:
+    """Return what came of one run of a trial; a stopped one was hopeless.
+
+    What lies on disk is judged before anything is run: of a search that goes on, the pruner decides the same.
+
+    Raises:
+        UserError: the run is another process's, or failed before it had learned anything.
+        KeyboardInterrupt: the user asked to stop.
+    """
+    hopeless = False
+    for t, row in enumerate(_known_rows(job)):
+        if judge.hopeless(t, len(row), mean_of_seen(row, t)):
+            return Outcome(job.cell, stopped=True)
+
+    def tell(event: Event) -> None:
+        nonlocal hopeless
+        watch(event)
+        if isinstance(event, TaskDone) and judge.hopeless(event.task, event.task_count, event.mean):
+            hopeless = True
+            raise Stopped
+
+    outcome = settled(job, DataIndex(job.out, job.data_dir)) or run_job(job, tell)
+    if outcome.stopped and not hopeless:
+        raise KeyboardInterrupt
+    if outcome.elsewhere:
+        raise UserError(f"another process works on a trial ({job.cell.name}); wait for it and run this again")
+    if outcome.error is not None and SweepFolder(job.out).failure(job.cell) is None:
+        raise UserError(outcome.error)
+    return outcome
+
+
+def _known_rows(job: Job) -> list[list[float | None]]:
+    """Return the rows of a run's score matrix that lie on disk, complete or not."""
+    known = DataIndex(job.out, job.data_dir).known(job.cell)
+    fingerprint = known or load_data(job.cell, job.data_dir)[1]
+    path = job.cell.path(job.out, fingerprint)
+    if path.exists():
+        return read(path).matrix
+    saved = Checkpoint(path).load(job.cell.key(fingerprint))
+    return saved[0].matrix if saved else []
+
+
+def _write(
+    asked: Search, out: Path, jobs: list[Job], tried: list[TrialFacts], sampler: str, space: dict[str, Any]
+) -> Path:
+    """Write the search down; of equally good trials the first is chosen."""
+    complete = [
+        (trial.score, -number, trial) for number, trial in enumerate(tried) if trial.state == "complete"
+    ]
+    if not complete:
+        raise UserError(f"none of {len(tried)} trials of {asked.method} was completed: {tried[0].error}")
+    best = max(complete)[2]
+    cell = jobs[0].cell
+    file = TuningFile(
+        method=cell.method,
+        stream=cell.stream,
+        protocol=cell.protocol.name,
+        backbone=cell.backbone,
+        orders=list(dict.fromkeys(job.cell.order for job in jobs)),
+        seeds=list(dict.fromkeys(job.cell.seed for job in jobs)),
+        settings=list(asked.settings),
+        chosen=Tuned(
+            trials=len(tried),
+            sampler=sampler,
+            pruner=PRUNER,
+            selection=asked.selection,
+            space=space,
+            values=best.values,
+        ),
+        trials=tried,
+    )
+    path = path_of(out, cell.method, cell.stream, cell.protocol.name)
+    write(file, path)
+    return path
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            "bench tune needs Optuna: pip install 'continual-peft-bench[tune]', or pip install optuna"
+        ) from None
+    # A line for every trial would stand between ours.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
