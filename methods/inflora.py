@@ -41,7 +41,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
@@ -66,7 +66,7 @@ class InfLoRA(LowRankMethod):
         memories: by layer, what old tasks' inputs use.
     """
 
-    Hyperparameters = InfHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = InfHyperparameters
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 62.5, 77.5, 75.1.

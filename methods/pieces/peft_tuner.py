@@ -50,10 +50,11 @@ class PeftTuner(PeftMethod):
         self.objective.before_forward(self._switch_dropout)
 
     def _configuration(self) -> PeftConfig:
+        from peft import PeftType
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as TYPES
 
         chosen, own = TUNERS[self.tuner], self.hyperparameters.configuration
-        make = TYPES[chosen.type]
+        make = TYPES[PeftType(chosen.type)]
         known = set(make.__dataclass_fields__) - {"target_modules", "peft_type"}
         for name in own:
             if name not in known:

@@ -24,6 +24,7 @@ class PixelFormat:
 
     settings: ImageSettings
     augmentation: str
+    crop_area: float
     dtype: torch.dtype
 
     @classmethod
@@ -32,7 +33,8 @@ class PixelFormat:
         if objective.image_settings is None:
             return None
         dtype = next(objective.backbone.module.parameters()).dtype
-        return cls(objective.image_settings, objective.protocol.augmentation, dtype)
+        protocol = objective.protocol
+        return cls(objective.image_settings, protocol.augmentation, protocol.crop_area, dtype)
 
     def packed(self, values: Tensor) -> Tensor:
         """Return the uint8 pixels behind normalised images `(n, 3, h, w)`."""
@@ -44,7 +46,8 @@ class PixelFormat:
 
     def unpacked(self, pixels: Tensor) -> Tensor:
         """Return the images as training sees them: augmented anew, normalised."""
-        return normalise(augment(pixels.float() / 255, self.augmentation), self.settings).to(self.dtype)
+        drawn = augment(pixels.float() / 255, self.augmentation, self.crop_area)
+        return normalise(drawn, self.settings).to(self.dtype)
 
 
 class RehearsalBuffer:
