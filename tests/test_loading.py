@@ -168,7 +168,8 @@ LOADER = """
 import resource, sys
 from pathlib import Path
 from pydantic import BaseModel
-from benchmark import splits, stream
+from benchmark import stream
+from benchmark.data import splits
 from benchmark.data.files import read_rows
 from benchmark.data.fingerprint import fingerprint
 from benchmark.models.objective import make_objective
