@@ -64,13 +64,14 @@ def total(plan: Plan, workers: int) -> str:
     from benchmark.running.forecast import STATES
 
     counts = ", ".join(f"{plan.count(state)} {state}" for state in STATES if plan.count(state))
+    cells = "1 cell" if len(plan.cells) == 1 else f"{len(plan.cells)} cells"
     left = len(plan.cells) - plan.count("done")
     if not left:
-        return f"{len(plan.cells)} cells: {counts}"
+        return f"{cells}: {counts}"
     known = duration(plan.seconds_left / workers) if plan.unknown < left else "an unknown time"
     at_a_time = f" with {workers} at a time" if workers > 1 else ""
     more = f" and {plan.unknown} cells that nothing is known of" if 0 < plan.unknown < left else ""
-    return f"{len(plan.cells)} cells: {counts}; about {known}{at_a_time}{more}"
+    return f"{cells}: {counts}; about {known}{at_a_time}{more}"
 
 
 def as_data(plan: Plan) -> str:
@@ -175,7 +176,7 @@ def _pairs(values: dict[str, Any]) -> list[str]:
 def _value(value: Any) -> str:
     """Return a setting's value without brackets or quotes where it needs none."""
     if isinstance(value, (list, tuple)):
-        return "+".join(str(one) for one in value)
+        return "+".join(str(one) for one in value) or "none"
     return json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
 
 
