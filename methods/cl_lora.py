@@ -46,11 +46,11 @@ from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
+from benchmark.models.layer_inputs import exact
 from benchmark.models.objective import ClassificationObjective
 from benchmark.models.roles import block_of
 from methods.pieces.early_exit import first_blocks
 from methods.pieces.input_weights import with_more
-from methods.pieces.layer_inputs import exact
 
 
 class DualHyperparameters(LowRankHyperparameters):

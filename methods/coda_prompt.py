@@ -41,7 +41,7 @@ from torch.nn import functional
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.method import Accounting, Context, part
-from methods.pieces.layer_inputs import exact
+from benchmark.models.layer_inputs import exact
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted
 

@@ -37,8 +37,8 @@ from benchmark.data.batches import Batch
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
 from benchmark.models.class_means import ClassMeans
+from benchmark.models.layer_inputs import exact
 from methods.pieces.feature_classifier import FeatureClassifier
-from methods.pieces.layer_inputs import exact
 from methods.pieces.one_pair import OnePairAtATime
 from methods.pieces.prototypes import completed
 

@@ -42,10 +42,10 @@ from torch.nn import functional
 
 from benchmark.data.batches import Rows
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from benchmark.models.layer_inputs import in_order
 from methods.inflora import InfHyperparameters, InfLoRA
 from methods.pieces.composition import over
 from methods.pieces.input_weights import InputWeighted, with_more
-from methods.pieces.layer_inputs import in_order
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
 
 LAYERS = ("hidden", "output", "key")

@@ -36,7 +36,7 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from methods.pieces.layer_inputs import exact, in_order, second_moments
+from benchmark.models.layer_inputs import exact, in_order, second_moments
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
 from methods.seq_lora import SequentialLoRA
 

@@ -47,7 +47,7 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
-from methods.pieces.layer_inputs import exact, read_in_order, second_moments
+from benchmark.models.layer_inputs import exact, read_in_order, second_moments
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, free_rows, packed, unpacked
 
 

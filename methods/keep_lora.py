@@ -43,8 +43,8 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
+from benchmark.models.layer_inputs import exact, in_order, second_moments
 from methods.pieces import fisher
-from methods.pieces.layer_inputs import exact, in_order, second_moments
 from methods.pieces.penalties import current_pairs
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, free_rows, packed, unpacked
 

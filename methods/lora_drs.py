@@ -39,8 +39,8 @@ from torch.nn import functional
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.models.layer_inputs import exact, read_in_order, second_moments
 from methods.pieces.feature_classifier import MeanClassifier
-from methods.pieces.layer_inputs import exact, read_in_order, second_moments
 from methods.pieces.prototypes import augmented_triplet
 from methods.pieces.subspace_memory import energies
 

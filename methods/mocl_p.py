@@ -25,8 +25,8 @@ import torch
 from pydantic import Field
 
 from benchmark.data.batches import Rows
+from benchmark.models.layer_inputs import read_in_order
 from methods.mocl import MatchingHyperparameters, MoCL
-from methods.pieces.layer_inputs import read_in_order
 
 
 class PruningHyperparameters(MatchingHyperparameters):

@@ -37,8 +37,8 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, part
+from benchmark.models.layer_inputs import exact, in_order
 from methods.pieces import fisher
-from methods.pieces.layer_inputs import exact, in_order
 from methods.pieces.merging import Change, current_change
 from methods.pieces.penalties import current_pairs
 

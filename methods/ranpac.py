@@ -38,9 +38,9 @@ from torch.nn import functional
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.method import Accounting, Context, Phase, part
+from benchmark.models.layer_inputs import exact
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.first_task import FirstTaskAdapted, FirstTaskHyperparameters
-from methods.pieces.layer_inputs import exact
 from methods.pieces.ridge import chosen_ridge, rounding, solution
 
 PUBLISHED_WIDTH, PUBLISHED_FEATURE = 10000, 768

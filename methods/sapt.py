@@ -41,8 +41,8 @@ from torch.nn import functional
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, part
+from benchmark.models.layer_inputs import in_order
 from methods.pieces.input_weights import InputWeighted, with_more
-from methods.pieces.layer_inputs import in_order
 
 
 class AttentionHyperparameters(LowRankHyperparameters):

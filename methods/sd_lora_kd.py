@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from benchmark.data.batches import Rows
-from methods.pieces.layer_inputs import exact
+from benchmark.models.layer_inputs import exact
 from methods.sd_lora import SDHyperparameters, SDLoRA
 
 

@@ -42,10 +42,10 @@ from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.models.layer_inputs import read_in_order, token_masks
 from benchmark.models.objective import ClassificationObjective
 from benchmark.models.roles import block_of
 from methods.pieces.expanding_block import ExpandingBlock
-from methods.pieces.layer_inputs import read_in_order, token_masks
 
 
 class ExpansionHyperparameters(LowRankHyperparameters):

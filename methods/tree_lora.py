@@ -44,8 +44,8 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from benchmark.models.layer_inputs import exact
 from methods.pieces import task_tree
-from methods.pieces.layer_inputs import exact
 from methods.pieces.task_tree import TaskTree
 from methods.seq_lora import SequentialLoRA
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from benchmark.data.batches import VectorRows
 from benchmark.models import small_models
+from benchmark.models.layer_inputs import in_order, second_moments, watching
 from benchmark.models.roles import block_of
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
 from methods.inflora import free_directions
-from methods.pieces.layer_inputs import in_order, second_moments, watching
 from methods.pieces.subspace_memory import SubspaceMemory
 from tests import tiny
 

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from benchmark.models.class_means import ClassMeans
+from benchmark.models.layer_inputs import in_order, second_moments
 from benchmark.running.checkpoint import pack
 from methods.lora_drs import leading
-from methods.pieces.layer_inputs import in_order, second_moments
 from methods.pieces.prototypes import augmented_triplet
 from tests import tiny
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.models.layer_inputs import in_order
 from benchmark.running.checkpoint import pack
 from methods.keep_lora import leading_directions
 from methods.pieces import fisher
-from methods.pieces.layer_inputs import in_order
 from methods.pieces.subspace_memory import SubspaceMemory, free_rows
 from tests import tiny
 

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from benchmark.data.batches import Rows
+from benchmark.models.layer_inputs import in_order
 from benchmark.running.checkpoint import pack
 from methods.pieces import distillation, fisher
-from methods.pieces.layer_inputs import in_order
 from methods.slao import orthonormal
 from tests import tiny
 

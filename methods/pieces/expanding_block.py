@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmark.adapters import AdapterBank
 from benchmark.method import part
-from methods.pieces.layer_inputs import exact
+from benchmark.models.layer_inputs import exact
 
 
 class ExpandingBlock:

@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.method import Accounting, Context, Method, Needs, part
 from benchmark.models.class_means import ClassMeans
+from benchmark.models.layer_inputs import read_in_order
 from benchmark.models.objective import ClassificationObjective, best_columns
-from methods.pieces.layer_inputs import read_in_order
 
 
 class FeatureClassifier(Method):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch
-from methods.pieces.layer_inputs import exact
+from benchmark.models.layer_inputs import exact
 
 Loss = Callable[[Batch], Tensor]
 

@@ -25,7 +25,7 @@ from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, part
-from methods.pieces.layer_inputs import exact
+from benchmark.models.layer_inputs import exact
 from methods.pieces.penalties import current_pairs
 
 Change = dict[str, Tensor]
