@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from benchmark.analysis import redundancy
-from benchmark.analysis.leave_one_out import remove_each
-from benchmark.analysis.subspaces import expected_overlap, overlap, residual, update
+from benchmark.analysis.leave_one_out import LeaveOneOut, Removal, remove_each, restored
+from benchmark.analysis.redundancy_page import write_page
+from benchmark.analysis.subspaces import effect_residual, expected_overlap, overlap, residual, update
+from benchmark.analysis.task_inputs import ROWS, evenly, task_inputs
 from benchmark.errors import UserError
 from benchmark.results import read, write
 from benchmark.running.plan import plan
@@ -92,6 +94,59 @@ def test_the_residual_of_a_combination_is_zero():
     assert residual((np.zeros((1, 6)), np.zeros((6, 1))), [first]) is None
 
 
+def test_the_effect_is_fitted_where_the_inputs_lie():
+    first, second = pair((0,), (0,), (1,)), pair((0, 1), (0, 1), (1, 1))
+    # As updates: D1 = e0 e0^T is fitted to D2 = e0 e0^T + e1 e1^T with 1; one of two equal parts is left.
+    assert residual(second, [first]) == pytest.approx(0.5**0.5)
+    # Inputs along e0 see no difference, those along e1 nothing of D1, those along e2 no effect at all.
+    assert effect_residual(second, [first], EYE[:1]) == pytest.approx(0.0, abs=1e-12)
+    assert effect_residual(second, [first], EYE[1:2]) == pytest.approx(1.0)
+    assert effect_residual(second, [first], EYE[2:]) is None
+    # X = (2 e0, e1): X D2^T has the entries 2 and 1, X D1^T the entry 2. Left is 1 of a norm of sqrt 5.
+    assert effect_residual(second, [first], EYE[:2] * [[2], [1]]) == pytest.approx(5**-0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 12))
+def test_the_effect_residual_is_that_of_the_outputs(seed, rank, tokens):
+    generator = np.random.default_rng(seed)
+    pairs = [(generator.normal(size=(rank, 9)), generator.normal(size=(7, rank))) for _ in range(3)]
+    x = generator.normal(size=(tokens, 9))
+    target, *design = [(x @ (up @ down).T).ravel() for down, up in pairs]
+    design = np.stack(design, axis=1)
+    left = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+    expected = np.linalg.norm(left) / np.linalg.norm(target)
+    assert effect_residual(pairs[0], pairs[1:], x) == pytest.approx(expected, abs=1e-9)
+
+
+def test_places_lie_evenly():
+    # 10 of 4: every 2.5th, rounded down.
+    assert evenly(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly(3, 4).tolist() == [0, 1, 2] and evenly(0, 4).tolist() == []
+
+
+def test_the_page_keeps_what_is_written_around_its_tables(tmp_path):
+    page = tmp_path / "page.md"
+    pairs = {t: {"q": pair((t, t + 1), (0, 1), (1, 1))} for t in range(2)}
+    # Row spaces {0, 1} and {1, 2} share one direction of two. D2 = e0 e1^T + e1 e2^T has no part along D1.
+    found = redundancy.of_pairs(result(), pairs, {1: {"q": EYE}})
+    removed = LeaveOneOut(result(), (Removal(1, [-0.3, 0.0, -0.6], 4),), True, 30)
+    write_page([(found, removed)], page)
+    first = page.read_text()
+    row = next(line for line in first.splitlines() if line.startswith("|      2"))
+    # Random subspaces of rank 2 in 6 dimensions share 2/6 of it; the column spaces are equal.
+    numbers = ["2", "2.00", "2.00", "0.500", "1.5", "1.000", "3.0", "1.000", "1.000", "-30.0", "4 of 30"]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == numbers
+    page.write_text(
+        first.replace("## orchard", "## orchard\n\nApples differ from pears.").replace("0.500", "0.7")
+    )
+    write_page([(found, removed)], page)
+    assert page.read_text() == first.replace("## orchard", "## orchard\n\nApples differ from pears.")
+    page.write_text("<!-- /redundancy:orchard -->\n<!-- redundancy:orchard -->\n")
+    with pytest.raises(UserError, match="needs the line <!-- redundancy:orchard -->"):
+        write_page([(found, removed)], page)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 4))
 def test_properties_of_any_two_updates(seed, one, other):
@@ -146,6 +201,24 @@ def test_a_finished_run_is_read_from_its_file(cell):
 
 
 @pytest.mark.slow
+def test_the_inputs_of_a_layer_are_the_task_s_own_rows(cell):
+    inputs = task_inputs(cell, None)
+    _, loaded = restored(read(cell), cell, None)
+    assert list(inputs) == [0, 1, 2]
+    for task, layers in inputs.items():
+        # The one layer of the toy stream's backbone sees the vectors themselves.
+        (seen,) = layers.values()
+        rows = loaded.tasks[task].train.inputs
+        assert len(rows) > ROWS
+        np.testing.assert_array_equal(seen, rows[np.arange(ROWS) * len(rows) // ROWS])
+    found = redundancy.analyse(cell, inputs)
+    assert [each.effect_residual is None for each in found.shapes] == [True, False, False]
+    assert all(0 <= each.effect_residual <= 1 + 1e-9 for each in found.shapes[1:])
+    assert "of its effect" in redundancy.tables(found)
+    assert "of its effect" not in redundancy.tables(redundancy.analyse(cell))
+
+
+@pytest.mark.slow
 def test_removing_an_adapter_is_told_from_removing_nothing(cell, tmp_path):
     found = remove_each(cell, None)
     assert found.reproduced and found.rows == sum(task.test for task in read(cell).tasks)
@@ -167,7 +240,11 @@ def test_the_command_prints_tables_and_json(cell):
     shown = bench("redundancy", cell, "--leave-one-out")
     assert shown.returncode == 0, shown.stderr
     assert "row overlap" in shown.stdout and "reports 3 active, which agrees" in shown.stdout
+    page = cell.with_name("page.md")
+    assert bench("redundancy", cell, "--effects", "--page", page).stdout.strip().endswith("page.md")
+    assert "effect residual" in page.read_text()
     (data,) = json.loads(bench("redundancy", cell, "--json").stdout)
+    assert {shape["effect_residual"] for shape in data["shapes"]} == {None}
     assert data["method"] == "inc-lora" and len(data["overlaps"]) == 3
 
 

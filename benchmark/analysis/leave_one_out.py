@@ -39,6 +39,11 @@ class Removal:
     change: list[float]
     predictions_changed: int
 
+    @property
+    def mean_change(self) -> float:
+        """The change of the average performance."""
+        return sum(self.change) / len(self.change)
+
 
 @dataclass(frozen=True)
 class LeaveOneOut:
@@ -170,8 +175,7 @@ def table(found: LeaveOneOut) -> str:
     """Return the changes x 100 by task, and what they say about the reported count."""
     records = []
     for each in found.removals:
-        mean = sum(each.change) / len(each.change)
-        record = {"removed": f"task {each.task + 1}", "AP": f"{100 * mean:+.1f}"}
+        record = {"removed": f"task {each.task + 1}", "AP": f"{100 * each.mean_change:+.1f}"}
         record |= {f"task {i + 1}": f"{100 * value:+.1f}" for i, value in enumerate(each.change)}
         records.append(record | {"answers changed": f"{each.predictions_changed} of {found.rows}"})
     lines = [] if found.reproduced else ["The full model does not give the scores of the result again."]

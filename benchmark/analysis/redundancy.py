@@ -1,6 +1,7 @@
 """How redundant a method's adapters are: overlap of the pairs of every two tasks at every adapted layer.
 
-Reads the adapters beside a result; needs neither backbone nor data.
+Reads the adapters beside a result. Backbone and data are needed only for what the layers see of a task's rows
+(`benchmark.analysis.task_inputs`), on which the effects of the pairs are compared.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.subspaces import expected_overlap, overlap, residual, update
+from benchmark.analysis.subspaces import effect_residual, expected_overlap, overlap, residual, update
 from benchmark.errors import UserError
 from benchmark.results import Result, read
 from benchmark.text_table import text_table
+
+Inputs = dict[int, dict[str, np.ndarray]]
+"""By task index and layer name: what the layer sees of the task's rows, `(tokens, d_in)`."""
 
 Pairs = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
 """By task index and layer name: down (r, d_in) and up (d_out, r)."""
@@ -49,6 +53,8 @@ class Shape:
 
     Attributes:
         residual: relative residual of its fit by the pairs of earlier tasks; None for the first one.
+        effect_residual: the same of what the pair adds to the layer's outputs on rows of its task; None for
+            the first one and where no inputs are given.
     """
 
     task: int
@@ -57,6 +63,7 @@ class Shape:
     effective_rank: float
     stable_rank: float
     residual: float | None
+    effect_residual: float | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,14 @@ class Redundancy:
         ]
         return _mean(found)
 
+    def shape(self, task: int, name: str) -> float | None:
+        """Return a number of one task's pair, mean over the layers that have it."""
+        return _mean([getattr(each, name) for each in self.shapes if each.task == task])
+
+    def to_earlier(self, task: int, name: str) -> float | None:
+        """Return a number of a task's pair and each earlier one, mean over them and the layers."""
+        return _mean([getattr(each, name) for each in self.overlaps if each.second == task])
+
     def as_data(self) -> dict[str, Any]:
         """Return all numbers, for JSON."""
         return {
@@ -103,8 +118,12 @@ class Redundancy:
         }
 
 
-def analyse(path: Path) -> Redundancy:
+def analyse(path: Path, inputs: Inputs | None = None) -> Redundancy:
     """Return the redundancy of a result's adapters.
+
+    Args:
+        path: a result; the adapters lie beside it.
+        inputs: what its layers see of each task's rows.
 
     Raises:
         UserError: result or adapters cannot be read, or the method keeps no pair for each task.
@@ -113,9 +132,8 @@ def analyse(path: Path) -> Redundancy:
 
     result = read(path)
     state = read_state(path.with_suffix(".safetensors"), result.key)
-    return of_pairs(
-        result, pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
-    )
+    pairs = pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
+    return of_pairs(result, pairs, inputs)
 
 
 def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
@@ -144,8 +162,9 @@ def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
     return dict(sorted(pairs.items()))
 
 
-def of_pairs(result: Result, pairs: Pairs) -> Redundancy:
+def of_pairs(result: Result, pairs: Pairs, inputs: Inputs | None = None) -> Redundancy:
     """Return the redundancy of given pairs; each task has the same layers."""
+    inputs = inputs or {}
     overlaps, shapes = [], []
     for layer in next(iter(pairs.values()), {}):
         found = {task: update(*pairs[task][layer]) for task in pairs}
@@ -166,7 +185,10 @@ def of_pairs(result: Result, pairs: Pairs) -> Redundancy:
         for task, own in found.items():
             earlier = [pairs[each][layer] for each in pairs if each < task]
             left = residual(pairs[task][layer], earlier) if earlier else None
-            shapes.append(Shape(task, layer, len(own.values), own.effective_rank, own.stable_rank, left))
+            x = inputs.get(task, {}).get(layer)
+            effect = None if x is None or not earlier else effect_residual(pairs[task][layer], earlier, x)
+            ranks = len(own.values), own.effective_rank, own.stable_rank
+            shapes.append(Shape(task, layer, *ranks, left, effect))
     return Redundancy(result, tuple(pairs), tuple(overlaps), tuple(shapes))
 
 
@@ -181,7 +203,7 @@ def tables(found: Redundancy) -> str:
         {
             "tasks": f"{first + 1}, {second + 1}",
             **{
-                title: _text(found.mean(first, second, name), digits)
+                title: shown(found.mean(first, second, name), digits)
                 for title, name, digits in (
                     ("row overlap", "rows", 3),
                     ("over random", "rows_over_random", 1),
@@ -196,14 +218,16 @@ def tables(found: Redundancy) -> str:
 
 
 def _shape(found: Redundancy, task: int) -> dict[str, str]:
-    own = [each for each in found.shapes if each.task == task]
-    return {
-        "task": str(task + 1),
-        "rank": _text(_mean([each.rank for each in own]), 1),
-        "effective rank": _text(_mean([each.effective_rank for each in own]), 2),
-        "stable rank": _text(_mean([each.stable_rank for each in own]), 2),
-        "residual after fit by earlier": _text(_mean([each.residual for each in own]), 3),
+    columns = {
+        "rank": ("rank", 1),
+        "effective rank": ("effective_rank", 2),
+        "stable rank": ("stable_rank", 2),
+        "residual after fit by earlier": ("residual", 3),
     }
+    if any(each.effect_residual is not None for each in found.shapes):
+        columns["of its effect"] = ("effect_residual", 3)
+    numbers = {title: shown(found.shape(task, name), digits) for title, (name, digits) in columns.items()}
+    return {"task": str(task + 1)} | numbers
 
 
 def _couples(tasks: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -215,7 +239,8 @@ def _mean(values: list[Any]) -> float | None:
     return fmean(known) if known else None
 
 
-def _text(value: float | None, digits: int) -> str:
+def shown(value: float | None, digits: int) -> str:
+    """Return a number as text, blank where there is none."""
     return "" if value is None else f"{value:.{digits}f}"
 
 

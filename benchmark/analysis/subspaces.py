@@ -103,3 +103,21 @@ def residual(target: tuple[Array, Array], earlier: Sequence[tuple[Array, Array]]
     design = np.stack(products[1:], axis=1)
     fitted = design @ np.linalg.lstsq(design, products[0], rcond=None)[0]
     return float(np.linalg.norm(products[0] - fitted) / size)
+
+
+def effect_residual(
+    target: tuple[Array, Array], earlier: Sequence[tuple[Array, Array]], inputs: Array
+) -> float | None:
+    """Return how far an update's effect lies from the span of earlier ones' effects on the same inputs.
+
+    `min_c |X D^T - sum_k c_k X D_k^T|_F / |X D^T|_F`, with what is said of `residual`: small where directions
+    in which the updates differ hardly occur in the inputs. One coefficient an update, as in `residual`.
+
+    Args:
+        target: down (r, d_in) and up (d_out, r).
+        earlier: the same of each earlier update.
+        inputs: X, `(tokens, d_in)`.
+    """
+    # X (B A)^T is the update whose down factor is A X^T, turned on its side.
+    seen = [(np.asarray(down, np.float64) @ inputs.T, up) for down, up in (target, *earlier)]
+    return residual(seen[0], seen[1:])

@@ -47,18 +47,29 @@ def redundancy(
     leave_one_out: Annotated[
         bool, typer.Option("--leave-one-out", help="Also score without each adapter; needs the data.")
     ] = False,
+    effects: Annotated[
+        bool, typer.Option("--effects", help="Also fit the effects on rows of each task; needs the data.")
+    ] = False,
     data_dir: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data.")
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Folder for a heatmap of each result.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="A markdown page whose tables to write; its other words stay.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say how much the adapters of different tasks overlap."""
     from benchmark.analysis import redundancy as analysis
 
-    data, texts = [], []
+    data, texts, analysed = [], [], []
     for path in result:
-        found = analysis.analyse(path)
+        inputs, removed = None, None
+        if effects:
+            from benchmark.analysis.task_inputs import task_inputs
+
+            inputs = task_inputs(path, data_dir)
+        found = analysis.analyse(path, inputs)
         record, blocks = found.as_data(), [analysis.tables(found)]
         if leave_one_out:
             from benchmark.analysis import leave_one_out as removal
@@ -73,7 +84,12 @@ def redundancy(
                 str(each) for each in plots.save(plots.overlaps(found), pictures / f"{path.stem}-overlap")
             ]
         data.append(record)
+        analysed.append((found, removed))
         texts.append("\n\n".join(blocks))
+    if page is not None:
+        from benchmark.analysis.redundancy_page import write_page
+
+        texts.append(str(write_page(analysed, page)))
     typer.echo(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts))
 
 

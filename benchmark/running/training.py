@@ -123,15 +123,22 @@ def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
     return factor
 
 
+def told(method: Method, task: int) -> int | None:
+    """Return what a prediction for a task's rows is told of it: its index, or None, which withholds it.
+
+    It is told where the method says that it needs it or the protocol is task-incremental.
+    """
+    return task if method.needs.task_id or method.protocol.head == "task-incremental" else None
+
+
 @torch.no_grad()
 def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float:
     """Return the score of a method on one task's rows, in 0..1.
 
-    Rows are batched by length. The task's index is withheld unless the method says that it needs it or the
-    protocol is task-incremental.
+    Rows are batched by length.
     """
     objective, protocol = method.objective, method.protocol
-    given = task if method.needs.task_id or protocol.head == "task-incremental" else None
+    given = told(method, task)
     predictions: list[Any] = [None] * len(rows)
     for chosen in by_length(rows, protocol.evaluation_batch_size):
         answers = method.predict(rows.batch(chosen).to(objective.device), given)

@@ -1,0 +1,105 @@
+"""Redundancy of several runs on one markdown page: the tables are generated, the words around them stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.analysis.leave_one_out import LeaveOneOut
+from benchmark.analysis.redundancy import Redundancy, shown
+from benchmark.analysis.task_inputs import ROWS, TOKENS
+from benchmark.errors import UserError
+from benchmark.publishing.tables import markdown, plain
+from benchmark.results import atomic_write
+
+Analysed = tuple[Redundancy, LeaveOneOut | None]
+
+DEFINITIONS = {
+    "task": "by place in the order learned; a row of blanks is a task whose pair was not kept.",
+    "rows, columns": "overlap of the pair's row space (layer inputs) or column space (layer outputs) with "
+    "those of each earlier pair: mean squared cosine of the principal angles, mean over pairs and layers; 1 "
+    "where one holds the other.",
+    "x random": "the same over what random subspaces of these ranks have.",
+    "update residual": "what is left of the update B A after the least-squares fit by the earlier updates, "
+    "one coefficient each, as a share of its norm, mean over layers: 0 is a combination of them, 1 is "
+    "orthogonal to all.",
+    "effect residual": "the same of X (B A)^T, what the pair adds to the outputs of its layer, on up to "
+    f"{TOKENS} tokens X of {ROWS} training rows of its task as the finished model sees them.",
+    "AP without it": "average performance x 100 without the pair, minus with it.",
+    "answers changed": "test rows of all tasks that are then answered differently.",
+}
+
+
+def write_page(runs: Sequence[Analysed], page: Path) -> Path:
+    """Write the tables of the runs, grouped by stream, between the page's marks for each stream.
+
+    Text outside the marks is kept; a stream without marks gets a heading and marks at the end.
+
+    Raises:
+        UserError: the page cannot be read or written, or lacks one of a pair of marks.
+    """
+    try:
+        text = page.read_text(encoding="utf-8") if page.exists() else "# Redundancy of adapters\n"
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {page}: {error}") from None
+    lines = [f"- **{name}**: {plain(meaning)}" for name, meaning in DEFINITIONS.items()]
+    blocks = {"Columns": "\n".join(lines)}
+    ordered = sorted(runs, key=lambda run: run[0].result.stream)
+    for stream, found in groupby(ordered, key=lambda run: run[0].result.stream):
+        blocks[stream] = "\n\n".join(_run(*run) for run in found)
+    atomic_write(page, _filled(text, blocks, page).encode())
+    return page
+
+
+def _filled(text: str, blocks: Mapping[str, str], page: Path) -> str:
+    for name, block in blocks.items():
+        start, end = f"<!-- redundancy:{name} -->", f"<!-- /redundancy:{name} -->"
+        if start not in text and end not in text:
+            text = f"{text.rstrip()}\n\n## {plain(name)}\n\n{start}\n{end}\n"
+        before, opened, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not opened or not closed:
+            raise UserError(f"{page} needs the line {start} and, below it, the line {end}")
+        text = f"{before}{start}\n{block}\n{end}{after}"
+    return text
+
+
+def _run(found: Redundancy, removed: LeaveOneOut | None) -> str:
+    run = found.result
+    score = run.headline["average_performance"]
+    facts = [
+        f"{len(found.tasks)} pair{'' if len(found.tasks) == 1 else 's'} for {len(run.tasks)} tasks",
+        f"{run.protocol}, {run.backbone}",
+        "" if score is None else f"AP {100 * score:.1f}",
+        f"key `{run.key[:8]}`",
+    ]
+    if removed is not None:
+        facts.append(f"active {removed.active} by removal, {removed.reported} as reported")
+        facts.append(
+            "" if removed.reproduced else "the full model does not give the scores of the result again"
+        )
+    frame = pd.DataFrame([_task(found, removed, task) for task in range(len(run.tasks))]).fillna("")
+    lead = f"**{plain(run.method)}**, order {plain(run.order)}, seed {run.seed}"
+    return f"{lead}: {'; '.join(filter(None, facts))}.\n\n{markdown(frame.loc[:, (frame != '').any()])}"
+
+
+def _task(found: Redundancy, removed: LeaveOneOut | None, task: int) -> dict[str, str]:
+    record = {
+        "task": f"{task + 1}",
+        "effective rank": shown(found.shape(task, "effective_rank"), 2),
+        "stable rank": shown(found.shape(task, "stable_rank"), 2),
+        "rows": shown(found.to_earlier(task, "rows"), 3),
+        "x random": shown(found.to_earlier(task, "rows_over_random"), 1),
+        "columns": shown(found.to_earlier(task, "columns"), 3),
+        "x random ": shown(found.to_earlier(task, "columns_over_random"), 1),
+        "update residual": shown(found.shape(task, "residual"), 3),
+        "effect residual": shown(found.shape(task, "effect_residual"), 3),
+    }
+    if removed is not None:
+        for each in (each for each in removed.removals if each.task == task):
+            record["AP without it"] = f"{round(100 * each.mean_change, 1) or 0.0:+.1f}"
+            record["answers changed"] = f"{each.predictions_changed} of {removed.rows}"
+    return record

@@ -1,0 +1,70 @@
+"""What the adapted layers of a finished cell see of each task's own rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.adapters import AdapterBank
+from benchmark.analysis.leave_one_out import restored
+from benchmark.analysis.redundancy import Inputs
+from benchmark.data.batches import by_length
+from benchmark.errors import UserError
+from benchmark.method import Method
+from benchmark.models.layer_inputs import real_tokens, token_masks, watching
+from benchmark.results import read
+from benchmark.running.training import told
+
+ROWS = 64
+TOKENS = 512
+"""The most rows that are read of a task, and the most tokens of them that are kept for a layer."""
+
+
+def task_inputs(path: Path, data_dir: Path | None) -> Inputs:
+    """Return the inputs of adapted layers while a finished cell predicts each task's training rows.
+
+    The cell is as it was after its last task, with all its adapters. Rows, and then their tokens, are taken
+    at even distances, so the same file gives the same inputs. Images are not augmented.
+
+    Args:
+        path: a result; the adapters lie beside it.
+        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+
+    Raises:
+        UserError: result, adapters or data cannot be read, the data are not those of the result, or the
+            method keeps no bank of pairs.
+    """
+    result = read(path)
+    method, loaded = restored(result, path, data_dir)
+    bank = getattr(method, "bank", None)
+    if not isinstance(bank, AdapterBank):
+        raise UserError(f"{result.method} keeps no low-rank pairs: there is no effect to fit")
+    return {task: _inputs(method, bank, task) for task in range(len(loaded.tasks))}
+
+
+@torch.no_grad()
+def _inputs(method: Method, bank: AdapterBank, index: int) -> dict[str, np.ndarray]:
+    objective, task = method.objective, method.objective.tasks[index]
+    seen: dict[str, list[Tensor]] = {}
+    masks: list[Tensor] = []
+
+    def see(layer: str, x: Tensor) -> None:
+        seen.setdefault(layer, []).append(real_tokens(x, masks).float().cpu())
+
+    rows = objective.encode(task, task.train.take(evenly(len(task.train), ROWS)))
+    with watching(bank, see):
+        for chosen in by_length(rows, method.protocol.evaluation_batch_size):
+            batch = rows.batch(chosen).to(objective.device)
+            masks[:] = token_masks(batch)
+            method.predict(batch, told(method, index))
+    tokens = {layer: torch.cat(parts).numpy() for layer, parts in seen.items()}
+    return {layer: found[evenly(len(found), TOKENS)] for layer, found in tokens.items()}
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return at most `most` of `count` places at even distances, the first among them."""
+    kept = min(count, most)
+    return np.arange(kept) * count // max(1, kept)
