@@ -73,6 +73,16 @@ def test_needs_and_references_are_not_on_the_front():
     assert front.get_ydata().tolist() == [pytest.approx(100 * (0.4 + 0.4 + 0.9) / 3)]
 
 
+@pytest.mark.parametrize("stored", [(0,), (3600,), (294_916, 294_924), (0, 10_000), (70, 2_000_000)])
+def test_no_point_is_cut_by_the_frame(stored):
+    rows = [row(f"m{n}", 0.4) for n, _ in enumerate(stored)]
+    for each, count in zip(rows, stored, strict=True):
+        each.first.parameters.stored = count
+    axes = plots.score_against_stored(rows).axes[0]
+    places = axes.transAxes.inverted().transform(axes.transData.transform([(x, 40) for x in stored]))[:, 0]
+    assert places.min() > 0.02 and places.max() < 0.98
+
+
 def test_the_band_reaches_one_critical_difference_from_the_best():
     cells = {name: {block: value for block in range(4)} for name, value in (("a", 1), ("b", 3), ("c", 2))}
     drawn = plots.critical_difference(friedman(cells))
@@ -130,6 +140,7 @@ def test_the_report_of_a_run_holds_every_convention(tmp_path):
     (path,) = save(tmp_path, result())
     text = report.build(path, tmp_path / "page.html").read_text()
     assert "LibContinual" in text and "alpha on orchard" in text
+    assert '<td class="words">mean of the last row</td>' in text
 
 
 def test_names_are_escaped(tmp_path):

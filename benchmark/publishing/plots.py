@@ -156,8 +156,11 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
         axes.step(costs, scores, where="post", color="0.5", linewidth=1, zorder=0, label="Pareto front")
     # Linear near 0, where a row that stores no adapter stands, and by powers of ten beyond.
     powers = [int(np.log10(stored)) for stored in held if stored >= 1] or [0]
-    axes.set_xscale("symlog", linthresh=10.0 ** min(powers))
+    linear = 10.0 ** min(powers)
+    axes.set_xscale("symlog", linthresh=linear)
     axes.set_xticks([0, *(10.0**power for power in range(min(powers), max(powers) + 1))])
+    # Ticks alone would put the edge through the outermost points.
+    axes.set_xlim(-linear / 4, 1.5 * max([linear, *held]))
     axes.set(xlabel="stored adapter parameters", ylabel="average performance x 100")
     _legend(drawn, axes)
     return drawn

@@ -23,14 +23,24 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .75rem; border-bottom: 1px solid #8886; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .words { text-align: left; }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 .wide { overflow-x: auto; }
-figure { display: inline-block; margin: .5rem 1rem .5rem 0; background: #fff; color: #000; max-width: 100%; }
-figure img { max-width: 100%; height: auto; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1rem;
+  align-items: start; }
+figure { margin: 0; background: #fff; color: #000; border: 1px solid #d9dce2; border-radius: 4px; }
+figure img { display: block; max-width: 100%; height: auto; }
 figcaption { padding: .25rem .75rem; font-size: .9rem; }
 pre { overflow-x: auto; font-size: .85rem; }
+/* Pictures are drawn on white: turned over, their hues are kept. */
+@media (prefers-color-scheme: dark) {
+  figure { filter: invert(.9) hue-rotate(180deg); border-color: #c9c4bb; }
+}
 """
+
+
+WORDS = ("definition", "used by")
+"""Columns of texts, which start on one line."""
 
 
 def build(source: Path, out: Path) -> Path:
@@ -97,7 +107,7 @@ def _run(result: Result) -> str:
     ]
     return "\n".join(
         [
-            *(_figure(caption, drawn) for caption, drawn in pictures),
+            _gallery([_figure(caption, drawn) for caption, drawn in pictures]),
             _table("Numbers x 100", ["number", "value", "definition", "used by"], numbers),
             f"<h2>The result</h2>\n<pre>{escape(show(result))}</pre>",
         ]
@@ -105,24 +115,25 @@ def _run(result: Result) -> str:
 
 
 def _section(part: Section) -> str:
-    blocks = [f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>"]
+    tables, pictures = [], []
     for title, rows in by_needs(part.rows).items():
-        blocks.append(_scores(title, rows))
+        tables.append(_scores(title, rows))
         ranking = friedman({row.name: row.cells() for row in rows}) if title != REFERENCES else None
         if ranking is not None:
-            blocks.append(_figure(f"{title}: mean ranks", plots.critical_difference(ranking)))
+            pictures.append(_figure(f"{title}: mean ranks", plots.critical_difference(ranking)))
     for start in range(0, len(part.rows), MOST_DRAWN):
         drawn = part.rows[start : start + MOST_DRAWN]
         anytime = [row for row in drawn if row.values("average_anytime")]
         if anytime:
-            blocks.append(_figure("Mean score of the tasks seen", plots.accuracy_over_tasks(anytime)))
+            pictures.append(_figure("Mean score of the tasks seen", plots.accuracy_over_tasks(anytime)))
             if len(part.results[0].tasks) > 1:
-                blocks.append(_figure("Forgetting of each task", plots.forgetting_per_task(anytime)))
-        blocks.append(_figure("Active adapters", plots.active_over_tasks(drawn)))
-    blocks.append(_figure("Score against stored parameters", plots.score_against_stored(part.rows)))
+                pictures.append(_figure("Forgetting of each task", plots.forgetting_per_task(anytime)))
+        pictures.append(_figure("Active adapters", plots.active_over_tasks(drawn)))
+    pictures.append(_figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
-        blocks.append(_figure(f"{row.name}: scores of its first run", plots.score_matrix(row.first)))
-    return "\n".join(blocks)
+        pictures.append(_figure(f"{row.name}: scores of its first run", plots.score_matrix(row.first)))
+    heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>"
+    return "\n".join([heading, *tables, _gallery(pictures)])
 
 
 def _scores(title: str, rows: Sequence[Row]) -> str:
@@ -143,12 +154,20 @@ def _scores(title: str, rows: Sequence[Row]) -> str:
 
 
 def _table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    sides = [' class="words"' if column in WORDS else "" for column in columns]
+    titles = zip(sides, columns, strict=True)
+    head = "".join(f'<th scope="col"{side}>{escape(column)}</th>' for side, column in titles)
+    lines = (zip(sides, row, strict=True) for row in rows)
+    cells = ("".join(f"<td{side}>{escape(cell)}</td>" for side, cell in line) for line in lines)
+    body = "\n".join(f"<tr>{line}</tr>" for line in cells)
     return (
         f'<div class="wide"><table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
+
+
+def _gallery(figures: Sequence[str]) -> str:
+    return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
 
 
 def _figure(caption: str, drawn: plots.Figure) -> str:
