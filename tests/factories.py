@@ -157,6 +157,7 @@ def many(
                     )
                     if method == 0:
                         made.parameters.adapters = [1] * tasks
+                        made.parameters.active_adapters = [1] * tasks
                     place = root / "results" / made.stream / made.protocol / f"{made.key}.json"
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(to_json(made.model_dump(mode="json")))

@@ -102,7 +102,7 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     found: list[tuple[Path, Result]] = []
     problems: list[str] = []
     cells: dict[str, Path] = {}
-    with _no_search_for_cycles():
+    with no_search_for_cycles():
         for path in sorted((root / "results").glob("*/*/*.json")):
             try:
                 result = read(path)
@@ -119,8 +119,8 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
 
 
 @contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Within the context, do not walk again and again over results that are read; they hold no cycles."""
+def no_search_for_cycles() -> Iterator[None]:
+    """Within the context, do not walk again and again over all that is read; results hold no cycles."""
     before = gc.isenabled()
     gc.disable()
     try:

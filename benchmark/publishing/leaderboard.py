@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.publishing import comparisons
-from benchmark.publishing.collect import Row, Section, load, sections, selection
+from benchmark.publishing.collect import Row, Section, load, no_search_for_cycles, sections, selection
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.publishing.overview import overview
 from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, unranked
@@ -50,6 +50,7 @@ def check(root: Path, out: Path) -> list[str]:
     return [str(path) for path, data in expected.items() if not path.is_file() or path.read_bytes() != data]
 
 
+@no_search_for_cycles()
 def pages(root: Path) -> tuple[dict[str, str], list[str]]:
     """Return the text of each page by file name, and a line for each file that had to be left out."""
     results, problems = load(root)

@@ -30,17 +30,24 @@ def as_array(matrix: Matrix) -> Array:
         return matrix
     tasks = len(matrix)
     if tasks == 0 or any(len(row) != tasks for row in matrix):
-        raise ValueError(
-            f"a score matrix of {tasks} rows needs as many cells a row: {list(map(len, matrix))}"
-        )
-    if any(cell is not None and not math.isfinite(cell) for row in matrix for cell in row):
+        lengths = [len(row) for row in matrix]
+        raise ValueError(f"a score matrix of {tasks} rows needs as many cells a row: {lengths}")
+    array = np.array(matrix, dtype=float)  # None becomes NaN
+    if np.isfinite(array).sum() + sum(row.count(None) for row in matrix) < array.size:
         raise ValueError("a score is NaN or infinite; a cell that was not measured is None")
-    return np.array([[np.nan if cell is None else cell for cell in row] for row in matrix], dtype=float)
+    return array
 
 
 def _number(value: float | np.floating) -> float | None:
     """Return a plain float, or None where a missing cell (NaN) went in."""
     return None if math.isnan(value) else float(value)
+
+
+def _drop(rows: Array, last: Array) -> float | None:
+    """Return the mean, over tasks but the last, of the best score since learning in `rows` minus `last`."""
+    rows, last = rows[:, :-1], last[:-1]
+    best = np.where(np.tri(*rows.shape) > 0, rows, -np.inf).max(axis=0, initial=-np.inf)
+    return _number((best - last).mean()) if last.size else None
 
 
 def _weights(sizes: Sequence[int], tasks: int) -> Array:
@@ -89,7 +96,6 @@ def average_anytime_pooled(matrix: Matrix, sizes: Sequence[int]) -> float | None
     """
     scores = as_array(matrix)
     weights = _weights(sizes, len(scores))
-    # np.average would spend most of its time on checks.
     stages = [(scores[t] * weights)[: t + 1].sum() / weights[: t + 1].sum() for t in range(len(scores))]
     return _number(np.mean(stages))
 
@@ -109,10 +115,7 @@ def forgetting(matrix: Matrix) -> float | None:
     A term is negative where the last row is the best one. Source: Chaudhry et al. 2018, eq. 3. Used by SAPT,
     GainLoRA and Continuum (as fixed).
     """
-    scores = as_array(matrix)
-    last = len(scores) - 1
-    terms = [scores[i:last, i].max() - scores[last, i] for i in range(last)]
-    return _number(np.mean(terms)) if terms else None
+    return _drop(as_array(matrix)[:-1], as_array(matrix)[-1])
 
 
 def forgetting_all_rows(matrix: Matrix) -> float | None:
@@ -121,10 +124,7 @@ def forgetting_all_rows(matrix: Matrix) -> float | None:
     No term is below 0. Source: the code of PILOT and mammoth; used by LiteLoRA and SD-LoRA. They fill the
     rows before task i with zero, which changes nothing for scores that are not negative.
     """
-    scores = as_array(matrix)
-    last = len(scores) - 1
-    terms = [scores[i:, i].max() - scores[last, i] for i in range(last)]
-    return _number(np.mean(terms)) if terms else None
+    return _drop(as_array(matrix), as_array(matrix)[-1])
 
 
 def forgetting_libcontinual(matrix: Matrix) -> float | None:
