@@ -14,5 +14,5 @@ adapters (`adapters`, `low_rank`). The rooms follow the way of a run, and import
     pretraining           how the bundled weights were made
     commands, cli         the verbs of `bench`
 
-No method, stream or backbone is named in any of them.
+Code in them asks the registries for methods, streams and backbones, and knows none by its name.
 """

@@ -249,7 +249,7 @@ class CLLoRA(LowRankMethod):
     def accounting(self) -> Accounting:
         """Count the shared pair and the weights with the tasks' pairs, the class means as auxiliary."""
         numbers = sum(value.numel() for value in (*self.weights, *self.shared_factors()))
-        means = sum(value.numel() * value.element_size() for value in self.prototypes)
+        means = sum(value.nbytes for value in self.prototypes)
         counted = with_more(super().accounting(), numbers, means)
         return replace(counted, passes_per_prediction=float(counted.adapters))
 

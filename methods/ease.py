@@ -110,7 +110,7 @@ class EASE(FeatureClassifier, OnePairAtATime):
     def accounting(self) -> Accounting:
         """Count the means as auxiliary, and a pass for each pair."""
         counted = super().accounting()
-        held = sum(value.numel() * value.element_size() for value in (*self.means, *self.columns))
+        held = sum(value.nbytes for value in (*self.means, *self.columns))
         return replace(counted, auxiliary_bytes=held, passes_per_prediction=float(counted.adapters))
 
     def state(self) -> dict[str, Tensor]:

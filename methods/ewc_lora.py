@@ -149,7 +149,7 @@ class EWCLoRA(LowRankMethod):
         """Count one adapter; the information is auxiliary."""
         counted = super().accounting()
         extra = [*self.information.values(), *self.anchor]
-        more = sum(value.numel() * value.element_size() for value in extra)
+        more = sum(value.nbytes for value in extra)
         return replace(counted, adapters=1, active=1, auxiliary_bytes=more)
 
     def state(self) -> dict[str, Tensor]:

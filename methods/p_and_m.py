@@ -111,7 +111,7 @@ class PerturbAndMerge(LowRankMethod):
     def accounting(self) -> Accounting:
         """Count the pairs as stored, one change as active; the two sums are auxiliary."""
         sums = [*self.information.values(), *self.solutions.values()]
-        held = sum(value.numel() * value.element_size() for value in sums)
+        held = sum(value.nbytes for value in sums)
         return replace(super().accounting(), resident=0, active=1, auxiliary_bytes=held)
 
     def report(self, t: int) -> dict[str, Any]:

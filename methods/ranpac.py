@@ -130,7 +130,7 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
 
     def accounting(self) -> Accounting:
         """Count the statistics as auxiliary."""
-        held = sum(value.numel() * value.element_size() for value in self.statistics.values())
+        held = sum(value.nbytes for value in self.statistics.values())
         return replace(super().accounting(), auxiliary_bytes=held)
 
     def report(self, t: int) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class SharedAttention(InputWeighted):
     def accounting(self) -> Accounting:
         """Count keys and network with the pairs, what is stored of old tasks as auxiliary."""
         numbers = sum(value.numel() for value in (*self.keys, *self.network))
-        stored = sum(x.numel() * x.element_size() for x in (*self.inputs, *self.attentions))
+        stored = sum(x.nbytes for x in (*self.inputs, *self.attentions))
         return with_more(super().accounting(), numbers, stored)
 
     def report(self, t: int) -> dict[str, Any]:

@@ -219,7 +219,7 @@ class SEMA(LowRankMethod):
             resident=held,
             adapters=len(tasks),
             active=len(tasks),
-            auxiliary_bytes=sum(value.numel() * value.element_size() for value in kept),
+            auxiliary_bytes=sum(value.nbytes for value in kept),
         )
 
     def report(self, t: int) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class TreeLoRA(SequentialLoRA):
 
     def accounting(self) -> Accounting:
         """Count the means as auxiliary."""
-        held = 0 if self.means is None else self.means.numel() * self.means.element_size()
+        held = 0 if self.means is None else self.means.nbytes
         return replace(super().accounting(), auxiliary_bytes=held)
 
     def report(self, t: int) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from benchmark.registry import METHODS
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import pack
 from benchmark.running.events import Event, TaskDone, Watch
-from benchmark.running.export import rebuild
 from benchmark.running.plan import plan
+from benchmark.running.rebuilding import rebuild
 from benchmark.running.runner import Outcome, run
 from tests import tiny
 from tests.factories import result

@@ -21,13 +21,14 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.method import Method
+from benchmark.publishing.export import export
 from benchmark.publishing.model_card import card
 from benchmark.registry import METHODS
 from benchmark.results import read, write
 from benchmark.running.cell import Cell
-from benchmark.running.export import export, rebuild
 from benchmark.running.learner import Learner
 from benchmark.running.plan import plan
+from benchmark.running.rebuilding import rebuild
 from benchmark.running.runner import run
 from benchmark.stream import LoadedStream
 from tests import tiny

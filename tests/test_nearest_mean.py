@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmark.running.export import rebuild
 from benchmark.running.plan import plan
+from benchmark.running.rebuilding import rebuild
 from benchmark.running.runner import Outcome, run
 from tests import tiny
 

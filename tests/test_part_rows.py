@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.data import hub_tables, row_cache, stream_records, table_files
-from benchmark.data.class_orders import of_classes
 from benchmark.data.findings import DataFaults
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.hub import Hub
@@ -25,11 +21,10 @@ from benchmark.data.part_rows import PartRows, tasks_of
 from benchmark.data.stream_file import Columns, Rows, Source
 from benchmark.data.stream_records import Record
 from benchmark.errors import UserError
-from benchmark.stream import Examples, LoadedStream, Task
+from benchmark.stream import Examples, LoadedStream
 from tests.image_files import save, split_folders
 from tests.test_stream_files import HEAD, QUICK, loaded, rows, write
 
-ROOT = Path(__file__).resolve().parents[1]
 TOPICS = "abc"
 
 
@@ -356,67 +351,3 @@ def test_rows_are_put_in_order_by_task_and_split_and_lose_nothing(
             assert found.inputs == [text for *_, text in expected]
             assert found.labels.tolist() == [TOPICS.index(label) for _, _, label, _ in expected]
             assert found.ids == [f"{split}-{number}" for number in range(len(expected))]
-
-
-def test_a_slice_of_classes_numbers_them_anew_in_every_split() -> None:
-    def split(*labels: int) -> Examples:
-        ids = [f"{place}:{label}" for place, label in enumerate(labels)]
-        return Examples(ids, np.array(labels, np.int64), None, ids)
-
-    whole = Task("all", split(0, 1, 2, 1), split(2, 0), split(1), ("a", "b", "c"), metric="accuracy")
-    part = of_classes(whole, "two", [2, 1])
-    # Class 2 comes first and becomes 0, class 1 becomes 1; class 0 is gone; rows keep their order.
-    assert (part.name, part.classes, part.metric) == ("two", ("c", "b"), "accuracy")
-    assert part.train.ids == ["1:1", "2:2", "3:1"] and part.train.labels.tolist() == [1, 0, 1]
-    assert part.test.ids == ["0:2"] and part.test.labels.tolist() == [0]
-    assert part.validation is not None and part.validation.labels.tolist() == [1]
-
-
-LOADER = """
-import resource, sys
-from pathlib import Path
-from benchmark.running.catalogue import load_stream
-from benchmark.data.fingerprint import fingerprint
-from benchmark.stream import Request, check
-import numpy, pydantic
-
-stream = load_stream(sys.argv[1])
-request = Request(stream.default_order, 0, stream.protocols["quick"], None)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-tasks = stream.load(request).tasks
-check(stream.name, tasks)
-print(fingerprint(tasks), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def peak(folder: Path, count: int) -> tuple[str, int]:
-    """Load a stream of `count` rows in a process of its own; return what it saw and its kilobytes more."""
-    folder.mkdir(exist_ok=True)
-    if not (folder / "tickets.csv").exists():
-        with open(folder / "tickets.csv", "w", encoding="utf-8", newline="") as file:
-            lines = csv.writer(file)
-            lines.writerow(["id", "split", "text", "label"])
-            for n in range(count):
-                split = "train" if n % 100 else "test"
-                lines.writerow([f"row-{n}", split, f"the thing of row {n} is not round", TOPICS[n % 3]])
-    part = '[[tasks]]\nname = "all"\nsource = { path = "tickets.csv" }\n'
-    columns = 'columns = { id = "id", split = "split", text = "text", label = "label" }\n'
-    path = write(folder, HEAD + part + columns + QUICK)
-    done = subprocess.run(
-        [sys.executable, "-c", LOADER, str(path)], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    printed, kilobytes = done.stdout.split()
-    return printed, int(kilobytes)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_memory_holds_numbers_not_rows(cache: Path, tmp_path: Path) -> None:
-    few, many = 100_000, 1_000_000
-    _, small = peak(tmp_path / "few", few)
-    (cold, large), (warm, again) = peak(tmp_path / "many", many), peak(tmp_path / "many", many)
-    assert cold == warm
-    # Of a row: task and split, label, place, the hash of its id, 24 bytes; and while rows are put in order
-    # a place and a sorted hash, 16. As Python objects 900,000 rows take 400 MB.
-    assert (large - small) / 1024 < 80, (small, large)
-    assert (again - small) / 1024 < 40, (small, again)

@@ -18,9 +18,9 @@ from torch import nn
 from benchmark.commands import inspection
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError
+from benchmark.publishing.export import export, write_checkpoint
 from benchmark.registry import METHODS
 from benchmark.running.cell import Cell
-from benchmark.running.export import export, write_checkpoint
 from benchmark.running.learner import Learner
 from benchmark.running.trial import ARCHITECTURES, trial
 from benchmark.stream import LoadedStream

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmark.data.class_orders import of_classes
 from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
@@ -305,3 +306,17 @@ def test_paper_protocols_keep_their_numbers():
         litelora.augmentation == "crop-flip"
         and STREAMS.load("digits").protocols["litelora"].augmentation == "crop"
     )
+
+
+def test_a_slice_of_classes_numbers_them_anew_in_every_split() -> None:
+    def split(*labels: int) -> Examples:
+        ids = [f"{place}:{label}" for place, label in enumerate(labels)]
+        return Examples(ids, np.array(labels, np.int64), None, ids)
+
+    whole = Task("all", split(0, 1, 2, 1), split(2, 0), split(1), ("a", "b", "c"), metric="accuracy")
+    part = of_classes(whole, "two", [2, 1])
+    # Class 2 comes first and becomes 0, class 1 becomes 1; class 0 is gone; rows keep their order.
+    assert (part.name, part.classes, part.metric) == ("two", ("c", "b"), "accuracy")
+    assert part.train.ids == ["1:1", "2:2", "3:1"] and part.train.labels.tolist() == [1, 0, 1]
+    assert part.test.ids == ["0:2"] and part.test.labels.tolist() == [0]
+    assert part.validation is not None and part.validation.labels.tolist() == [1]

@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.method import Method
 from benchmark.results import Result, read
 from benchmark.running.cell import Cell
-from benchmark.running.export import rebuild
+from benchmark.running.rebuilding import rebuild
 from benchmark.running.runner import load_data
 from benchmark.running.training import evaluate
 from benchmark.stream import LoadedStream
@@ -92,10 +92,7 @@ def remove_each(path: Path, data_dir: Path | None) -> LeaveOneOut:
             method keeps no bank of pairs.
     """
     result = read(path)
-    method, loaded = restored(result, path, data_dir)
-    bank = getattr(method, "bank", None)
-    if not isinstance(bank, AdapterBank):
-        raise UserError(f"{result.method} keeps no low-rank pairs: there is none to remove")
+    method, bank, loaded = with_bank(result, path, data_dir, "there is none to remove")
     scores, answers = _score(method, loaded)
     removals = []
     tasks = [*bank.slots, *([] if bank.current is None else [bank.current])]
@@ -110,16 +107,28 @@ def remove_each(path: Path, data_dir: Path | None) -> LeaveOneOut:
     return LeaveOneOut(result, tuple(removals), same, len(answers))
 
 
-def restored(result: Result, path: Path, data_dir: Path | None) -> tuple[Method, LoadedStream]:
-    """Return the method of a finished cell as it was after its last task, on the cell's data.
+def with_bank(
+    result: Result, path: Path, data_dir: Path | None, without: str
+) -> tuple[Method, AdapterBank, LoadedStream]:
+    """Return the method of a finished cell as it was after its last task, its bank, and the cell's data.
+
+    Args:
+        result: of the cell.
+        path: of the result; the adapters lie beside it.
+        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+        without: what it means that a method keeps no bank, for the message.
 
     Raises:
-        UserError: the adapters or the data are not those of the result.
+        UserError: the adapters or the data are not those of the result, or the method keeps no bank of pairs.
     """
     loaded, fingerprint = load_data(Cell.of(result), data_dir)
     if fingerprint != result.provenance.data_fingerprint:
         raise UserError(f"the data here are not those of {path}: {fingerprint}, not the result's")
-    return rebuild(result, path, loaded.tasks), loaded
+    method = rebuild(result, path, loaded.tasks)
+    bank = getattr(method, "bank", None)
+    if not isinstance(bank, AdapterBank):
+        raise UserError(f"{result.method} keeps no low-rank pairs: {without}")
+    return method, bank, loaded
 
 
 @contextmanager

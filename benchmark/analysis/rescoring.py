@@ -14,7 +14,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
 from benchmark.running.cell import Cell, plain
-from benchmark.running.export import rebuild
+from benchmark.running.rebuilding import rebuild
 from benchmark.running.runner import load_data
 from benchmark.running.training import evaluate
 from benchmark.scoring.metrics import mean_of_seen

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark.adapters import AdapterBank
-from benchmark.analysis.leave_one_out import restored
+from benchmark.analysis.leave_one_out import with_bank
 from benchmark.analysis.redundancy import Inputs
 from benchmark.data.batches import by_length
-from benchmark.errors import UserError
 from benchmark.method import Method
 from benchmark.models.layer_inputs import real_tokens, token_masks, watching
 from benchmark.results import read
@@ -37,11 +36,7 @@ def task_inputs(path: Path, data_dir: Path | None) -> Inputs:
         UserError: result, adapters or data cannot be read, the data are not those of the result, or the
             method keeps no bank of pairs.
     """
-    result = read(path)
-    method, loaded = restored(result, path, data_dir)
-    bank = getattr(method, "bank", None)
-    if not isinstance(bank, AdapterBank):
-        raise UserError(f"{result.method} keeps no low-rank pairs: there is no effect to fit")
+    method, bank, loaded = with_bank(read(path), path, data_dir, "there is no effect to fit")
     return {task: _inputs(method, bank, task) for task in range(len(loaded.tasks))}
 
 

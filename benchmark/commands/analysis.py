@@ -87,7 +87,7 @@ def redundancy(
         analysed.append((found, removed))
         texts.append("\n\n".join(blocks))
     if page is not None:
-        from benchmark.analysis.redundancy_page import write_page
+        from benchmark.publishing.redundancy_page import write_page
 
         texts.append(str(write_page(analysed, page)))
     typer.echo(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts))

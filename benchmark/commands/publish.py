@@ -39,7 +39,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a learned cell as one peft adapter."""
-    from benchmark.running.export import export as write
+    from benchmark.publishing.export import export as write
 
     typer.echo(str(write(result, folder, card)))
 

@@ -62,8 +62,16 @@ class Rows(Protocol):
         ...
 
 
+class EqualRows:
+    """Base of rows that all cost the same."""
+
+    def length(self, row: int) -> int:
+        """Return 1, whatever the row."""
+        return 1
+
+
 @dataclass
-class VectorRows:
+class VectorRows(EqualRows):
     """Rows of float vectors `(n, d)`."""
 
     values: Tensor
@@ -72,10 +80,6 @@ class VectorRows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def length(self, row: int) -> int:
-        """Return 1: all rows cost the same."""
-        return 1
-
     def batch(self, rows: Sequence[int], training: bool = False) -> Batch:
         """Return the given rows under the argument `x`."""
         index = torch.as_tensor(rows)
@@ -83,7 +87,7 @@ class VectorRows:
 
 
 @dataclass
-class ImageRows:
+class ImageRows(EqualRows):
     """Rows of images `(n, size, size)` or `(n, size, size, 3)`, uint8, already resized for the backbone."""
 
     images: np.ndarray | MappedImages
@@ -94,10 +98,6 @@ class ImageRows:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def length(self, row: int) -> int:
-        """Return 1: all rows cost the same."""
-        return 1
 
     def batch(self, rows: Sequence[int], training: bool = False) -> Batch:
         """Return the given rows as normalised `pixel_values`."""

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from benchmark.data.mapped_rows import MappedImages
 
-BLOCK = 128  # images hashed together
-
 
 class _Digest:
     """SHA-256 over parts; each is preceded by its kind and length, so no two lists of parts run together."""
@@ -42,10 +40,12 @@ class _Digest:
 
     def images(self, kind: str, images: MappedImages) -> None:
         """Add what `array` would of the images as one array, which may be larger than memory."""
+        from benchmark.data.mapped_rows import IMAGES
+
         self.add(kind, f"u1{images.shape}".encode())
         self.hash.update(f"bytes:{math.prod(images.shape)}:".encode())
-        for start in range(0, len(images), BLOCK):
-            self.hash.update(images[start : start + BLOCK])
+        for start in range(0, len(images), IMAGES):
+            self.hash.update(images[start : start + IMAGES])
             images.release()
 
 

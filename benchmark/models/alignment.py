@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.data.batches import Batch, Rows
-from benchmark.method import ParameterGroup, Phase
+from benchmark.data.batches import Batch, EqualRows, Rows
+from benchmark.method import ParameterGroup, Phase, part
 from benchmark.models.class_gaussians import ClassGaussians
 from benchmark.models.feature_statistics import FeatureStatisticsObjective
 from benchmark.models.head import GrowingHead
@@ -110,7 +110,7 @@ class AlignedObjective(FeatureStatisticsObjective):
     def auxiliary_bytes(self) -> int:
         """Return the bytes of the Gaussians, and of the head that training goes on with beside the other."""
         spare = [] if self.aligned is None else self.head.state().values()
-        return self.gaussians.bytes() + sum(each.numel() * each.element_size() for each in spare)
+        return self.gaussians.bytes() + sum(each.nbytes for each in spare)
 
     def answering_head(self) -> dict[str, Tensor]:
         """Return the aligned head, where there is one."""
@@ -124,20 +124,16 @@ class AlignedObjective(FeatureStatisticsObjective):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over both heads and the Gaussians."""
-        parts: dict[str, dict[str, Tensor]] = {GAUSSIANS: {}, ALIGNED: {}, "": {}}
-        for name, value in state.items():
-            prefix = next(each for each in parts if name.startswith(each))
-            parts[prefix][name.removeprefix(prefix)] = value
-        super().restore(parts[""])
-        self.gaussians.restore(parts[GAUSSIANS])
+        super().restore(state)
+        self.gaussians.restore(part(state, GAUSSIANS))
         self.aligned = None
-        if parts[ALIGNED]:
+        if aligned := part(state, ALIGNED):
             self.aligned = GrowingHead(self.backbone.width)
-            self.aligned.restore(parts[ALIGNED], self.device)
+            self.aligned.restore(aligned, self.device)
 
 
 @dataclass
-class DrawnFeatures:
+class DrawnFeatures(EqualRows):
     """`DRAWN` rows of every class seen, drawn from its Gaussian anew whenever they are read.
 
     The mean of a class of task i is scaled by 0.9 + 0.1 (i + 1) / (t + 1): features of old classes are
@@ -167,10 +163,6 @@ class DrawnFeatures:
 
     def __len__(self) -> int:
         return DRAWN * len(self.columns)
-
-    def length(self, row: int) -> int:
-        """Return 1: all rows cost the same."""
-        return 1
 
     def batch(self, rows: Sequence[int], training: bool = False) -> Batch:
         """Return newly drawn features `(n, d)` under the argument `features`."""

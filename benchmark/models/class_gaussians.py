@@ -66,7 +66,7 @@ class ClassGaussians:
 
     def bytes(self) -> int:
         """Return how many bytes all of it takes."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.state().values())
+        return sum(tensor.nbytes for tensor in self.state().values())
 
     def state(self) -> dict[str, Tensor]:
         """Return means, covariances, counts and tasks."""

@@ -52,7 +52,7 @@ class ClassMeans:
 
     def bytes(self) -> int:
         """Return how many bytes means and counts take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.state().values())
+        return sum(tensor.nbytes for tensor in self.state().values())
 
     def state(self) -> dict[str, Tensor]:
         """Return means and counts."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from benchmark.method import part
 from benchmark.models.class_means import ClassMeans
 from benchmark.models.feature_statistics import FeatureStatisticsObjective
 
@@ -44,6 +45,5 @@ class NearestMeanObjective(FeatureStatisticsObjective):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head and means."""
-        of_means = {name: value for name, value in state.items() if name.startswith(MEANS)}
-        self.means.restore({name.removeprefix(MEANS): value for name, value in of_means.items()})
-        super().restore({name: value for name, value in state.items() if name not in of_means})
+        self.means.restore(part(state, MEANS))
+        super().restore(state)

@@ -135,7 +135,7 @@ class RehearsalBuffer:
 
     def bytes(self) -> int:
         """Return how many bytes the stored rows take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.state().values())
+        return sum(tensor.nbytes for tensor in self.state().values())
 
     def state(self) -> dict[str, Tensor]:
         """Return rows, groups and count as tensors."""

@@ -134,7 +134,7 @@ def unpacked(state: Mapping[str, Tensor], prefix: str, device: torch.device) -> 
 
 def bytes_held(memories: Mapping[str, SubspaceMemory]) -> int:
     """Return how many bytes memories take."""
-    return sum(x.numel() * x.element_size() for x in packed(memories, "").values())
+    return sum(x.nbytes for x in packed(memories, "").values())
 
 
 def energies(matrix: Tensor, power: int) -> tuple[Tensor, Tensor]:

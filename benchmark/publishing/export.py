@@ -8,41 +8,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from benchmark.errors import UserError
-from benchmark.method import Method
 from benchmark.publishing.model_card import card
-from benchmark.results import Result, atomic_write, read
-from benchmark.running.cell import Cell
-from benchmark.running.checkpoint import pack, read_state
-from benchmark.running.learner import build, prepare_device
-from benchmark.stream import Examples, Task
+from benchmark.results import atomic_write, read
+from benchmark.running.checkpoint import pack
+from benchmark.running.rebuilding import rebuild
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-
-
-def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:
-    """Return the method of a finished cell as it was after its last task.
-
-    Args:
-        path: of the result; the adapters lie beside it.
-        tasks: with their rows; none where no row is looked at.
-
-    Raises:
-        UserError: the adapters are missing, damaged, or of another method or backbone.
-    """
-    nothing = Examples([])
-    if tasks is None:
-        tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
-    state = read_state(path.with_suffix(".safetensors"), result.key)
-    method, _ = build(Cell.of(result), tasks, prepare_device("cpu"))
-    try:
-        method.restore(state)
-    except KeyError as error:
-        raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
-    # Of a method that builds on this one, whose further tensors would otherwise go unnoticed.
-    for name in sorted(set(state) - set(method.state())):
-        raise UserError(f"the adapters beside {path} are of another method: '{name}' is not of this one")
-    return method
 
 
 def export(path: Path, folder: Path, with_card: bool = False) -> Path:

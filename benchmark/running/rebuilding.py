@@ -1,0 +1,38 @@
+"""Builds the method of a finished cell again, as it was after its last task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.method import Method
+from benchmark.results import Result
+from benchmark.running.cell import Cell
+from benchmark.running.checkpoint import read_state
+from benchmark.running.learner import build, prepare_device
+from benchmark.stream import Examples, Task
+
+
+def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:
+    """Return the method of a finished cell as it was after its last task.
+
+    Args:
+        path: of the result; the adapters lie beside it.
+        tasks: with their rows; none where no row is looked at.
+
+    Raises:
+        UserError: the adapters are missing, damaged, or of another method or backbone.
+    """
+    nothing = Examples([])
+    if tasks is None:
+        tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
+    state = read_state(path.with_suffix(".safetensors"), result.key)
+    method, _ = build(Cell.of(result), tasks, prepare_device("cpu"))
+    try:
+        method.restore(state)
+    except KeyError as error:
+        raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
+    # Of a method that builds on this one, whose further tensors would otherwise go unnoticed.
+    for name in sorted(set(state) - set(method.state())):
+        raise UserError(f"the adapters beside {path} are of another method: '{name}' is not of this one")
+    return method
