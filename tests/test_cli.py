@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from benchmark.cli import app
 from benchmark.errors import UserError
+from benchmark.results import write
 from benchmark.running import runner
 from benchmark.running.events import CellDone, TaskDone
 from tests.command import ROOT, assert_one_line_error, bench
@@ -161,10 +162,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
 
 def complete(cells: list[Any], out: Path, watch: Any, **_: Any) -> list[runner.Outcome]:
     """Pretend to run every cell."""
-    outcomes = [
-        runner.Outcome(cell, out / f"{cell.seed}.json", made_up(cell.method, cell.seed)) for cell in cells
-    ]
-    for outcome in outcomes:
+    outcomes = [runner.Outcome(cell, out / f"{cell.seed}.json") for cell in cells]
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        write(made_up(cell.method, cell.seed), out / f"{cell.seed}.json")
         watch(TaskDone(outcome.cell, 0, 1, "apples", 0.5, 0.5, 1.25))
         watch(CellDone(outcome.cell, outcome))
     return outcomes

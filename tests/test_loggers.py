@@ -33,7 +33,7 @@ def story(first: Cell, second: Cell) -> list[Event]:
         TaskDone(second, 0, 2, "pears", None, None, 2.0),
         TaskDone(first, 1, 2, "plums", 0.25, 0.375, 1.5),
         CellDone(second, Outcome(second, error="broke")),
-        CellDone(first, Outcome(first, result=object())),  # type: ignore[arg-type]
+        CellDone(first, Outcome(first, Path("first.json"))),
         CellDone(first, Outcome(first, skipped=True)),
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.results import read
 from benchmark.running import event_log, executors, sweep_folder
 from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
@@ -139,13 +140,14 @@ def test_a_result_of_other_data_is_named_and_replaced_only_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = go(cells("frozen", "0-1"), tmp_path)
+    before = first[0].result
     change_a_test_row(monkeypatch)
     refused, _ = go(cells("frozen"), tmp_path)
     assert refused[0].error is not None and "\n" not in refused[0].error
     assert str(first[0].path) in refused[0].error and "--fresh" in refused[0].error
     second, _ = go(cells("frozen"), tmp_path, fresh=True)
     assert second[0].error is None and first[0].cell == second[0].cell
-    results = [outcome.result for outcome in (first[0], second[0])]
+    results = [before, second[0].result]
     assert len({result.key for result in results if result}) == 2
     assert len({result.provenance.data_fingerprint for result in results if result}) == 2
     # The old result is gone with its adapters; that of the other seed is not touched.
@@ -154,6 +156,15 @@ def test_a_result_of_other_data_is_named_and_replaced_only_when_asked(
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
     again, _ = go(cells("frozen"), tmp_path)
     assert again[0].skipped
+
+
+def test_a_driver_keeps_no_result_of_its_cells(tmp_path: Path) -> None:
+    outcomes, _ = go(cells("frozen"), tmp_path)
+    assert outcomes[0].path is not None
+    assert outcomes[0].result == read(outcomes[0].path) and "matrix" not in repr(vars(outcomes[0]))
+    outcomes[0].path.unlink()
+    with pytest.raises(UserError, match="json"):
+        print(outcomes[0].result)
 
 
 def test_unfinished_work_on_other_data_is_named_and_not_continued(

@@ -83,7 +83,7 @@ def as_data(outcomes: list[Outcome]) -> str:
             "state": outcome.state,
             "skipped": outcome.skipped,
             "error": outcome.error,
-            "headline": outcome.result.headline if outcome.result else None,
+            "headline": result.headline if (result := outcome.result) else None,
         }
         for outcome in outcomes
     ]
@@ -95,7 +95,7 @@ def summary(outcomes: list[Outcome]) -> str:
     """Return the table of the complete cells and where their files are."""
     from benchmark.publishing.leaderboard import result_table
 
-    results = [outcome.result for outcome in outcomes if outcome.result is not None]
+    results = [result for outcome in outcomes if (result := outcome.result) is not None]
     paths = [f"{outcome.path}" for outcome in outcomes if outcome.path]
     table = ["", result_table(results), ""] if results else []
     return "\n".join([*table, *paths])

@@ -33,6 +33,7 @@ class Outcome:
     """How a cell ended: a result, or one line that says why there is none.
 
     Attributes:
+        path: of the complete result.
         skipped: the result was there before.
         elsewhere: another process works on the cell.
         stopped: the user stopped the sweep before the cell was complete.
@@ -40,11 +41,19 @@ class Outcome:
 
     cell: Cell
     path: Path | None = None
-    result: Result | None = None
     error: str | None = None
     skipped: bool = False
     elsewhere: bool = False
     stopped: bool = False
+
+    @property
+    def result(self) -> Result | None:
+        """The result, read each time: who drives thousands of cells keeps none of theirs.
+
+        Raises:
+            UserError: it was deleted or damaged since.
+        """
+        return None if self.path is None else read(self.path)
 
     @property
     def state(self) -> Literal["complete", "failed", "running elsewhere", "stopped"]:
@@ -53,7 +62,7 @@ class Outcome:
             return "running elsewhere"
         if self.stopped:
             return "stopped"
-        return "failed" if self.error or self.result is None else "complete"
+        return "failed" if self.error or self.path is None else "complete"
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,8 @@ def settled(job: Job, index: DataIndex) -> Outcome | None:
         path = None if known is None else cell.path(job.out, known)
         # What a kill left beside a result is tidied by whoever claims the cell.
         if path is not None and path.exists() and not path.with_suffix(".partial").exists():
-            return Outcome(cell, path, read(path), skipped=True)
+            read(path)
+            return Outcome(cell, path, skipped=True)
     except UserError as error:
         return Outcome(cell, error=" ".join(str(error).split()))
     # Who debugs wants to see the failure again.
@@ -261,14 +271,14 @@ def _run_claimed(job: Job, tell: Watch) -> Outcome:
                 "--fresh to replace it"
             )
         if path.exists():
-            result = read(path)
+            read(path)
             tidy(path)
-            return Outcome(cell, path, result, skipped=True)
+            return Outcome(cell, path, skipped=True)
         from benchmark.running.learner import Learner
 
-        result = Learner(cell, loaded, print_of_data, path, job.device, tell).run()
+        Learner(cell, loaded, print_of_data, path, job.device, tell).run()
         tidy(path)
-        return Outcome(cell, path, result)
+        return Outcome(cell, path)
     except Stopped:
         return Outcome(cell, stopped=True)
     except UserError as error:

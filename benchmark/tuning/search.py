@@ -188,10 +188,11 @@ def _try(values: dict[str, Any], jobs: list[Job], judge: Judge, watch: Watch) ->
             return TrialFacts(
                 values=values, state="failed", score=None, tasks=judge.latest[0], error=outcome.error
             )
-        assert outcome.result is not None
-        performance = outcome.result.headline["average_performance"]
+        result = outcome.result
+        assert result is not None
+        performance = result.headline["average_performance"]
         assert performance is not None, "the last row of a score matrix is never empty"
-        judge.complete(performance, len(outcome.result.tasks))
+        judge.complete(performance, len(result.tasks))
     return TrialFacts(values=values, state="complete", score=judge.score, tasks=judge.tasks)
 
 
