@@ -1,0 +1,87 @@
+"""Measures how many cells an hour several workers finish beside one.
+
+    python -m benchmark.profiling.scaling --method frozen,seq-lora,o-lora,litelora --stream digits --seed 0-2
+
+The same cells run in empty folders, with one worker and with several. Time counts from the first cell's start
+to the last one's end, so that what a process loads before it begins, and Ray's own start, are left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from benchmark.errors import UserError
+from benchmark.running.cell import Cell
+from benchmark.running.events import CellDone, CellStarted, Event
+from benchmark.running.plan import plan
+from benchmark.running.runner import run
+
+
+class Span:
+    """A watcher of a run that notes when its first cell began and its last one ended, in seconds."""
+
+    def __init__(self) -> None:
+        """Start with nothing noted."""
+        self.began: float | None = None
+        self.ended = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Note it."""
+        if isinstance(event, CellStarted) and self.began is None:
+            self.began = time.perf_counter()
+        elif isinstance(event, CellDone):
+            self.ended = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """From the one to the other."""
+        assert self.began is not None, "no cell began"
+        return self.ended - self.began
+
+
+def measure(cells: list[Cell], data_dir: Path | None, workers: int) -> float:
+    """Run cells in an empty folder and return the seconds they took.
+
+    Raises:
+        UserError: a cell failed.
+    """
+    span = Span()
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = run(cells, Path(folder), data_dir, workers, "cpu", False, span)
+    for outcome in outcomes:
+        if outcome.error:
+            raise UserError(f"{outcome.cell.name}: {outcome.error}")
+    return span.seconds
+
+
+def main(
+    method: Annotated[str, typer.Option(help="Methods, separated by commas.")],
+    stream: Annotated[str, typer.Option(help="A stream.")],
+    seed: Annotated[str, typer.Option(help="Seeds, as `bench run` takes them.")] = "0-2",
+    workers: Annotated[int, typer.Option(min=2, help="Cells at a time.")] = 2,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")] = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Print the cells an hour of one worker and of several, and their ratio."""
+    cells = plan(method, stream, seeds=seed, settings=settings or [])
+    rows, alone = [], 0.0
+    for count in (1, workers):
+        rate = 3600 * len(cells) / measure(cells, data_dir, count)
+        alone = alone or rate
+        rows.append(
+            {"workers": count, "cells an hour": f"{rate:.0f}", "of one worker": f"{rate / alone:.2f}"}
+        )
+    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
