@@ -9,11 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmark.running.events import Event, TaskDone
+from benchmark.running.events import TaskDone
 from benchmark.running.plan import plan
-from benchmark.running.runner import Conditions, run
+from benchmark.running.runner import run
 from tests.chaos import chaos
 from tests.command import ROOT
+from tests.lost_node import cluster, lose_nodes
 from tests.outputs import content
 from tests.test_faults import SETTINGS, SWEEP, Start, check_goes_on, ended, plugin, start, undisturbed
 
@@ -37,25 +38,9 @@ def test_random_kills_under_ray_change_no_byte(tmp_path: Path) -> None:
 
 
 def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> None:
-    from ray.cluster_utils import Cluster
-
     cells = plan("seq-lora", "toy", seeds="0-1", settings=["epochs=60"])
     run(cells, tmp_path / "here", None, 1, "cpu", False, lambda event: None)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    first, told = cluster.add_node(num_cpus=1), []
-
-    def watch(event: Event) -> None:
-        told.append(event)
-        if sum(isinstance(event, TaskDone) for event in told) == 2 and isinstance(event, TaskDone):
-            cluster.add_node(num_cpus=1)
-            cluster.remove_node(first, allow_graceful=False)
-
-    try:
-        conditions = Conditions(address=cluster.address)
-        outcomes = run(cells, tmp_path / "there", None, 1, "cpu", False, watch, conditions)
-    finally:
-        cluster.shutdown()
-    assert [outcome.state for outcome in outcomes] == ["complete", "complete"]
+    told = lose_nodes(cells, tmp_path / "there", nodes=1, kills=1, every=2)
     assert content(tmp_path / "there") == content(tmp_path / "here")
     tasks = [(event.cell.seed, event.task) for event in told if isinstance(event, TaskDone)]
     # Nothing is learned twice but the task that was under way.
@@ -84,15 +69,10 @@ def test_a_faulty_cell_fails_alone_under_ray(
 
 
 def test_a_sweep_of_this_machine_joins_no_cluster_that_is_there(tmp_path: Path) -> None:
-    from ray.cluster_utils import Cluster
-
     # It has no CPU to give, so cells that went there would wait for ever.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
+    with cluster(nodes=0):
         cells = plan("frozen", "toy", settings=["stream.tasks=2"])
         (outcome,) = run(cells, tmp_path, None, 2, "cpu", False, lambda event: None)
-    finally:
-        cluster.shutdown()
     assert outcome.state == "complete"
 
 
