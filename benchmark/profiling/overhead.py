@@ -15,15 +15,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from unittest.mock import patch
 
-import pandas as pd
 import torch
-import typer
 
 from benchmark.errors import UserError
 from benchmark.method import Phase
+from benchmark.profiling.script import Methods, Settings, StreamKey, show, start
 from benchmark.registry import METHODS
 from benchmark.running import checkpoint, learner, runner, training
 from benchmark.running.cell import Cell
@@ -122,9 +121,9 @@ def shares(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def main(
-    method: Annotated[str, typer.Option(help="Methods, separated by commas.")],
-    stream: Annotated[str, typer.Option(help="A stream.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")] = None,
+    method: Methods,
+    stream: StreamKey,
+    settings: Settings = None,
     data_dir: Path | None = None,
 ) -> None:
     """Print, for one cell of each method, the share of each part in its time."""
@@ -139,11 +138,8 @@ def main(
         ordered = [*LEARNING, METHOD, *(part for part in parts if part not in (*LEARNING, METHOD, "engine"))]
         row = {part: f"{parts.get(part, 0):.1%}" for part in ordered}
         rows.append({"method": cell.method, "stream": cell.stream, "engine": f"{parts['engine']:.1%}", **row})
-    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+    show(rows)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    start(main)

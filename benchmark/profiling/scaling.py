@@ -13,14 +13,12 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
-from benchmark.errors import UserError
+from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 from benchmark.running.cell import Cell
 from benchmark.running.events import CellDone, CellStarted, Event
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 
 
 class Span:
@@ -53,19 +51,16 @@ def measure(cells: list[Cell], data_dir: Path | None, workers: int) -> float:
     """
     span = Span()
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = run(cells, Path(folder), data_dir, workers, "cpu", False, span)
-    for outcome in outcomes:
-        if outcome.error:
-            raise UserError(f"{outcome.cell.name}: {outcome.error}")
+        run_all(cells, Path(folder), data_dir, workers, span)
     return span.seconds
 
 
 def main(
-    method: Annotated[str, typer.Option(help="Methods, separated by commas.")],
-    stream: Annotated[str, typer.Option(help="A stream.")],
+    method: Methods,
+    stream: StreamKey,
     seed: Annotated[str, typer.Option(help="Seeds, as `bench run` takes them.")] = "0-2",
     workers: Annotated[int, typer.Option(min=2, help="Cells at a time.")] = 2,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")] = None,
+    settings: Settings = None,
     data_dir: Path | None = None,
 ) -> None:
     """Print the cells an hour of one worker and of several, and their ratio."""
@@ -77,11 +72,8 @@ def main(
         rows.append(
             {"workers": count, "cells an hour": f"{rate:.0f}", "of one worker": f"{rate / alone:.2f}"}
         )
-    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+    show(rows)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    start(main)

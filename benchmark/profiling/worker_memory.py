@@ -14,14 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from benchmark.errors import UserError
+from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 from benchmark.running.cell import Cell
 from benchmark.running.events import CellDone, Event, StepDone
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 from benchmark.running.sweep_folder import SweepFolder
 
 PARTS = {"Pss": "all", "Pss_Anon": "own", "Pss_File": "mapped files"}
@@ -75,20 +74,17 @@ def measure(cells: list[Cell], data_dir: Path | None) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         watch = MemoryWatch(cells, Path(folder))
         # With one worker nothing would be Ray's.
-        outcomes = run(cells, Path(folder), data_dir, max(2, len(cells)), "cpu", False, watch)
-    for outcome in outcomes:
-        if outcome.error:
-            raise UserError(f"{outcome.cell.name}: {outcome.error}")
+        run_all(cells, Path(folder), data_dir, max(2, len(cells)), watch)
     if not watch.peak:
         raise UserError("the cells were never all at work at a time; give them more steps")
     return watch.peak
 
 
 def main(
-    method: Annotated[str, typer.Option(help="A method.")],
-    stream: Annotated[str, typer.Option(help="A stream; its protocol names the backbone.")],
+    method: Methods,
+    stream: StreamKey,
     workers: Annotated[int, typer.Option(min=2, help="Most workers at a time.")] = 3,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")] = None,
+    settings: Settings = None,
     data_dir: Path | None = None,
 ) -> None:
     """Print the workers' memory together, for one to as many as asked for, and what the last one added."""
@@ -100,11 +96,8 @@ def main(
         added = {f"{name} added": f"{(found[part] - before[part]) / 1e6:.0f}" for part, name in PARTS.items()}
         rows.append({"workers": count, **row, **added})
         before = found
-    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+    show(rows)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    start(main)

@@ -1,0 +1,43 @@
+"""What the measuring scripts share: their options, how they end, and that every cell must be complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from benchmark.errors import UserError
+from benchmark.running.cell import Cell
+from benchmark.running.events import Watch
+from benchmark.running.runner import run
+
+Methods = Annotated[str, typer.Option("--method", help="Methods, separated by commas.")]
+StreamKey = Annotated[str, typer.Option("--stream", help="A stream; its protocol names the backbone.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")]
+
+
+def run_all(cells: list[Cell], out: Path, data_dir: Path | None, workers: int, watch: Watch) -> None:
+    """Run cells on the CPU, as `bench run` does.
+
+    Raises:
+        UserError: one of them did not complete.
+    """
+    for outcome in run(cells, out, data_dir, workers, "cpu", False, watch):
+        if outcome.error:
+            raise UserError(f"{outcome.cell.name}: {outcome.error}")
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print rows as a markdown table."""
+    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+def start(main: Callable[..., None]) -> None:
+    """Run a script's main function on the command line; a user's mistake ends in one line."""
+    try:
+        typer.run(main)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
