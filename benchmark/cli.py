@@ -153,6 +153,9 @@ def speed(
     method: Annotated[
         str | None, typer.Option(help="Time these methods instead, at the last of --tasks over task 1.")
     ] = None,
+    device: Annotated[
+        run_commands.Device, typer.Option(help="Where the steps run.")
+    ] = run_commands.Device.cpu,
 ) -> None:
     """Time a training step as tasks add up."""
     counts = [part.strip() for part in tasks.split(",")]
@@ -163,7 +166,8 @@ def speed(
         from benchmark.registry import METHODS
         from benchmark.running.plan import keys
 
-        method_speed.main(keys(METHODS, method), int(counts[-1]), rank)
+        size = method_speed.Size(width, blocks, tokens, batch, rank)
+        method_speed.main(keys(METHODS, method), int(counts[-1]), size, device)
         return
     from benchmark.profiling import speed as timing
 
@@ -174,6 +178,7 @@ def speed(
         tokens=tokens,
         batch=batch,
         rank=rank,
+        device=device,
     )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
 from benchmark.profiling import method_speed
+
+SMALL = method_speed.Size(width=64, blocks=1, tokens=17, batch=4, rank=2)
 
 
 def test_a_method_s_last_step_is_timed_against_its_first(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"WIDTH": 64, "BLOCKS": 1, "ROUNDS": 2}.items():
-        monkeypatch.setattr(method_speed, name, value)
-    method_speed.main(["inc-lora", "joint", "frozen"], tasks=3, rank=2)
+    monkeypatch.setattr(method_speed, "ROUNDS", 2)
+    method_speed.main(["inc-lora", "joint", "frozen"], tasks=3, size=SMALL)
     printed = capsys.readouterr().out
     row = r"\| {} +\| \d\.\d{{4}} +\| \d+\.\d\d +\| 1 +\|"
     assert re.search(row.format("inc-lora"), printed) and re.search(row.format("frozen"), printed)
@@ -23,8 +25,9 @@ def test_a_method_s_last_step_is_timed_against_its_first(
 
 
 def test_a_method_is_timed_at_the_task_asked_for() -> None:
-    made = method_speed.at_task("inc-lora", 2, 3, rank=2)
+    made = method_speed.at_task("inc-lora", 2, 3, SMALL, torch.device("cpu"))
     assert made is not None
     method, phase, rows = made
     assert method.bank.slots == [0, 1] and method.bank.current == 2  # type: ignore[attr-defined]
-    assert phase.name == "adapt" and len(rows) == method_speed.BATCH
+    assert phase.name == "adapt" and len(rows) == SMALL.batch
+    assert method.objective.backbone.module.config.hidden_size == SMALL.width  # type: ignore[union-attr]

@@ -167,12 +167,15 @@ def make_method(
     stream: list[Task] | None = None,
     settings: dict[str, Any] | None = None,
     seed: int = 0,
+    device: str = "cpu",
     **hyperparameters: Any,
 ) -> Method:
     """Return a method on a tiny backbone; `settings` change the protocol."""
     chosen = protocol(kind, **settings or {})
     stream = tasks(kind) if stream is None else stream
-    objective = make_objective(backbone(kind, dtype), stream, chosen)
+    loaded = backbone(kind, dtype)
+    loaded.module.to(device)
+    objective = make_objective(loaded, stream, chosen)
     made = METHODS.load(key)
     reseed(seed, "build")
     return made(Context(objective, chosen, len(stream)), made.Hyperparameters(**hyperparameters))

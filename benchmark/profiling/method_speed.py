@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,26 +16,49 @@ from benchmark.data.images import ImageSettings
 from benchmark.method import Context, Method, Phase
 from benchmark.models.backbone import LoadedBackbone, quiet
 from benchmark.models.objective import make_objective
+from benchmark.profiling.speed import now
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
+from benchmark.running.learner import prepare_device
 from benchmark.running.training import train
 from benchmark.stream import Examples, Task
 
-WIDTH, BLOCKS, SIDE, BATCH = 384, 6, 8, 16
 ROUNDS = 8
 
 
-def main(methods: list[str], tasks: int, rank: int) -> None:
+@dataclass(frozen=True)
+class Size:
+    """What is timed: a ViT's width and blocks, the tokens of an image, the images of a step, the rank.
+
+    An image has one token more than it has pixels, so `tokens` is rounded to a square and one.
+    """
+
+    width: int = 384
+    blocks: int = 6
+    tokens: int = 65
+    batch: int = 16
+    rank: int = 10
+
+    @property
+    def side(self) -> int:
+        """Pixels of an image's side."""
+        return max(1, round((self.tokens - 1) ** 0.5))
+
+
+def main(methods: list[str], tasks: int, size: Size, device: str = "cpu") -> None:
     """Print a markdown table: seconds of a step at task 1, and the ratio at task `tasks` to it.
 
     The two take turns, so that drift of the machine hits both. Steps are those of a task's first phase. A
     method that trains on all tasks at once has no first task and is left out.
+
+    Raises:
+        UserError: cuda was asked for and there is none.
     """
-    torch.set_num_threads(1)
+    place = prepare_device(device)
     rows = []
     for name in methods:
-        first, last = (at_task(name, t, tasks, rank) for t in (0, tasks - 1))
+        first, last = (at_task(name, t, tasks, size, place) for t in (0, tasks - 1))
         if first is None or last is None:
             continue
         ratio, seconds = compare(first, last)
@@ -51,15 +74,18 @@ def main(methods: list[str], tasks: int, rank: int) -> None:
     print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
 
 
-def at_task(name: str, t: int, count: int, rank: int) -> tuple[Method, Phase, Rows] | None:
+def at_task(
+    name: str, t: int, count: int, size: Size, device: torch.device
+) -> tuple[Method, Phase, Rows] | None:
     """Return a method that has begun task t, its first phase and the task's rows; None if nothing trains."""
-    stream = [made_up(task) for task in range(count)]
+    stream = [made_up(task, size) for task in range(count)]
     settings: dict[str, Any] = {"name": "speed", "source": "this suite", "backbone": "ViT", "epochs": 1}
-    protocol = Protocol(**settings, batch_size=BATCH, rank=rank, targets=("query", "value"))
+    protocol = Protocol(**settings, batch_size=size.batch, rank=size.rank, targets=("query", "value"))
     make = METHODS.load(name)
     if "image" not in make.kinds:
         return None
-    loaded = vision_transformer()
+    loaded = vision_transformer(size)
+    loaded.module.to(device)
     reseed(0, "build")
     method = make(Context(make_objective(loaded, stream, protocol), protocol, count), make.Hyperparameters())
     for earlier in range(t):
@@ -76,23 +102,23 @@ def at_task(name: str, t: int, count: int, rank: int) -> tuple[Method, Phase, Ro
     return None if first is None else (method, first, rows)
 
 
-def vision_transformer() -> LoadedBackbone:
-    """Return a random ViT of MiniLM's size: what a step costs does not depend on the weights."""
+def vision_transformer(size: Size) -> LoadedBackbone:
+    """Return a random ViT of that size: what a step costs does not depend on the weights."""
     import transformers
 
     quiet(transformers)
     torch.manual_seed(0)
     shape = transformers.ViTConfig(
-        hidden_size=WIDTH,
-        num_hidden_layers=BLOCKS,
-        num_attention_heads=WIDTH // 64,
-        intermediate_size=4 * WIDTH,
-        image_size=SIDE,
+        hidden_size=size.width,
+        num_hidden_layers=size.blocks,
+        num_attention_heads=max(1, size.width // 64),
+        intermediate_size=4 * size.width,
+        image_size=size.side,
         patch_size=1,
     )
     module = transformers.ViTModel(shape, add_pooling_layer=False).eval()
-    settings = ImageSettings(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return LoadedBackbone("image", module, WIDTH, images=settings)
+    settings = ImageSettings(size.side, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return LoadedBackbone("image", module, size.width, images=settings)
 
 
 def begin(method: Method, t: int, rows: Rows) -> Iterable[Phase]:
@@ -105,19 +131,20 @@ def begin(method: Method, t: int, rows: Rows) -> Iterable[Phase]:
 def compare(first: tuple[Method, Phase, Rows], last: tuple[Method, Phase, Rows]) -> tuple[float, float]:
     """Return the ratio of the median step times, last over first, and the first one's seconds."""
     times: tuple[list[float], list[float]] = ([], [])
+    place = first[0].objective.device
     for turn in range(ROUNDS + 1):
-        for place, (method, phase, rows) in enumerate((first, last)):
-            marks = [time.perf_counter()]
-            train(method, phase, rows, (turn,), lambda share, marks=marks: marks.append(time.perf_counter()))  # type: ignore[misc]
+        for which, (method, phase, rows) in enumerate((first, last)):
+            marks = [now(place)]
+            train(method, phase, rows, (turn,), lambda share, marks=marks: marks.append(now(place)))  # type: ignore[misc]
             if turn:  # the first turn warms up
-                times[place].extend(np.diff(marks).tolist())
+                times[which].extend(np.diff(marks).tolist())
     one, many = (statistics.median(values) for values in times)
     return many / one, one
 
 
-def made_up(t: int) -> Task:
+def made_up(t: int, size: Size) -> Task:
     """Return a task of two classes of random pictures: what a step costs does not depend on what is seen."""
     drawn = np.random.RandomState(t)
-    pixels = drawn.randint(0, 256, (BATCH, SIDE, SIDE)).astype(np.uint8)
-    examples = Examples(pixels, np.arange(BATCH) % 2, None, [str(row) for row in range(BATCH)])
+    pixels = drawn.randint(0, 256, (size.batch, size.side, size.side)).astype(np.uint8)
+    examples = Examples(pixels, np.arange(size.batch) % 2, None, [str(row) for row in range(size.batch)])
     return Task(f"task {t}", examples, examples, classes=(f"{t}a", f"{t}b"))

@@ -15,11 +15,14 @@ from transformers import ViTConfig, ViTModel
 
 from benchmark.adapters import AdapterBank
 from benchmark.models.backbone import quiet
+from benchmark.running.learner import prepare_device
 
 ROUNDS = 5
 
 
-def main(tasks: list[int], width: int, blocks: int, tokens: int, batch: int, rank: int) -> None:
+def main(
+    tasks: list[int], width: int, blocks: int, tokens: int, batch: int, rank: int, device: str = "cpu"
+) -> None:
     """Time every variant at every number of tasks, in turn, and print the table of ratios.
 
     The table is markdown: median seconds of a step at the first T, then ratios to the same variant there.
@@ -30,13 +33,17 @@ def main(tasks: list[int], width: int, blocks: int, tokens: int, batch: int, ran
         tokens: per image, the class token included.
         batch: images per step.
         rank: of each adapter.
+        device: where the steps run.
+
+    Raises:
+        UserError: cuda was asked for and there is none.
     """
     import transformers
 
     quiet(transformers)
     # peft asks transformers for something that a later version renames.
     warnings.simplefilter("ignore", FutureWarning)
-    torch.set_num_threads(1)
+    place = prepare_device(device)
     torch.manual_seed(0)
     side = round((tokens - 1) ** 0.5)
     shape = ViTConfig(
@@ -47,7 +54,7 @@ def main(tasks: list[int], width: int, blocks: int, tokens: int, batch: int, ran
         image_size=side,
         patch_size=1,
     )
-    images = torch.randn(batch, 3, side, side)
+    images = torch.randn(batch, 3, side, side).to(place)
     variants: dict[str, Callable[[ViTConfig, int, int], nn.Module]] = {
         "bank, fixed scales (folded)": folded,
         "bank, learned scales (stacked)": stacked,
@@ -55,7 +62,8 @@ def main(tasks: list[int], width: int, blocks: int, tokens: int, batch: int, ran
     }
     seconds: dict[tuple[str, int], float] = {}
     for name, make in variants.items():
-        models = {count: make(shape, count, rank) for count in tasks}
+        with place:
+            models = {count: make(shape, count, rank) for count in tasks}
         for count, value in interleaved(models, images).items():
             seconds[name, count] = value
     rows = []
@@ -81,14 +89,21 @@ def step_seconds(model: nn.Module, images: Tensor) -> float:
     """Return the seconds of one forward, backward and optimiser step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-    started = time.perf_counter()
+    started = now(images.device)
     refresh: Callable[[], None] = getattr(model, "refresh", lambda: None)
     refresh()
     loss = model(pixel_values=images).last_hidden_state[:, 0].square().mean()
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    return time.perf_counter() - started
+    return now(images.device) - started
+
+
+def now(device: torch.device) -> float:
+    """Return the time at which all that was asked of the device so far is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _with_past(shape: ViTConfig, count: int, rank: int) -> tuple[ViTModel, AdapterBank]:

@@ -1,0 +1,68 @@
+"""What a method learned on a GPU is what it learns on a CPU, and moves between the two.
+
+In float64, so that what sums in another order still answers alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.method import Method
+from benchmark.registry import METHODS
+from tests import tiny
+
+CASES = [
+    pytest.param(key, kind, id=f"{key}-{kind}")
+    for key in METHODS.names()
+    for kind in tiny.KINDS
+    if kind in METHODS.load(key).kinds
+]
+everywhere = pytest.mark.parametrize(("key", "kind"), CASES)
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+SHORT = {"epochs": 1, "batch_size": 4}
+TASKS = 3
+
+
+def fresh(key: str, kind: str, device: str) -> Method:
+    stream = tiny.tasks(kind, TASKS, rows=4)
+    return tiny.make_method(key, kind, torch.float64, stream, SHORT, device=device)
+
+
+def answers(method: Method, t: int) -> list[Any]:
+    """Return the predictions of a task's test rows."""
+    taken = tiny.whole(tiny.rows(method, t, "test")).to(method.objective.device)
+    return list(method.predict(taken, t if method.needs.task_id else None))
+
+
+def answers_of_seen(method: Method) -> list[list[Any]]:
+    return [answers(method, t) for t in range(TASKS - 1)]
+
+
+@everywhere
+def test_what_one_device_learned_answers_alike_on_the_other(key: str, kind: str) -> None:
+    for home, abroad in (("cuda", "cpu"), ("cpu", "cuda")):
+        learned = fresh(key, kind, home)
+        for t in range(TASKS - 1):
+            tiny.learn(learned, t)
+        moved = fresh(key, kind, abroad)
+        moved.restore({name: value.cpu() for name, value in learned.state().items()})
+        assert answers_of_seen(moved) == answers_of_seen(learned), f"learned on {home}"
+
+
+@everywhere
+def test_learning_goes_on_after_a_stop_as_without_one(key: str, kind: str) -> None:
+    undisturbed, stopped = fresh(key, kind, "cuda"), fresh(key, kind, "cuda")
+    for t in range(TASKS - 1):
+        tiny.learn(undisturbed, t)
+    stopped.restore({name: value.cpu() for name, value in undisturbed.state().items()})
+    for method in (undisturbed, stopped):
+        tiny.learn(method, TASKS - 1)
+    first, second = undisturbed.state(), stopped.state()
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(
+            second[name], value, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+        )
