@@ -20,6 +20,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from benchmark import draws
 from benchmark.errors import UserError
 from benchmark.models.adapted_linear import AdaptedLinear
 from benchmark.models.roles import resolve
@@ -121,8 +122,7 @@ class AdapterBank:
         self._check(rank or self.rank)
         self.current = task
         for layer in self.layers.values():
-            down = layer.weight.new_empty(rank or self.rank, layer.base.in_features)
-            nn.init.kaiming_uniform_(down, a=5**0.5)
+            down = draws.kaiming_uniform(layer.weight, rank or self.rank, layer.base.in_features, a=5**0.5)
             layer.down = nn.Parameter(down)
             layer.up = nn.Parameter(layer.weight.new_zeros(layer.base.out_features, len(down)))
 

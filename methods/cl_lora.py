@@ -42,6 +42,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import draws
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
@@ -117,8 +118,8 @@ class CLLoRA(LowRankMethod):
         super().begin_task(t, rows)
         bank = self.bank
         start_orthogonal(bank)
-        fresh = torch.empty(len(bank.layers), device=self.objective.device)
-        self.weights.append(nn.Parameter(fresh.uniform_(0.5, 1.5)))
+        fresh = draws.uniform(self.classifier_scale.detach(), len(bank.layers), low=0.5, high=1.5)
+        self.weights.append(nn.Parameter(fresh))
         self.classifier_scale = nn.Parameter(fresh.new_ones(()))
         self.chosen = t
         # No earlier pair takes part in training: none may cost time.
@@ -290,7 +291,7 @@ class CLLoRA(LowRankMethod):
 def start_orthogonal(bank: AdapterBank) -> None:
     """Give the current pair's down factors orthonormal rows, the Q of uniform numbers as in the code."""
     for down in bank.parameters()[::2]:
-        drawn = torch.rand(down.shape[1], down.shape[0], device=down.device, dtype=exact(down).dtype)
+        drawn = draws.uniform(exact(down), down.shape[1], down.shape[0])
         down.copy_(torch.linalg.qr(drawn)[0].t())
 
 

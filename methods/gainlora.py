@@ -40,6 +40,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import draws
 from benchmark.data.batches import Rows
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
 from benchmark.models.layer_inputs import in_order
@@ -99,10 +100,8 @@ class Gains(InputWeighted):
 
     def _first_layers(self, queries: Tensor) -> dict[str, Tensor]:
         width, size = self.hyperparameters.gate_width, queries.shape[1]
-        layers = {"hidden": queries.new_empty(width, size), "output": queries.new_empty(size, width)}
-        for layer in layers.values():
-            nn.init.kaiming_uniform_(layer, a=5**0.5)
-        return layers
+        shapes = {"hidden": (width, size), "output": (size, width)}
+        return {name: draws.kaiming_uniform(queries, *shape, a=5**0.5) for name, shape in shapes.items()}
 
     @torch.no_grad()
     def _all_queries(self, rows: Rows) -> Tensor:

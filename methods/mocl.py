@@ -31,6 +31,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import draws
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, ParameterGroup
@@ -70,7 +71,7 @@ class MoCL(InputWeighted):
         query = self.queries(rows.batch([0], training=True).to(self.objective.device))
         self.past_keys = query[:0] if self.past_keys is None else self.keys().detach()
         super().begin_task(t, rows)
-        self.key = nn.Parameter(torch.empty_like(query[0]).uniform_())
+        self.key = nn.Parameter(draws.uniform(query, query.shape[1]))
 
     def keys(self) -> Tensor:
         """Return the keys of all pairs held, `(pairs, d)`."""

@@ -38,6 +38,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import draws
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, part
@@ -93,11 +94,10 @@ class SharedAttention(InputWeighted):
         query = self.queries(rows.batch([0], training=True).to(self.objective.device))
         size, width = query.shape[1], self.hyperparameters.attention_width
         if not self.network:
-            self.network = [nn.Parameter(query.new_empty(shape)) for shape in ((width, size), (size, width))]
-            for layer in self.network:
-                nn.init.kaiming_uniform_(layer, a=5**0.5)
+            for shape in ((width, size), (size, width)):
+                self.network.append(nn.Parameter(draws.kaiming_uniform(query, *shape, a=5**0.5)))
             self.network += [nn.Parameter(query.new_ones(size)), nn.Parameter(query.new_zeros(size))]
-        self.keys.append(nn.Parameter(query.new_empty(size).uniform_(-1, 1)))
+        self.keys.append(nn.Parameter(draws.uniform(query, size, low=-1)))
 
     def weights(self, query: Tensor) -> Tensor:
         """Return the attention over keys, `(n, t)`: softmax of scaled products with the normalised query."""

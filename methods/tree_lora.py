@@ -41,6 +41,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from benchmark import draws
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
@@ -136,7 +137,7 @@ class TreeLoRA(SequentialLoRA):
     @torch.no_grad()
     def draw(self) -> Tensor:
         """Draw one earlier task for each layer, `(layers,)`, and note how far it is."""
-        drawn = torch.multinomial(self.probabilities().t(), 1).flatten()
+        drawn = draws.one_of(self.probabilities().t())
         layers = torch.arange(len(drawn), device=drawn.device)
         self.draws[drawn, layers] += 1
         self.distances[drawn, layers] += (self.running - self.chosen(drawn)).abs().sum(1)
@@ -148,7 +149,7 @@ class TreeLoRA(SequentialLoRA):
         width = math.sqrt(math.log(2 * self.rounds * (self.round + 1) * (self.round + 2)))
         bounds = self.distances / self.draws.clamp(min=1) + width / (2 * self.draws + 1e-5).sqrt()
         bounds = bounds + bounds.min()
-        first = int(torch.multinomial(bounds.sum(1).softmax(0), 1))
+        first = int(draws.one_of(bounds.sum(1).softmax(0)))
         group = self.tree.child_with(first)
         if group is not None and group.median is not None:
             bounds[group.tasks] *= min(group.median, 1.5)

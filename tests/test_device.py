@@ -12,6 +12,7 @@ import torch
 
 from benchmark.method import Method
 from benchmark.registry import METHODS
+from benchmark.running.learner import prepare_device
 from tests import tiny
 
 CASES = [
@@ -66,3 +67,22 @@ def test_learning_goes_on_after_a_stop_as_without_one(key: str, kind: str) -> No
         torch.testing.assert_close(
             second[name], value, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+@everywhere
+def test_equal_runs_give_equal_bytes(key: str, kind: str) -> None:
+    prepare_device("cuda")
+    first, second = fresh(key, kind, "cuda"), fresh(key, kind, "cuda")
+    for method in (first, second):
+        for t in range(TASKS):
+            tiny.learn(method, t)
+    assert tiny.same(first.state(), second.state())
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_seed_starts_alike_on_both_devices(kind: str) -> None:
+    here, there = (fresh("inc-lora", kind, device) for device in ("cpu", "cuda"))
+    for method in (here, there):
+        tiny.begin(method, 0)
+    state = {name: value.cpu() for name, value in there.state().items()}
+    assert tiny.same(here.state(), state)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import draws
+
 
 class GrowingHead(nn.Module):
     """Rows for the classes seen so far, kept in one block per growth so that old rows can be left alone."""
@@ -26,8 +28,7 @@ class GrowingHead(nn.Module):
         """Append rows for `count` new classes: Kaiming-uniform weights of gain 1, zero biases."""
         if count <= 0:
             return
-        weight = like.new_empty(count, self.width)
-        nn.init.kaiming_uniform_(weight, nonlinearity="linear")
+        weight = draws.kaiming_uniform(like, count, self.width, nonlinearity="linear")
         self.weights.append(nn.Parameter(weight))
         self.biases.append(nn.Parameter(like.new_zeros(count)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -52,6 +53,11 @@ def prepare_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("--device cuda: this machine has no CUDA device; use --device cpu")
+    if name.startswith("cuda"):
+        # Both count before the first product: cuBLAS sums in one order only with a workspace of its own, and
+        # the memory-efficient attention's gradient has no order at all where a warning is all that is asked.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     if name == "cpu":
         # One thread a cell: cells side by side are quicker, and results do not depend on the cores.

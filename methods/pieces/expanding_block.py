@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import draws
 from benchmark.adapters import AdapterBank
 from benchmark.method import part
 from benchmark.models.layer_inputs import exact
@@ -55,7 +56,8 @@ class ExpandingBlock:
             hidden: of the descriptor's hidden layer.
         """
         device = next(iter(self.bank.layers.values())).weight.device
-        fresh = torch.empty(width + 1, device=device).uniform_(-(width**-0.5), width**-0.5)
+        bound = width**-0.5
+        fresh = draws.uniform(torch.empty(0, device=device), width + 1, low=-bound, high=bound)
         if self.bank.count():
             self.past_router = torch.cat([self.past_router, self.router.detach()[None]])
         else:

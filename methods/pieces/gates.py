@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
+from benchmark import draws
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
@@ -77,7 +78,7 @@ class Gated(LowRankMethod):
 
     def selection_loss(self, batch: Batch) -> Tensor:
         """Return the task loss under one noisy gate per layer, plus lambda times the mean open gate."""
-        uniform = torch.rand(len(self.bank.layers), device=self.objective.device)
+        uniform = draws.uniform(self.logit.detach().float(), len(self.bank.layers))
         self.noise = -torch.log(-torch.log(uniform + 1e-20) + 1e-20)
         # The absolute value has slope zero at zero: a closed gate pays nothing and gets no gradient from it.
         price = self.gates().abs().mean()
