@@ -46,7 +46,7 @@ from benchmark import draws
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, part
+from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, listed, numbered
 from benchmark.models.layer_inputs import exact
 from benchmark.models.objective import ClassificationObjective
 from benchmark.models.roles import block_of
@@ -264,26 +264,17 @@ class CLLoRA(LowRankMethod):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, the tasks' bank, the shared pair, weights and class means."""
-        lists: dict[str, Sequence[Tensor]] = {
-            "shared": self.shared_factors(),
-            "weights": self.weights,
-            "prototypes": self.prototypes,
-        }
-        own = {f"{name}.{i}": x.detach() for name, values in lists.items() for i, x in enumerate(values)}
+        own = numbered(shared=self.shared_factors(), weights=self.weights, prototypes=self.prototypes)
         return super().state() | own
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
         super().restore(state)
-
-        def listed(name: str) -> list[Tensor]:
-            found = part(state, f"{name}.")
-            return [found[str(i)].to(self.objective.device) for i in range(len(found))]
-
-        for factor, saved in zip(self.shared_factors(), listed("shared"), strict=True):
+        device = self.objective.device
+        for factor, saved in zip(self.shared_factors(), listed(state, "shared", device), strict=True):
             factor.data.copy_(saved)
-        self.weights = [nn.Parameter(value) for value in listed("weights")]
-        self.prototypes = listed("prototypes")
+        self.weights = [nn.Parameter(value) for value in listed(state, "weights", device)]
+        self.prototypes = listed(state, "prototypes", device)
         self.chosen = self.bank.current
 
 

@@ -40,7 +40,7 @@ from torch.nn import functional
 
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Accounting, Context, listed, numbered
 from benchmark.models.layer_inputs import exact
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted
@@ -144,15 +144,13 @@ class CodaPrompt(QueryPrompted):
     def state(self) -> dict[str, Tensor]:
         """Return head, components, keys and attentions."""
         named = zip(("component", "key", "attention"), self._sets(), strict=True)
-        own = {f"{name}.{i}": x.detach() for name, values in named for i, x in enumerate(values)}
-        return super().state() | own
+        return super().state() | numbered(**dict(named))
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, components, keys and attentions."""
         super().restore(state)
         for name, values in zip(("component", "key", "attention"), self._sets(), strict=True):
-            saved = part(state, f"{name}.")
-            values[:] = [nn.Parameter(saved[str(i)].to(self.objective.device)) for i in range(len(saved))]
+            values[:] = [nn.Parameter(saved) for saved in listed(state, name, self.objective.device)]
 
 
 def component_weights(query: Tensor, keys: Tensor, attentions: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from benchmark import draws
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Accounting, Context, listed, numbered
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted, best, similarity
 
@@ -123,17 +123,16 @@ class DualPrompt(QueryPrompted):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, prompts and keys."""
-        own = {"general": self.general.detach()}
-        own |= {f"expert.{i}": x.detach() for i, x in enumerate(self.experts)}
-        return super().state() | own | {f"key.{i}": x.detach() for i, x in enumerate(self.keys)}
+        own = numbered(expert=self.experts, key=self.keys)
+        return super().state() | {"general": self.general.detach()} | own
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, prompts and keys."""
         super().restore(state)
-        device, count = self.objective.device, len(part(state, "key."))
+        device = self.objective.device
         self.general = nn.Parameter(state["general"].to(device))
-        self.experts = [nn.Parameter(state[f"expert.{i}"].to(device)) for i in range(count)]
-        self.keys = [nn.Parameter(state[f"key.{i}"].to(device)) for i in range(count)]
+        self.experts = [nn.Parameter(saved) for saved in listed(state, "expert", device)]
+        self.keys = [nn.Parameter(saved) for saved in listed(state, "key", device)]
 
 
 METHOD = DualPrompt

@@ -35,7 +35,7 @@ from torch.nn import functional
 
 from benchmark.data.batches import Batch
 from benchmark.low_rank import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.method import Accounting, Context, ParameterGroup, Phase, listed, numbered
 from benchmark.models.class_means import ClassMeans
 from benchmark.models.layer_inputs import exact
 from methods.pieces.feature_classifier import FeatureClassifier
@@ -115,17 +115,13 @@ class EASE(FeatureClassifier, OnePairAtATime):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, pairs and the means of classes that were seen."""
-        lists = {"means": self.means, "columns": self.columns}
-        own = {f"{name}.{i}": value for name, values in lists.items() for i, value in enumerate(values)}
-        return super().state() | own
+        return super().state() | numbered(means=self.means, columns=self.columns)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, pairs and means."""
         super().restore(state)
         device = self.objective.device
-        for name in ("means", "columns"):
-            found = part(state, f"{name}.")
-            setattr(self, name, [found[str(i)].to(device) for i in range(len(found))])
+        self.means, self.columns = listed(state, "means", device), listed(state, "columns", device)
         self.complete = completed(self.means)
 
 

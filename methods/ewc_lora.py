@@ -42,7 +42,7 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, Phase, part
+from benchmark.method import Accounting, Context, Phase, listed, numbered, part
 from benchmark.models.layer_inputs import in_order
 from benchmark.tuning.search_space import Between, Space
 from methods.pieces import fisher
@@ -155,16 +155,14 @@ class EWCLoRA(LowRankMethod):
     def state(self) -> dict[str, Tensor]:
         """Return head, bank and information."""
         information = {f"information.{name}": value for name, value in self.information.items()}
-        anchor = {f"anchor.{i}": value for i, value in enumerate(self.anchor)}
-        return super().state() | information | anchor
+        return super().state() | information | numbered(anchor=self.anchor)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, bank and information."""
         super().restore(state)
         device = self.objective.device
         self.information = {name: x.to(device) for name, x in part(state, "information.").items()}
-        anchor = part(state, "anchor.")
-        self.anchor = [anchor[str(i)].to(device) for i in range(len(anchor))]
+        self.anchor = listed(state, "anchor", device)
 
 
 METHOD = EWCLoRA

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Accounting, Context, listed, numbered
 from methods.pieces.merging import Change, MergeHyperparameters, RunningMerging
 
 
@@ -74,7 +74,7 @@ class MagMax(RunningMerging):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, merged change and last pair."""
-        return super().state() | {f"last.{i}": factor for i, factor in enumerate(self.last)}
+        return super().state() | numbered(last=self.last)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, merged change and last pair.
@@ -83,8 +83,7 @@ class MagMax(RunningMerging):
             UserError: the pair has another rank.
         """
         super().restore(state)
-        last = part(state, "last.")
-        self.last = [last[str(i)].to(self.objective.device) for i in range(len(last))]
+        self.last = listed(state, "last", self.objective.device)
         if self.last and len(self.last[0]) != self.protocol.rank:
             raise UserError(
                 f"the pair to go on with has rank {len(self.last[0])} and the protocol rank "

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, part
+from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, listed, numbered
 from benchmark.tuning.search_space import Space
 from methods.pieces.prompt_tokens import PromptTokens
 
@@ -162,13 +162,12 @@ class ProgressivePrompts(Method):
 
     def state(self) -> dict[str, Tensor]:
         """Return head and prompts."""
-        return super().state() | {f"prompt.{i}": prompt.detach() for i, prompt in enumerate(self.prompts)}
+        return super().state() | numbered(prompt=self.prompts)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head and prompts."""
         super().restore(state)
-        saved = part(state, "prompt.")
-        prompts = [saved[str(i)].to(self.objective.device) for i in range(len(saved))]
+        prompts = listed(state, "prompt", self.objective.device)
         self.prompts = [nn.Parameter(prompt, requires_grad=False) for prompt in prompts]
         self.network = None
 

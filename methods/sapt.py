@@ -30,7 +30,7 @@ has just been learned. Frozen features leave a point to gain on this stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -41,7 +41,7 @@ from torch.nn import functional
 from benchmark import draws
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, part
+from benchmark.method import Accounting, Context, Needs, ParameterGroup, listed, numbered
 from benchmark.models.layer_inputs import in_order
 from methods.pieces.input_weights import InputWeighted, with_more
 
@@ -159,26 +159,16 @@ class SharedAttention(InputWeighted):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, bank, attention and what is stored of old tasks."""
-        lists: dict[str, Sequence[Tensor]] = {
-            "network": self.network,
-            "key": self.keys,
-            "input": self.inputs,
-            "attention": self.attentions,
-        }
-        own = {f"{name}.{i}": x.detach() for name, values in lists.items() for i, x in enumerate(values)}
-        return super().state() | own
+        stored = numbered(input=self.inputs, attention=self.attentions)
+        return super().state() | numbered(network=self.network, key=self.keys) | stored
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
         super().restore(state)
-
-        def listed(name: str) -> list[Tensor]:
-            found = part(state, f"{name}.")
-            return [found[str(i)].to(self.objective.device) for i in range(len(found))]
-
-        self.network = [nn.Parameter(x) for x in listed("network")]
-        self.keys = [nn.Parameter(x) for x in listed("key")]
-        self.inputs, self.attentions = listed("input"), listed("attention")
+        device = self.objective.device
+        self.network = [nn.Parameter(x) for x in listed(state, "network", device)]
+        self.keys = [nn.Parameter(x) for x in listed(state, "key", device)]
+        self.inputs, self.attentions = (listed(state, name, device) for name in ("input", "attention"))
 
 
 METHOD = SharedAttention

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from benchmark.data.batches import Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Accounting, Context, listed, numbered
 from benchmark.models.layer_inputs import exact
 from methods.pieces.penalties import current_pairs
 
@@ -92,13 +92,12 @@ class SLAO(LowRankMethod):
 
     def state(self) -> dict[str, Tensor]:
         """Return head, merged pair and last pair."""
-        return super().state() | {f"last.{i}": factor for i, factor in enumerate(self.last)}
+        return super().state() | numbered(last=self.last)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over head, merged pair and last pair."""
         super().restore(state)
-        last = part(state, "last.")
-        self.last = [last[str(i)].to(self.objective.device) for i in range(len(last))]
+        self.last = listed(state, "last", self.objective.device)
 
 
 def orthonormal(down: Tensor) -> Tensor:
