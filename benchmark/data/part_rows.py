@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmark.data.findings import Finding
+from benchmark.data.findings import Finding, strict
 from benchmark.data.mapped_rows import IMAGES, MappedImages, RaggedWriter, Texts
 from benchmark.data.parsed_rows import ParsedRow, RowWriter, examples
 from benchmark.data.part_faults import (
@@ -82,11 +82,12 @@ class PartRows:
                 task.places[record.split][record.label] = record.place
             self.label_of.append(self.labels.setdefault(record.label, len(self.labels)))
 
-    def finish(self, again: Callable[[], Iterable[Record]]) -> Iterator[Finding]:
-        """Write which rows are whose, and yield what is wrong; after a fault what is written is of no use.
+    def finish(self, again: Callable[[], Iterable[Record]], whole: bool = True) -> Iterator[Finding]:
+        """Write which rows are whose, and yield what is wrong.
 
         Args:
             again: yields all rows once more, to tell where those are that have one id.
+            whole: whether the sources could be read; if not, nobody can tell what is not there.
         """
         if self.texts is not None:
             self.texts.flush()
@@ -100,13 +101,15 @@ class PartRows:
             if self.kind != "text-to-text":
                 classes = self.part.classes or tuple(sorted(task.labels))
                 if not self.part.classes:
-                    yield from class_faults(task)
-            faults = [*split_faults(self.part, task, classes), *id_faults(twice, task.name)]
-            if self.kind == "image" and self.part.size is None:
-                faults += size_faults(task)
-            yield from faults
+                    yield from class_faults(task) if whole else ()
+                    yield from case_faults("label", task.labels)
+            yield from split_faults(self.part, task, classes) if whole else ()
+            yield from id_faults(twice, task.name)
+            sizes = size_faults(task) if self.kind == "image" and self.part.size is None else ()
+            unequal = list(sizes)
+            yield from unequal
             end = start + sum(task.counts.values())
-            if not faults:
+            if not unequal:  # else not all of its images were kept
                 yield from self._place(task, classes, rows[start:end])
                 store = TEXTS if task.shape is None else self.images[task.shape].name
                 stored.append(vars(Stored(task.name, list(classes), store, task.counts)))
@@ -160,9 +163,10 @@ class PartRows:
         found: dict[Place, list[tuple[str, str]]] = {}
         if not repeated:
             return found
-        for record in again():
-            if hash((self.tasks[record.task].number, record.id)) in repeated:
-                found.setdefault((record.task, record.split), []).append((record.id or "", record.place))
+        with strict():  # what is wrong with single rows has been told the first time
+            for record in again():
+                if hash((self.tasks[record.task].number, record.id)) in repeated:
+                    found.setdefault((record.task, record.split), []).append((record.id or "", record.place))
         return found
 
 

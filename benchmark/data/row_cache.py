@@ -25,6 +25,9 @@ from typing import Annotated, Any, BinaryIO, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from benchmark.data.findings import is_gathering, strict
+from benchmark.errors import UserError
+
 VARIABLE = "BENCH_CACHE"
 OFF = "off"
 VERSION = 1
@@ -77,6 +80,31 @@ def cached(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]
         except (OSError, NotImplementedError) as error:  # the second: a file system without locks
             log.debug("no cache in %s (%s); the %s are made in memory", root, error, kind)
     return in_memory(build)
+
+
+def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]:
+    """Return the arrays as `cached` does; where faults are gathered, what is sound of faulty ones as well.
+
+    Those are mapped from files that are gone with the process.
+
+    Raises:
+        UserError: something is faulty and nobody gathers faults, or nothing of it is sound.
+    """
+    try:
+        with strict():
+            return cached(kind, key, build)
+    except UserError:
+        if not is_gathering():
+            raise
+        return _unkept(build)
+
+
+def _unkept(build: Build) -> dict[str, np.ndarray]:
+    # A mapped file lives on without its name; where it cannot lose that, it is left to the system.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with contextlib.closing(_Files(Path(folder))) as files:
+            build(files)
+        return {name: _mapped(Path(folder) / f"{name}.npy") for name in files.names}
 
 
 def in_memory(build: Build) -> dict[str, np.ndarray]:
