@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def verified(stream: object, folder: Path | None, *more: str) -> list[str]:
 
 def assert_told(lines: Sequence[str], *expected: str) -> None:
     """Check that each line begins with one of the expected texts, and that none of these is left."""
-    assert len(lines) == len(expected), lines
+    assert len(lines) == len(expected), "\n".join(lines)
     for text in expected:
         assert any(line.startswith(text) for line in lines), (text, lines)
 
@@ -130,29 +130,317 @@ def test_standard_cl(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_sound_is_read_again_once_it_is_mended(tmp_path: Path) -> None:
-    """No cache keeps what was read of faulty files."""
+def test_folders_of_o_lora_and_that_no_cache_keeps_what_was_read_of_faulty_ones(tmp_path: Path) -> None:
     olora(tmp_path)
-    path = tmp_path / "TC/agnews/train.json"
-    whole = path.read_bytes()
-    dump(path, [{"label": "World", "sentence": "x"}, {"label": "Wrld", "sentence": "y"}])
+    sound = verified("standard-cl", tmp_path)
+    assert all("no rows of the class" in line for line in sound), "two of more classes have rows"
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    dump(tmp_path / "TC/agnews/train.json", [{"label": "World"}, {"label": "Wrld", "sentence": "y"}])
+    dump(tmp_path / "TC/agnews/test.json", [{"label": "sports", "sentence": "x"}, {"label": "Sports"}])
+    dump(tmp_path / "TC/dbpedia/labels.json", ["Company", "company", "Company"])
+    dump(tmp_path / "SC/amazon/test.json", [])
+    (tmp_path / "SC/amazon/train.json").unlink()
+    (tmp_path / "TC/yahoo/test.json").write_text("[1", encoding="utf-8")
     for _ in range(2):
+        lines = verified("standard-cl", tmp_path)
         assert_told(
-            verified("standard-cl", tmp_path),
+            [line for line in lines if "no rows of the class" not in line],
+            "TC/agnews/train.json, row 1: sentence: Field required",
             "TC/agnews/train.json, row 2: the label 'Wrld' is not one of: World",
-            *(f"agnews, train: no rows of the class '{name}'" for name in ("Sports", "Business", "Science")),
-            *absent_classes(),
+            "TC/agnews/test.json, row 1: the label 'sports' differs from 'Sports' only by case",
+            "TC/agnews/test.json, row 2: sentence: Field required",
+            "TC/dbpedia/labels.json: the label 'company' differs from 'Company' only by case",
+            "TC/dbpedia/labels.json: the label 'Company' is there twice",
+            "TC/dbpedia/train.json, row 2: the label 'Educational Institution' is not one of: Company",
+            "TC/dbpedia/dev.json, row 2: the label 'Educational Institution' is not one of: Company",
+            "TC/dbpedia/test.json, row 2: the label 'Educational Institution' is not one of: Company",
+            "SC/amazon/test.json holds no rows",
+            "cannot read SC/amazon/train.json: FileNotFoundError",
+            "TC/yahoo/test.json is not JSON",
+            "yahoo, test: no test rows",
+            "agnews, train: no train rows",
+            "agnews, test: no test rows",
+            "amazon, train: no train rows",
+            "amazon, test: no test rows",
         )
-    path.write_bytes(whole)
-    assert_told(verified("standard-cl", tmp_path), *absent_classes(("agnews",)))
+    for path, content in whole.items():
+        path.write_bytes(content)
+    assert verified("standard-cl", tmp_path) == sound
 
 
-def absent_classes(more: tuple[str, ...] = ()) -> list[str]:
-    """`olora` writes rows of each task's first two classes alone."""
-    lines = []
-    for name in text_classification.ORDERS["1"]:
-        for split in ("train", "test"):
-            if name != "agnews" or split == "test" or more:
-                labels = text_classification.TASKS[name].labels[2:]
-                lines += [f"{name}, {split}: no rows of the class '{label}'" for label in labels]
-    return lines
+def test_superni(tmp_path: Path) -> None:
+    first, second, third, fourth = list(natural_instructions.CATEGORIES)[:4]
+    facts = {name: {"definition": "Do.", "category": "c"} for name in natural_instructions.CATEGORIES}
+    for name in facts:
+        rows = [
+            {"id": f"{split}-{n}", "split": split, "input": f"{split} {n}", "outputs": ["a"]}
+            for split in ("train", "test")
+            for n in range(3)
+        ]
+        if name == first:
+            rows[1] |= {"outputs": []}
+            rows[2] |= {"id": "train-0", "outputs": "a"}
+        if name == second:
+            rows[1] |= {"id": "train-0", "outputs": []}
+        if name == third:
+            rows[4]["input"] = "train 2"
+            del rows[3]["id"]
+        write_rows(tmp_path / "superni" / f"{name}.jsonl.gz", rows)
+    path = tmp_path / "superni" / f"{fourth}.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    del facts[list(facts)[-1]]
+    (tmp_path / "superni" / "tasks.json").write_text(json.dumps({"tasks": facts}), encoding="utf-8")
+    assert_told(
+        verified("superni", tmp_path),
+        f"superni/{first}.jsonl.gz, row 2: outputs: no reference",
+        f"superni/{first}.jsonl.gz, row 3: outputs: Input should be a valid list",
+        f"superni/{second}.jsonl.gz, row 2: outputs: no reference",
+        f"superni/{second}.jsonl.gz, row 2: the id 'train-0' is already that of",
+        f"superni/{third}.jsonl.gz, row 4: id: Field required",
+        f"superni/{fourth}.jsonl.gz, after row ",
+        f"superni/tasks.json has no entry for the task '{list(natural_instructions.CATEGORIES)[-1]}'",
+        f"{third}, train: 1 row also in test",
+    )
+
+
+def test_superni_in_the_folders_of_sapt(tmp_path: Path) -> None:
+    first, second = list(natural_instructions.CATEGORIES)[:2]
+    superni_folders(tmp_path)
+    rows = [{"id": "i", "input": "a", "output": ["b"]}] * 2 + [{"id": "j", "input": "c", "output": []}]
+    dump(tmp_path / first / "train.json", {"Instances": [*rows, {"id": "k"}], "Definition": "x"})
+    dump(tmp_path / first / "test.json", {"Instances": [], "Definition": "x"})
+    (tmp_path / second / "train.json").unlink()
+    assert_told(
+        verified("superni", tmp_path),
+        f"{first}/train.json, row 2: the id 'i' is already that of",
+        f"{first}/train.json, row 3: output: no reference",
+        f"{first}/train.json, row 4: input: Field required",
+        f"{first}/train.json, row 4: output: Field required",
+        f"{first}/test.json holds no rows",
+        f"{first}, test: no test rows",
+        f"cannot read {second}/train.json",
+        f"{second}, train: no train rows",
+    )
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_trace(tmp_path: Path, published: bool) -> None:
+    trace_folders(tmp_path)
+    bad = {"prompt": "What?", "answer": "no"}
+    content = {
+        name: {s: json.loads((tmp_path / name / f"{s}.json").read_text()) for s in ("train", "test")}
+        for name in ("FOMC", "Py150", "ScienceQA")
+    }
+    content["FOMC"]["train"][1] = bad
+    content["Py150"]["test"][2] = {"prompt": 3}
+    content["ScienceQA"]["test"] = []
+    if published:
+        for name, splits in content.items():
+            for split, rows in splits.items():
+                dump(tmp_path / name / f"{split}.json", rows)
+        (tmp_path / "NumGLUE-cm" / "train.json").unlink()
+        fomc, py150 = "FOMC/train.json, row 2", "Py150/test.json, row 3"
+        more = ["ScienceQA/test.json holds no rows", "cannot read NumGLUE-cm/train.json"]
+        more.append("NumGLUE-cm, train: no train rows")
+    else:
+        for folder in [path for path in tmp_path.iterdir() if path.is_dir()]:
+            rows = []
+            for split in ("train", "test"):
+                listed = content.get(folder.name, {}).get(split)
+                if listed is None:
+                    listed = json.loads((folder / f"{split}.json").read_text())
+                rows += [{"id": f"{split}-{n}", "split": split, **row} for n, row in enumerate(listed)]
+            write_rows(tmp_path / "trace" / f"{folder.name}.jsonl.gz", rows)
+        (tmp_path / "trace" / "NumGLUE-cm.jsonl.gz").unlink()
+        fomc, py150 = "trace/FOMC.jsonl.gz, row 2", "trace/Py150.jsonl.gz, row 7"
+        more = ["trace/NumGLUE-cm.jsonl.gz does not exist"]
+    assert_told(
+        verified("trace", tmp_path),
+        f"{fomc}: prompt: does not begin with 'What is the monetary",
+        f"{fomc}: answer: 'no' begins with none of ABC",
+        f"{py150}: prompt: Input should be a valid string",
+        f"{py150}: answer: Field required",
+        "ScienceQA, test: no test rows",
+        *more,
+    )
+
+
+def archive(folder: Path, arrays: dict[str, Any], names: object, stem: str) -> None:
+    (folder / "vision").mkdir(exist_ok=True)
+    np.savez(folder / "vision" / f"{stem}.npz", **arrays)
+    dump(folder / "vision" / f"{stem}.json", names)
+
+
+@pytest.mark.parametrize(("name", "colours"), [("omniglot", ()), ("tiny-imagenet", (3,))])
+def test_images_in_arrays(tmp_path: Path, name: str, colours: tuple[int, ...]) -> None:
+    stem = {"omniglot": "omniglot32", "tiny-imagenet": "tinyimagenet100_32"}[name]
+    if name == "omniglot":
+        alphabets = ("Greek", "Latin", "Tagalog", "Early_Aramaic")
+        names = [f"{alphabet}/character{n}" for alphabet in alphabets for n in range(3)]
+    else:
+        names = [f"c{n}" for n in range(12)]
+    count = len(names)
+    random = np.random.RandomState(0)
+    arrays: dict[str, Any] = {}
+    for split, copies in (("train", 2), ("test", 1)):
+        shape = (count * copies, 32, 32, *colours)
+        arrays[f"{split}_images"] = random.randint(0, 256, shape).astype(np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count * copies) % count
+    arrays["train_labels"][[3, 5]] = count, -1
+    arrays["test_labels"][7] = 99
+    archive(tmp_path, arrays, {"class_names": names}, stem)
+    told = f"vision/{stem}.npz: {{}} row {{}} has the label {{}}, not one of 0 to {count - 1}"
+    lines = verified(name, tmp_path, "--set", "tasks=2")
+    assert_told(
+        [line for line in lines if "no rows of the class" not in line],
+        told.format("train", 3, count),
+        told.format("train", 5, -1),
+        told.format("test", 7, 99),
+    )
+    (line,) = [line for line in lines if "no rows of the class" in line]
+    assert line.endswith(f"test: no rows of the class '{names[7]}'")
+    del arrays["train_labels"]
+    arrays["test_images"] = arrays["test_images"].astype(np.float32)
+    archive(tmp_path, arrays, {"class_nams": names}, stem)
+    assert_told(
+        verified(name, tmp_path),
+        f"vision/{stem}.json: class_names: Field required",
+        f"vision/{stem}.npz has no array 'train_labels'",
+        f"vision/{stem}.npz: 'test_images' is float32",
+    )
+
+
+def test_image_folders(tmp_path: Path) -> None:
+    small = ("--set", "tasks=2", "--set", "size=8")
+    root = split_folders(tmp_path / "imagenet-a", ["ant", "bee", "cat", "dog", "eel", "fox"])
+    (root / "train/ant/1.png").write_bytes(b"GIF89a")
+    (root / "test/bee/0.png").write_bytes(b"")
+    (root / "test/cat/0.png").unlink()
+    save(root / "test/gnu/0.png", 1)
+    (root / "train/dog").rename(root / "train/Eel")
+    assert_told(
+        verified("imagenet-a", tmp_path, *small),
+        "imagenet-a: the class names Eel and eel differ in nothing but case",
+        "imagenet-a: the class Eel has no test images",
+        "imagenet-a: the class cat has no test images",
+        "imagenet-a: the class dog is in test and has no training images",
+        "imagenet-a: the class gnu is in test and has no training images",
+        "imagenet-a/train/ant/1.png, row 3: not a readable image",
+        "imagenet-a/test/bee/0.png, row 1: not a readable image",
+    )
+    said = refused("imagenet-a", tmp_path, tasks=2, size=8)
+    assert said.startswith(f"{root}: the class names Eel and eel")
+    for path in (root / "test").rglob("*.png"):
+        path.unlink()
+    assert_told(
+        [line for line in verified("imagenet-a", tmp_path, *small) if "differ" not in line],
+        "imagenet-a: the test split holds no images",
+        "imagenet-a/train/ant/1.png, row 3: not a readable image",
+    )
+
+
+def test_the_archive_of_tiny_imagenet(tmp_path: Path) -> None:
+    root = tmp_path / "tiny-imagenet-200"
+    wnids = [f"n{n:08}" for n in range(4)]
+    for n, wnid in enumerate(wnids):
+        save(root / "train" / wnid / "images" / "0.JPEG", 10 * n)
+        save(root / "val" / "images" / f"{n}.JPEG", 10 * n + 100)
+    (root / "wnids.txt").write_text("\n".join(wnids), encoding="utf-8")
+    lines = [f"{n}.JPEG\t{wnid}\t0 0 1 1" for n, wnid in enumerate(wnids)]
+    lines[1] = lines[1].replace("n0", "m0")
+    lines[2] = "2.JPEG"
+    (root / "val" / "val_annotations.txt").write_text("\n".join(lines), encoding="utf-8")
+    (root / "train" / wnids[0] / "images" / "0.JPEG").write_bytes(b"no picture")
+    (root / "val" / "images" / "3.JPEG").unlink()
+    assert_told(
+        verified("tiny-imagenet", tmp_path, "--set", "classes=200", "--set", "tasks=2", "--set", "size=8"),
+        "tiny-imagenet-200/val/val_annotations.txt, row 2: m00000001 is not in wnids.txt",
+        "tiny-imagenet-200/val/val_annotations.txt, row 3: 1 fields, not 3",
+        "tiny-imagenet-200: the class n00000001 has no test images",
+        "tiny-imagenet-200: the class n00000002 has no test images",
+        "tiny-imagenet-200/train/n00000000/images/0.JPEG, row 0: not a readable image",
+        "tiny-imagenet-200/val/images/3.JPEG, row 1: the image does not exist",
+    )
+
+
+SPLIT_TASK = """
+[[tasks]]
+name = "{0}"
+source = {{ train = "{0}-train.csv", test = "{0}-test.{1}" }}
+columns = {{ text = "text", label = "label", id = "id" }}
+"""
+
+
+def table(path: Path, *lines: str) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_a_stream_of_tables(tmp_path: Path) -> None:
+    kinds = {"one": "csv", "two": "csv", "three": "jsonl", "four": "csv"}
+    text = HEAD + "".join(SPLIT_TASK.format(name, kind) for name, kind in kinds.items()) + QUICK
+    path = write(tmp_path, text)
+    header = "text,label,id"
+    table(tmp_path / "one-train.csv", header, "a,x,1", ",x,2", "b,y,1", "c", "same,X,4")
+    table(tmp_path / "one-test.csv", header, "same,x,5", "d,z,6")
+    # A column missing in one file hides nothing of the other.
+    table(tmp_path / "two-train.csv", header, "a,x,1", "b,,2", "c,X,3")
+    table(tmp_path / "two-test.csv", "txt,lable,id", "a,x,1")
+    table(tmp_path / "three-train.csv", header, "a,x,1", "c,x,1", "b,y,2")
+    rows = [{"text": "d", "label": "x", "id": "8"}, {"text": 3, "label": "w", "id": "9"}]
+    table(tmp_path / "three-test.jsonl", *map(json.dumps, rows), "{")
+    table(tmp_path / "four-train.csv", header, "a,x,1", "a,x,1")
+    assert_told(
+        verified(path, None),
+        "one-train.csv, row 2: no text in the column 'text'",
+        "one-train.csv, row 3: the id '1' is that of one-train.csv, row 1",
+        "one-train.csv, row 4: 1 fields under a header of 3",
+        "one-train.csv, row 5: the label 'X' differs only by case from 'x'",
+        "one-test.csv, row 2: the label 'z' is that of no training row",
+        "one, test: one-train.csv, one-test.csv: no test rows of the class 'X'",
+        "one, test: one-train.csv, one-test.csv: no test rows of the class 'y'",
+        "one, train: 1 row also in test",
+        "two-train.csv, row 2: nothing in the column 'label'",
+        "two-train.csv, row 3: the label 'X' differs only by case from 'x'",
+        "two-test.csv has no column 'text', did you mean 'txt'? it has: txt, lable, id",
+        "two-test.csv has no column 'label', did you mean 'lable'?",
+        "three-train.csv, row 2: the id '1' is that of three-train.csv, row 1",
+        "three-test.jsonl, row 2: no text in the column 'text'",
+        "three-test.jsonl, row 3 is not JSON",
+        "three, test: three-train.csv, three-test.jsonl: no test rows of the class 'y'",
+        "four-train.csv, row 2: the id '1' is that of four-train.csv, row 1",
+        "four-test.csv does not exist",
+    )
+
+
+def test_a_stream_of_image_folders(tmp_path: Path) -> None:
+    photos(tmp_path)
+    (tmp_path / "photos/train/c1/broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos/test/c3/0.png").write_bytes(b"")
+    (tmp_path / "photos/test/c4/0.png").unlink()
+    (tmp_path / "photos/train/c5").mkdir()
+    (tmp_path / "photos/train/.thumbnails").mkdir()
+    save(tmp_path / "photos/train/.thumbnails/0.png", 1)
+    save(tmp_path / "photos/test/C0/0.png", 1)
+    save(tmp_path / "photos/test/c9/0.png", 2)
+    path = write(tmp_path, PICTURES + QUICK)
+    lines = verified(path, None)
+    # Each of these images is one colour throughout, the same in train and in test.
+    assert_told(
+        [line for line in lines if "also in test" not in line],
+        "photos/train/c1/broken.jpg: not a readable image",
+        "photos/test/c3/0.png: not a readable image",
+        "photos: the class 'c5' has no images",
+        "photos/test/C0/0.png: the label 'C0' is that of no training row",
+        "photos/test/c9/0.png: the label 'c9' is that of no training row",
+        "photos/test/C0/0.png: the label 'C0' differs only by case from 'c0'",
+        "Photos, test: photos: no test rows of the class 'c3'",
+        "Photos, test: photos: no test rows of the class 'c4'",
+    )
+    assert len(lines) > 8
+    (tmp_path / "photos/test").rename(tmp_path / "photos/tset")
+    assert_told(
+        verified(path, None),
+        "photos/train/c1/broken.jpg: not a readable image",
+        "photos has no folder 'test'; it has: train, tset",
+        "photos: the class 'c5' has no images",
+    )

@@ -69,15 +69,17 @@ def verify(stream: Stream, request: Request) -> Report:
     if loaded is None:
         return unread(stream.name, request.order, stream.licence, findings)
     read_whole = not findings
-    if not loaded.checked and (loaded.tasks or read_whole):
-        findings += problems(loaded.tasks)
+    # A task that nothing could be read of has been told.
+    tasks = [task for task in loaded.tasks if read_whole or any(map(len, splits_of(task).values()))]
+    if not loaded.checked and (tasks or read_whole):
+        findings += problems(tasks)
     findings += (Finding(note, fault=False) for note in loaded.notes)
-    for task in loaded.tasks:
+    for task in tasks:
         if all(parts_agree(rows) for rows in splits_of(task).values()):
             findings += () if loaded.checked else lacking(task)
             findings += inspect(task)
-    findings += _alike_across_tasks(loaded.tasks)
-    findings += too_long(loaded.tasks, request.protocol)
+    findings += _alike_across_tasks(tasks)
+    findings += too_long(tasks, request.protocol)
     return Report(
         stream.name,
         request.order,

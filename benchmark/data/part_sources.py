@@ -91,19 +91,22 @@ class PartSource:
                     yield known, from_hub(rows, wanted, origin=f"{hub_set.identifier}, {name}")
         stop(gone)
 
-    def images(self) -> Iterator[tuple[str, str, Path]]:
+    def images(self, findings: list[Finding]) -> Iterator[tuple[str, str, Path]]:
         """Yield split, class and file of the images of a folder.
+
+        Args:
+            findings: classes without images are added here.
 
         Raises:
             UserError: the folder is missing or holds no images, or a folder of a split is missing; raised
                 after those that are there.
         """
-        findings: list[Finding] = []
-        found = {split: class_folders(path) for split, path in self._split_folders(findings).items()}
+        gone: list[Finding] = []
+        found = {split: class_folders(path) for split, path in self._split_folders(gone).items()}
         filled = {label for classes in found.values() for label, paths in classes.items() if paths}
-        if not filled and not findings:
+        if not filled and not gone:
             wanted = f"<class>/<image> with an ending of: {', '.join(image_decoding.SUFFIXES)}"
-            findings.append(Finding(f"{self.image_folder} holds no {wanted}"))
+            gone.append(Finding(f"{self.image_folder} holds no {wanted}"))
         elif filled:
             every = dict.fromkeys(name for classes in found.values() for name in classes)
             told = f"{self.image_folder}: the class '{{}}' has no images"
@@ -112,7 +115,7 @@ class PartSource:
             for label, paths in classes.items():
                 for path in paths:
                     yield split, label, path
-        stop(findings)
+        stop(gone)
 
     @property
     def image_folder(self) -> Path | None:
@@ -134,7 +137,7 @@ class PartSource:
         try:
             with strict():
                 if self.image_folder is not None:
-                    return [identity_of(path for _, _, path in self.images())]
+                    return [identity_of(path for _, _, path in self.images([]))]
                 known = self._table_identity(commit)
                 if known is None or self.part.columns.image is None:
                     return known

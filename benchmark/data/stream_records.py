@@ -137,7 +137,7 @@ class Reader:
         return given
 
     def _images(self, folder: Path) -> Iterator[Record]:
-        for split, label, path in self.source.images():
+        for split, label, path in self.source.images(self.findings):
             try:
                 pixels, known = decode(path, Path(), self.part.size), self._label(label)
             except UserError as error:
