@@ -204,7 +204,7 @@ def load(stream: Stream, request: Request) -> LoadedStream:
         UserError: the order is not one of the stream's, a source is missing or faulty, or a task is
             malformed (`check`), or the data folder does not exist.
     """
-    from benchmark.data.splits import prepare
+    from benchmark.data import outcomes
 
     if request.order not in stream.orders:
         raise unknown("order", request.order, stream.orders, "bench list streams")
@@ -213,11 +213,10 @@ def load(stream: Stream, request: Request) -> LoadedStream:
     except DataFaults as faults:
         command = f"bench data verify {stream.name} --order {request.order}"
         raise DataFaults(faults.findings, faults.command or command) from None
-    check(stream.name, loaded.tasks)
+    outcomes.check(stream.name, loaded.tasks)
     if request.protocol.head == "domain-incremental":
         _check_domains(stream.name, loaded.tasks)
-    tasks = [prepare(task, request.protocol, request.seed) for task in loaded.tasks]
-    return replace(loaded, tasks=tasks)
+    return replace(loaded, tasks=outcomes.prepare(loaded.tasks, request.protocol, request.seed))
 
 
 def check(name: str, tasks: list[Task]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.data.files import one_line
 from benchmark.data.findings import Finding, noted, settle
 from benchmark.data.mapped_rows import BLOCK, RaggedWriter, TextLists, Texts
-from benchmark.data.row_cache import Arrays, cached_if_sound
+from benchmark.data.row_cache import Arrays, Found, cached_if_sound
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 
@@ -128,13 +128,17 @@ class RowWriter:
         self.references.lengths([len(accepted) for accepted in references])
 
 
-def examples(found: Mapping[str, np.ndarray], name: str) -> Examples:
+def examples(found: Found, name: str) -> Examples:
     """Return the rows that a `RowWriter` of this name wrote."""
 
+    def known(part: str) -> str | None:
+        return found.identity and f"{found.identity}/{name}_{part}"
+
     def texts(part: str) -> Texts:
-        return Texts(found[f"{name}_{part}"], found[f"{name}_{part}_offsets"])
+        return Texts(found[f"{name}_{part}"], found[f"{name}_{part}_offsets"], identity=known(part))
 
     references = None
     if f"{name}_accepted" in found:
-        references = TextLists(texts("accepted"), found[f"{name}_references_offsets"])
+        offsets = found[f"{name}_references_offsets"]
+        references = TextLists(texts("accepted"), offsets, identity=known("references"))
     return Examples(texts("inputs"), found.get(f"{name}_labels"), references, texts("ids"))

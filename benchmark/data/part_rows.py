@@ -24,7 +24,7 @@ from benchmark.data.part_faults import (
     split_faults,
 )
 from benchmark.data.part_sources import SPLITS
-from benchmark.data.row_cache import Arrays
+from benchmark.data.row_cache import Arrays, Found
 from benchmark.data.splits import hold_out
 from benchmark.data.stream_file import Rows, source_of
 from benchmark.data.stream_records import Record
@@ -170,7 +170,7 @@ class PartRows:
         return found
 
 
-def tasks_of(found: Mapping[str, np.ndarray], part: Rows) -> list[Task]:
+def tasks_of(found: Found, part: Rows) -> list[Task]:
     """Return the tasks whose rows were written, in the order in which their names came.
 
     Args:
@@ -217,7 +217,8 @@ class _ImageWriter:
         self.waiting = []
 
 
-def _images(found: Mapping[str, np.ndarray], store: str) -> Examples:
-    ids = Texts(found[f"{store}_ids"], found[f"{store}_ids_offsets"])
+def _images(found: Found, store: str) -> Examples:
+    known = found.identity and f"{found.identity}/{store}"
+    ids = Texts(found[f"{store}_ids"], found[f"{store}_ids_offsets"], identity=known)
     # Without digests: a stream's fingerprint is that of the images as one array.
-    return Examples(MappedImages(found[store], None), ids=ids)
+    return Examples(MappedImages(found[store], None, identity=known), ids=ids)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.data.files import one_line
-from benchmark.data.fingerprint import fingerprint
+from benchmark.data.outcomes import fingerprint
 from benchmark.errors import UserError
 from benchmark.results import Result, read
 from benchmark.running.catalogue import load_stream
