@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import BaseModel
 
 from benchmark.data.files import data_dir
-from benchmark.data.findings import Finding
+from benchmark.data.findings import DataFaults, Finding
 from benchmark.data.hub import HubSet
 from benchmark.data.layouts import Layout
 from benchmark.errors import UserError, unknown
@@ -123,6 +123,8 @@ class LoadedStream:
         class_order: the source's class numbers in the order learned, for class-incremental streams.
         revisions: hub id to the commit that was read, where it could be resolved.
         notes: what was left out or rebuilt on loading, one line each.
+        checked: whether what read the rows tells what `problems` would, and classes without rows, and tells
+            it with file and row, so that no report needs to tell it once more.
     """
 
     tasks: list[Task]
@@ -130,6 +132,7 @@ class LoadedStream:
     class_order: list[int] | None = None
     revisions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    checked: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,16 +204,19 @@ def load(stream: Stream, request: Request) -> LoadedStream:
         UserError: the order is not one of the stream's, a source is missing or faulty, or a task is
             malformed (`check`), or the data folder does not exist.
     """
-    from benchmark.data.splits import prepare
+    from benchmark.data import outcomes
 
     if request.order not in stream.orders:
         raise unknown("order", request.order, stream.orders, "bench list streams")
-    loaded = stream.load(replace(request, data_dir=data_dir(request.data_dir)))
-    check(stream.name, loaded.tasks)
+    try:
+        loaded = stream.load(replace(request, data_dir=data_dir(request.data_dir)))
+    except DataFaults as faults:
+        command = f"bench data verify {stream.name} --order {request.order}"
+        raise DataFaults(faults.findings, faults.command or command) from None
+    outcomes.check(stream.name, loaded.tasks)
     if request.protocol.head == "domain-incremental":
         _check_domains(stream.name, loaded.tasks)
-    tasks = [prepare(task, request.protocol, request.seed) for task in loaded.tasks]
-    return replace(loaded, tasks=tasks)
+    return replace(loaded, tasks=outcomes.prepare(loaded.tasks, request.protocol, request.seed))
 
 
 def check(name: str, tasks: list[Task]) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.data.findings import Finding, settle
+from benchmark.data.image_files import images_below
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets
 from tasks.sources.image_sources import Reading, Source, folder_layout
+from tasks.sources.rows import each
 
 FOLDER = "core50_128x128"
 TRAIN, TEST = (1, 2, 4, 5, 6, 8, 9, 11), (3, 7, 10)
 OBJECTS = tuple(f"o{number}" for number in range(1, 51))
-SESSIONS = tuple(f"s{number}" for number in TRAIN)
+SESSIONS, TESTED = (tuple(f"s{number}" for number in part) for part in (TRAIN, TEST))
 
 
 def read_sessions(root: Path) -> image_sets.ImageSet | None:
@@ -29,27 +32,23 @@ def read_sessions(root: Path) -> image_sets.ImageSet | None:
     folder = root / FOLDER
     if not folder.is_dir():
         return None
+    read = each((*SESSIONS, *TESTED), lambda session: _session(folder / session, session in SESSIONS))
     train, domains = [], []
     for place, session in enumerate(SESSIONS):
-        for number, files in enumerate(_session(folder / session)):
-            if not files:
-                raise UserError(f"{folder / session}: the class {OBJECTS[number]} has no images")
-            train += [(path, number) for path in files]
-            domains += [place] * len(files)
-    test = [
-        (path, number)
-        for session in TEST
-        for number, files in enumerate(_session(folder / f"s{session}"))
-        for path in files
-    ]
+        train += read.get(session, [])
+        domains += [place] * len(read.get(session, []))
+    test = [row for session in TESTED for row in read.get(session, [])]
     return image_folders.image_set(folder, train, test, OBJECTS, SESSIONS, (domains, []))
 
 
-def _session(folder: Path) -> list[list[Path]]:
-    """Return the images of a session by object."""
+def _session(folder: Path, whole: bool) -> list[image_folders.Row]:
+    """Return the images of a session, which has some of every object where it is to be whole."""
     if not folder.is_dir():
         raise UserError(f"the session {folder} does not exist; CORe50 has s1 to s11")
-    return [image_folders.image_files(folder / name) for name in OBJECTS]
+    files = [images_below(folder / name) for name in OBJECTS]
+    lacking = [name for name, found in zip(OBJECTS, files, strict=True) if whole and not found]
+    settle([Finding(f"{folder}: the class {name} has no images") for name in lacking])
+    return [(path, number) for number, found in enumerate(files) for path in found]
 
 
 SOURCE = Source(

@@ -7,17 +7,20 @@ and 2358, which most class-incremental papers report; numbers of the two are not
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from benchmark.data.findings import Finding, noted, settle, stop
 from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
 from tasks.sources.image_sources import Reading, Source, folder_layout, joined, sliced, split_folders
 from tasks.sources.image_tables import HubImages
+from tasks.sources.rows import sound
 
 ARCHIVE = "CUB_200_2011"
 
@@ -37,11 +40,18 @@ def read_archive(root: Path) -> image_sets.ImageSet | None:
     folder = root / ARCHIVE
     if not folder.is_dir():
         return None
-    paths = dict(_table(folder / "images.txt"))
-    labels, trained = _numbers(folder / "image_class_labels.txt"), _numbers(folder / "train_test_split.txt")
-    for name, table in (("image_class_labels.txt", labels), ("train_test_split.txt", trained)):
-        if table.keys() != paths.keys():
-            raise UserError(f"{folder / name} does not list the same images as images.txt")
+    findings: list[Finding] = []
+    paths: dict[str, str] = {}
+    with noted(findings):
+        paths = {image: path for _, image, path in _table(folder / "images.txt")}
+    tables = []
+    for name in ("image_class_labels.txt", "train_test_split.txt"):
+        with noted(findings):
+            tables.append(_numbers(folder / name))
+            if paths and tables[-1].keys() != paths.keys():
+                raise UserError(f"{folder / name} does not list the same images as images.txt")
+    stop(findings)
+    labels, trained = tables
     # A class is numbered from 1 and called by its folder, such as 001.Black_footed_Albatross.
     names: dict[int, str] = {}
     rows: tuple[list, list] = ([], [])
@@ -55,18 +65,25 @@ def read_archive(root: Path) -> image_sets.ImageSet | None:
     return image_folders.image_set(folder, *rows, tuple(names[number] for number in range(len(names))))
 
 
-def _table(path: Path) -> list[tuple[str, str]]:
-    rows = [(row[0], row[1]) for row in image_folders.lines(path, 2)]
-    if len(dict(rows)) < len(rows):
-        raise UserError(f"{path} lists an image twice")
-    return rows
+def _table(path: Path) -> list[tuple[int, str, str]]:
+    """Return the rows of a table: where each stands, from 1, the image and what is said of it."""
+    rows = [(number, *row) for number, row in image_folders.lines(path, 2)]
+    seen: set[str] = set()
+    findings = []
+    for number, image, _ in rows:
+        if image in seen:
+            findings.append(Finding(f"{path} lists an image twice: row {number}, {image}"))
+        seen.add(image)
+    settle(findings)
+    return [(number, image, said) for number, image, said in rows]
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    return {
-        image: image_folders.whole_number(text, f"{path}, row {row}")
-        for row, (image, text) in enumerate(_table(path), 1)
-    }
+    def checked(row: tuple[int, str, str]) -> Iterator[tuple[str, int]]:
+        number, image, text = row
+        yield image, image_folders.whole_number(text, f"{path}, row {number}")
+
+    return dict(sound(_table(path), checked))
 
 
 SOURCES = {

@@ -8,17 +8,20 @@ protocol must then have the head `domain-incremental`, as `quick-domains` has.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from benchmark.data.findings import Finding, noted, settle
 from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
 from tasks.sources.image_sources import Reading, Source, folder_layout, sliced
 from tasks.sources.image_tables import HubImages
+from tasks.sources.rows import sound
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 
@@ -53,11 +56,14 @@ def read_lists(root: Path) -> image_sets.ImageSet | None:
     names: dict[int, str] = {}
     rows: tuple[list, list] = ([], [])
     domains: tuple[list[int], list[int]] = ([], [])
+    findings: list[Finding] = []
     for number, domain in enumerate(DOMAINS):
         for part, split in enumerate(("train", "test")):
-            found = _listed(folder, folder / f"{domain}_{split}.txt", names)
-            rows[part].extend(found)
-            domains[part].extend([number] * len(found))
+            with noted(findings):
+                found = _listed(folder, folder / f"{domain}_{split}.txt", names)
+                rows[part].extend(found)
+                domains[part].extend([number] * len(found))
+    settle(findings)
     if sorted(names) != list(range(len(names))):
         raise UserError(f"{folder}: the lists do not number the classes 0 to {len(names) - 1}")
     listed = tuple(names[number] for number in range(len(names)))
@@ -66,16 +72,18 @@ def read_lists(root: Path) -> image_sets.ImageSet | None:
 
 def _listed(folder: Path, path: Path, names: dict[int, str]) -> list[tuple[Path, int]]:
     """Return the rows of one list, and enter the classes' names, those of the images' folders."""
-    rows = []
-    for row, (name, text) in enumerate(image_folders.lines(path, 2), 1):
+
+    def checked(line: tuple[int, list[str]]) -> Iterator[image_folders.Row]:
+        row, (name, text) = line
         number = image_folders.whole_number(text, f"{path}, row {row}")
         parts = Path(name).parts
         if len(parts) != 3 or ".." in parts:
             raise UserError(f"{path}, row {row}: {name!r} is not of the form <domain>/<class>/<file>")
         if names.setdefault(number, parts[1]) != parts[1]:
             raise UserError(f"{path}, row {row}: class {number} is called {names[number]} and {parts[1]}")
-        rows.append((folder / name, number))
-    return rows
+        yield folder / name, number
+
+    return list(sound(image_folders.lines(path, 2), checked))
 
 
 SOURCE = Source(

@@ -11,6 +11,7 @@ from benchmark.stream import LoadedStream, Request, Stream, Task, protocols
 from tasks.sources import image_protocols, image_sets
 from tasks.sources.image_sources import Reading, Source, joined, split_folders
 from tasks.sources.image_tables import HubImages
+from tasks.sources.rows import each
 
 
 def _hub(identifier: str, config: str | None = None, image: str = "image") -> HubImages:
@@ -40,14 +41,15 @@ def load(request: Request) -> LoadedStream:
     """
     settings = request.parameters or image_sets.ImageSettings()
     # All are found before any is decoded, which may take long.
-    found = [source.find(request.data_dir) for source in SOURCES]
+    sources = {source.name: source for source in SOURCES}
+    found = each(sources, lambda name: sources[name].find(request.data_dir))
+    decoded = each(found, lambda name: image_sets.decode(found[name], settings))
     tasks, revisions = [], {}
-    for source, images in zip(SOURCES, found, strict=True):
-        pictures = image_sets.decode(images, settings)
-        names = tuple(f"{source.name} {name}" for name in images.names)
-        tasks.append(Task(source.name, pictures.train, pictures.test, classes=names))
-        revisions.update(images.revisions)
-    origin = ", ".join(dict.fromkeys(images.origin for images in found))
+    for source, pictures in decoded.items():
+        names = tuple(f"{source} {name}" for name in pictures.names)
+        tasks.append(Task(source, pictures.train, pictures.test, classes=names))
+        revisions.update(found[source].revisions)
+    origin = ", ".join(dict.fromkeys(images.origin for images in found.values()))
     order = list(range(sum(len(task.classes) for task in tasks)))
     return LoadedStream(tasks, origin, order, revisions)
 

@@ -7,18 +7,21 @@ the hub's own page. The published validation part is the test split.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from benchmark.data.hub import HubSet
+from benchmark.data.image_files import images_below
 from benchmark.data.layouts import Layout
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
 from tasks.sources.image_sources import Reading, Source, folder_layout, sliced
 from tasks.sources.image_tables import HubImages
+from tasks.sources.rows import sound
 
 ARRAYS, TABLE = "vision/tinyimagenet100_32.npz", "vision/tinyimagenet100_32.json"
 ARCHIVE = "tiny-imagenet-200"
@@ -46,18 +49,21 @@ def read_archive(root: Path) -> image_sets.ImageSet | None:
     folder = root / ARCHIVE
     if not folder.is_dir():
         return None
-    names = tuple(row[0] for row in image_folders.lines(folder / "wnids.txt", 1))
+    names = tuple(row[0] for _, row in image_folders.lines(folder / "wnids.txt", 1))
     train = [
         (path, number)
         for number, name in enumerate(names)
-        for path in image_folders.image_files(folder / "train" / name / "images")
+        for path in images_below(folder / "train" / name / "images")
     ]
     annotations = folder / "val" / "val_annotations.txt"
-    test = []
-    for row, (name, wnid, _) in enumerate(image_folders.lines(annotations, 3), 1):
+
+    def annotated(line: tuple[int, list[str]]) -> Iterator[image_folders.Row]:
+        row, (name, wnid, _) = line
         if wnid not in names:
             raise UserError(f"{annotations}, row {row}: {wnid} is not in wnids.txt")
-        test.append((folder / "val" / "images" / name, names.index(wnid)))
+        yield folder / "val" / "images" / name, names.index(wnid)
+
+    test = list(sound(image_folders.lines(annotations, 3), annotated))
     return image_folders.image_set(folder, train, test, names)
 
 

@@ -131,8 +131,9 @@ def test_texts_over_the_limit_are_counted_in_tokens_where_the_tokenizer_is_here(
     protocol = PLAIN.model_copy(update={"backbone": "minilm", "source_length": 8})
     (found,) = too_long([made], protocol)
     # [CLS] and [SEP] and one token a letter: 18 of the long text, and 5 of the short one.
-    assert "1 of 2 train texts are cut at the 8 tokens" in found.message
+    assert "1 of 2 texts are cut at the 8 tokens" in found.message
     assert "the longest has 18" in found.message and not found.fault
+    assert (found.split, found.rows) == ("train", (2,))
     from benchmark.models import backbone
 
     lengths = [len(t) for t in encode_all(backbone.load("minilm").tokenizer, made, ["a b c"], protocol)]

@@ -21,7 +21,8 @@ from benchmark.publishing.redundancy_page import write_page
 from benchmark.results import read, write
 from benchmark.running.plan import plan
 from benchmark.running.runner import run
-from tests.command import bench
+from tests import tiny
+from tests.command import assert_one_line_error, bench
 from tests.factories import result
 
 EYE = np.eye(6)
@@ -246,6 +247,47 @@ def test_the_command_prints_tables_and_json(cell):
     (data,) = json.loads(bench("redundancy", cell, "--json").stdout)
     assert {shape["effect_residual"] for shape in data["shapes"]} == {None}
     assert data["method"] == "inc-lora" and len(data["overlaps"]) == 3
+
+
+FILE = """
+name = "things"
+title = "Things"
+kind = "text-classification"
+licence = "none"
+[table]
+source = { path = "things.csv" }
+columns = { task = "task", split = "split", text = "text", label = "label" }
+[protocol.quick]
+backbone = "<backbone>"
+validation = 0.0
+rank = 2
+"""
+
+
+def test_a_result_of_a_described_stream_needs_its_file(tmp_path):
+    rows = [f"{t},{s},the thing is {a},{a}" for t in "ab" for s in ("train", "test") for a in ("red", "flat")]
+    (tmp_path / "things.csv").write_text("\n".join(["task,split,text,label", *rows]), encoding="utf-8")
+    files = {name: tmp_path / f"{name}.toml" for name in ("things", "others")}
+    for name, path in files.items():
+        text = FILE.replace("<backbone>", str(tiny.folder("encoder"))).replace('"things"', f'"{name}"')
+        path.write_text(text, encoding="utf-8")
+    (done,) = run(plan("inc-lora", str(files["things"])), tmp_path, None, 1, "cpu", False, print)
+    assert done.error is None
+    found = remove_each(done.path, None, [files["others"], files["things"]])
+    assert found.reproduced and len(found.removals) == 2
+    assert sorted(task_inputs(done.path, None, [files["things"]])) == [0, 1]
+    command = ["redundancy", done.path, "--leave-one-out"]
+    assert_one_line_error(
+        bench(*command), "the stream 'things', which is not listed here; pass --stream FILE"
+    )
+    wrong = bench(*command, "--stream", files["others"])
+    assert_one_line_error(wrong, f"{files['others']} describes 'others'; pass --stream FILE.toml")
+    text = (tmp_path / "things.csv").read_text(encoding="utf-8")
+    (tmp_path / "things.csv").write_text(text.replace("the thing", "a thing"), encoding="utf-8")
+    other = bench(*command, "--stream", files["things"])
+    assert_one_line_error(
+        other, "the data here are not those of", read(done.path).provenance.data_fingerprint
+    )
 
 
 def test_a_method_without_pairs_says_so(tmp_path):

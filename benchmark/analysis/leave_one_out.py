@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +17,7 @@ from benchmark.data.batches import Batch
 from benchmark.errors import UserError
 from benchmark.method import Method
 from benchmark.results import Result, read
-from benchmark.running.cell import Cell
-from benchmark.running.rebuilding import rebuild
+from benchmark.running.rebuilding import cell_of, rebuild
 from benchmark.running.runner import load_data
 from benchmark.running.training import evaluate
 from benchmark.stream import LoadedStream
@@ -80,19 +79,20 @@ class LeaveOneOut:
         }
 
 
-def remove_each(path: Path, data_dir: Path | None) -> LeaveOneOut:
+def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] = ()) -> LeaveOneOut:
     """Score a finished cell without each of its adapters in turn.
 
     Args:
         path: a result; the adapters lie beside it.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+        stream_files: that describe streams, where the result's is not a registered one.
 
     Raises:
         UserError: result, adapters or data cannot be read, the data are not those of the result, or the
             method keeps no bank of pairs.
     """
     result = read(path)
-    method, bank, loaded = with_bank(result, path, data_dir, "there is none to remove")
+    method, bank, loaded = with_bank(result, path, data_dir, "there is none to remove", stream_files)
     scores, answers = _score(method, loaded)
     removals = []
     tasks = [*bank.slots, *([] if bank.current is None else [bank.current])]
@@ -108,7 +108,7 @@ def remove_each(path: Path, data_dir: Path | None) -> LeaveOneOut:
 
 
 def with_bank(
-    result: Result, path: Path, data_dir: Path | None, without: str
+    result: Result, path: Path, data_dir: Path | None, without: str, stream_files: Sequence[Path] = ()
 ) -> tuple[Method, AdapterBank, LoadedStream]:
     """Return the method of a finished cell as it was after its last task, its bank, and the cell's data.
 
@@ -117,13 +117,15 @@ def with_bank(
         path: of the result; the adapters lie beside it.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         without: what it means that a method keeps no bank, for the message.
+        stream_files: that describe streams, where the result's is not a registered one.
 
     Raises:
         UserError: the adapters or the data are not those of the result, or the method keeps no bank of pairs.
     """
-    loaded, fingerprint = load_data(Cell.of(result), data_dir)
-    if fingerprint != result.provenance.data_fingerprint:
-        raise UserError(f"the data here are not those of {path}: {fingerprint}, not the result's")
+    loaded, fingerprint = load_data(cell_of(result, stream_files), data_dir)
+    stored = result.provenance.data_fingerprint
+    if fingerprint != stored:
+        raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")
     method = rebuild(result, path, loaded.tasks)
     bank = getattr(method, "bank", None)
     if not isinstance(bank, AdapterBank):

@@ -13,8 +13,8 @@ from pydantic import Field
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
-from benchmark.running.cell import Cell, plain
-from benchmark.running.rebuilding import rebuild
+from benchmark.running.cell import plain
+from benchmark.running.rebuilding import cell_of, rebuild
 from benchmark.running.runner import load_data
 from benchmark.running.training import evaluate
 from benchmark.scoring.metrics import mean_of_seen
@@ -97,7 +97,7 @@ def rescore(
             setting is none of scoring.
     """
     result = read(path)
-    cell = replace(Cell.of(result), stream_file=stream_file)
+    cell = cell_of(result, () if stream_file is None else (stream_file,))
     protocol = _changed(cell.protocol, settings)
     loaded, fingerprint = load_data(cell, data_dir)
     other = fingerprint != result.provenance.data_fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ TOKENS = 512
 """The most rows that are read of a task, and the most tokens of them that are kept for a layer."""
 
 
-def task_inputs(path: Path, data_dir: Path | None) -> Inputs:
+def task_inputs(path: Path, data_dir: Path | None, stream_files: Sequence[Path] = ()) -> Inputs:
     """Return the inputs of adapted layers while a finished cell predicts each task's training rows.
 
     The cell is as it was after its last task, with all its adapters. Rows, and then their tokens, are taken
@@ -31,12 +32,13 @@ def task_inputs(path: Path, data_dir: Path | None) -> Inputs:
     Args:
         path: a result; the adapters lie beside it.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+        stream_files: that describe streams, where the result's is not a registered one.
 
     Raises:
         UserError: result, adapters or data cannot be read, the data are not those of the result, or the
             method keeps no bank of pairs.
     """
-    method, bank, loaded = with_bank(read(path), path, data_dir, "there is no effect to fit")
+    method, bank, loaded = with_bank(read(path), path, data_dir, "there is no effect to fit", stream_files)
     return {task: _inputs(method, bank, task) for task in range(len(loaded.tasks))}
 
 

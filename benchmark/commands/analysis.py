@@ -53,6 +53,14 @@ def redundancy(
     data_dir: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data.")
     ] = None,
+    stream: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The .toml file of a result's stream, if it is of one; repeatable.",
+        ),
+    ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Folder for a heatmap of each result.")] = None,
     page: Annotated[
         Path | None, typer.Option(help="A markdown page whose tables to write; its other words stay.")
@@ -68,13 +76,13 @@ def redundancy(
         if effects:
             from benchmark.analysis.task_inputs import task_inputs
 
-            inputs = task_inputs(path, data_dir)
+            inputs = task_inputs(path, data_dir, stream or ())
         found = analysis.analyse(path, inputs)
         record, blocks = found.as_data(), [analysis.tables(found)]
         if leave_one_out:
             from benchmark.analysis import leave_one_out as removal
 
-            removed = removal.remove_each(path, data_dir)
+            removed = removal.remove_each(path, data_dir, stream or ())
             record["leave_one_out"] = removed.as_data()
             blocks.append(removal.table(removed))
         if pictures is not None:

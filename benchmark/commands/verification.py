@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.findings import DataFaults, Finding
+from benchmark.data.findings import Finding, gathering, noted
 from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Stream, Task, parts_agree, problems
@@ -63,25 +63,30 @@ def verify(stream: Stream, request: Request) -> Report:
         request: the order, the data folder and the protocol whose `source_length` texts are held against;
             its limits are not applied.
     """
-    try:
+    loaded = None
+    with gathering() as findings, noted(findings):
         loaded = stream.load(request)
-    except DataFaults as faults:
-        return unread(stream.name, request.order, stream.licence, faults.findings)
-    except UserError as error:
-        return unread(stream.name, request.order, stream.licence, [Finding(str(error))])
-    findings = [*problems(loaded.tasks), *(Finding(note, fault=False) for note in loaded.notes)]
-    for task in loaded.tasks:
+    if loaded is None:
+        return unread(stream.name, request.order, stream.licence, findings)
+    read_whole = not findings
+    # A task that nothing could be read of has been told.
+    tasks = [task for task in loaded.tasks if read_whole or any(map(len, splits_of(task).values()))]
+    if not loaded.checked and (tasks or read_whole):
+        findings += problems(tasks)
+    findings += (Finding(note, fault=False) for note in loaded.notes)
+    for task in tasks:
         if all(parts_agree(rows) for rows in splits_of(task).values()):
+            findings += () if loaded.checked else lacking(task)
             findings += inspect(task)
-    findings += _alike_across_tasks(loaded.tasks)
-    findings += too_long(loaded.tasks, request.protocol)
+    findings += _alike_across_tasks(tasks)
+    findings += too_long(tasks, request.protocol)
     return Report(
         stream.name,
         request.order,
         stream.licence,
         loaded.origin,
         dict(loaded.revisions),
-        fingerprint(loaded.tasks),
+        fingerprint(loaded.tasks) if read_whole else None,
         counts(loaded),
         findings,
     )
@@ -109,20 +114,25 @@ def counts(loaded: LoadedStream) -> list[SplitCount]:
     return found
 
 
-def inspect(task: Task) -> Iterator[Finding]:
-    """Yield what is wrong or odd with one task's rows.
-
-    Faults: a class without training or test rows, and rows of test that are also in train or validation.
-    Oddities: rows that repeat within a split, rows equal up to case and blanks, training rows in validation,
-    passages that recur between splits, empty texts and empty references.
-    """
-    splits = splits_of(task)
-    for split, rows in splits.items():
+def lacking(task: Task) -> Iterator[Finding]:
+    """Yield the classes of a task without training or test rows."""
+    for split, rows in splits_of(task).items():
         if split != "validation" and rows.labels is not None and len(rows):
             present = set(rows.labels.tolist())
             for number, name in enumerate(task.classes):
                 if number not in present:
                     yield Finding(f"no rows of the class '{name}'", task.name, split)
+
+
+def inspect(task: Task) -> Iterator[Finding]:
+    """Yield what is wrong or odd with the contents of one task's rows.
+
+    Faults: rows of test that are also in train or validation.
+    Oddities: rows that repeat within a split, rows equal up to case and blanks, training rows in validation,
+    passages that recur between splits, empty texts and empty references.
+    """
+    splits = splits_of(task)
+    for split, rows in splits.items():
         yield from _empty(task.name, split, rows)
         yield from _repeats(task.name, split, rows)
     for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
@@ -217,17 +227,16 @@ def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
         return
     whole = protocol.model_copy(update={"source_length": 2**31})
     for task in tasks:
-        cut, longest = [], 0
         for split, rows in splits_of(task).items():
             lengths = [len(tokens) for tokens in encode_all(tokenizer, task, list(rows.texts), whole)]
-            longest = max(longest, *lengths, 0)
-            over = sum(length > protocol.source_length for length in lengths)
+            over = [place for place, length in enumerate(lengths, 1) if length > protocol.source_length]
             if over:
-                cut.append(f"{over} of {len(lengths)} {split}")
-        if cut:
-            rule = f"{protocol.source_length} tokens of the protocol '{protocol.name}' ({protocol.backbone})"
-            message = f"{', '.join(cut)} texts are cut at the {rule}; the longest has {longest}"
-            yield Finding(message, task.name, fault=False)
+                rule = f"the {protocol.source_length} tokens of the protocol '{protocol.name}'"
+                message = (
+                    f"{len(over)} of {len(lengths)} texts are cut at {rule} ({protocol.backbone}); "
+                    f"the longest has {max(lengths)}"
+                )
+                yield Finding(message, task.name, split, tuple(over), fault=False)
 
 
 def _tokenizer(backbone: str) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from benchmark.data import images, mapped_rows, prompts
-from benchmark.data.fingerprint import fingerprint_of
 from benchmark.data.mapped_rows import BLOCK, IMAGES, MappedImages, Ragged, RaggedWriter, TokenLists
+from benchmark.data.outcomes import fingerprint_of
 from benchmark.data.row_cache import Arrays, cached, code_of
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, RootModel, ValidationError
 
+from benchmark.data.findings import DataFaults, Finding, noted, settle, stop
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -104,55 +105,65 @@ def read_json(path: Path, model: type[Model]) -> Model:
     return _checked(content, model, str(path))
 
 
-def read_list(path: Path, model: type[Model]) -> list[Model]:
+def read_list(path: Path, model: type[Model]) -> list[tuple[int, Model]]:
     """Return the entries of a JSON file that holds a list, see `check_list`.
 
     Raises:
-        UserError: the file is missing, not JSON, not a list or empty, or an entry is not what `model` says.
+        UserError: the file is missing, not JSON, not a list or empty, or entries are not what `model` says.
     """
     return check_list(read_json(path, RootModel[list[Any]]).root, model, path)
 
 
-def check_list(entries: list[Any], model: type[Model], path: Path) -> list[Model]:
-    """Return the entries of a list read from a file, checked against `model`.
+def check_list(entries: list[Any], model: type[Model], path: Path) -> list[tuple[int, Model]]:
+    """Return the entries of a list read from a file, checked, each with its place, counted from 1.
 
     Raises:
-        UserError: there are none, or one is not what `model` says; with its place, counted from 1.
+        UserError: there are none, or some are not what `model` says; with their places.
     """
     if not entries:
         raise UserError(f"{path} holds no rows")
-    return [_checked(entry, model, f"{path}, row {number}") for number, entry in enumerate(entries, 1)]
+    findings: list[Finding] = []
+    checked = []
+    for number, entry in enumerate(entries, 1):
+        with noted(findings):
+            checked.append((number, _checked(entry, model, f"{path}, row {number}")))
+    settle(findings)
+    return checked
 
 
 def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
-    """Yield the rows of a JSON Lines file, each with its line number, counted from 1.
+    """Yield the sound rows of a JSON Lines file, each with its line number, counted from 1.
 
     The file is gzip'd where its name ends in `.gz`, and plain text otherwise.
 
     Lines end at a line feed alone, since texts may hold other Unicode line breaks.
 
     Raises:
-        UserError: the file is missing, empty, truncated or not gzip, or a row is not what `model` says.
+        UserError: the file is missing, empty, truncated or not gzip, or rows are not what `model` says;
+            raised after the last row that can be read.
     """
     packed = path.suffix == ".gz"
     number = 0
+    findings: list[Finding] = []
     try:
         opener = gzip.open if packed else open
         with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
-                where = f"{path}, row {number}"
-                try:
-                    content = _parsed(line)
-                except (ValueError, RecursionError) as error:
-                    raise UserError(f"{where} is not JSON: {one_line(error)}") from error
-                yield number, _checked(content, model, where)
+                row = None
+                with noted(findings):
+                    row = _row(line, model, f"{path}, row {number}")
+                if row is not None:
+                    yield number, row
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         kind = "gzip'd text" if packed else "text"
-        raise UserError(f"{path}, after row {number}: not {kind} or cut off ({one_line(error)})") from error
-    if number == 0:
-        raise UserError(f"{path} holds no rows")
+        told = f"{path}, after row {number}: not {kind} or cut off ({one_line(error)})"
+        findings.append(Finding(told))
+    else:
+        if number == 0:
+            findings.append(Finding(f"{path} holds no rows"))
+    settle(findings)
 
 
 def label_index(label: str, labels: tuple[str, ...], where: str) -> int:
@@ -176,47 +187,67 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
             the number of dimensions.
 
     Raises:
-        UserError: the file is missing or damaged, or an array is missing, pickled or of another type.
+        UserError: the file is missing or damaged, or arrays are missing, pickled or of another type.
     """
     import numpy as np
 
     found = {}
+    findings: list[Finding] = []
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for name in wanted:
-                if name not in arrays:
-                    raise UserError(f"{path} has no array '{name}'")
-                found[name] = arrays[name]
+            for name, kind in wanted.items():
+                with noted(findings):
+                    found[name] = _array(arrays, name, kind, path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except _BAD_ARRAYS as error:
         raise UserError(f"{path} cannot be read as arrays without pickle: {one_line(error)}") from error
-    for name, (kinds, dimensions) in wanted.items():
-        array = found[name]
-        if array.dtype.kind not in kinds or array.ndim != dimensions:
-            raise UserError(
-                f"{path}: '{name}' is {array.dtype} with {array.ndim} dimensions, "
-                f"not of kind {kinds} with {dimensions}"
-            )
+    stop(findings)
     return found
 
 
-def check_labels(path: Path, images: np.ndarray, labels: np.ndarray, classes: int, split: str) -> None:
-    """Check that every image of a split has one label, and that labels are 0 .. classes - 1.
+def _array(arrays: Mapping[str, np.ndarray], name: str, kind: tuple[str, int], path: Path) -> np.ndarray:
+    if name not in arrays:
+        raise UserError(f"{path} has no array '{name}'")
+    try:
+        array = arrays[name]
+    except _BAD_ARRAYS as error:
+        raise UserError(f"{path}: '{name}' cannot be read without pickle: {one_line(error)}") from error
+    kinds, dimensions = kind
+    if array.dtype.kind not in kinds or array.ndim != dimensions:
+        raise UserError(
+            f"{path}: '{name}' is {array.dtype} with {array.ndim} dimensions, "
+            f"not of kind {kinds} with {dimensions}"
+        )
+    return array
+
+
+def labelled_rows(path: Path, images: np.ndarray, labels: np.ndarray, classes: int, split: str) -> np.ndarray:
+    """Return `(n,)` which images of a split have a label from 0 to classes - 1: all of them.
 
     Raises:
-        UserError: counts differ, a split is empty, or a label is out of range; with the row, from 0.
+        UserError: counts differ, a split is empty, or labels are out of range; with their rows, from 0.
     """
     if len(images) != len(labels):
         raise UserError(f"{path}: {len(images)} {split} images but {len(labels)} {split} labels")
     if len(images) == 0:
         raise UserError(f"{path}: no {split} images")
-    wrong = ((labels < 0) | (labels >= classes)).nonzero()[0]
-    if len(wrong):
-        row = int(wrong[0])
-        raise UserError(
-            f"{path}: {split} row {row} has the label {labels[row]}, not one of 0 to {classes - 1}"
-        )
+    wrong = (labels < 0) | (labels >= classes)
+    settle(
+        [
+            Finding(f"{path}: {split} row {row} has the label {labels[row]}, not one of 0 to {classes - 1}")
+            for row in wrong.nonzero()[0].tolist()
+        ]
+    )
+    return ~wrong
+
+
+def _row(line: str, model: type[Model], where: str) -> Model:
+    try:
+        content = _parsed(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not JSON: {one_line(error)}") from error
+    return _checked(content, model, where)
 
 
 def _parsed(text: str) -> Any:
@@ -235,6 +266,8 @@ def _checked(content: object, model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = " ".join(".".join(str(part) for part in first["loc"]).split())
-        raise UserError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from error
+        findings = []
+        for detail in error.errors():
+            place = " ".join(".".join(str(part) for part in detail["loc"]).split())
+            findings.append(Finding(f"{where}: {place + ': ' if place else ''}{detail['msg']}"))
+        raise DataFaults(findings) from error

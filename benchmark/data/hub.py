@@ -161,10 +161,19 @@ class Hub:
         return {split: loaded[split] for split in (splits or loaded)}
 
     def _unavailable(self, wanted: HubSet, error: Exception) -> UserError:
+        from huggingface_hub import constants
+
+        where = (
+            constants.ENDPOINT if not constants.HF_HUB_OFFLINE else "the hub's cache (HF_HUB_OFFLINE is set)"
+        )
+        tried = f"tried {where}: {one_line(error)[:160]}"
+        if self.root is not None:
+            tried = f"{local_folder(self.root, wanted)} does not exist; {tried}"
         return UserError(
-            f"cannot load {wanted.identifier} from the hub ({one_line(error)[:160]}); connect to the network "
+            f"cannot load {wanted.identifier} from the hub ({tried}); connect to the network "
             f"(or set HF_HUB_OFFLINE=1 if it is cached), or pass --data-dir FOLDER or set {VARIABLE}=FOLDER "
-            f"to a folder that holds {self.alternative}"
+            f"to a folder that holds {self.alternative}; where there is a network, `bench data fetch STREAM "
+            "--data-dir FOLDER` makes such a folder"
         )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.data.files import one_line
+from benchmark.data.findings import DataFaults, Finding
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 # What Pillow decodes itself and people have on disk; its other formats are never tried.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+
+class Unreadable(DataFaults):
+    """Images that cannot be read."""
+
+    def __init__(self, findings: Sequence[Finding], rows: frozenset[int]) -> None:
+        """Keep which rows they would have filled, from 0."""
+        super().__init__(findings)
+        self.rows = rows
 
 
 def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: str = "") -> None:
@@ -35,7 +45,7 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
         source: where bytes come from, for messages; paths name themselves.
 
     Raises:
-        UserError: an image cannot be read; the message names the file and the row, from 0.
+        Unreadable: images cannot be read; the message names the file and the row, from 0.
         ValueError: the array does not hold exactly one row of a fitting shape for each image.
     """
     import numpy as np
@@ -43,7 +53,7 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
     side = array.shape[1]
     if array.shape[1:] != (side, side, 3) or side > size:
         raise ValueError(f"rows of shape {array.shape[1:]} do not hold squares cut from {size} pixels")
-    filled = 0
+    filled, findings, unread = 0, [], set()
     for row, image in enumerate(images):
         if row >= len(array):
             raise ValueError(f"more than {len(array)} images for an array of {len(array)} rows")
@@ -51,10 +61,13 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
             array[row] = np.asarray(centre(opened(image), size, side))
         except UserError as error:
             where = image if isinstance(image, Path) else source
-            raise UserError(f"{where}, row {row}: {error}") from error
+            findings.append(Finding(f"{where}, row {row}: {error}"))
+            unread.add(row)
         filled = row + 1
     if filled < len(array):
         raise ValueError(f"{filled} images for an array of {len(array)} rows")
+    if findings:
+        raise Unreadable(findings, frozenset(unread))
 
 
 def opened(encoded: bytes | Path) -> Image:

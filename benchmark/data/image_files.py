@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +13,30 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield `(class, file)` for the images in the folders of a split, both in the order of their names.
+def class_folders(folder: Path) -> dict[str, list[Path]]:
+    """Return the images of a split by class: every folder in it is one, with images or without.
+
+    Classes and images come in the order of their names. What begins with a dot is left out: it is not the
+    user's, but that of an editor or a system.
 
     Raises:
-        UserError: there is no such folder, or it holds no class folders with images.
+        UserError: there is no such folder.
     """
     if not folder.is_dir():
         raise UserError(f"the image folder {folder} does not exist")
-    empty = True
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in sorted(inner.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                empty = False
-                yield inner.name, path
-    if empty:
-        raise UserError(f"{folder} holds no <class>/<image> with an ending of: {', '.join(SUFFIXES)}")
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return {path.name: images_below(path) for path in classes}
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return the image files in a folder and in those within it, by name; none where there is no folder."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 def location(value: Any, folder: Path) -> bytes | Path | None:

@@ -24,15 +24,18 @@ IMAGES = 128  # looked at together: 19 MB at 224 pixels
 class Ragged(Sequence[Row], Generic[Row]):
     """A sequence of rows; an index array chooses rows as it does of a numpy array, a slice makes a list."""
 
-    def __init__(self, flat: Any, offsets: np.ndarray, rows: np.ndarray | None = None) -> None:
+    def __init__(
+        self, flat: Any, offsets: np.ndarray, rows: np.ndarray | None = None, identity: str | None = None
+    ) -> None:
         """Look at rows of a flat sequence.
 
         Args:
             flat: the rows' elements, one row behind the other.
             offsets: `(n + 1,)` where each row begins, and where the last one ends.
             rows: which of the n rows are seen, in this order; None for all of them.
+            identity: what tells all n from any other n rows there ever were; None where nobody knows.
         """
-        self.flat, self.offsets, self.rows = flat, offsets, rows
+        self.flat, self.offsets, self.rows, self.identity = flat, offsets, rows, identity
 
     def _row(self, elements: Any) -> Row:
         """Return a row from its slice of the flat sequence."""
@@ -53,7 +56,7 @@ class Ragged(Sequence[Row], Generic[Row]):
         """Return one row, a list of rows for a slice, or a choice of rows for an array of their numbers."""
         if isinstance(chosen, np.ndarray):
             rows = chosen if self.rows is None else self.rows[chosen]
-            return type(self)(self.flat, self.offsets, rows)
+            return type(self)(self.flat, self.offsets, rows, self.identity)
         if isinstance(chosen, slice):
             places = np.arange(*chosen.indices(len(self)))
             rows = places if self.rows is None else self.rows[places]
@@ -115,7 +118,11 @@ class MappedImages(Sequence[np.ndarray]):
     """Decoded images; an index array chooses some, as of a numpy array."""
 
     def __init__(
-        self, pixels: np.ndarray, digests: np.ndarray | None, rows: np.ndarray | None = None
+        self,
+        pixels: np.ndarray,
+        digests: np.ndarray | None,
+        rows: np.ndarray | None = None,
+        identity: str | None = None,
     ) -> None:
         """Look at images of an array.
 
@@ -124,8 +131,9 @@ class MappedImages(Sequence[np.ndarray]):
             digests: `(n, 32)` uint8, SHA-256 of each image's bytes, which then stand for the images in
                 fingerprints; None where the pixels themselves do.
             rows: which of the n are seen, in this order; None for all of them.
+            identity: what tells all n from any other n images there ever were; None where nobody knows.
         """
-        self._pixels, self._digests = pixels, digests
+        self._pixels, self._digests, self.identity = pixels, digests, identity
         self.rows = np.arange(len(pixels)) if rows is None else rows
 
     @property
@@ -150,7 +158,7 @@ class MappedImages(Sequence[np.ndarray]):
     def __getitem__(self, chosen: Any) -> Any:
         """Return an image for a number, an array for a slice, a choice of images for an index array."""
         if isinstance(chosen, np.ndarray):
-            return MappedImages(self._pixels, self._digests, self.rows[chosen])
+            return MappedImages(self._pixels, self._digests, self.rows[chosen], self.identity)
         return self._pixels[self.rows[chosen]]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data.files import one_line
+from benchmark.data.findings import Finding, noted, settle
 from benchmark.data.mapped_rows import BLOCK, RaggedWriter, TextLists, Texts
-from benchmark.data.row_cache import Arrays, cached
+from benchmark.data.row_cache import Arrays, Found, cached_if_sound
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 
@@ -41,17 +42,21 @@ def splits(
     Args:
         names: of the splits; one may have no rows.
         key: what the rows depend on: `contents` of the files, names of the labels, `code_of` what parses.
-        rows: yields the rows; called only where they are not in the cache. What it raises is passed on.
+        rows: yields the rows; called only where they are not in the cache. What it raises is passed on; but
+            where faults are gathered, the rows that it yields before it raises are returned.
     """
 
     def build(arrays: Arrays) -> None:
         parts = {name: RowWriter(arrays, name) for name in names}
-        for row in rows():
-            parts[row.split].add(row)
+        findings: list[Finding] = []
+        with noted(findings):
+            for row in rows():
+                parts[row.split].add(row)
+        settle(findings)
         for part in parts.values():
             part.flush()
 
-    found = cached("rows", [*names, *key], build)
+    found = cached_if_sound("rows", [*names, *key], build)
     return {name: examples(found, name) for name in names}
 
 
@@ -123,13 +128,17 @@ class RowWriter:
         self.references.lengths([len(accepted) for accepted in references])
 
 
-def examples(found: Mapping[str, np.ndarray], name: str) -> Examples:
+def examples(found: Found, name: str) -> Examples:
     """Return the rows that a `RowWriter` of this name wrote."""
 
+    def known(part: str) -> str | None:
+        return found.identity and f"{found.identity}/{name}_{part}"
+
     def texts(part: str) -> Texts:
-        return Texts(found[f"{name}_{part}"], found[f"{name}_{part}_offsets"])
+        return Texts(found[f"{name}_{part}"], found[f"{name}_{part}_offsets"], identity=known(part))
 
     references = None
     if f"{name}_accepted" in found:
-        references = TextLists(texts("accepted"), found[f"{name}_references_offsets"])
+        offsets = found[f"{name}_references_offsets"]
+        references = TextLists(texts("accepted"), offsets, identity=known("references"))
     return Examples(texts("inputs"), found.get(f"{name}_labels"), references, texts("ids"))

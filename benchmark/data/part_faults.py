@@ -65,12 +65,10 @@ def case_faults(what: str, places: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def class_faults(task: TaskFacts) -> Iterator[Finding]:
-    """Yield a fault for each label that no training row has, and for labels that differ only by case."""
-    labels = task.labels
-    for label, place in labels.items():
+    """Yield a fault for each label that no training row has."""
+    for label, place in task.labels.items():
         if label not in task.places["train"]:
             yield Finding(f"{place}: the label '{label}' is that of no training row")
-    yield from case_faults("label", labels)
 
 
 def split_faults(part: Rows, task: TaskFacts, classes: Sequence[str]) -> Iterator[Finding]:

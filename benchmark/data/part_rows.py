@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmark.data.findings import Finding
+from benchmark.data.findings import Finding, strict
 from benchmark.data.mapped_rows import IMAGES, MappedImages, RaggedWriter, Texts
 from benchmark.data.parsed_rows import ParsedRow, RowWriter, examples
 from benchmark.data.part_faults import (
@@ -24,7 +24,7 @@ from benchmark.data.part_faults import (
     split_faults,
 )
 from benchmark.data.part_sources import SPLITS
-from benchmark.data.row_cache import Arrays
+from benchmark.data.row_cache import Arrays, Found
 from benchmark.data.splits import hold_out
 from benchmark.data.stream_file import Rows, source_of
 from benchmark.data.stream_records import Record
@@ -82,11 +82,12 @@ class PartRows:
                 task.places[record.split][record.label] = record.place
             self.label_of.append(self.labels.setdefault(record.label, len(self.labels)))
 
-    def finish(self, again: Callable[[], Iterable[Record]]) -> Iterator[Finding]:
-        """Write which rows are whose, and yield what is wrong; after a fault what is written is of no use.
+    def finish(self, again: Callable[[], Iterable[Record]], whole: bool = True) -> Iterator[Finding]:
+        """Write which rows are whose, and yield what is wrong.
 
         Args:
             again: yields all rows once more, to tell where those are that have one id.
+            whole: whether the sources could be read; if not, nobody can tell what is not there.
         """
         if self.texts is not None:
             self.texts.flush()
@@ -100,13 +101,15 @@ class PartRows:
             if self.kind != "text-to-text":
                 classes = self.part.classes or tuple(sorted(task.labels))
                 if not self.part.classes:
-                    yield from class_faults(task)
-            faults = [*split_faults(self.part, task, classes), *id_faults(twice, task.name)]
-            if self.kind == "image" and self.part.size is None:
-                faults += size_faults(task)
-            yield from faults
+                    yield from class_faults(task) if whole else ()
+                    yield from case_faults("label", task.labels)
+            yield from split_faults(self.part, task, classes) if whole else ()
+            yield from id_faults(twice, task.name)
+            sizes = size_faults(task) if self.kind == "image" and self.part.size is None else ()
+            unequal = list(sizes)
+            yield from unequal
             end = start + sum(task.counts.values())
-            if not faults:
+            if not unequal:  # else not all of its images were kept
                 yield from self._place(task, classes, rows[start:end])
                 store = TEXTS if task.shape is None else self.images[task.shape].name
                 stored.append(vars(Stored(task.name, list(classes), store, task.counts)))
@@ -160,13 +163,14 @@ class PartRows:
         found: dict[Place, list[tuple[str, str]]] = {}
         if not repeated:
             return found
-        for record in again():
-            if hash((self.tasks[record.task].number, record.id)) in repeated:
-                found.setdefault((record.task, record.split), []).append((record.id or "", record.place))
+        with strict():  # what is wrong with single rows has been told the first time
+            for record in again():
+                if hash((self.tasks[record.task].number, record.id)) in repeated:
+                    found.setdefault((record.task, record.split), []).append((record.id or "", record.place))
         return found
 
 
-def tasks_of(found: Mapping[str, np.ndarray], part: Rows) -> list[Task]:
+def tasks_of(found: Found, part: Rows) -> list[Task]:
     """Return the tasks whose rows were written, in the order in which their names came.
 
     Args:
@@ -213,7 +217,8 @@ class _ImageWriter:
         self.waiting = []
 
 
-def _images(found: Mapping[str, np.ndarray], store: str) -> Examples:
-    ids = Texts(found[f"{store}_ids"], found[f"{store}_ids_offsets"])
+def _images(found: Found, store: str) -> Examples:
+    known = found.identity and f"{found.identity}/{store}"
+    ids = Texts(found[f"{store}_ids"], found[f"{store}_ids_offsets"], identity=known)
     # Without digests: a stream's fingerprint is that of the images as one array.
-    return Examples(MappedImages(found[store], None), ids=ids)
+    return Examples(MappedImages(found[store], None, identity=known), ids=ids)

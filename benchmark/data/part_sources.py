@@ -8,7 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.data.findings import Finding
+from benchmark.data import image_decoding
+from benchmark.data.findings import Finding, noted, stop, strict
 from benchmark.data.hub import Hub
 from benchmark.data.image_files import class_folders, location
 from benchmark.data.stream_file import Rows
@@ -62,7 +63,8 @@ class PartSource:
             findings: rows that cannot be read are added here.
 
         Raises:
-            UserError: a source is missing or damaged, lacks a column, or does not say what its splits are.
+            UserError: a source is missing or damaged, lacks a column, or does not say what its splits are;
+                where each split has a file of its own, raised after the files that are there.
         """
         part = self.part
         divided = part.columns.split is not None
@@ -74,25 +76,46 @@ class PartSource:
                 )
             table = read_table(self.folder / part.source.path, wanted, findings)
             yield "" if divided else "train", table
+        gone: list[Finding] = []
         for split, name in part.source.files.items():
-            yield split, read_table(self.folder / name, wanted, findings)
+            with noted(gone):
+                yield split, read_table(self.folder / name, wanted, findings)
         hub_set = part.source.hub_set
         if hub_set is None:
+            stop(gone)
             return
         for name, rows in self.hub.tables_at(self.commit, hub_set, self._hub_splits).items():
             known = "" if divided else "train" if part.test_share else self.split_of.get(name)
             if known is not None:
-                yield known, from_hub(rows, wanted, origin=f"{hub_set.identifier}, {name}")
+                with noted(gone):
+                    yield known, from_hub(rows, wanted, origin=f"{hub_set.identifier}, {name}")
+        stop(gone)
 
-    def images(self) -> Iterator[tuple[str, str, Path]]:
+    def images(self, findings: list[Finding]) -> Iterator[tuple[str, str, Path]]:
         """Yield split, class and file of the images of a folder.
 
+        Args:
+            findings: classes without images are added here.
+
         Raises:
-            UserError: the folder, or one of a split, is missing or holds no images.
+            UserError: the folder is missing or holds no images, or a folder of a split is missing; raised
+                after those that are there.
         """
-        for split, folder in self._split_folders().items():
-            for label, path in class_folders(folder):
-                yield split, label, path
+        gone: list[Finding] = []
+        found = {split: class_folders(path) for split, path in self._split_folders(gone).items()}
+        filled = {label for classes in found.values() for label, paths in classes.items() if paths}
+        if not filled and not gone:
+            wanted = f"<class>/<image> with an ending of: {', '.join(image_decoding.SUFFIXES)}"
+            gone.append(Finding(f"{self.image_folder} holds no {wanted}"))
+        elif filled:
+            every = dict.fromkeys(name for classes in found.values() for name in classes)
+            told = f"{self.image_folder}: the class '{{}}' has no images"
+            findings += (Finding(told.format(name)) for name in every if name not in filled)
+        for split, classes in found.items():
+            for label, paths in classes.items():
+                for path in paths:
+                    yield split, label, path
+        stop(gone)
 
     @property
     def image_folder(self) -> Path | None:
@@ -112,12 +135,13 @@ class PartSource:
 
         commit = self.commit
         try:
-            if self.image_folder is not None:
-                return [identity_of(path for _, _, path in self.images())]
-            known = self._table_identity(commit)
-            if known is None or self.part.columns.image is None:
-                return known
-            return [*known, identity_of(self._named_images(known))]
+            with strict():
+                if self.image_folder is not None:
+                    return [identity_of(path for _, _, path in self.images([]))]
+                known = self._table_identity(commit)
+                if known is None or self.part.columns.image is None:
+                    return known
+                return [*known, identity_of(self._named_images(known))]
         except UserError:
             # A fault of the source, to be told with all others by whoever reads it.
             return None
@@ -173,7 +197,7 @@ class PartSource:
         found = cached("rows", key, build)
         return map(Path, Texts(found["paths"], found["paths_offsets"]))
 
-    def _split_folders(self) -> dict[str, Path]:
+    def _split_folders(self, findings: list[Finding]) -> dict[str, Path]:
         folder = self.image_folder
         if folder is None:
             return {}
@@ -186,5 +210,6 @@ class PartSource:
         for split in ("train", "test"):
             if split not in found:
                 names = [name for name, meant in self.split_of.items() if meant == split] or [split]
-                raise UserError(f"{folder} has no folder '{names[0]}'; it has: {', '.join(there) or 'none'}")
+                has = ", ".join(there) or "none"
+                findings.append(Finding(f"{folder} has no folder '{names[0]}'; it has: {has}"))
         return found

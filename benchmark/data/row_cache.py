@@ -25,6 +25,9 @@ from typing import Annotated, Any, BinaryIO, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from benchmark.data.findings import is_gathering, strict
+from benchmark.errors import UserError
+
 VARIABLE = "BENCH_CACHE"
 OFF = "off"
 VERSION = 1
@@ -49,6 +52,12 @@ class Arrays(Protocol):
 Build = Callable[[Arrays], None]
 
 
+class Found(dict[str, np.ndarray]):
+    """Arrays by name; `identity` tells those of an entry from all others, and is None for what is in none."""
+
+    identity: str | None = None
+
+
 def place() -> Path | None:
     """Return the cache's folder: BENCH_CACHE, or the user's cache folder; None where BENCH_CACHE is "off"."""
     named = os.environ.get(VARIABLE, "")
@@ -60,7 +69,7 @@ def place() -> Path | None:
     return (Path(base) if base else Path.home() / ".cache") / "continual-peft-bench"
 
 
-def cached(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]:
+def cached(kind: str, key: Sequence[str], build: Build) -> Found:
     """Return the arrays that `build` makes: mapped from the cache, where they are made if they are missing.
 
     Where there is no cache, or it cannot be written, they are made in memory.
@@ -73,17 +82,45 @@ def cached(kind: str, key: Sequence[str], build: Build) -> dict[str, np.ndarray]
     root = place()
     if root is not None:
         try:
-            return _Entry(root / kind, key).arrays(build)
+            entry = _Entry(root / kind, key)
+            found = Found(entry.arrays(build))
+            found.identity = f"{kind}/{entry.name}"
+            return found
         except (OSError, NotImplementedError) as error:  # the second: a file system without locks
             log.debug("no cache in %s (%s); the %s are made in memory", root, error, kind)
     return in_memory(build)
 
 
-def in_memory(build: Build) -> dict[str, np.ndarray]:
+def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
+    """Return the arrays as `cached` does; where faults are gathered, what is sound of faulty ones as well.
+
+    Those are mapped from files that are gone with the process.
+
+    Raises:
+        UserError: something is faulty and nobody gathers faults, or nothing of it is sound.
+    """
+    try:
+        with strict():
+            return cached(kind, key, build)
+    except UserError:
+        if not is_gathering():
+            raise
+        return _unkept(build)
+
+
+def _unkept(build: Build) -> Found:
+    # A mapped file lives on without its name; where it cannot lose that, it is left to the system.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with contextlib.closing(_Files(Path(folder))) as files:
+            build(files)
+        return Found({name: _mapped(Path(folder) / f"{name}.npy") for name in files.names})
+
+
+def in_memory(build: Build) -> Found:
     """Return the arrays that `build` makes, made in memory: for what no key can be given."""
     memory = _Memory()
     build(memory)
-    return memory.arrays()
+    return Found(memory.arrays())
 
 
 @functools.cache

@@ -28,8 +28,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.data.files import one_line
-from benchmark.data.findings import DataFaults, Finding
+from benchmark.data.findings import DataFaults
 from benchmark.data.hub import HubSet
+from benchmark.data.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
 from benchmark.errors import UserError, hint
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS, normalise
@@ -43,27 +44,10 @@ _HUB_PART = r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*"
 AS_LISTED = "natural"
 
 
-def unknown_keys(values: Mapping[str, Any], valid: Iterable[str]) -> str:
-    """Return what is wrong with the keys of a table, each with the nearest valid one; "" for nothing."""
-    names = sorted(valid)
-    wrong = []
-    for key in values:
-        if key not in names:
-            wrong.append(f"unknown key '{key}'{hint(key, names)}")
-    return f"{'; '.join(wrong)} (valid: {', '.join(names)})" if wrong else ""
-
-
 class Part(BaseModel):
     """A table of the file; keys that it does not know are refused with the nearest one it does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and (wrong := unknown_keys(values, cls.model_fields)):
-            raise ValueError(wrong)
-        return values
 
 
 class Source(Part):
@@ -266,7 +250,7 @@ def read_stream(path: Path) -> Stream:
     Raises:
         UserError: the file cannot be read, or something in it is wrong; `DataFaults` has all there is.
     """
-    layout, protocols = _checked(_content(path), path)
+    layout, protocols = _checked(_text(path), path)
     orders: dict[str, Any] = {
         name: None if value == AS_LISTED else tuple(value) if isinstance(value, list) else value
         for name, value in layout.orders.items()
@@ -286,68 +270,56 @@ def read_stream(path: Path) -> Stream:
     )
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"there is no stream file {path}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not TOML: {one_line(error).partition(': ')[2]}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}") from None
 
 
-def _checked(content: dict[str, Any], path: Path) -> tuple[Layout, dict[str, Protocol]]:
-    findings: list[Finding] = []
+def _checked(text: str, path: Path) -> tuple[Layout, dict[str, Protocol]]:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not TOML: {one_line(error).partition(': ')[2]}") from None
+    mistakes: list[Mistake] = []
     protocols: dict[str, Protocol] = {}
     tables = content.get("protocol")
     if isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()):
-        protocols = _protocols(tables, path, findings)
+        protocols = _protocols(tables, path, mistakes)
     try:
         layout = Layout.model_validate(content)
     except ValidationError as error:
-        raise DataFaults([*_findings(error, str(path)), *findings], f"bench data verify {path}") from None
-    for key, entry in STREAMS.entries.items():
-        if normalise(key) == normalise(layout.name):
-            message = f"{path}: name: '{layout.name}' is taken by {entry.place}; choose another"
-            findings.append(Finding(message))
-    if findings:
-        raise DataFaults(findings, f"bench data verify {path}")
+        mistakes = [*mistakes_of(error, Layout), *mistakes]
+    else:
+        for key, entry in STREAMS.entries.items():
+            if normalise(key) == normalise(layout.name):
+                mistakes.append((("name",), f"'{layout.name}' is taken by {entry.place}; choose another"))
+    if mistakes:
+        raise DataFaults(in_lines(mistakes, text, path), f"bench data verify {path}") from None
     return layout, protocols
 
 
 def _protocols(
-    tables: Mapping[str, Mapping[str, Any]], path: Path, findings: list[Finding]
+    tables: Mapping[str, Mapping[str, Any]], path: Path, mistakes: list[Mistake]
 ) -> dict[str, Protocol]:
     made = {}
     valid = Protocol.model_fields.keys() - {"name"}
     # The first is the default, and that is to be the one that everybody has.
     for name in sorted(tables, key=lambda name: name != "quick"):
-        values, place = tables[name], f"{path}: protocol.{name}"
+        values, place = tables[name], ("protocol", name)
         if not re.fullmatch(NAME, name):
-            findings.append(Finding(f"{place}: a name consists of letters, digits and dashes"))
-        elif wrong := unknown_keys(values, valid):
-            findings.append(Finding(f"{place}: {wrong}"))
-        else:
-            try:
-                made[name] = Protocol.model_validate({"source": path.name, **values, "name": name})
-            except ValidationError as error:
-                findings += _findings(error, str(path), ("protocol", name))
+            mistakes.append((place, "a name consists of letters, digits and dashes"))
+            continue
+        if "name" in values:
+            mistakes.append(((*place, "name"), unknown_key("name", valid)))
+        try:
+            made[name] = Protocol.model_validate({"source": path.name, **values, "name": name})
+        except ValidationError as error:
+            mistakes += mistakes_of(error, Protocol, place, hidden=("name",))
     return made
-
-
-def _findings(error: ValidationError, path: str, inside: tuple[str, ...] = ()) -> Iterable[Finding]:
-    """Yield each mistake in one line: the file, the key and what is wrong there."""
-    for detail in error.errors(include_url=False):
-        place = ""
-        for part in (*inside, *detail["loc"]):
-            place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "missing":
-            message = "is required"
-        elif detail["type"] != "value_error":
-            message = f"{message[0].lower()}{message[1:]}, not {detail['input']!r:.60}"
-        yield Finding(" ".join(f"{path}: {place + ': ' if place else ''}{message}".split()))
 
 
 def _load(layout: Layout, path: Path, request: Request) -> LoadedStream:

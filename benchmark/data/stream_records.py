@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmark.data.findings import Finding
+from benchmark.data.findings import Finding, noted
 from benchmark.data.image_files import decode
 from benchmark.data.part_sources import SPLITS, PartSource
-from benchmark.data.table_files import Table
+from benchmark.data.table_files import Lacking, Table
 from benchmark.errors import UserError, hint
 
 MOST_SHOWN = 20
@@ -54,20 +54,26 @@ class Reader:
             kind: of the stream.
             task: the name of the task that all rows belong to, or "" where a column says.
             source: of one part of the file, whose rows are read.
-            findings: grow by each faulty row; by those of a table once all of it could be read.
+            findings: grow by each faulty row, and by what is wrong with a source as a whole.
         """
         self.kind, self.task, self.source, self.findings = kind, task, source, findings
         self.part = source.part
+        self.whole = True
 
     def records(self) -> Iterator[Record]:
-        """Yield every sound row.
+        """Yield every sound row; `whole` tells afterwards whether there might have been more.
 
-        Raises:
-            UserError: a source is missing or damaged, lacks a column, or does not say what its splits are.
+        That is so where a source is missing or damaged, lacks a column, or does not say what its splits are.
         """
-        if self.source.image_folder is not None:
-            yield from self._images(self.source.image_folder)
-            return
+        folder = self.source.image_folder
+        gone: list[Finding] = []
+        with noted(gone):
+            yield from self._rows(gone) if folder is None else self._images(folder)
+        self.whole = not gone
+        self.findings += gone
+
+    def _rows(self, gone: list[Finding]) -> Iterator[Record]:
+        """Yield the sound rows of tables, and add what keeps a table from being read."""
         columns = self.part.columns
         given = {what: getattr(columns, what) for what in type(columns).model_fields}
         wanted = {what: name for what, name in given.items() if name is not None}
@@ -75,12 +81,17 @@ class Reader:
         places = {what: names.index(name) for what, name in wanted.items()}
         for split, table in self.source.tables(names, self.findings):
             faults = []
-            for number, row in table.rows:
-                values = {what: row[place] for what, place in places.items()}
+            with noted(gone):
                 try:
-                    yield self._record(table, number, split, values)
-                except UserError as error:
-                    faults.append(Finding(f"{table.origin}, row {number}: {error}"))
+                    for number, row in table.rows:
+                        values = {what: row[place] for what, place in places.items()}
+                        try:
+                            yield self._record(table, number, split, values)
+                        except UserError as error:
+                            faults.append(Finding(f"{table.origin}, row {number}: {error}"))
+                except Lacking:
+                    faults.clear()  # each row tells the same
+                    raise
             self.findings += faults
 
     def _record(self, table: Table, number: int, split: str, values: Mapping[str, Any]) -> Record:
@@ -126,7 +137,7 @@ class Reader:
         return given
 
     def _images(self, folder: Path) -> Iterator[Record]:
-        for split, label, path in self.source.images():
+        for split, label, path in self.source.images(self.findings):
             try:
                 pixels, known = decode(path, Path(), self.part.size), self._label(label)
             except UserError as error:

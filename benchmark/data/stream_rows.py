@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data.class_orders import chunks, of_classes, permutation, slices
-from benchmark.data.findings import DataFaults, Finding
+from benchmark.data.findings import DataFaults, Finding, noted, settle
 from benchmark.data.hub import Hub
 from benchmark.data.part_sources import PartSource
 from benchmark.data.stream_file import Cut, Layout, TaskRows, order_fault, source_of
@@ -36,27 +36,29 @@ def load(layout: Layout, path: Path, request: Request) -> LoadedStream:
         own = part.name if isinstance(part, TaskRows) else layout.title
         task = own if part.columns.task is None else ""
         source = PartSource(part, path.parent, Hub(request.data_dir, LOCAL_COPY))
-        try:
+        with noted(findings):
             tasks += _tasks(layout.kind, task, source)
             revisions |= source.revisions
-        except _Faulty as error:
-            findings += error.findings
-        except UserError as error:
-            findings.append(Finding(str(error)))
-    if findings:
-        raise DataFaults(findings, f"bench data verify {path}")
+    try:
+        settle(findings)
+    except DataFaults:
+        raise DataFaults(findings, f"bench data verify {path}") from None
     origin = f"{path.name}: {', '.join(dict.fromkeys(source_of(part) for part in layout.parts))}"
     value = layout.orders.get(request.order)
     if layout.cut is not None:
+        if not tasks:
+            return LoadedStream([], origin, revisions=revisions, checked=True)
         (whole,) = tasks
         order = permutation(len(whole.classes), value if isinstance(value, int) else None)
-        return LoadedStream(cut(whole, order, layout.cut), origin, order, revisions)
+        parts = cut(whole, order, layout.cut)
+        return LoadedStream(parts, origin, order, revisions, checked=True)
     if isinstance(value, list):
         by_name = {task.name: task for task in tasks}
-        if wrong := order_fault(value, list(by_name)):
+        # Rows that could not be read may have been all of a task's, which then is not missing in the order.
+        if not findings and (wrong := order_fault(value, list(by_name))):
             raise UserError(f"{path}: orders.{request.order}: {wrong}")
-        tasks = [by_name[name] for name in value]
-    return LoadedStream(tasks, origin, revisions=revisions)
+        tasks = [by_name[name] for name in value if name in by_name]
+    return LoadedStream(tasks, origin, revisions=revisions, checked=True)
 
 
 def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:
@@ -69,42 +71,30 @@ def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:
     return [of_classes(whole, f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
 
 
-class _Faulty(Exception):
-    """Ends the reading of a part in which something is wrong, so that none of it is kept."""
-
-    def __init__(self, findings: list[Finding]) -> None:
-        super().__init__(findings)
-        self.findings = findings
-
-
 def _tasks(kind: str, task: str, source: PartSource) -> list[Task]:
     """Return the tasks of a part in the order in which their names come: read once, mapped from then on.
 
     Raises:
-        _Faulty: something is wrong with the rows; with all that is.
-        UserError: the hub cannot be reached.
+        UserError: the hub cannot be reached, or the rows are faulty; `DataFaults` has all that is wrong.
     """
     from benchmark.data import part_rows, row_cache
 
     def build(arrays: row_cache.Arrays) -> None:
         findings: list[Finding] = []
-        try:
-            rows = part_rows.PartRows(arrays, kind, source.part)
-            for record in Reader(kind, task, source, findings).records():
-                rows.add(record)
-            if not rows.tasks and not findings:
-                findings.append(Finding(f"{source_of(source.part)}: no rows"))
-            findings += rows.finish(lambda: Reader(kind, task, source, []).records())
-        except UserError as error:
-            findings.append(Finding(str(error)))
-        if findings:
-            raise _Faulty(findings)
+        rows = part_rows.PartRows(arrays, kind, source.part)
+        reader = Reader(kind, task, source, findings)
+        for record in reader.records():
+            rows.add(record)
+        if not rows.tasks and not findings:
+            findings.append(Finding(f"{source_of(source.part)}: no rows"))
+        findings += rows.finish(lambda: Reader(kind, task, source, []).records(), reader.whole)
+        settle(findings)
 
     identity = source.identity()
     if identity is None:
         return part_rows.tasks_of(row_cache.in_memory(build), source.part)
     key = [kind, task, source.part.model_dump_json(exclude=NOT_IN_ROWS), *identity, *_code(kind)]
-    return part_rows.tasks_of(row_cache.cached("rows", key, build), source.part)
+    return part_rows.tasks_of(row_cache.cached_if_sound("rows", key, build), source.part)
 
 
 def _code(kind: str) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import RootModel
 
 from benchmark.data import hub_tables
 from benchmark.data.files import read_rows
-from benchmark.data.findings import Finding
+from benchmark.data.findings import DataFaults, Finding, noted, settle
 from benchmark.errors import UserError, hint
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
@@ -89,16 +89,23 @@ def from_hub(
     return Table(origin, enumerate(values, 1), names, folder)
 
 
+class Lacking(DataFaults):
+    """Columns that a table does not have, so that none of its rows can be used."""
+
+
 def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
     """Check that columns are there.
 
     Raises:
-        UserError: one is not; the message has the nearest and all that are.
+        Lacking: some are not; the message has the nearest and all that are.
     """
+    findings = []
     for name in wanted:
         if name not in there:
             guess = hint(name, there) or ";"
-            raise UserError(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}")
+            findings.append(Finding(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}"))
+    if findings:
+        raise Lacking(findings)
 
 
 def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list[Finding]) -> Iterator[Row]:
@@ -122,7 +129,11 @@ def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list
 
 def _json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
     there: dict[str, None] = {}
-    for number, record in read_rows(path, Record):
-        there |= dict.fromkeys(record.root)
-        yield number, [record.root.get(name) for name in wanted]
-    require(wanted, list(there), str(path))
+    findings: list[Finding] = []
+    with noted(findings):
+        for number, record in read_rows(path, Record):
+            there |= dict.fromkeys(record.root)
+            yield number, [record.root.get(name) for name in wanted]
+    if there:
+        require(wanted, list(there), str(path))
+    settle(findings)

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.method import Method
+from benchmark.registry import STREAMS
 from benchmark.results import Result
+from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import read_state
 from benchmark.running.learner import build, prepare_device
 from benchmark.stream import Examples, Task
+
+
+def cell_of(result: Result, stream_files: Sequence[Path] = ()) -> Cell:
+    """Return the cell of a result, whose data can be loaded.
+
+    Args:
+        stream_files: that describe streams; the one of the result's stream is taken.
+
+    Raises:
+        UserError: a file cannot be read, or the result's stream is not listed and none of the files is its.
+    """
+    files = {load_stream(str(path)).name: path for path in stream_files}
+    if result.stream not in files and result.stream not in STREAMS.entries:
+        given = ", ".join(f"{path} describes '{name}'" for name, path in files.items())
+        raise UserError(
+            f"the result is of the stream '{result.stream}', which is not listed here"
+            f"{f' and {given}' if given else ''}; pass --stream FILE.toml with the file that describes it "
+            "(see: bench list streams)"
+        )
+    return replace(Cell.of(result), stream_file=files.get(result.stream))
 
 
 def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:

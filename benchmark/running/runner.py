@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.data.files import one_line
-from benchmark.data.fingerprint import fingerprint
+from benchmark.data.outcomes import fingerprint
 from benchmark.errors import UserError
 from benchmark.results import Result, read
 from benchmark.running.catalogue import load_stream
@@ -266,9 +266,10 @@ def _run_claimed(job: Job, tell: Watch) -> Outcome:
                 clear(old)
         elif others and not path.exists():
             raise UserError(
-                f"{others[0]} has the same settings and other data: the rows have changed since, or come "
-                "from another place; bring the old ones back, choose another folder with --out, or pass "
-                "--fresh to replace it"
+                f"{others[0]} has the same settings and other data, of the fingerprint "
+                f"{made_from(others[0])[1]}, not {print_of_data}: the rows have changed since, or come from "
+                "another place; bring the old ones back, choose another folder with --out, or pass --fresh "
+                "to replace it"
             )
         if path.exists():
             read(path)

@@ -13,7 +13,7 @@ In both, dev and test hold the same rows, so dev is no validation split there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,20 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from benchmark.data import files as data_files
 from benchmark.data.files import check_list, read_json, read_list
-from benchmark.errors import UserError
+from benchmark.data.findings import Finding, settle
 from benchmark.stream import LoadedStream, Task, Wording
 from tasks.sources import rows as text_rows
 from tasks.sources.layouts import Layout
-from tasks.sources.rows import LabelledText, check_labels, label_number, notes, validation
+from tasks.sources.rows import (
+    LabelledText,
+    check_labels,
+    each,
+    in_turn,
+    label_number,
+    notes,
+    sound,
+    validation,
+)
 from tasks.sources.text_classification import TASKS
 
 if TYPE_CHECKING:
@@ -84,18 +93,17 @@ class Collection(BaseModel):
         return listed[0] if listed else ""
 
 
-def instances(path: Path) -> tuple[str, list[Instance]]:
-    """Return the definition and the rows of one of SAPT's files.
+def instances(path: Path) -> tuple[str, list[tuple[int, Instance]]]:
+    """Return the definition and the rows of one of SAPT's files, each with its place, from 1.
 
     Raises:
-        UserError: the file or a row is faulty, or a row has no answer.
+        UserError: the file or rows are faulty, or rows have no answer.
     """
     read = read_json(path, Collection)
     rows = check_list(read.Instances, Instance, path)
-    for number, row in enumerate(rows, 1):
-        if not row.accepted:
-            raise UserError(f"{path}, row {number}: output: no reference")
-    return read.definition, rows
+    empty = [number for number, row in rows if not row.accepted]
+    settle([Finding(f"{path}, row {number}: output: no reference") for number in empty])
+    return read.definition, [(number, row) for number, row in rows if row.accepted]
 
 
 def olora(root: Path, names: tuple[str, ...]) -> LoadedStream:
@@ -104,30 +112,29 @@ def olora(root: Path, names: tuple[str, ...]) -> LoadedStream:
     Raises:
         UserError: a file is missing or faulty; with the row.
     """
-    read = [_olora_task(root, name) for name in names]
-    return LoadedStream(
-        [task for task, _ in read], OLORA.origin, notes=notes(c for _, cs in read for c in cs)
-    )
+    read = each(names, lambda name: _olora_task(root, name)).values()
+    counted = notes(c for _, cs in read for c in cs)
+    return LoadedStream([task for task, _ in read], OLORA.origin, notes=counted)
 
 
 def _olora_task(root: Path, name: str) -> tuple[Task, list[tuple[str, int, str]]]:
     facts = TASKS[name]
     folder = root / facts.group / facts.directory
-    listed = read_json(folder / "labels.json", RootModel[list[str]]).root
-    where = str(folder / "labels.json")
+    path = folder / "labels.json"
+    labels = check_labels(read_json(path, RootModel[list[str]]).root, str(path))
 
-    def parsed() -> Iterator[ParsedRow]:
-        rows = {}
-        for split, path in split_files(folder).items():
-            rows[split] = [
-                LabelledText(f"{split}-{number}", row.sentence, row.label, f"{path}, row {number}")
-                for number, row in enumerate(read_list(path, Sentence), 1)
-            ]
-        yield from _labelled(rows, check_labels(listed, where))
+    paths = split_files(folder)
 
-    found = parsed_once(folder, APART, ["sentences", *listed], parsed)
+    def parsed(split: str) -> Iterator[ParsedRow]:
+        rows = (
+            LabelledText(f"{split}-{number}", row.sentence, row.label, f"{paths[split]}, row {number}")
+            for number, row in read_list(paths[split], Sentence)
+        )
+        yield from _labelled(split, rows, labels)
+
+    found = parsed_once(folder, APART, ["sentences", *labels], lambda: in_turn(paths, parsed))
     wording = Wording(facts.group, facts.directory, facts.instruction)
-    return _classified(name, found, check_labels(listed, where), wording)
+    return _classified(name, found, labels, wording)
 
 
 def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStream:
@@ -141,7 +148,7 @@ def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
     Raises:
         UserError: a file is missing or faulty; with the row.
     """
-    read = [_sapt_task(root / name, name, sapt) for name in names]
+    read = each(names, lambda name: _sapt_task(root / name, name, sapt)).values()
     counted = notes(c for _, cs in read for c in cs)
     return LoadedStream([task for task, _ in read], SAPT_LONG.origin, notes=counted)
 
@@ -149,20 +156,21 @@ def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
 def _sapt_task(folder: Path, name: str, sapt: bool) -> tuple[Task, list[tuple[str, int, str]]]:
     facts = TASKS[name]
 
-    def parsed() -> Iterator[ParsedRow]:
-        rows = {}
-        for split, path in split_files(folder).items():
-            described, found = instances(path)
-            yield defined(split, described)
-            rows[split] = [
-                LabelledText(
-                    row.id or f"{split}-{number}", row.input, row.accepted[0], f"{path}, row {number}"
-                )
-                for number, row in enumerate(found, 1)
-            ]
-        yield from _labelled(rows, facts.sapt_words)
+    paths = split_files(folder)
 
-    found = parsed_once(folder, APART, ["instances", *facts.sapt_words], parsed)
+    def parsed(split: str) -> Iterator[ParsedRow]:
+        described, listed = instances(paths[split])
+        yield defined(split, described)
+        rows = (
+            LabelledText(
+                row.id or f"{split}-{number}", row.input, row.accepted[0], f"{paths[split]}, row {number}"
+            )
+            for number, row in listed
+        )
+        yield from _labelled(split, rows, facts.sapt_words)
+
+    key = ["instances", *facts.sapt_words]
+    found = parsed_once(folder, APART, key, lambda: in_turn(paths, parsed))
     wording = Wording(facts.group, facts.directory, facts.instruction, definition(found))
     return _classified(name, found, facts.sapt_words if sapt else facts.labels, wording)
 
@@ -204,17 +212,18 @@ def definition(found: dict[str, Examples]) -> str:
     return next((text for text in found["definitions"].texts if text), "")
 
 
-def _labelled(rows: dict[str, list[LabelledText]], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
+def _labelled(split: str, rows: Iterable[LabelledText], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     """Yield rows with the numbers of their labels; of those that have none, dev's are not told."""
     from benchmark.data.parsed_rows import ParsedRow
 
-    for split, listed in rows.items():
-        for row in listed:
-            label = label_number(row, labels)
-            if label is not None:
-                yield ParsedRow(split, row.identity, row.text, label)
-            elif split != "dev":
-                yield ParsedRow("unlabelled", row.identity, row.text, 0)
+    def checked(row: LabelledText) -> Iterator[ParsedRow]:
+        label = label_number(row, labels)
+        if label is not None:
+            yield ParsedRow(split, row.identity, row.text, label)
+        elif split != "dev":
+            yield ParsedRow("unlabelled", row.identity, row.text, 0)
+
+    return sound(rows, checked)
 
 
 def _classified(

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data.files import one_line
-from benchmark.data.image_decoding import SUFFIXES
+from benchmark.data.findings import Finding, noted, settle, stop
+from benchmark.data.image_files import class_folders
 from benchmark.errors import UserError
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
@@ -35,13 +36,13 @@ def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSe
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
         return None
-    for folder in folders:
-        if folder not in present:
-            raise UserError(f"{folder} does not exist, though {present[0]} does")
-    names = sorted({name for folder in folders for name in _folders(folder)})
+    gone = [folder for folder in folders if folder not in present]
+    settle([Finding(f"{folder} does not exist, though {present[0]} does") for folder in gone])
+    found = [class_folders(folder) if folder in present else {} for folder in folders]
+    names = sorted({name for classes in found for name in classes})
     rows = [
-        [(path, number) for number, name in enumerate(names) for path in image_files(folder / name)]
-        for folder in folders
+        [(path, number) for number, name in enumerate(names) for path in classes.get(name, ())]
+        for classes in found
     ]
     return image_set(root, *rows, tuple(names))
 
@@ -54,19 +55,22 @@ def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:
     Raises:
         UserError: a list is missing or malformed, gives a class two numbers, or the set fails `check`.
     """
-    if not _folders(root):
+    if not root.is_dir() or not any(path.is_dir() and path.name[0] != "." for path in root.iterdir()):
         return None
     rows: list[list[Row]] = []
     numbers: dict[str, int] = {}
+    findings: list[Finding] = []
     for name in (train, test):
         path = next((folder / name for folder in (root, root.parent) if (folder / name).is_file()), None)
-        if path is None:
-            raise UserError(
-                f"{root} holds images but no published split: {name} is neither in it nor beside it "
-                f"(a new random split would not be comparable); or lay the images out as "
-                f"{root}/train/<class>/ and {root}/test/<class>/"
-            )
-        rows.append(_listed(root, path, numbers))
+        with noted(findings):
+            if path is None:
+                raise UserError(
+                    f"{root} holds images but no published split: {name} is neither in it nor beside it "
+                    f"(a new random split would not be comparable); or lay the images out as "
+                    f"{root}/train/<class>/ and {root}/test/<class>/"
+                )
+            rows.append(_listed(root, path, numbers))
+    stop(findings)
     names = sorted(numbers, key=lambda name: numbers[name])
     if [numbers[name] for name in names] != list(range(len(names))):
         raise UserError(f"the lists {train} and {test} do not number the classes 0 to {len(names) - 1}")
@@ -95,30 +99,22 @@ def image_set(
     return found
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder by name; nothing where there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-
-
-def lines(path: Path, columns: int) -> list[list[str]]:
-    """Return the fields of a text file whose lines have `columns` fields; the last one may hold blanks.
+def lines(path: Path, columns: int) -> list[tuple[int, list[str]]]:
+    """Return each line of a text file, from 1, with its `columns` fields; the last one may hold blanks.
 
     Raises:
-        UserError: the file is missing, empty or not text, or a line is short; with the row, from 1.
+        UserError: the file is missing, empty or not text, or lines are short; with their rows.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}") from error
     rows = [line.split(maxsplit=columns - 1) for line in text.split("\n") if line.strip()]
-    for number, row in enumerate(rows, 1):
-        if len(row) != columns:
-            raise UserError(f"{path}, row {number}: {len(row)} fields, not {columns}")
     if not rows:
         raise UserError(f"{path} holds no rows")
-    return rows
+    short = [(number, len(row)) for number, row in enumerate(rows, 1) if len(row) != columns]
+    settle([Finding(f"{path}, row {number}: {fields} fields, not {columns}") for number, fields in short])
+    return [(number, row) for number, row in enumerate(rows, 1) if len(row) == columns]
 
 
 def whole_number(text: str, where: str) -> int:
@@ -130,12 +126,6 @@ def whole_number(text: str, where: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UserError(f"{where}: {text!r} is not a whole number")
     return int(text)
-
-
-def _folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _listed(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
@@ -155,12 +145,15 @@ def _listed(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
         raise UserError(f"{path}: {place}: {first['msg']}") from error
     if len(listed.data) != len(listed.targets):
         raise UserError(f"{path} lists {len(listed.data)} files and {len(listed.targets)} targets")
-    rows = []
+    rows, findings = [], []
     for row, (name, number) in enumerate(zip(listed.data, listed.targets, strict=True)):
         parts = Path(name).parts[-2:]
         if len(parts) < 2 or ".." in parts:
-            raise UserError(f"{path}, row {row}: {name!r} is not of the form <class>/<file>")
-        if numbers.setdefault(parts[0], number) != number:
-            raise UserError(f"{path}, row {row}: {parts[0]} is class {number} and {numbers[parts[0]]}")
-        rows.append((root.joinpath(*parts), number))
+            findings.append(Finding(f"{path}, row {row}: {name!r} is not of the form <class>/<file>"))
+        elif numbers.setdefault(parts[0], number) != number:
+            both = f"class {number} and {numbers[parts[0]]}"
+            findings.append(Finding(f"{path}, row {row}: {parts[0]} is {both}"))
+        else:
+            rows.append((root.joinpath(*parts), number))
+    settle(findings)
     return rows

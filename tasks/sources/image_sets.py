@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.errors import UserError
+from benchmark.data.findings import Finding, noted, settle, stop
 from benchmark.stream import Examples, LoadedStream, Task
 from tasks.sources import images
 
+Value = TypeVar("Value")
 # The published test transform: the shorter side to 256 pixels, the central 224 of them.
 CENTRE = 256 / 224
 # What the protocols of image sets set beside the budget, see `Stream.published`. Only InfLoRA tests some sets
@@ -89,22 +89,31 @@ def check(found: ImageSet, where: str) -> None:
     """Check what every set of images must deliver.
 
     Raises:
-        UserError: a split is empty, two class names are equal but for case, or a class has images in one
-            split only; the message names the set and the class.
+        UserError: a split is empty, class names are equal but for case, or a class has images in one split
+            only; the message names the set and the class.
     """
-    folded = Counter(name.lower() for name in found.names)
-    alike = [name for name in found.names if folded[name.lower()] > 1]
-    if alike:
-        raise UserError(f"{where}: the class names {' and '.join(alike[:2])} differ in nothing but case")
-    for split, rows in (("train", found.train), ("test", found.test)):
-        if not rows.labels:
-            raise UserError(f"{where}: the {split} split holds no images")
+    settle([Finding(f"{where}: {fault}") for fault in _faults(found)])
+
+
+def _faults(found: ImageSet) -> Iterator[str]:
+    alike: dict[str, list[str]] = {}
+    for name in found.names:
+        alike.setdefault(name.lower(), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"the class names {' and '.join(names)} differ in nothing but case"
     in_train, in_test = set(found.train.labels), set(found.test.labels)
+    for split, present in (("train", in_train), ("test", in_test)):
+        if not present:
+            yield f"the {split} split holds no images"
+    # Of a split without images, every class lacks some.
+    if not in_train or not in_test:
+        return
     for number, name in enumerate(found.names):
         if number not in in_test:
-            raise UserError(f"{where}: the class {name} has no test images")
-        if number not in in_train:
-            raise UserError(f"{where}: the class {name} is in test and has no training images")
+            yield f"the class {name} has no test images"
+        elif number not in in_train:
+            yield f"the class {name} is in test and has no training images"
 
 
 def decode(found: ImageSet, settings: ImageSettings) -> images.LabelledImages:
@@ -115,12 +124,54 @@ def decode(found: ImageSet, settings: ImageSettings) -> images.LabelledImages:
     """
     side = settings.size
     resize = round(side * CENTRE) if settings.test_view == "centre" else side
-    return images.LabelledImages(
-        _decode(found.train, side, side), _decode(found.test, side, resize), found.names
-    )
+    findings: list[Finding] = []
+    splits = []
+    for split, shorter in ((found.train, side), (found.test, resize)):
+        with noted(findings):
+            splits.append(_decode(split, side, shorter))
+    stop(findings)
+    return images.LabelledImages(*splits, found.names)
 
 
 def _decode(split: EncodedSplit, side: int, resize: int) -> Examples:
+    from benchmark.data.image_decoding import Unreadable
+
+    try:
+        return _decoded(split, side, resize)
+    except Unreadable as error:
+        settle(error.findings)
+        return _decoded(_without(split, error.rows), side, resize)
+
+
+def _without(split: EncodedSplit, rows: Collection[int]) -> EncodedSplit:
+    """Return a split without some rows, which are told apart by its identity."""
+    kept = [row for row in range(len(split.labels)) if row not in rows]
+
+    def chosen(values: list[Value]) -> list[Value]:
+        return [values[row] for row in kept] if values else []
+
+    return replace(
+        split,
+        images=_Kept(split.images, frozenset(rows)),
+        labels=chosen(split.labels),
+        ids=chosen(split.ids),
+        identity=f"{split.identity} without {sorted(rows)}",
+        domains=chosen(split.domains),
+    )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Images but those of some rows; can be gone through more than once."""
+
+    images: Iterable[bytes | Path]
+    left_out: frozenset[int]
+
+    def __iter__(self) -> Iterator[bytes | Path]:
+        return (image for row, image in enumerate(self.images) if row not in self.left_out)
+
+
+def _decoded(split: EncodedSplit, side: int, resize: int) -> Examples:
     import numpy as np
     import PIL
 
@@ -128,6 +179,8 @@ def _decode(split: EncodedSplit, side: int, resize: int) -> Examples:
     from benchmark.data.mapped_rows import map_images
     from benchmark.data.row_cache import code_of
 
+    if not split.labels:  # a fault that has been told, and nothing that a file could be mapped of
+        return Examples(np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64))
     pixels = map_images(
         [split.identity, str(resize), PIL.__version__, code_of(image_decoding)],
         (len(split.labels), side, side, 3),
@@ -145,7 +198,8 @@ def class_incremental(found: ImageSet, settings: ImageSettings, seed: int | None
     # Before anything is decoded, which may take long.
     images.slices(list(range(len(found.names))), tasks)
     pictures = decode(found, settings)
-    return images.class_incremental(pictures, seed, tasks, found.origin, found.revisions, found.notes)
+    made = images.class_incremental(pictures, seed, tasks, found.origin, found.revisions, found.notes)
+    return replace(made, checked=True)
 
 
 def domain_incremental(found: ImageSet, settings: ImageSettings, order: tuple[str, ...]) -> LoadedStream:
@@ -161,23 +215,22 @@ def domain_incremental(found: ImageSet, settings: ImageSettings, order: tuple[st
     Raises:
         UserError: a domain has no images in a split, or an image cannot be read.
     """
-    import numpy as np
-
-    rows: list[tuple[np.ndarray, ...]] = []
+    splits = [split for split in (found.train, found.test) if split.domains]
+    lacking = [
+        name for name in order if not all(found.domains.index(name) in set(split.domains) for split in splits)
+    ]
+    settle([Finding(f"{found.origin}: the domain {name} lacks training or test images") for name in lacking])
+    pictures = decode(found, settings)
+    tasks = []
     for name in order:
         number = found.domains.index(name)
-        splits = [split for split in (found.train, found.test) if split.domains]
-        rows.append(tuple(np.flatnonzero(np.asarray(split.domains) == number) for split in splits))
-        if not all(len(part) for part in rows[-1]):
-            raise UserError(f"{found.origin}: the domain {name} lacks training or test images")
-    pictures = decode(found, settings)
-    tasks = [
-        Task(
-            name,
-            pictures.train.take(chosen[0]),
-            pictures.test.take(chosen[1]) if len(chosen) > 1 else pictures.test,
-            classes=found.names,
-        )
-        for name, chosen in zip(order, rows, strict=True)
-    ]
+        train = _of_domain(found.train, pictures.train, number)
+        test = _of_domain(found.test, pictures.test, number) if found.test.domains else pictures.test
+        tasks.append(Task(name, train, test, classes=found.names))
     return LoadedStream(tasks, found.origin, None, found.revisions, found.notes)
+
+
+def _of_domain(split: EncodedSplit, pictures: Examples, number: int) -> Examples:
+    """Return the images of a domain among those of its split that could be read."""
+    members = {row for row, domain in zip(split.ids, split.domains, strict=True) if domain == number}
+    return pictures.take([place for place, row in enumerate(pictures.ids) if row in members])

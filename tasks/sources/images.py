@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark.data.class_orders import of_classes
 from benchmark.data.class_orders import permutation as permutation
 from benchmark.data.class_orders import slices as slices
-from benchmark.data.files import check_labels, read_arrays, read_json
+from benchmark.data.files import labelled_rows, read_arrays, read_json
+from benchmark.data.findings import Finding, noted, stop
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Task
 
@@ -101,29 +102,37 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
     """
     import numpy as np
 
-    names = read_json(table, Names).unique()
-    if len(set(names)) < len(names):
-        raise UserError(f"{table} names two classes alike, and no WordNet ids tell them apart")
+    findings: list[Finding] = []
+    names: tuple[str, ...] = ()
+    with noted(findings):
+        names = read_json(table, Names).unique()
+        if len(set(names)) < len(names):
+            raise UserError(f"{table} names two classes alike, and no WordNet ids tell them apart")
     pictures, numbers = ("u", dimensions), ("iu", 1)
-    found = read_arrays(
-        arrays,
-        {
-            "train_images": pictures,
-            "train_labels": numbers,
-            "test_images": pictures,
-            "test_labels": numbers,
-        },
-    )
+    found: dict[str, np.ndarray] = {}
+    with noted(findings):
+        found = read_arrays(
+            arrays,
+            {
+                "train_images": pictures,
+                "train_labels": numbers,
+                "test_images": pictures,
+                "test_labels": numbers,
+            },
+        )
+    stop(findings)
+    splits: list[np.ndarray] = []
     for split in ("train", "test"):
-        images = found[f"{split}_images"]
-        if images.dtype != np.uint8 or (dimensions == 4 and images.shape[3] != 3):
-            raise UserError(
-                f"{arrays}: '{split}_images' is {images.dtype} {images.shape}, not bytes of grey or RGB"
-            )
-        check_labels(arrays, images, found[f"{split}_labels"], len(names), split)
-    return labelled(
-        found["train_images"], found["train_labels"], found["test_images"], found["test_labels"], names
-    )
+        images, labels = found[f"{split}_images"], found[f"{split}_labels"]
+        with noted(findings):
+            if images.dtype != np.uint8 or (dimensions == 4 and images.shape[3] != 3):
+                raise UserError(
+                    f"{arrays}: '{split}_images' is {images.dtype} {images.shape}, not bytes of grey or RGB"
+                )
+            sound = labelled_rows(arrays, images, labels, len(names), split)
+            splits += (images, labels) if sound.all() else (images[sound], labels[sound])
+    stop(findings)
+    return labelled(*splits, names)
 
 
 def class_incremental(

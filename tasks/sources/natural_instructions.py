@@ -7,7 +7,7 @@ Source: https://github.com/circle-hit/SAPT (commit 52a52b92), derived from Natur
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.files import read_json, read_rows
+from benchmark.data.files import read_rows
+from benchmark.data.findings import Finding, noted, stop
 from benchmark.data.hub import Hub, HubSet, columns
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
-from tasks.sources.cl_benchmark import TESTED
-from tasks.sources.rows import Identities, notes, validation
+from tasks.sources.cl_benchmark import TESTED, Instance
+from tasks.sources.rows import Identities, each, in_turn, notes, sound, table_beside, validation
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,11 +114,11 @@ class Files:
 
     Attributes:
         path: where a task's training rows are, below the layout's place.
-        read: makes a task from its place; also returns how many dev rows were test rows.
+        read: makes tasks by name from their place; with each, how many dev rows were test rows.
     """
 
     path: str
-    read: Callable[[Path, str], tuple[Task, int]]
+    read: Callable[[Path, Sequence[str]], dict[str, tuple[Task, int]]]
 
 
 def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
@@ -141,7 +142,7 @@ def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
 
 def _from_files(place: Path, names: tuple[str, ...], files: Files, data_dir: Path | None) -> LoadedStream:
     lacking = tuple(n for n in names if n in OTHERS and not (place / files.path.format(name=n)).exists())
-    read = {name: files.read(place, name) for name in names if name not in lacking}
+    read = files.read(place, [name for name in names if name not in lacking])
     counted = notes((name, tested, TESTED) for name, (_, tested) in read.items())
     if not lacking:
         return LoadedStream([task for task, _ in read.values()], "", notes=counted)
@@ -152,43 +153,56 @@ def _from_files(place: Path, names: tuple[str, ...], files: Files, data_dir: Pat
     return LoadedStream(listed, "", revisions=drawn.revisions, notes=(*counted, said, *drawn.notes))
 
 
-def from_folder(folder: Path, name: str) -> tuple[Task, int]:
-    """Return one task of this suite's layout: SAPT's own rows, which come without validation rows.
+def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
+    """Return tasks of this suite's layout: SAPT's own rows, which come without validation rows.
 
     Raises:
-        UserError: the task is not in the table, or a row is faulty.
+        UserError: a task is not in the table, or a row is faulty.
     """
+    table = table_beside(folder, Table, names)
+    return each(names, lambda name: (_folder_task(folder, name, table), 0))
+
+
+def _folder_task(folder: Path, name: str, table: Table) -> Task:
     from benchmark.data.parsed_rows import contents, splits
     from benchmark.data.row_cache import code_of
 
-    table = read_json(folder / "tasks.json", Table)
     if name not in table.tasks:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
     path = folder / f"{name}.jsonl.gz"
     key = [contents(path), code_of(sys.modules[__name__], data_files, Identities)]
     found = splits(("train", "test"), key, lambda: _parsed(path))
     facts = table.tasks[name]
-    return _task(name, facts.category, facts.definition, found["train"], found["test"]), 0
+    return _task(name, facts.category, facts.definition, found["train"], found["test"])
 
 
 def _parsed(path: Path) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
     seen = Identities()
-    for number, line in read_rows(path, Line):
+
+    def checked(numbered: tuple[int, Line]) -> Iterator[ParsedRow]:
+        number, line = numbered
         where = f"{path}, row {number}"
-        if not line.outputs:
-            raise UserError(f"{where}: outputs: no reference")
-        seen.add(line.id, where)
+        findings = [] if line.outputs else [Finding(f"{where}: outputs: no reference")]
+        with noted(findings):
+            seen.add(line.id, where)
+        stop(findings)
         yield ParsedRow(line.split, line.id, line.input, references=line.outputs)
 
+    return sound(read_rows(path, Line), checked)
 
-def from_sapt(root: Path, name: str) -> tuple[Task, int]:
-    """Return one task of SAPT's folders, and how many of its dev rows were test rows.
+
+def from_sapt(root: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
+    """Return tasks of SAPT's folders, with each how many of its dev rows were test rows.
 
     Raises:
         UserError: a file is missing, or a row is faulty.
     """
+    return each(names, lambda name: _sapt_task(root, name))
+
+
+def _sapt_task(root: Path, name: str) -> tuple[Task, int]:
     folder = root / name
     found = cl_benchmark.parsed_once(folder, ["definitions"], ["references"], lambda: _parsed_sapt(folder))
     task = _task(name, category(name), cl_benchmark.definition(found), found["train"], found["test"])
@@ -199,14 +213,22 @@ def from_sapt(root: Path, name: str) -> tuple[Task, int]:
 def _parsed_sapt(folder: Path) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
-    for split, path in cl_benchmark.split_files(folder).items():
-        described, rows = cl_benchmark.instances(path)
-        yield cl_benchmark.defined(split, described)
+    paths = cl_benchmark.split_files(folder)
+
+    def parsed(split: str) -> Iterator[ParsedRow]:
+        described, rows = cl_benchmark.instances(paths[split])
         seen = Identities()
-        for number, row in enumerate(rows, 1):
+
+        def checked(numbered: tuple[int, Instance]) -> Iterator[ParsedRow]:
+            number, row = numbered
             identity = row.id or f"{split}-{number}"
-            seen.add(identity, f"{path}, row {number}")
+            seen.add(identity, f"{paths[split]}, row {number}")
             yield ParsedRow(split, identity, row.input, references=row.accepted)
+
+        yield cl_benchmark.defined(split, described)
+        yield from sound(rows, checked)
+
+    return in_turn(paths, parsed)
 
 
 def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
-from benchmark.data.files import label_index
+from benchmark.data.files import Model, label_index, read_json
+from benchmark.data.findings import DataFaults, Finding, noted, settle
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 
 # How sources mark a row without a gold label; MNLI's test set has 131 of them.
 UNLABELLED = frozenset({"", "-"})
+Read = TypeVar("Read")
+Raw = TypeVar("Raw")
+Sound = TypeVar("Sound")
 
 
 @dataclass(frozen=True)
@@ -45,25 +51,73 @@ def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
         UserError: there are none, or two are equal or differ only by case, which no text scorer tells apart.
     """
     seen: dict[str, str] = {}
+    findings = []
     for label in (label.strip() for label in labels):
         other = seen.setdefault(label.casefold(), label)
         if other is not label:
             how = "is there twice" if other == label else f"differs from {other!r} only by case"
-            raise UserError(f"{where}: the label {label!r} {how}")
+            findings.append(Finding(f"{where}: the label {label!r} {how}"))
+    settle(findings)
     if not seen:
         raise UserError(f"{where} names no labels")
     return tuple(seen.values())
 
 
-def unique(rows: Iterable[tuple[str, str]]) -> None:
-    """Check that ids, each given with where its row lies, name one row each.
+def each(names: Iterable[str], read: Callable[[str], Read]) -> dict[str, Read]:
+    """Return what `read` makes of each name.
 
     Raises:
-        UserError: two rows have one id.
+        UserError: some are faulty; what it raised of each.
     """
-    seen = Identities()
-    for identity, where in rows:
-        seen.add(identity, where)
+    findings: list[Finding] = []
+    found = {}
+    for name in names:
+        with noted(findings):
+            found[name] = read(name)
+    settle(findings)
+    return found
+
+
+def in_turn(names: Iterable[str], rows: Callable[[str], Iterable[Sound]]) -> Iterator[Sound]:
+    """Yield the rows of each name, one name after the other, so that no two are in memory together.
+
+    Raises:
+        UserError: what `rows` raised of any; after the last row.
+    """
+    findings: list[Finding] = []
+    for name in names:
+        with noted(findings):
+            yield from rows(name)
+    settle(findings)
+
+
+def table_beside(folder: Path, model: type[Model], names: Iterable[str]) -> Model:
+    """Return the `tasks.json` beside `<task>.jsonl.gz` files.
+
+    Raises:
+        UserError: it cannot be read; also told are the tasks that have no file, which nobody then looks for.
+    """
+    findings: list[Finding] = []
+    with noted(findings):
+        return read_json(folder / "tasks.json", model)
+    gone = [path for name in names if not (path := folder / f"{name}.jsonl.gz").exists()]
+    raise DataFaults([*findings, *(Finding(f"{path} does not exist") for path in gone)])
+
+
+def sound(rows: Iterable[Raw], check: Callable[[Raw], Iterable[Sound]]) -> Iterator[Sound]:
+    """Yield what `check` makes of each row, for all rows that it raises nothing for.
+
+    Raises:
+        UserError: some are faulty, or the reading of rows ended in one; raised after the last row.
+    """
+    findings: list[Finding] = []
+    with noted(findings):
+        for row in rows:
+            made: Iterable[Sound] = ()
+            with noted(findings):
+                made = tuple(check(row))
+            yield from made
+    settle(findings)
 
 
 class Identities:

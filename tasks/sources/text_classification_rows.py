@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.files import VARIABLE, read_json, read_rows
+from benchmark.data.files import VARIABLE, read_rows
+from benchmark.data.findings import Finding, noted, stop
 from benchmark.data.hub import Hub
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts, rows, text_classification_hub
-from tasks.sources.rows import Identities, LabelledText, check_labels, label_number, notes, validation
+from tasks.sources.rows import (
+    Identities,
+    LabelledText,
+    check_labels,
+    each,
+    label_number,
+    notes,
+    sound,
+    table_beside,
+    validation,
+)
 from tasks.sources.text_classification import ORDERS, TASKS
 
 if TYPE_CHECKING:
@@ -110,13 +121,10 @@ def from_folder(folder: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
     Raises:
         UserError: a task is not in the table, or a row is faulty.
     """
-    table = read_json(folder / "tasks.json", Table)
-    tasks, counts = [], []
-    for name in names:
-        task, unlabelled = _task(folder, name, table, sapt)
-        tasks.append(task)
-        counts.append((name, unlabelled, "rows without a label left out"))
-    return LoadedStream(tasks, OWN.origin, notes=notes(counts))
+    table = table_beside(folder, Table, names)
+    read = each(names, lambda name: _task(folder, name, table, sapt))
+    counts = [(name, unlabelled, "rows without a label left out") for name, (_, unlabelled) in read.items()]
+    return LoadedStream([task for task, _ in read.values()], OWN.origin, notes=notes(counts))
 
 
 def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]:
@@ -153,9 +161,17 @@ def _parsed(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
     seen = Identities()
-    for number, line in read_rows(path, Line):
+
+    def checked(numbered: tuple[int, Line]) -> Iterator[ParsedRow]:
+        number, line = numbered
         row = LabelledText(line.id, line.text, line.label, f"{path}, row {number}")
-        seen.add(row.identity, row.where)
-        label = label_number(row, labels)
-        split = UNLABELLED if label is None else line.split
-        yield ParsedRow(split, line.id, line.text, 0 if label is None else label)
+        findings: list[Finding] = []
+        label = None
+        with noted(findings):
+            seen.add(row.identity, row.where)
+        with noted(findings):
+            label = label_number(row, labels)
+        stop(findings)
+        yield ParsedRow(UNLABELLED if label is None else line.split, line.id, line.text, label or 0)
+
+    return sound(read_rows(path, Line), checked)

@@ -8,7 +8,7 @@ their size and share rows with its test files; both are taken out here and count
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
 from benchmark.data.files import VARIABLE, read_list, read_rows
+from benchmark.data.findings import Finding, noted, stop
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
 from tasks.sources import layouts
-from tasks.sources.rows import Identities, notes, unique, without
+from tasks.sources.rows import Identities, each, in_turn, notes, sound, without
 
 if TYPE_CHECKING:
     from benchmark.data.parsed_rows import ParsedRow
@@ -112,16 +113,12 @@ class Line(Pair):
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it was read; `where` names its file and place for messages."""
+    """A row with its prompt less the task's words, and its answer as it is scored."""
 
+    split: str
     identity: str
     prompt: str
     answer: str
-    where: str
-
-
-Splits = dict[str, list[Row]]
-Read = Callable[[], Splits]
 
 
 def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
@@ -131,8 +128,8 @@ def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
         UserError: no data folder has the tasks, or a row is faulty.
     """
     known = {
-        OWN: lambda place: _stream((name, from_folder(place, name)) for name in names),
-        PUBLISHED: lambda place: _stream((name, from_published(place, name)) for name in names),
+        OWN: lambda place: _stream(each(names, lambda name: from_folder(place, name))),
+        PUBLISHED: lambda place: _stream(each(names, lambda name: from_published(place, name))),
     }
     return layouts.read(request.data_dir, known, _absent)
 
@@ -151,15 +148,24 @@ def from_folder(folder: Path, name: str) -> dict[str, Examples]:
         UserError: the file is missing, or a row is faulty; with the row.
     """
     path = folder / f"{name}.jsonl.gz"
-    return _parsed_once(name, {name: path}, lambda: _read_folder(path))
+    return _parsed_once(name, {name: path}, lambda: _read_folder(TASKS[name], path))
 
 
-def _read_folder(path: Path) -> Splits:
-    rows: Splits = {"train": [], "eval": [], "test": []}
-    for number, line in read_rows(path, Line):
-        rows[line.split].append(Row(line.id, line.prompt, line.answer, f"{path}, row {number}"))
-    unique((row.identity, row.where) for split in rows.values() for row in split)
-    return rows
+def _read_folder(facts: TraceTask, path: Path) -> Iterator[Row]:
+    seen = Identities()
+
+    def checked(numbered: tuple[int, Line]) -> Iterator[Row]:
+        number, line = numbered
+        where = f"{path}, row {number}"
+        findings: list[Finding] = []
+        with noted(findings):
+            seen.add(line.id, where)
+        with noted(findings):
+            row = _parts(facts, line.split, line.id, line, where)
+        stop(findings)
+        yield row
+
+    return sound(read_rows(path, Line), checked)
 
 
 def from_published(folder: Path, name: str) -> dict[str, Examples]:
@@ -169,51 +175,52 @@ def from_published(folder: Path, name: str) -> dict[str, Examples]:
         UserError: a file is missing, or a row is faulty; with the row.
     """
     paths = {split: folder / name / f"{split}.json" for split in SPLITS}
-    return _parsed_once(name, paths, lambda: _read_published(paths))
+    there = {split: path for split, path in paths.items() if split != "eval" or path.exists()}
+
+    def rows() -> Iterator[Row]:
+        return in_turn(there, lambda split: _read_published(TASKS[name], split, there[split]))
+
+    return _parsed_once(name, paths, rows)
 
 
-def _read_published(paths: dict[str, Path]) -> Splits:
-    rows: Splits = {}
-    for split, path in paths.items():
-        listed = read_list(path, Pair) if split != "eval" or path.exists() else []
-        rows[split] = [
-            Row(f"{split}-{number}", pair.prompt, pair.answer, f"{path}, row {number}")
-            for number, pair in enumerate(listed, 1)
-        ]
-    return rows
+def _read_published(facts: TraceTask, split: str, path: Path) -> Iterator[Row]:
+    def checked(numbered: tuple[int, Pair]) -> Iterator[Row]:
+        number, pair = numbered
+        yield _parts(facts, split, f"{split}-{number}", pair, f"{path}, row {number}")
+
+    return sound(read_list(path, Pair), checked)
 
 
-def _parsed_once(name: str, paths: dict[str, Path], read: Read) -> dict[str, Examples]:
+def _parsed_once(name: str, paths: dict[str, Path], read: Callable[[], Iterable[Row]]) -> dict[str, Examples]:
     """Return a task's rows by split without those that repeat an earlier one, and those as `<split>_again`.
 
     Args:
         name: of the task.
         paths: of its files.
-        read: returns their rows; called only where the rows are not in the cache.
+        read: yields their rows; called only where the rows are not in the cache.
     """
     from benchmark.data.parsed_rows import contents_there, splits
     from benchmark.data.row_cache import code_of
 
     names = [*SPLITS, *(f"{split}_again" for split in SPLITS)]
     key = [name, *contents_there(paths), code_of(sys.modules[__name__], data_files, Identities)]
-    return splits(names, key, lambda: _parsed(TASKS[name], read()))
+    return splits(names, key, lambda: _parsed(read()))
 
 
-def _parsed(facts: TraceTask, splits: Splits) -> Iterator[ParsedRow]:
+def _parsed(rows: Iterable[Row]) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
-    for split, rows in splits.items():
-        seen = set()
-        for row in (_parts(facts, row) for row in rows):
-            again = (row.prompt, row.answer) in seen
-            seen.add((row.prompt, row.answer))
-            name = f"{split}_again" if again else split
-            yield ParsedRow(name, row.identity, row.prompt, references=[row.answer])
+    seen = set()
+    for row in rows:
+        content = (row.split, row.prompt, row.answer)
+        name = f"{row.split}_again" if content in seen else row.split
+        seen.add(content)
+        yield ParsedRow(name, row.identity, row.prompt, references=[row.answer])
 
 
-def _stream(read: Iterable[tuple[str, dict[str, Examples]]]) -> LoadedStream:
+def _stream(read: Mapping[str, dict[str, Examples]]) -> LoadedStream:
     tasks, counts = [], []
-    for name, splits in read:
+    for name, splits in read.items():
         task, counted = _task(name, splits)
         tasks.append(task)
         counts += [(name, count, what) for what, count in counted]
@@ -238,17 +245,23 @@ def _task(name: str, splits: dict[str, Examples]) -> tuple[Task, list[tuple[str,
     return task, counted
 
 
-def _parts(facts: TraceTask, row: Row) -> Row:
-    """Return a row with its prompt less the task's words, and its answer as it is scored."""
-    prompt, answer = row.prompt, row.answer
+def _parts(facts: TraceTask, split: str, identity: str, pair: Pair, where: str) -> Row:
+    """Return a row of a pair; `where` names its file and place for messages.
+
+    Raises:
+        UserError: the prompt is not in the task's words, or the answer is none of its letters.
+    """
+    prompt, answer = pair.prompt, pair.answer
+    findings = []
     whole = len(prompt) >= len(facts.before) + len(facts.after)
     if not (whole and prompt.startswith(facts.before) and prompt.endswith(facts.after)):
-        raise UserError(
-            f"{row.where}: prompt: does not begin with {facts.before[:40]!r}... and end with {facts.after!r}"
-        )
+        words = f"does not begin with {facts.before[:40]!r}... and end with {facts.after!r}"
+        findings.append(Finding(f"{where}: prompt: {words}"))
     if facts.letters:
         answer = answer.strip()[:1]
         if not answer or answer not in facts.letters:
-            raise UserError(f"{row.where}: answer: {row.answer[:40]!r} begins with none of {facts.letters}")
+            told = f"{where}: answer: {pair.answer[:40]!r} begins with none of {facts.letters}"
+            findings.append(Finding(told))
+    stop(findings)
     text = prompt[len(facts.before) : len(prompt) - len(facts.after)]
-    return Row(row.identity, text, answer, row.where)
+    return Row(split, identity, text, answer)
