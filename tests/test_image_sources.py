@@ -8,6 +8,8 @@ import yaml
 from benchmark.registry import STREAMS
 from tests.image_files import colours, labelled_parquet, save, split_folders
 from tests.image_streams import WNIDS, by_class, expected, fails, loaded
+from tests.test_stream_files import PICTURES, QUICK, write
+from tests.test_stream_files import loaded as described
 
 
 @pytest.mark.parametrize(
@@ -301,3 +303,27 @@ def test_all_of_tiny_imagenet(tmp_path):
     assert by_class(loaded("tiny-imagenet", tmp_path / "other", classes=200, tasks=2)) == expected(WNIDS)
     with pytest.raises(ValueError, match="classes=200"):
         loaded("tiny-imagenet", tmp_path, size=64)
+
+
+def test_class_folders_are_read_alike_in_a_users_stream_and_in_a_published_layout(tmp_path):
+    root = tmp_path / "imagenet-a"
+    for place in (
+        "train/ant/deep/1.png",
+        "train/ant/0.png",
+        "train/bee/0.png",
+        "test/ant/0.png",
+        "test/bee/0.png",
+    ):
+        save(root / place, 1)
+    # What editors and systems leave behind is no class and no image.
+    for place in ("train/.trash/0.png", "train/bee/._0.png", "test/bee/.cache/0.png"):
+        save(root / place, 2)
+    (root / "train/bee/notes.txt").write_text("no image", encoding="utf-8")
+    text = PICTURES.replace('folder = "photos"', 'folder = "imagenet-a"').replace(
+        "classes_per_task = 2", "tasks = 1"
+    )
+    own = described(write(tmp_path, text + QUICK), "natural").tasks[0]
+    theirs = loaded("imagenet-a", tmp_path, tasks=1).tasks[0]
+    assert own.classes == theirs.classes == ("ant", "bee")
+    assert own.train.ids == theirs.train.ids == ["train/ant/0.png", "train/ant/deep/1.png", "train/bee/0.png"]
+    assert own.test.ids == theirs.test.ids == ["test/ant/0.png", "test/bee/0.png"]
