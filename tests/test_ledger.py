@@ -75,8 +75,8 @@ def test_adapters_are_counted_after_the_last_task(tmp_path):
         ('sure = "paper"', 'sure = "memory"', "sure"),
         ('"average_performance"', '"accuracy"', "unknown convention 'accuracy'"),
         ("value = 70.5", "value = nan", "finite"),
-        ("value = 70.5", "value = 70.5, worth = 1", "Extra inputs"),
-        ("[[table]]", "[[table", "no valid TOML"),
+        ("value = 70.5", "value = 70.5, worth = 1", "unknown key 'worth'"),
+        ("[[table]]", "[[table", "is not TOML"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, old, new, word):

@@ -143,13 +143,16 @@ def test_a_sweep_file_is_its_blocks_as_commands(tmp_path: Path) -> None:
     [
         (
             "[[run]]\nmetod = 'frozen'\nstream = 'toy'",
-            ["run 1", "unknown key 'metod'", "did you mean 'method'?"],
+            ["line 2: run[0]: unknown key 'metod'", "did you mean 'method'?"],
         ),
         ("[[runs]]\nmethod = 'frozen'", ["unknown key 'runs'", "did you mean 'run'?"]),
-        ("[[run]]\nmethod = 'frozen'", ["run 1", "'stream' is missing"]),
-        ("", ["'run' is missing"]),
-        ("[[run]]\nmethod = 'frozen'\nstream = 'toy'\nzero_shot = 'perhaps'", ["'zero_shot'", "'perhaps'"]),
-        ("[[run]]\nmethod = 1.5\nstream = 'toy'", ["'method'", "1.5"]),
+        ("[[run]]\nmethod = 'frozen'", ["line 1: run[0].stream: is required"]),
+        ("", ["sweep.toml: run: is required"]),
+        (
+            "[[run]]\nmethod = 'frozen'\nstream = 'toy'\nzero_shot = 'perhaps'",
+            ["line 4: run[0].zero_shot", "'perhaps'"],
+        ),
+        ("[[run]]\nmethod = 1.5\nstream = 'toy'", ["line 2: run[0].method", "1.5"]),
         ("[[run]]\nmethod = 'frozn'\nstream = 'toy'", ["run 1", "did you mean 'frozen'?"]),
         ("[[run]]\nmethod='frozen'\nstream='toy'\nset={epoch=1}", ["run 1", "did you mean 'epochs'?"]),
         ("[[run]", ["is not TOML"]),

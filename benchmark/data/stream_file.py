@@ -19,7 +19,6 @@ Paths are relative to the file. `Layout` and its parts say which keys there are.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,15 +26,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmark.data.files import one_line
 from benchmark.data.findings import DataFaults
 from benchmark.data.hub import HubSet
-from benchmark.data.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
-from benchmark.errors import UserError, hint
+from benchmark.errors import hint
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS, normalise
 from benchmark.scoring.task_metrics import NAMES
 from benchmark.stream import LoadedStream, Request, Sources, Stream
+from benchmark.toml_file import content_of, text_of
+from benchmark.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
 
 SUFFIX = ".toml"
 # Names become folders and parts of file names.
@@ -250,7 +249,7 @@ def read_stream(path: Path) -> Stream:
     Raises:
         UserError: the file cannot be read, or something in it is wrong; `DataFaults` has all there is.
     """
-    layout, protocols = _checked(_text(path), path)
+    layout, protocols = _checked(text_of(path, "stream file"), path)
     orders: dict[str, Any] = {
         name: None if value == AS_LISTED else tuple(value) if isinstance(value, list) else value
         for name, value in layout.orders.items()
@@ -270,20 +269,8 @@ def read_stream(path: Path) -> Stream:
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"there is no stream file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {one_line(error)}") from None
-
-
 def _checked(text: str, path: Path) -> tuple[Layout, dict[str, Protocol]]:
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not TOML: {one_line(error).partition(': ')[2]}") from None
+    content = content_of(text, path)
     mistakes: list[Mistake] = []
     protocols: dict[str, Protocol] = {}
     tables = content.get("protocol")

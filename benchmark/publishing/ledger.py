@@ -6,14 +6,13 @@ it stands and how it was read; what nobody has read at its source has no place h
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from benchmark.errors import UserError
 from benchmark.publishing.collect import load, row_method
@@ -21,6 +20,7 @@ from benchmark.publishing.tables import markdown, plain
 from benchmark.results import Result, atomic_write
 from benchmark.scoring.metrics import CONVENTIONS
 from benchmark.scoring.statistics import spread
+from benchmark.toml_file import checked
 
 TOLERANCE = 1.0
 """Points, or adapters, that a mean of runs may lie from a published number and still match it."""
@@ -103,18 +103,7 @@ def read_sources(folder: Path) -> list[Source]:
     paths = sorted(folder.glob("*.toml"))
     if not paths:
         raise UserError(f"no published numbers in {folder}: expected *.toml files")
-    return [_read(path) for path in paths]
-
-
-def _read(path: Path) -> Source:
-    try:
-        return Source.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid TOML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    return [checked(path, "file of published numbers", Source) for path in paths]
 
 
 def page(sources: Sequence[Source], results: Sequence[Result]) -> str:

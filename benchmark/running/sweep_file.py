@@ -10,14 +10,14 @@ set = { epochs = 4, "litelora.sparsity" = 0.01 }
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError
 from benchmark.running.cell import Cell
+from benchmark.toml_file import checked
 
 HELP = "bench sweep --help"
 
@@ -83,16 +83,7 @@ def read_sweep(path: Path) -> list[Cell]:
         UserError: the file is missing or no TOML, has an unknown key or a value of the wrong kind, or names
             something that there is not.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the sweep file {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"the sweep file {path} is not TOML: {error}") from None
-    try:
-        file = SweepFile.model_validate(data)
-    except ValidationError as error:
-        raise _mistake(path, error) from None
+    file = checked(path, "sweep file", SweepFile, HELP)
     cells: dict[str, Cell] = {}
     for number, block in enumerate(file.run, 1):
         try:
@@ -102,20 +93,3 @@ def read_sweep(path: Path) -> list[Cell]:
         for cell in found:
             cells.setdefault(cell.identity, cell)
     return list(cells.values())
-
-
-def _mistake(path: Path, error: ValidationError) -> UserError:
-    # A key that is not understood is the reason of one that is missing.
-    details = error.errors(include_url=False)
-    detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
-    place = list(detail["loc"])
-    in_block = len(place) > 1 and isinstance(place[1], int)
-    where = f"{path}, run {int(place[1]) + 1}" if in_block else str(path)
-    if detail["type"] == "extra_forbidden":
-        valid = Block.model_fields if in_block else SweepFile.model_fields
-        return UserError(f"{where}: {unknown('key', str(place[-1]), valid, HELP)}")
-    key = str(place[2] if in_block and len(place) > 2 else place[0])
-    if detail["type"] == "missing":
-        return UserError(f"{where}: the key '{key}' is missing (see: {HELP})")
-    given = repr(detail["input"])[:80]
-    return UserError(f"{where}: bad value for '{key}': got {given}, expected: {detail['msg']}")
