@@ -53,7 +53,7 @@ def redundancy(
     data_dir: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data.")
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for a heatmap of each result.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for the pictures of each result.")] = None,
     page: Annotated[
         Path | None, typer.Option(help="A markdown page whose tables to write; its other words stay.")
     ] = None,
@@ -80,9 +80,11 @@ def redundancy(
         if pictures is not None:
             from benchmark.publishing import plots
 
-            blocks += [
-                str(each) for each in plots.save(plots.overlaps(found), pictures / f"{path.stem}-overlap")
-            ]
+            drawn = {"overlap": plots.overlaps(found)}
+            if len(found.tasks) > 1:
+                drawn["residual"] = plots.residuals(found)
+            for name, picture in drawn.items():
+                blocks += [str(each) for each in plots.save(picture, pictures / f"{path.stem}-{name}")]
         data.append(record)
         analysed.append((found, removed))
         texts.append("\n\n".join(blocks))

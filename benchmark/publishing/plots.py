@@ -97,6 +97,28 @@ def overlaps(found: Redundancy) -> Figure:
     return drawn
 
 
+def residuals(found: Redundancy) -> Figure:
+    """Draw what the fit by earlier pairs leaves of each task's pair, and what random pairs would leave."""
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = figure()
+    axes = drawn.add_subplot()
+    kinds = ["residual", *(["effect_residual"] if found.has_effects else [])]
+    for index, kind in enumerate(kinds):
+        for name, line in ((kind, "-"), (f"{kind}_random", ":")):
+            left = {task: found.shape(task, name) for task in found.tasks}
+            points = [(task + 1, value) for task, value in left.items() if value is not None]
+            label = ("update" if kind == "residual" else "effect") + (
+                " by random pairs" if line == ":" else ""
+            )
+            style = _style(index) | {"linestyle": line}
+            axes.plot(*np.array(points).reshape(-1, 2).T, **style, markersize=4, label=label)
+    axes.set(xlabel="task", ylabel="residual after the fit by earlier pairs", title=found.result.name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(drawn, axes)
+    return drawn
+
+
 def accuracy_over_tasks(rows: Sequence[Row]) -> Figure:
     """Draw the mean score of the tasks seen after each task, with the deviation over runs."""
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmark.analysis.leave_one_out import LeaveOneOut
 from benchmark.analysis.redundancy import Redundancy, shown
+from benchmark.analysis.subspaces import DRAWS
 from benchmark.analysis.task_inputs import ROWS, TOKENS
 from benchmark.errors import UserError
 from benchmark.publishing.tables import markdown, plain
@@ -28,6 +29,9 @@ DEFINITIONS = {
     "orthogonal to all.",
     "effect residual": "the same of X (B A)^T, what the pair adds to the outputs of its layer, on up to "
     f"{TOKENS} tokens X of {ROWS} training rows of its task as the finished model sees them.",
+    "by random": "the residual before it where random pairs take the place of the earlier ones, with their "
+    "singular values and uniformly random row and column spaces; root of the mean square, in closed form for "
+    f"updates and over {DRAWS} draws for effects. A residual as large shows no relation to earlier pairs.",
     "AP without it": "average performance x 100 without the pair, minus with it.",
     "answers changed": "test rows of all tasks that are then answered differently.",
 }
@@ -96,7 +100,9 @@ def _task(found: Redundancy, removed: LeaveOneOut | None, task: int) -> dict[str
         "columns": shown(found.to_earlier(task, "columns"), 3),
         "x random ": shown(found.to_earlier(task, "columns_over_random"), 1),
         "update residual": shown(found.shape(task, "residual"), 3),
+        "by random": shown(found.shape(task, "residual_random"), 3),
         "effect residual": shown(found.shape(task, "effect_residual"), 3),
+        "by random ": shown(found.shape(task, "effect_residual_random"), 3),
     }
     if removed is not None:
         for each in (each for each in removed.removals if each.task == task):
