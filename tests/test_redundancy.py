@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.analysis import redundancy
 from benchmark.analysis.leave_one_out import LeaveOneOut, Removal, remove_each, with_bank
+from benchmark.analysis.run_analysis import RunAnalysis
 from benchmark.analysis.subspaces import (
     effect_residual,
     expected_overlap,
@@ -171,7 +172,7 @@ def test_the_page_keeps_what_is_written_around_its_tables(tmp_path):
     # Row spaces {0, 1} and {1, 2} share one direction of two. D2 = e0 e1^T + e1 e2^T has no part along D1.
     found = redundancy.of_pairs(result(), pairs, {1: {"q": EYE}})
     removed = LeaveOneOut(result(), (Removal(1, [-0.3, 0.0, -0.6], 4),), True, 30)
-    write_page([(found, removed)], page)
+    write_page([RunAnalysis(found, removed)], page)
     first = page.read_text()
     row = next(line for line in first.splitlines() if line.startswith("|      2"))
     # Random subspaces of rank 2 in 6 dimensions share 2/6 of it; the column spaces are equal.
@@ -183,11 +184,11 @@ def test_the_page_keeps_what_is_written_around_its_tables(tmp_path):
     page.write_text(
         first.replace("## orchard", "## orchard\n\nApples differ from pears.").replace("0.500", "0.7")
     )
-    write_page([(found, removed)], page)
+    write_page([RunAnalysis(found, removed)], page)
     assert page.read_text() == first.replace("## orchard", "## orchard\n\nApples differ from pears.")
     page.write_text("<!-- /redundancy:orchard -->\n<!-- redundancy:orchard -->\n")
     with pytest.raises(UserError, match="needs the line <!-- redundancy:orchard -->"):
-        write_page([(found, removed)], page)
+        write_page([RunAnalysis(found, removed)], page)
 
 
 @settings(max_examples=30, deadline=None)

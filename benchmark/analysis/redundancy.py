@@ -34,6 +34,11 @@ Inputs = dict[int, dict[str, np.ndarray]]
 Pairs = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
 """By task index and layer name: down (r, d_in) and up (d_out, r)."""
 
+
+class NoPairs(UserError):
+    """A method's state holds no low-rank pairs, so there is nothing to compare."""
+
+
 PREFIX, DOWN, UP = "bank.", ".past_down", ".past_up"
 
 
@@ -142,24 +147,34 @@ def analyse(path: Path, inputs: Inputs | None = None) -> Redundancy:
         inputs: what its layers see of each task's rows.
 
     Raises:
-        UserError: result or adapters cannot be read, or the method keeps no pair for each task.
+        NoPairs: the method keeps no pair for each task.
+        UserError: result or adapters cannot be read.
+    """
+    return of_pairs(*read_pairs(path), inputs)
+
+
+def read_pairs(path: Path) -> tuple[Result, Pairs]:
+    """Return a result and the pairs beside it.
+
+    Raises:
+        NoPairs: the method keeps no pair for each task.
+        UserError: result or adapters cannot be read.
     """
     from benchmark.running.checkpoint import read_state
 
     result = read(path)
     state = read_state(path.with_suffix(".safetensors"), result.key)
-    pairs = pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
-    return of_pairs(result, pairs, inputs)
+    return result, pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
 
 
 def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
     """Return the pairs that a method's state holds, see `benchmark.adapters.AdapterBank.state`.
 
     Raises:
-        UserError: it holds no bank of pairs.
+        NoPairs: it holds no bank of pairs.
     """
     if f"{PREFIX}slots" not in state:
-        raise UserError(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
+        raise NoPairs(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
     layers = [
         name[len(PREFIX) : -len(DOWN)] for name in state if name.startswith(PREFIX) and name.endswith(DOWN)
     ]

@@ -35,6 +35,9 @@ SIZE = (6.0, 4.0)
 MOST_NUMBERS = 12
 """Heatmaps of more tasks have no numbers in their cells: they could not be read."""
 
+REDUNDANCY = {"overlap": "overlap of every two tasks", "residual": "what a fit by earlier tasks leaves"}
+"""What the pictures of `redundancy` show."""
+
 
 def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
     """Return an empty figure, in inches of 100 pixels, without a window.
@@ -82,6 +85,13 @@ def score_matrix(result: Result) -> Figure:
     axes = drawn.axes[0]
     axes.set(xlabel="on task", ylabel="after task", title=result.name)
     return drawn
+
+
+def redundancy(found: Redundancy) -> dict[str, Figure]:
+    """Return by name what can be drawn of a result's pairs: nothing below two of them."""
+    if len(found.tasks) < 2:
+        return {}
+    return dict(zip(REDUNDANCY, (overlaps(found), residuals(found)), strict=True))
 
 
 def overlaps(found: Redundancy) -> Figure:
