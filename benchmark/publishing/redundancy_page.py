@@ -34,6 +34,9 @@ DEFINITIONS = {
     "answers changed": "test rows of all tasks that are then answered differently.",
 }
 
+REMOVED = ("AP without it", "answers changed")
+"""The columns that come from removing each pair."""
+
 
 def write_page(runs: Sequence[RunAnalysis], page: Path) -> Path:
     """Write the tables of the runs, grouped by stream, between the page's marks for each stream.

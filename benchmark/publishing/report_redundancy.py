@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+
 from benchmark.analysis.redundancy import NoPairs
 from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
 from benchmark.errors import UserError
@@ -41,7 +43,7 @@ def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3
             absent.append(str(error))
         except UserError as error:
             absent.append(f"{row.name}: {error}")
-            problems.append(str(error))
+            problems.append(f"{held[0].name}: {error}")
     bare = [row.name for row in rows if not any(_adapters(run, places).is_file() for run in row.results)]
     if bare:
         names = "" if len(bare) == len(rows) else f" of {', '.join(bare)}"
@@ -56,15 +58,25 @@ def _adapters(run: Result, places: Places) -> Path:
 
 
 def _run(row: Row, analysed: RunAnalysis) -> str:
-    from benchmark.publishing.redundancy_page import by_task, facts
+    from benchmark.publishing.redundancy_page import REMOVED, by_task, facts
 
     run = analysed.found.result
     frame = by_task(analysed)
-    caption = f"{row.name}, order {run.order}, seed {run.seed}: {'; '.join(facts(analysed))}"
-    lines = [table(caption, [str(title).strip() for title in frame.columns], frame.to_numpy().tolist())]
+    apart = [title for title in REMOVED if title in frame]
+    name = f"{row.name}, order {run.order}, seed {run.seed}"
+    parts = [_table(name, frame.drop(columns=apart))]
+    if apart:
+        parts.append(_table(f"{name}: scores without each adapter", frame[["task", *apart]]))
     drawn = plots.redundancy(analysed.found)
-    figures = [figure(f"{row.name}: {plots.REDUNDANCY[name]}", picture) for name, picture in drawn.items()]
-    return "\n".join([*lines, gallery(figures)] if figures else lines)
+    if drawn:
+        figures = [figure(f"{row.name}: {plots.REDUNDANCY[kind]}", each) for kind, each in drawn.items()]
+        parts.append(gallery(figures))
+    return "\n".join([*parts, f"<p>{escape('; '.join(facts(analysed)))}.</p>"])
+
+
+def _table(caption: str, frame: pd.DataFrame) -> str:
+    # Two columns of one name differ in a space at the end.
+    return table(caption, [str(title).strip() for title in frame.columns], frame.to_numpy().tolist())
 
 
 def _definitions() -> str:
