@@ -57,8 +57,11 @@ def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
 
 def svg(drawn: Figure) -> str:
     """Return a figure as SVG text."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
-    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    # The same bytes as `savefig`, which would draw everything once more before, to find the layout.
+    FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()
 
 
