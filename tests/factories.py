@@ -124,11 +124,20 @@ def save(root: Path, *results: Result) -> list[Path]:
 
 
 def many(
-    root: Path, streams: int = 8, methods: int = 25, orders: int = 5, seeds: int = 5, tasks: int = 10
+    root: Path,
+    streams: int = 8,
+    methods: int = 25,
+    orders: int = 5,
+    seeds: int = 5,
+    tasks: int = 10,
+    rows: int = 10**6,
 ) -> int:
     """Write a result for every combination, and return how many; scores are drawn, the same on each call.
 
     Among the methods of a stream are both ends of the gap, and three that keep old data.
+
+    Args:
+        rows: of which a score is a share; where they are few, many scores are equal.
     """
     drawn = np.random.default_rng(0)
     for stream in range(streams):
@@ -139,6 +148,7 @@ def many(
             for order in range(orders):
                 for seed in range(seeds):
                     last = np.clip(skill + drawn.normal(0, 0.05, (tasks, tasks)), 0, 1)
+                    last = np.round(rows * last) / rows
                     scores: list[list[float | None]] = [
                         [float(last[t, i]) if i <= t else None for i in range(tasks)] for t in range(tasks)
                     ]

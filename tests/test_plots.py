@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from html.parser import HTMLParser
 
@@ -125,6 +126,18 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.sources += [given[name] for name in ("src", "href") if name in given]
         self.alts += [given.get("alt")] if tag == "img" else []
+
+
+def test_a_picture_is_drawn_once_and_comes_out_as_matplotlib_saves_it():
+    rows = [row("alpha", 0.4, 0.6), row("beta", 0.5)]
+    saved = io.StringIO()
+    plots.accuracy_over_tasks(rows).savefig(saved, format="svg", metadata={"Date": None})
+    drawn, passes = plots.accuracy_over_tasks(rows), []
+    (artist,) = drawn.axes
+    draw = artist.draw
+    artist.draw = lambda renderer: (passes.append(renderer), draw(renderer))
+    assert plots.svg(drawn) == saved.getvalue()
+    assert len(passes) == 1
 
 
 def test_the_report_of_a_folder_is_one_page_without_outside_requests(tmp_path):

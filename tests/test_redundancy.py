@@ -14,7 +14,16 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.analysis import redundancy
 from benchmark.analysis.leave_one_out import LeaveOneOut, Removal, remove_each, with_bank
-from benchmark.analysis.subspaces import effect_residual, expected_overlap, overlap, residual, update
+from benchmark.analysis.run_analysis import RunAnalysis
+from benchmark.analysis.subspaces import (
+    effect_residual,
+    expected_overlap,
+    expected_residual,
+    overlap,
+    random_effect_residual,
+    residual,
+    update,
+)
 from benchmark.analysis.task_inputs import ROWS, evenly, task_inputs
 from benchmark.errors import UserError
 from benchmark.publishing.redundancy_page import write_page
@@ -107,6 +116,38 @@ def test_the_effect_is_fitted_where_the_inputs_lie():
     assert effect_residual(second, [first], EYE[:2] * [[2], [1]]) == pytest.approx(5**-0.5)
 
 
+def test_random_pairs_leave_what_chance_leaves():
+    flat = np.eye(2)
+    target, earlier = (flat[:1], flat[:, :1]), [(flat[1:], 3 * flat[:, 1:])]
+    # As updates: a random direction among 2 x 2 holds 1/4 of the square of any given one.
+    assert expected_residual(target, earlier) == pytest.approx(0.75**0.5)
+    # On inputs along e0 alone an effect is a direction of the plane of outputs. Of a random one the target's
+    # has the sine left: mean square 1/2. The learned pair, blind to e0, leaves everything.
+    drawn = random_effect_residual(target, earlier, flat[:1], seed=(0,), draws=4000)
+    assert drawn == pytest.approx(0.5**0.5, abs=0.01)
+    assert effect_residual(target, earlier, flat[:1]) == pytest.approx(1.0)
+    # On all inputs alike the effect is the update.
+    same = random_effect_residual(target, earlier, flat, seed=(0,), draws=4000)
+    assert same == pytest.approx(0.75**0.5, abs=0.01)
+    assert random_effect_residual(target, earlier, flat, (0,)) == random_effect_residual(
+        target, earlier, flat, (0,)
+    )
+    nothing = (np.zeros((1, 2)), np.zeros((2, 1)))
+    assert expected_residual(nothing, earlier) is None
+    assert random_effect_residual(nothing, earlier, flat, (0,)) is None
+    assert expected_residual(target, [nothing]) == 1.0
+    assert random_effect_residual(target, [nothing], flat, (0,)) == pytest.approx(1.0)
+
+
+def test_several_random_pairs_leave_less_of_any_rank():
+    generator = np.random.default_rng(2)
+    pairs = [(generator.normal(size=(2, 4)), generator.normal(size=(3, 2))) for _ in range(4)]
+    # Three of twelve directions: 1 - 3/12 of the square.
+    assert expected_residual(pairs[0], pairs[1:]) == pytest.approx(0.75**0.5)
+    drawn = random_effect_residual(pairs[0], pairs[1:], np.eye(4), (1,), draws=2000)
+    assert drawn == pytest.approx(0.75**0.5, abs=0.01)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 12))
 def test_the_effect_residual_is_that_of_the_outputs(seed, rank, tokens):
@@ -132,20 +173,23 @@ def test_the_page_keeps_what_is_written_around_its_tables(tmp_path):
     # Row spaces {0, 1} and {1, 2} share one direction of two. D2 = e0 e1^T + e1 e2^T has no part along D1.
     found = redundancy.of_pairs(result(), pairs, {1: {"q": EYE}})
     removed = LeaveOneOut(result(), (Removal(1, [-0.3, 0.0, -0.6], 4),), True, 30)
-    write_page([(found, removed)], page)
+    write_page([RunAnalysis(found, removed)], page)
     first = page.read_text()
     row = next(line for line in first.splitlines() if line.startswith("|      2"))
     # Random subspaces of rank 2 in 6 dimensions share 2/6 of it; the column spaces are equal.
-    numbers = ["2", "2.00", "2.00", "0.500", "1.5", "1.000", "3.0", "1.000", "1.000", "-30.0", "4 of 30"]
-    assert [cell.strip() for cell in row.split("|")[1:-1]] == numbers
+    numbers = ["2", "2.00", "2.00", "0.500", "1.5", "1.000", "3.0", "1.000", "0.986", "1.000"]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    # A random pair in the place of the first leaves sqrt(35/36) of the update, and nearly that of its effect.
+    assert cells[: len(numbers)] == numbers and cells[-2:] == ["-30.0", "4 of 30"]
+    assert float(cells[len(numbers)]) == pytest.approx((35 / 36) ** 0.5, abs=0.02)
     page.write_text(
         first.replace("## orchard", "## orchard\n\nApples differ from pears.").replace("0.500", "0.7")
     )
-    write_page([(found, removed)], page)
+    write_page([RunAnalysis(found, removed)], page)
     assert page.read_text() == first.replace("## orchard", "## orchard\n\nApples differ from pears.")
     page.write_text("<!-- /redundancy:orchard -->\n<!-- redundancy:orchard -->\n")
     with pytest.raises(UserError, match="needs the line <!-- redundancy:orchard -->"):
-        write_page([(found, removed)], page)
+        write_page([RunAnalysis(found, removed)], page)
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,12 +3,14 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
 from benchmark.scoring.statistics import (
     bootstrap_interval,
     compare,
     friedman,
     holm,
+    signed_rank,
     spread,
     student_interval,
     tiers,
@@ -52,6 +54,25 @@ def test_the_signed_rank_test_sees_a_steady_difference():
     assert compare(better, worse).p == pytest.approx(2 / 2**8)
     assert compare(better, better).p == 1.0
     assert not compare(better, better).distinguishable
+
+
+def test_the_signed_rank_test_counts_signs_of_shared_ranks():
+    # Sizes 1, 1, 2 have ranks 1.5, 1.5, 3, the zero none. The negative sum 1.5 is reached, or fallen below,
+    # by three of the eight signs, which are none, the first or the second negative: 2 * 3/8.
+    assert signed_rank([0.25, -0.25, 0.5, 0.0]) == 0.75
+
+
+@given(
+    st.one_of(
+        st.lists(st.integers(-3, 3), min_size=2, max_size=7),  # ties and zeros
+        st.lists(st.integers(-3, 3), min_size=14, max_size=20),
+        st.lists(st.floats(-1, 1), min_size=2, max_size=60, unique_by=abs),
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_the_signed_rank_test_gives_what_scipy_gives(differences):
+    expected = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
+    assert signed_rank(differences) == expected
 
 
 def test_methods_that_cannot_be_told_apart_share_a_tier():

@@ -192,7 +192,7 @@ def unsettled(made: Result) -> Result:
         (reset, "but its settings and data give"),
         (overcounted, "reduction of 0.9, but its counts give 0.0"),
         (short, "steps has 2 entries for 3 tasks"),
-        (unsettled, "its settings name no cell: 'zero_shot'"),
+        (unsettled, "name no cell: they lack zero_shot"),
     ],
 )
 def test_what_cannot_be_proved_is_refused(

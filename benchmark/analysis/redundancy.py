@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.subspaces import effect_residual, expected_overlap, overlap, residual, update
+from benchmark.analysis.subspaces import (
+    effect_residual,
+    expected_overlap,
+    expected_residual,
+    overlap,
+    random_effect_residual,
+    residual,
+    update,
+)
 from benchmark.errors import UserError
 from benchmark.results import Result, read
 from benchmark.text_table import text_table
@@ -25,6 +33,11 @@ Inputs = dict[int, dict[str, np.ndarray]]
 
 Pairs = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
 """By task index and layer name: down (r, d_in) and up (d_out, r)."""
+
+
+class NoPairs(UserError):
+    """A method's state holds no low-rank pairs, so there is nothing to compare."""
+
 
 PREFIX, DOWN, UP = "bank.", ".past_down", ".past_up"
 
@@ -55,6 +68,7 @@ class Shape:
         residual: relative residual of its fit by the pairs of earlier tasks; None for the first one.
         effect_residual: the same of what the pair adds to the layer's outputs on rows of its task; None for
             the first one and where no inputs are given.
+        residual_random, effect_residual_random: the same where random pairs take the place of the earlier.
     """
 
     task: int
@@ -64,6 +78,8 @@ class Shape:
     stable_rank: float
     residual: float | None
     effect_residual: float | None
+    residual_random: float | None
+    effect_residual_random: float | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,11 @@ class Redundancy:
     tasks: tuple[int, ...]
     overlaps: tuple[Overlap, ...]
     shapes: tuple[Shape, ...]
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether effects were fitted, which needs inputs and two pairs."""
+        return any(each.effect_residual is not None for each in self.shapes)
 
     def matrix(self, side: str) -> np.ndarray:
         """Return the overlaps of every two tasks, mean over layers, 1 on the diagonal; NaN where undefined.
@@ -126,24 +147,34 @@ def analyse(path: Path, inputs: Inputs | None = None) -> Redundancy:
         inputs: what its layers see of each task's rows.
 
     Raises:
-        UserError: result or adapters cannot be read, or the method keeps no pair for each task.
+        NoPairs: the method keeps no pair for each task.
+        UserError: result or adapters cannot be read.
+    """
+    return of_pairs(*read_pairs(path), inputs)
+
+
+def read_pairs(path: Path) -> tuple[Result, Pairs]:
+    """Return a result and the pairs beside it.
+
+    Raises:
+        NoPairs: the method keeps no pair for each task.
+        UserError: result or adapters cannot be read.
     """
     from benchmark.running.checkpoint import read_state
 
     result = read(path)
     state = read_state(path.with_suffix(".safetensors"), result.key)
-    pairs = pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
-    return of_pairs(result, pairs, inputs)
+    return result, pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
 
 
 def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
     """Return the pairs that a method's state holds, see `benchmark.adapters.AdapterBank.state`.
 
     Raises:
-        UserError: it holds no bank of pairs.
+        NoPairs: it holds no bank of pairs.
     """
     if f"{PREFIX}slots" not in state:
-        raise UserError(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
+        raise NoPairs(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
     layers = [
         name[len(PREFIX) : -len(DOWN)] for name in state if name.startswith(PREFIX) and name.endswith(DOWN)
     ]
@@ -166,7 +197,7 @@ def of_pairs(result: Result, pairs: Pairs, inputs: Inputs | None = None) -> Redu
     """Return the redundancy of given pairs; each task has the same layers."""
     inputs = inputs or {}
     overlaps, shapes = [], []
-    for layer in next(iter(pairs.values()), {}):
+    for place, layer in enumerate(next(iter(pairs.values()), {})):
         found = {task: update(*pairs[task][layer]) for task in pairs}
         for first, second in _couples(tuple(pairs)):
             one, other = found[first], found[second]
@@ -183,13 +214,28 @@ def of_pairs(result: Result, pairs: Pairs, inputs: Inputs | None = None) -> Redu
                 )
             )
         for task, own in found.items():
-            earlier = [pairs[each][layer] for each in pairs if each < task]
-            left = residual(pairs[task][layer], earlier) if earlier else None
-            x = inputs.get(task, {}).get(layer)
-            effect = None if x is None or not earlier else effect_residual(pairs[task][layer], earlier, x)
             ranks = len(own.values), own.effective_rank, own.stable_rank
-            shapes.append(Shape(task, layer, *ranks, left, effect))
+            earlier = [pairs[each][layer] for each in pairs if each < task]
+            x = inputs.get(task, {}).get(layer)
+            left = _residuals(pairs[task][layer], earlier, x, (task, place))
+            shapes.append(Shape(task, layer, *ranks, *left))
     return Redundancy(result, tuple(pairs), tuple(overlaps), tuple(shapes))
+
+
+def _residuals(
+    pair: tuple[np.ndarray, np.ndarray],
+    earlier: list[tuple[np.ndarray, np.ndarray]],
+    x: np.ndarray | None,
+    seed: tuple[int, int],
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """Return the last four numbers of a `Shape`: the fit of a pair by earlier ones, on inputs x if given."""
+    if not earlier:
+        return None, None, None, None
+    of_update = residual(pair, earlier), expected_residual(pair, earlier)
+    if x is None:
+        return of_update[0], None, of_update[1], None
+    of_effect = effect_residual(pair, earlier, x), random_effect_residual(pair, earlier, x, seed)
+    return of_update[0], of_effect[0], of_update[1], of_effect[1]
 
 
 def tables(found: Redundancy) -> str:
@@ -223,9 +269,11 @@ def _shape(found: Redundancy, task: int) -> dict[str, str]:
         "effective rank": ("effective_rank", 2),
         "stable rank": ("stable_rank", 2),
         "residual after fit by earlier": ("residual", 3),
+        "by random": ("residual_random", 3),
     }
-    if any(each.effect_residual is not None for each in found.shapes):
+    if found.has_effects:
         columns["of its effect"] = ("effect_residual", 3)
+        columns["by random "] = ("effect_residual_random", 3)
     numbers = {title: shown(found.shape(task, name), digits) for title, (name, digits) in columns.items()}
     return {"task": str(task + 1)} | numbers
 

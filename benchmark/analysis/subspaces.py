@@ -14,6 +14,8 @@ import numpy as np
 Array = np.ndarray
 TOLERANCE = 1e-7
 """Singular values below this share of the largest are rounding: factors are stored in float32."""
+DRAWS = 10
+"""How often earlier updates are drawn at random for the residual of an effect that they would leave."""
 
 
 @dataclass(frozen=True)
@@ -121,3 +123,53 @@ def effect_residual(
     # X (B A)^T is the update whose down factor is A X^T, turned on its side.
     seen = [(np.asarray(down, np.float64) @ inputs.T, up) for down, up in (target, *earlier)]
     return residual(seen[0], seen[1:])
+
+
+def expected_residual(target: tuple[Array, Array], earlier: Sequence[tuple[Array, Array]]) -> float | None:
+    """Return the residual, root of the mean square, that random updates would leave in place of the earlier.
+
+    `sqrt(1 - n / (d_in d_out))` for n of them that are not zero, whatever their singular values: where row
+    and column spaces are uniform, their span favours none of the `d_in d_out` directions (Schur's lemma).
+    None for a zero target, as in `residual`.
+    """
+    if residual(target, []) is None:
+        return None
+    drawn = sum(len(update(*pair).values) > 0 for pair in earlier)
+    return float(max(0.0, 1 - drawn / (target[0].shape[1] * target[1].shape[0])) ** 0.5)
+
+
+def random_effect_residual(
+    target: tuple[Array, Array],
+    earlier: Sequence[tuple[Array, Array]],
+    inputs: Array,
+    seed: Sequence[int],
+    draws: int = DRAWS,
+) -> float | None:
+    """Return the effect residual, root of the mean square, of a target fitted by random updates.
+
+    They have the singular values of the earlier ones and uniformly random row and column spaces, so this is
+    what is left by updates that know neither the target nor the inputs. None as in `effect_residual`.
+
+    Args:
+        target: down (r, d_in) and up (d_out, r).
+        earlier: the same of each earlier update.
+        inputs: X, `(tokens, d_in)`.
+        seed: of the generator.
+        draws: how often the updates are drawn.
+    """
+    generator = np.random.default_rng(list(seed))
+    spectra = [(update(down, up).values, down.shape[1], up.shape[0]) for down, up in earlier]
+    found = []
+    for _ in range(draws):
+        drawn = [_random_pair(*spectrum, generator) for spectrum in spectra]
+        left = effect_residual(target, drawn, inputs)
+        if left is None:
+            return None
+        found.append(left)
+    return float(np.sqrt(np.mean(np.square(found))))
+
+
+def _random_pair(values: Array, d_in: int, d_out: int, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Return down and up factors with given singular values and uniformly random row and column spaces."""
+    rows, columns = (np.linalg.qr(generator.normal(size=(d, len(values))))[0] for d in (d_in, d_out))
+    return rows.T * values[:, None], columns

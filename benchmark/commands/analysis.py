@@ -10,6 +10,21 @@ import typer
 
 from benchmark.guard import guarded
 
+LeaveOneOut = Annotated[
+    bool, typer.Option("--leave-one-out", help="Also score without each adapter; needs the data.")
+]
+Effects = Annotated[
+    bool, typer.Option("--effects", help="Also fit the effects on rows of each task; needs the data.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
+]
+StreamFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="The .toml file of a result's stream, if it is of one; repeatable."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -44,24 +59,11 @@ def ledger(
 @guarded
 def redundancy(
     result: Annotated[list[Path], typer.Argument(help="Result files; the adapters lie beside them.")],
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out", help="Also score without each adapter; needs the data.")
-    ] = False,
-    effects: Annotated[
-        bool, typer.Option("--effects", help="Also fit the effects on rows of each task; needs the data.")
-    ] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data.")
-    ] = None,
-    stream: Annotated[
-        list[Path] | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="The .toml file of a result's stream, if it is of one; repeatable.",
-        ),
-    ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for a heatmap of each result.")] = None,
+    leave_one_out: LeaveOneOut = False,
+    effects: Effects = False,
+    data_dir: DataDir = None,
+    stream: StreamFiles = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for the pictures of each result.")] = None,
     page: Annotated[
         Path | None, typer.Option(help="A markdown page whose tables to write; its other words stay.")
     ] = None,
@@ -69,30 +71,24 @@ def redundancy(
 ) -> None:
     """Say how much the adapters of different tasks overlap."""
     from benchmark.analysis import redundancy as analysis
+    from benchmark.analysis.run_analysis import Depth, analyse_run
 
     data, texts, analysed = [], [], []
     for path in result:
-        inputs, removed = None, None
-        if effects:
-            from benchmark.analysis.task_inputs import task_inputs
-
-            inputs = task_inputs(path, data_dir, stream or ())
-        found = analysis.analyse(path, inputs)
-        record, blocks = found.as_data(), [analysis.tables(found)]
-        if leave_one_out:
+        each = analyse_run(path, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))
+        record, blocks = each.found.as_data(), [analysis.tables(each.found)]
+        if each.removed is not None:
             from benchmark.analysis import leave_one_out as removal
 
-            removed = removal.remove_each(path, data_dir, stream or ())
-            record["leave_one_out"] = removed.as_data()
-            blocks.append(removal.table(removed))
+            record["leave_one_out"] = each.removed.as_data()
+            blocks.append(removal.table(each.removed))
         if pictures is not None:
             from benchmark.publishing import plots
 
-            blocks += [
-                str(each) for each in plots.save(plots.overlaps(found), pictures / f"{path.stem}-overlap")
-            ]
+            for name, picture in plots.redundancy(each.found).items():
+                blocks += [str(file) for file in plots.save(picture, pictures / f"{path.stem}-{name}")]
         data.append(record)
-        analysed.append((found, removed))
+        analysed.append(each)
         texts.append("\n\n".join(blocks))
     if page is not None:
         from benchmark.publishing.redundancy_page import write_page
@@ -105,11 +101,16 @@ def redundancy(
 def report(
     source: Annotated[Path, typer.Argument(help="A result file, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    leave_one_out: LeaveOneOut = False,
+    effects: Effects = False,
+    data_dir: DataDir = None,
+    stream: StreamFiles = None,
 ) -> None:
     """Write one HTML page with tables and pictures of a run or of all runs in a folder."""
+    from benchmark.analysis.run_analysis import Depth
     from benchmark.publishing import report as pages
 
-    typer.echo(str(pages.build(source, out)))
+    typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
 
 
 def register(app: typer.Typer) -> None:

@@ -35,6 +35,9 @@ SIZE = (6.0, 4.0)
 MOST_NUMBERS = 12
 """Heatmaps of more tasks have no numbers in their cells: they could not be read."""
 
+REDUNDANCY = {"overlap": "overlap of every two tasks", "residual": "what a fit by earlier tasks leaves"}
+"""What the pictures of `redundancy` show."""
+
 
 def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
     """Return an empty figure, in inches of 100 pixels, without a window.
@@ -54,8 +57,11 @@ def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
 
 def svg(drawn: Figure) -> str:
     """Return a figure as SVG text."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
-    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    # The same bytes as `savefig`, which would draw everything once more before, to find the layout.
+    FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()
 
 
@@ -84,6 +90,13 @@ def score_matrix(result: Result) -> Figure:
     return drawn
 
 
+def redundancy(found: Redundancy) -> dict[str, Figure]:
+    """Return by name what can be drawn of a result's pairs: nothing below two of them."""
+    if len(found.tasks) < 2:
+        return {}
+    return dict(zip(REDUNDANCY, (overlaps(found), residuals(found)), strict=True))
+
+
 def overlaps(found: Redundancy) -> Figure:
     """Draw the overlap of the row spaces and of the column spaces of every two tasks' pairs."""
     drawn = figure(8.0, 3.6)
@@ -94,6 +107,28 @@ def overlaps(found: Redundancy) -> Figure:
         axes.set(xlabel="task", title=f"{side[:-1]} spaces")
     drawn.axes[0].set_ylabel("task")
     drawn.suptitle(found.result.name)
+    return drawn
+
+
+def residuals(found: Redundancy) -> Figure:
+    """Draw what the fit by earlier pairs leaves of each task's pair, and what random pairs would leave."""
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = figure()
+    axes = drawn.add_subplot()
+    kinds = ["residual", *(["effect_residual"] if found.has_effects else [])]
+    for index, kind in enumerate(kinds):
+        for name, line in ((kind, "-"), (f"{kind}_random", ":")):
+            left = {task: found.shape(task, name) for task in found.tasks}
+            points = [(task + 1, value) for task, value in left.items() if value is not None]
+            label = ("update" if kind == "residual" else "effect") + (
+                " by random pairs" if line == ":" else ""
+            )
+            style = _style(index) | {"linestyle": line}
+            axes.plot(*np.array(points).reshape(-1, 2).T, **style, markersize=4, label=label)
+    axes.set(xlabel="task", ylabel="residual after the fit by earlier pairs", title=found.result.name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(drawn, axes)
     return drawn
 
 

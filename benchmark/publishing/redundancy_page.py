@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.analysis.leave_one_out import LeaveOneOut
-from benchmark.analysis.redundancy import Redundancy, shown
+from benchmark.analysis.redundancy import shown
+from benchmark.analysis.run_analysis import RunAnalysis
+from benchmark.analysis.subspaces import DRAWS
 from benchmark.analysis.task_inputs import ROWS, TOKENS
 from benchmark.errors import UserError
 from benchmark.publishing.tables import markdown, plain
 from benchmark.results import atomic_write
-
-Analysed = tuple[Redundancy, LeaveOneOut | None]
 
 DEFINITIONS = {
     "task": "by place in the order learned; a row of blanks is a task whose pair was not kept.",
@@ -28,12 +27,18 @@ DEFINITIONS = {
     "orthogonal to all.",
     "effect residual": "the same of X (B A)^T, what the pair adds to the outputs of its layer, on up to "
     f"{TOKENS} tokens X of {ROWS} training rows of its task as the finished model sees them.",
+    "by random": "the residual before it where random pairs take the place of the earlier ones, with their "
+    "singular values and uniformly random row and column spaces; root of the mean square, in closed form for "
+    f"updates and over {DRAWS} draws for effects. A residual as large shows no relation to earlier pairs.",
     "AP without it": "average performance x 100 without the pair, minus with it.",
     "answers changed": "test rows of all tasks that are then answered differently.",
 }
 
+REMOVED = ("AP without it", "answers changed")
+"""The columns that come from removing each pair."""
 
-def write_page(runs: Sequence[Analysed], page: Path) -> Path:
+
+def write_page(runs: Sequence[RunAnalysis], page: Path) -> Path:
     """Write the tables of the runs, grouped by stream, between the page's marks for each stream.
 
     Text outside the marks is kept; a stream without marks gets a heading and marks at the end.
@@ -47,9 +52,9 @@ def write_page(runs: Sequence[Analysed], page: Path) -> Path:
         raise UserError(f"cannot read {page}: {error}") from None
     lines = [f"- **{name}**: {plain(meaning)}" for name, meaning in DEFINITIONS.items()]
     blocks = {"Columns": "\n".join(lines)}
-    ordered = sorted(runs, key=lambda run: run[0].result.stream)
-    for stream, found in groupby(ordered, key=lambda run: run[0].result.stream):
-        blocks[stream] = "\n\n".join(_run(*run) for run in found)
+    ordered = sorted(runs, key=lambda run: run.found.result.stream)
+    for stream, found in groupby(ordered, key=lambda run: run.found.result.stream):
+        blocks[stream] = "\n\n".join(_run(run) for run in found)
     atomic_write(page, _filled(text, blocks, page).encode())
     return page
 
@@ -67,26 +72,40 @@ def _filled(text: str, blocks: Mapping[str, str], page: Path) -> str:
     return text
 
 
-def _run(found: Redundancy, removed: LeaveOneOut | None) -> str:
+def _run(analysed: RunAnalysis) -> str:
+    run = analysed.found.result
+    lead = f"**{plain(run.method)}**, order {plain(run.order)}, seed {run.seed}"
+    return f"{lead}: {'; '.join(facts(analysed))}.\n\n{markdown(by_task(analysed))}"
+
+
+def facts(analysed: RunAnalysis) -> list[str]:
+    """Return what a reader of the table must know of a run."""
+    found, removed = analysed.found, analysed.removed
     run = found.result
     score = run.headline["average_performance"]
     facts = [
         f"{len(found.tasks)} pair{'' if len(found.tasks) == 1 else 's'} for {len(run.tasks)} tasks",
         f"{run.protocol}, {run.backbone}",
         "" if score is None else f"AP {100 * score:.1f}",
-        f"key `{run.key[:8]}`",
+        f"key {run.key[:8]}",
     ]
     if removed is not None:
         facts.append(f"active {removed.active} by removal, {removed.reported} as reported")
         facts.append(
             "" if removed.reproduced else "the full model does not give the scores of the result again"
         )
-    frame = pd.DataFrame([_task(found, removed, task) for task in range(len(run.tasks))]).fillna("")
-    lead = f"**{plain(run.method)}**, order {plain(run.order)}, seed {run.seed}"
-    return f"{lead}: {'; '.join(filter(None, facts))}.\n\n{markdown(frame.loc[:, (frame != '').any()])}"
+    return list(filter(None, facts))
 
 
-def _task(found: Redundancy, removed: LeaveOneOut | None, task: int) -> dict[str, str]:
+def by_task(analysed: RunAnalysis) -> pd.DataFrame:
+    """Return a row of texts for each task, with the columns of `DEFINITIONS` that hold anything."""
+    tasks = range(len(analysed.found.result.tasks))
+    frame = pd.DataFrame([_task(analysed, task) for task in tasks]).fillna("")
+    return frame.loc[:, (frame != "").any()]
+
+
+def _task(analysed: RunAnalysis, task: int) -> dict[str, str]:
+    found, removed = analysed.found, analysed.removed
     record = {
         "task": f"{task + 1}",
         "effective rank": shown(found.shape(task, "effective_rank"), 2),
@@ -96,7 +115,9 @@ def _task(found: Redundancy, removed: LeaveOneOut | None, task: int) -> dict[str
         "columns": shown(found.to_earlier(task, "columns"), 3),
         "x random ": shown(found.to_earlier(task, "columns_over_random"), 1),
         "update residual": shown(found.shape(task, "residual"), 3),
+        "by random": shown(found.shape(task, "residual_random"), 3),
         "effect residual": shown(found.shape(task, "effect_residual"), 3),
+        "by random ": shown(found.shape(task, "effect_residual_random"), 3),
     }
     if removed is not None:
         for each in (each for each in removed.removals if each.task == task):

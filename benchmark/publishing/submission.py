@@ -211,10 +211,9 @@ def _settings(protocol: Protocol) -> Mapping[str, str]:
 
 def _key(result: Result) -> Iterator[str]:
     try:
-        _used(result)
         key = Cell.of(result).key(result.provenance.data_fingerprint)
-    except (UserError, KeyError) as error:
-        yield f"its settings name no cell: {error}"
+    except UserError as error:
+        yield str(error)
         return
     if key != result.key:
         yield f"its key is {result.key}, but its settings and data give {key}: edited by hand? run it again"

@@ -10,6 +10,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.results import SCHEMA, Result, Tuned
@@ -118,15 +120,29 @@ class Cell:
 
     @classmethod
     def of(cls, result: Result) -> Cell:
-        """Return the cell that a result is of."""
+        """Return the cell that a result is of.
+
+        Raises:
+            UserError: its settings lack what every cell has, or hold no protocol.
+        """
         config = result.config
+        blocks = ("protocol", "hyperparameters", "parameters")
+        missing = [name for name in (*blocks, "zero_shot") if name not in config]
+        missing += [f"a block of {name}" for name in blocks if not isinstance(config.get(name, {}), dict)]
+        if missing:
+            raise UserError(f"the settings of {result.name} name no cell: they lack {', '.join(missing)}")
+        try:
+            protocol = Protocol(**config["protocol"])
+        except (ValidationError, TypeError) as error:
+            first = str(error).splitlines()[:2]
+            raise UserError(f"the protocol of {result.name} cannot be read: {' '.join(first)}") from None
         return cls(
             result.method,
             result.stream,
             result.order,
             result.seed,
             result.backbone,
-            Protocol(**config["protocol"]),
+            protocol,
             config["hyperparameters"],
             config["parameters"],
             config["zero_shot"],

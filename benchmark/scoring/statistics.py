@@ -13,6 +13,8 @@ Runs = Mapping[Hashable, float]
 
 FEWEST_RUNS = 3
 LEVEL = 0.95
+MOST_EXACT, MOST_EXACT_TIED = 50, 13
+"""The most differences whose signed-rank test SciPy makes exact: without ties, and with some."""
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -139,14 +141,38 @@ def compare(first: Runs, second: Runs) -> Comparison:
 
 
 def signed_rank(differences: Sequence[float]) -> float | None:
-    """Return the two-sided p-value of Wilcoxon's signed-rank test, None below two differences."""
-    if len(differences) < 2:
-        return None
-    if not any(differences):
-        return 1.0  # SciPy drops ties and would have nothing left to rank
-    from scipy.stats import wilcoxon
+    """Return the two-sided p-value of Wilcoxon's signed-rank test, None below two differences.
 
-    return float(wilcoxon(differences).pvalue)
+    Zeros are left out and equal sizes share their mean rank. The p-value is that of SciPy to the last digit:
+    exact up to `MOST_EXACT_TIED` differences where some are equal or 0, up to `MOST_EXACT` where none are,
+    and normal above. SciPy's own way takes a millisecond a pair, and with ties up to a second.
+    """
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2:
+        return None
+    signed = values[values != 0]
+    if not len(signed):
+        return 1.0  # SciPy would have nothing left to rank
+    _, place, counts = np.unique(np.abs(signed), return_inverse=True, return_counts=True)
+    if len(values) > (MOST_EXACT_TIED if len(counts) < len(values) else MOST_EXACT):
+        from scipy.stats import wilcoxon
+
+        return float(wilcoxon(values, method="asymptotic").pvalue)
+    # Twice the ranks, so that the mean rank of two neighbours is a whole number too.
+    ranks = (2 * np.cumsum(counts) - counts + 1)[place]
+    positive = int(ranks[signed > 0].sum())
+    return _chance_of_ranks(tuple(sorted(ranks.tolist())), min(positive, int(ranks.sum()) - positive))
+
+
+@lru_cache(maxsize=2**14)
+def _chance_of_ranks(ranks: tuple[int, ...], smaller: int) -> float:
+    """Return the share of all signs of some ranks whose positive or negative sum is at most `smaller`."""
+    # ways[s]: how many of the 2 ** n signs give the positive ranks the sum s.
+    ways = np.zeros(sum(ranks) + 1, dtype=np.int64)
+    ways[0] = 1
+    for rank in ranks:
+        ways[rank:] += ways[:-rank].copy()
+    return min(1.0, 2 * int(ways[: smaller + 1].sum()) / 2 ** len(ranks))
 
 
 def tiers(scores: Mapping[str, Runs], higher_is_better: bool = True) -> dict[str, int | None]:

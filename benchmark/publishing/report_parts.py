@@ -1,0 +1,60 @@
+"""The pieces of a report's page: its style, tables and pictures as HTML, with every text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from benchmark.publishing import plots
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .75rem; border-bottom: 1px solid #8886; text-align: right; }
+th:first-child, td:first-child, .words { text-align: left; }
+caption { text-align: left; font-weight: 600; padding: .25rem 0; }
+.wide { overflow-x: auto; }
+dt { font-weight: 600; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1rem;
+  align-items: start; }
+figure { margin: 0; background: #fff; color: #000; border: 1px solid #d9dce2; border-radius: 4px; }
+figure img { display: block; max-width: 100%; height: auto; }
+figcaption { padding: .25rem .75rem; font-size: .9rem; }
+pre { overflow-x: auto; font-size: .85rem; }
+/* Pictures are drawn on white: turned over, their hues are kept. */
+@media (prefers-color-scheme: dark) {
+  figure { filter: invert(.9) hue-rotate(180deg); border-color: #c9c4bb; }
+}
+"""
+
+
+WORDS = ("definition", "used by")
+"""Columns of texts, which start on one line."""
+
+
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table that scrolls sideways in itself where it is too wide."""
+    sides = [' class="words"' if column in WORDS else "" for column in columns]
+    titles = zip(sides, columns, strict=True)
+    head = "".join(f'<th scope="col"{side}>{escape(column)}</th>' for side, column in titles)
+    lines = (zip(sides, row, strict=True) for row in rows)
+    cells = ("".join(f"<td{side}>{escape(cell)}</td>" for side, cell in line) for line in lines)
+    body = "\n".join(f"<tr>{line}</tr>" for line in cells)
+    return (
+        f'<div class="wide"><table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
+
+
+def gallery(figures: Sequence[str]) -> str:
+    """Return pictures side by side, as many as fit."""
+    return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
+
+
+def figure(caption: str, drawn: plots.Figure) -> str:
+    """Return a picture inside the page."""
+    return (
+        f'<figure>\n<img alt="{escape(caption)}" src="{plots.data_uri(drawn)}">\n'
+        f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
+    )

@@ -1,0 +1,86 @@
+"""The part of a report about adapters: how much they overlap, where they lie beside their results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.analysis.redundancy import NoPairs
+from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
+from benchmark.errors import UserError
+from benchmark.publishing import plots
+from benchmark.publishing.collect import Row
+from benchmark.publishing.report_parts import figure, gallery, table
+from benchmark.results import Result
+
+Places = dict[int, Path]
+"""The file of each result, by the result's identity."""
+
+
+def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3) -> tuple[str, list[str]]:
+    """Return the part, for the first run of each row that has adapters beside it.
+
+    Args:
+        rows: of one section.
+        places: where the results lie.
+        depth: what to compute beyond the overlaps.
+        level: of the heading.
+
+    Returns:
+        the HTML, which says of each row that is not shown why, and a line for each file that cannot be used.
+    """
+    shown, absent, problems = [], [], []
+    for row in rows:
+        held = [places[id(run)] for run in row.results if _adapters(run, places).is_file()]
+        if not held:
+            continue
+        try:
+            shown.append(_run(row, analyse_run(held[0], depth)))
+        except NoPairs as error:
+            absent.append(str(error))
+        except UserError as error:
+            absent.append(f"{row.name}: {error}")
+            problems.append(f"{held[0].name}: {error}")
+    bare = [row.name for row in rows if not any(_adapters(run, places).is_file() for run in row.results)]
+    if bare:
+        names = "" if len(bare) == len(rows) else f" of {', '.join(bare)}"
+        absent.insert(0, f"no adapters lie beside the results{names}; `bench run` leaves them there")
+    why = f"<p>Not shown: {escape('; '.join(dict.fromkeys(absent)))}.</p>" if absent else ""
+    heading = f"<h{level}>Redundancy of adapters</h{level}>"
+    return "\n".join(filter(None, [heading, *shown, _definitions() if shown else "", why])), problems
+
+
+def _adapters(run: Result, places: Places) -> Path:
+    return places[id(run)].with_suffix(".safetensors")
+
+
+def _run(row: Row, analysed: RunAnalysis) -> str:
+    from benchmark.publishing.redundancy_page import REMOVED, by_task, facts
+
+    run = analysed.found.result
+    frame = by_task(analysed)
+    apart = [title for title in REMOVED if title in frame]
+    name = f"{row.name}, order {run.order}, seed {run.seed}"
+    parts = [_table(name, frame.drop(columns=apart))]
+    if apart:
+        parts.append(_table(f"{name}: scores without each adapter", frame[["task", *apart]]))
+    drawn = plots.redundancy(analysed.found)
+    if drawn:
+        figures = [figure(f"{row.name}: {plots.REDUNDANCY[kind]}", each) for kind, each in drawn.items()]
+        parts.append(gallery(figures))
+    return "\n".join([*parts, f"<p>{escape('; '.join(facts(analysed)))}.</p>"])
+
+
+def _table(caption: str, frame: pd.DataFrame) -> str:
+    # Two columns of one name differ in a space at the end.
+    return table(caption, [str(title).strip() for title in frame.columns], frame.to_numpy().tolist())
+
+
+def _definitions() -> str:
+    from benchmark.publishing.redundancy_page import DEFINITIONS
+
+    items = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in DEFINITIONS.items())
+    return f"<details>\n<summary>Columns</summary>\n<dl>\n{items}\n</dl>\n</details>"
