@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,27 @@ def change_a_test_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy, "rows", changed)
     # A file that changed on disk, which this process cannot do to code that it has loaded.
     monkeypatch.setattr(DataIndex, "_state", lambda index, cell: f"{state(index, cell)} changed")
+
+
+def test_unfinished_work_on_other_data_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = go(cells("frozen"), tmp_path)
+    result = first[0].result
+    assert result is not None and first[0].path is not None
+    # What a run leaves that was killed before its last task was over.
+    begun = first[0].path.with_suffix(".partial")
+    begun.mkdir()
+    kept = json.dumps({"key": result.key, "fingerprint": result.provenance.data_fingerprint})
+    (begun / "progress.json").write_text(kept, encoding="utf-8")
+    for file in (first[0].path, first[0].path.with_suffix(".safetensors")):
+        file.unlink()
+    change_a_test_row(monkeypatch)
+    refused, _ = go(cells("frozen"), tmp_path)
+    said = refused[0].error
+    assert said is not None and said.startswith(f"{begun} has the same settings and other data")
+    assert f"of the fingerprint {result.provenance.data_fingerprint}, not " in said
+    assert (begun / "progress.json").read_text(encoding="utf-8") == kept
 
 
 def test_a_result_of_other_data_is_named_and_replaced_only_when_asked(
