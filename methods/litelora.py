@@ -36,12 +36,12 @@ tiny-imagenet +0.2 (-0.6 to 0.8 over three seeds), 6 to 8 of 10; standard-cl -0.
 orders), 4 of 4; omniglot by class -2.8 and by alphabet -0.9, all kept. Where it falls below inc-lora and
 frozen (digits) the reason is the one told in `sd_lora`.
 
-AdamW moves the logit by at most its learning rate a step, so from 0.5 no gate closes within ten steps at the
-published 0.05. Omniglot's tasks have 97 rows, seven steps of 16: all ten pairs stay, whatever they are worth.
-With `selection_epochs=5` two or three stay (AP 39.2 against 39.7 with all ten, three seeds), at `sparsity=0.1`
-one (39.9). The gate's choice is not told apart from a rule's at three of ten: keep-first 40.8, keep-last 39.0,
-keep-random 38.6; sd-lora with all ten has 43.7. On long-sequence (64 rows, four steps) every logit fell in
-every step of its one epoch: there too the gate had no time, not a reason, to keep all 15.
+AdamW moves the logit by at most its learning rate a step, so from 0.5 no gate closes within ten steps at
+the published 0.05. Omniglot's tasks have 97 rows, seven steps of 16: all ten pairs stay, whatever they are
+worth. With `selection_epochs=5` two or three stay (AP 39.2 against 39.7 with all ten, three seeds), at
+`sparsity=0.1` one (39.9). The gate's choice is not told apart from a rule's at three of ten: keep-first 40.8,
+keep-last 39.0, keep-random 38.6; sd-lora with all ten has 43.7. On long-sequence (64 rows, four steps) every
+logit fell in every step of its one epoch: there too the gate had no time, not a reason, to keep all 15.
 """
 
 from __future__ import annotations
