@@ -125,7 +125,8 @@ def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path
                 check_sound(result, path)
                 other = cells.setdefault(same_cell(result), path)
                 if other != path:
-                    message = f"{path} is a second result of the cell in {other.name}; remove one of them"
+                    where = other.name if other.parent == path.parent else other
+                    message = f"{path} is a second result of the cell in {where}; remove one of them"
                     raise UserError(message)
                 found.append((path, result))
             except UserError as error:
