@@ -30,7 +30,7 @@ class TaskFacts(Part):
     classes: list[str]
     train: int = Field(description="rows trained on")
     validation: int
-    test: int = Field(description="rows behind each score of this task, n_i")
+    test: int = Field(ge=1, description="rows behind each score of this task, n_i")
     metric: str = Field(description="a name of benchmark.scoring.task_metrics; scores lie in 0..1")
 
 
@@ -215,12 +215,17 @@ def read(path: Path) -> Result:
         UserError: the file is missing, cut short, of another schema or not a result.
     """
     try:
-        data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        text = path.read_bytes().decode("utf-8-sig")
+        data = json.loads(text, parse_constant=_refuse_constant)
+        if "\\ud" in text.lower():
+            json.dumps(data, ensure_ascii=False).encode()  # half of a pair could be read and never written
     except FileNotFoundError:
         raise UserError(f"no result at {path}") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{path} is not complete JSON: cut in half, or not a result file") from None
-    except ValueError as error:
+    except UnicodeEncodeError:
+        raise UserError(f"{path} is not a valid result: it holds half a character (\\ud...)") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a valid result: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
@@ -228,7 +233,7 @@ def read(path: Path) -> Result:
     if version != SCHEMA:
         raise UserError(f"{path} has result schema {version!r}, this version reads schema {SCHEMA}")
     try:
-        return Result.model_validate(data)
+        return Result.model_validate(data, strict=True)  # neither "0" nor true is a seed
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "result"

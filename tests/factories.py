@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, to_json, write
+from benchmark.running.cell import Cell
 from benchmark.scoring.metrics import headline
 
 TASKS = ("apples", "pears", "plums")
@@ -41,7 +44,7 @@ def result(
         for n in names
     ]
     fields: dict[str, Any] = {
-        "key": f"{method}-{order}-{seed}",
+        "key": "",
         "method": method,
         "stream": "orchard",
         "order": order,
@@ -52,6 +55,7 @@ def result(
             "protocol": used.model_dump(mode="json"),
             "hyperparameters": hyperparameters or {"lr": 0.1},
             "parameters": parameters or {},
+            "zero_shot": False,
         },
         "needs": {"task_id": False, "old_data": False, "statistics": False},
         "bound": False,
@@ -64,7 +68,15 @@ def result(
         "provenance": provenance(names),
         "timing": timing(tasks),
     }
-    return Result(**{**fields, **changes})
+    made = Result(**{**fields, **changes})
+    return made if "key" in changes else keyed(made)
+
+
+def keyed(made: Result) -> Result:
+    """Return a result with the key that its settings and data give; as it is where they name no cell."""
+    with suppress(UserError):
+        made.key = Cell.of(made).key(made.provenance.data_fingerprint)
+    return made
 
 
 def counts(tasks: int = 3, active: int | None = None) -> Parameters:

@@ -10,7 +10,7 @@ from benchmark.protocol import Protocol
 from benchmark.publishing import leaderboard
 from benchmark.publishing.collect import load, sections
 from benchmark.publishing.terminal import result_table, show
-from tests.factories import counts, matrix, provenance, result, save
+from tests.factories import counts, keyed, matrix, provenance, result, save
 
 TOLD = {"task_id": True, "old_data": False, "statistics": False}
 OLD = {"task_id": False, "old_data": True, "statistics": False}
@@ -179,7 +179,7 @@ def test_without_both_ends_the_overview_says_so(tmp_path):
     built(tmp_path / "a", *(result(seed=s) for s in range(3)), *floors)
     front = (tmp_path / "a" / "README.md").read_text()
     assert "no joint reference row" in front and "Normalised scores" not in front
-    twins = [row.model_copy(update={"method": "other"}) for row in floors]
+    twins = [keyed(row.model_copy(update={"method": "other"})) for row in floors]
     built(tmp_path / "b", *reference_rows(), *twins)
     assert "several sequential reference rows" in (tmp_path / "b" / "README.md").read_text()
 
@@ -293,9 +293,10 @@ def test_bad_files_are_named_once_after_the_good_ones_are_written(tmp_path, capl
 
 
 def test_a_second_result_of_one_cell_is_refused(tmp_path):
-    save(tmp_path, result(key="one"), result(key="two", last=0.1))
+    first, second = result(), result(last=0.1, provenance=provenance(data_fingerprint="other rows"))
+    save(tmp_path, first, second)
     found, problems = load(tmp_path)
-    assert [cell.key for cell in found] == ["one"]
+    assert [cell.key for cell in found] == [first.key]
     assert len(problems) == 1 and "second result" in problems[0]
 
 

@@ -140,6 +140,13 @@ def test_a_picture_is_drawn_once_and_comes_out_as_matplotlib_saves_it():
     assert len(passes) == 1
 
 
+def test_dollar_signs_in_a_name_are_no_mathematics():
+    rows = [row(r"a$\broken{$", 0.4, 0.6)]
+    for drawn in (plots.accuracy_over_tasks(rows), plots.score_against_stored(rows)):
+        assert r"a$\broken{$" in plots.svg(drawn)
+    assert r"a$\broken{$ on orchard" in plots.svg(plots.score_matrix(rows[0].first))
+
+
 def test_the_report_of_a_folder_is_one_page_without_outside_requests(tmp_path):
     save(tmp_path, *(result(m, s, last=0.4 + s / 10) for m in ("alpha", "beta") for s in range(3)))
     text = report.build(tmp_path, tmp_path / "page.html").read_text()

@@ -177,7 +177,7 @@ def test_the_page_keeps_what_is_written_around_its_tables(tmp_path):
     first = page.read_text()
     row = next(line for line in first.splitlines() if line.startswith("|      2"))
     # Random subspaces of rank 2 in 6 dimensions share 2/6 of it; the column spaces are equal.
-    numbers = ["2", "2.00", "2.00", "0.500", "1.5", "1.000", "3.0", "1.000", "0.986", "1.000"]
+    numbers = ["2", "2.00", "2.00", "0.500", "1.5", "1.000", "3.0", "1.0000", "0.9860", "1.0000"]
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     # A random pair in the place of the first leaves sqrt(35/36) of the update, and nearly that of its effect.
     assert cells[: len(numbers)] == numbers and cells[-2:] == ["-30.0", "4 of 30"]

@@ -268,12 +268,12 @@ def _shape(found: Redundancy, task: int) -> dict[str, str]:
         "rank": ("rank", 1),
         "effective rank": ("effective_rank", 2),
         "stable rank": ("stable_rank", 2),
-        "residual after fit by earlier": ("residual", 3),
-        "by random": ("residual_random", 3),
+        "residual after fit by earlier": ("residual", 4),
+        "by random": ("residual_random", 4),
     }
     if found.has_effects:
-        columns["of its effect"] = ("effect_residual", 3)
-        columns["by random "] = ("effect_residual_random", 3)
+        columns["of its effect"] = ("effect_residual", 4)
+        columns["by random "] = ("effect_residual_random", 4)
     numbers = {title: shown(found.shape(task, name), digits) for title, (name, digits) in columns.items()}
     return {"task": str(task + 1)} | numbers
 

@@ -38,10 +38,13 @@ def metrics(
 ) -> None:
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
+    from benchmark.publishing.soundness import check_sound
     from benchmark.results import read
 
-    alone = None if single is None else read(single)
-    found = translator.of_result(read(result), alone)
+    runs = [(path, read(path)) for path in (result, single) if path is not None]
+    for path, run in runs:
+        check_sound(run, path)
+    found = translator.of_result(*(run for _, run in runs))
     typer.echo(json.dumps(translator.as_data(found), indent=1) if as_json else translator.table(found))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
+from benchmark.publishing.soundness import check_sound
 from benchmark.results import Result, read
-from benchmark.scoring.metrics import headline
 from benchmark.scoring.statistics import Runs
 
 SETUP = ("protocol", "parameters")
@@ -91,7 +90,8 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
     Returns:
         the results in an order that does not depend on the file system, and a line for each file that cannot
         be used: it is no valid result, lies in another stream's or protocol's folder, is a second result of
-        one cell, or has numbers that do not follow from its matrix, as after an edit by hand.
+        one cell, or has numbers that do not follow from its matrix or a key that does not follow from its
+        settings, as after an edit by hand.
     """
     found, problems = load_files(root)
     return [result for _, result in found], problems
@@ -99,23 +99,39 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
 
 def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     """Return what `load` does, each result with its file."""
+    found, problems = usable((root / "results").glob("*/*/*.json"), placed=True)
+    return sorted(found, key=lambda each: _position(each[1])), problems
+
+
+def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path, Result]], list[str]]:
+    """Read results, and return those that may be shown together with their files, by path.
+
+    Args:
+        paths: of the results.
+        placed: whether each must lie in the folder of its stream and protocol.
+
+    Returns:
+        the results, and a line for each file that cannot be used, see `load`.
+    """
     found: list[tuple[Path, Result]] = []
     problems: list[str] = []
     cells: dict[str, Path] = {}
     with no_search_for_cycles():
-        for path in sorted((root / "results").glob("*/*/*.json")):
+        for path in sorted(paths):
             try:
                 result = read(path)
-                _check_place(result, path)
-                check_headline(result, path)
+                if placed:
+                    _check_place(result, path)
+                check_sound(result, path)
                 other = cells.setdefault(same_cell(result), path)
                 if other != path:
-                    message = f"{path} is a second result of the cell in {other.name}; remove one of them"
+                    where = other.name if other.parent == path.parent else other
+                    message = f"{path} is a second result of the cell in {where}; remove one of them"
                     raise UserError(message)
                 found.append((path, result))
             except UserError as error:
                 problems.append(str(error))
-    return sorted(found, key=lambda each: _position(each[1])), problems
+    return found, problems
 
 
 @contextmanager
@@ -265,24 +281,3 @@ def _check_place(result: Result, path: Path) -> None:
     stream, protocol = path.parts[-3:-1]
     if (stream, protocol) != (result.stream, result.protocol):
         raise UserError(f"{path} holds a result of {result.stream}/{result.protocol}; move it there")
-
-
-def check_headline(result: Result, path: Path) -> None:
-    """Check that a result's numbers were computed from its matrix.
-
-    Raises:
-        UserError: one of them differs.
-    """
-    computed = headline(result.matrix, [task.test for task in result.tasks])
-    for name, stated in result.headline.items():
-        if name not in computed:
-            continue
-        value = computed[name]
-        if stated is None or value is None:
-            same = stated is value
-        else:
-            same = math.isclose(stated, value, abs_tol=1e-9)
-        if not same:
-            raise UserError(
-                f"{path} states {name} {stated}, but its matrix gives {value}: edited by hand? run it again"
-            )

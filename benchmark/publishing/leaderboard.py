@@ -79,12 +79,12 @@ def _scores(rows: Sequence[Row]) -> list[str]:
     """Return the score tables, one for each group that may be ranked, and what tests say of it."""
     blocks = []
     for title, group in by_needs(rows).items():
-        blocks += [f"### {title}", main_table(group, ranked=title != REFERENCES)]
+        blocks += [f"### {plain(title)}", main_table(group, ranked=title != REFERENCES)]
         if title != REFERENCES:
             note = unranked(group)
             tests = comparisons.compared(group)
             blocks += [note] if note else []
-            blocks += [f"#### Compared: {title.lower()}", *tests] if tests else []
+            blocks += [f"#### Compared: {plain(title.lower())}", *tests] if tests else []
     return blocks
 
 

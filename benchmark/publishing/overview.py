@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
-from benchmark.publishing.tables import markdown, named, plain
+from benchmark.publishing.tables import link, markdown, named, plain
 
 INTRODUCTION = (
     "Normalised score: the share of the gap in average performance that a method closes, from the reference "
@@ -87,7 +87,7 @@ def overview(parts: Sequence[Section]) -> list[str]:
         if group.head != head:
             head = group.head
             blocks.append(f"## Normalised scores, {plain(head)}")
-        blocks += [f"### {group.title}", _table(group, parts)]
+        blocks += [f"### {plain(group.title)}", _table(group, parts)]
     return [*blocks, "## Streams", _streams([(part, find_gap(part.rows)) for part in parts])]
 
 
@@ -96,9 +96,7 @@ def _table(group: Standings, parts: Sequence[Section]) -> str:
     for name in group.names:
         record = {"method": plain(name)}
         for column, part in enumerate(group.sections):
-            record[f"[{plain(apart(part, parts))}]({part.stream}.md) ↑"] = _text(
-                group.closed[name].get(column)
-            )
+            record[f"{link(apart(part, parts), part.stream)} ↑"] = _text(group.closed[name].get(column))
         records.append(record | ({"mean ↑": _percent(group.mean(name))} if len(group.sections) > 1 else {}))
     return markdown(pd.DataFrame(records))
 
@@ -127,7 +125,7 @@ def _streams(found: Sequence[tuple[Section, Gap | str]]) -> str:
         ends = f"{gap.floor.label}, {gap.ceiling.label}" if isinstance(gap, Gap) else gap
         records.append(
             {
-                "stream": f"[{plain(part.stream)}]({part.stream}.md)",
+                "stream": link(part.stream, part.stream),
                 "protocol": plain(part.protocol + (f" ({part.note})" if part.note else "")),
                 "backbone": plain(part.backbone),
                 "head": plain(part.head),

@@ -55,6 +55,11 @@ def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
+def text(name: str) -> str:
+    """Return a name that matplotlib shows as it is: between two dollar signs it would read mathematics."""
+    return name.replace("$", r"\$")
+
+
 def svg(drawn: Figure) -> str:
     """Return a figure as SVG text."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -86,7 +91,7 @@ def score_matrix(result: Result) -> Figure:
     cells = 100 * as_array(result.matrix)
     drawn = _heatmap(cells, "score x 100", limits=(0, 100), digits=0)
     axes = drawn.axes[0]
-    axes.set(xlabel="on task", ylabel="after task", title=result.name)
+    axes.set(xlabel="on task", ylabel="after task", title=text(result.name))
     return drawn
 
 
@@ -106,7 +111,7 @@ def overlaps(found: Redundancy) -> Figure:
         _fill(axes, found.matrix(side), "overlap", (0, 1), 2, names, names)
         axes.set(xlabel="task", title=f"{side[:-1]} spaces")
     drawn.axes[0].set_ylabel("task")
-    drawn.suptitle(found.result.name)
+    drawn.suptitle(text(found.result.name))
     return drawn
 
 
@@ -126,7 +131,7 @@ def residuals(found: Redundancy) -> Figure:
             )
             style = _style(index) | {"linestyle": line}
             axes.plot(*np.array(points).reshape(-1, 2).T, **style, markersize=4, label=label)
-    axes.set(xlabel="task", ylabel="residual after the fit by earlier pairs", title=found.result.name)
+    axes.set(xlabel="task", ylabel="residual after the fit by earlier pairs", title=text(found.result.name))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(drawn, axes)
     return drawn
@@ -185,7 +190,7 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
             style["markerfacecolor"] = "none"
         else:
             free.append((stored, score))
-        axes.plot([stored], [score], **style, label=_described(row))
+        axes.plot([stored], [score], **style, label=text(_described(row)))
     if free:
         costs, scores = zip(*sorted(free[index] for index in pareto(free)), strict=True)
         axes.step(costs, scores, where="post", color="0.5", linewidth=1, zorder=0, label="Pareto front")
@@ -210,7 +215,7 @@ def critical_difference(ranking: Ranking) -> Figure:
     reach = ranking.critical_difference
     axes.axvspan(ranks[0], ranks[0] + reach, color=COLOURS[5], alpha=0.3, linewidth=0)
     axes.plot(ranks, range(len(names)), linestyle="", marker="o", color=COLOURS[0])
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [text(name) for name in names])
     axes.invert_yaxis()
     title = f"{ranking.blocks} cells, critical difference {reach:.1f}"
     axes.set(xlabel="mean rank, 1 is the best", title=title)
@@ -243,7 +248,7 @@ def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: f
     for index, row in enumerate(rows):
         table = np.stack([values(run) for run in row.results])
         positions, mean = np.arange(1, table.shape[1] + 1) + apart * index, table.mean(axis=0)
-        axes.plot(positions, mean, **_style(index), markersize=4, label=row.name)
+        axes.plot(positions, mean, **_style(index), markersize=4, label=text(row.name))
         if len(table) > 1:
             spread = table.std(axis=0, ddof=1)
             band = {"color": _style(index)["color"], "alpha": 0.1, "linewidth": 0}

@@ -114,10 +114,10 @@ def _task(analysed: RunAnalysis, task: int) -> dict[str, str]:
         "x random": shown(found.to_earlier(task, "rows_over_random"), 1),
         "columns": shown(found.to_earlier(task, "columns"), 3),
         "x random ": shown(found.to_earlier(task, "columns_over_random"), 1),
-        "update residual": shown(found.shape(task, "residual"), 3),
-        "by random": shown(found.shape(task, "residual_random"), 3),
-        "effect residual": shown(found.shape(task, "effect_residual"), 3),
-        "by random ": shown(found.shape(task, "effect_residual_random"), 3),
+        "update residual": shown(found.shape(task, "residual"), 4),
+        "by random": shown(found.shape(task, "residual_random"), 4),
+        "effect residual": shown(found.shape(task, "effect_residual"), 4),
+        "by random ": shown(found.shape(task, "effect_residual_random"), 4),
     }
     if removed is not None:
         for each in (each for each in removed.removals if each.task == task):

@@ -10,14 +10,14 @@ from benchmark.analysis.run_analysis import Depth
 from benchmark.analysis.translator import of_result
 from benchmark.errors import UserError
 from benchmark.publishing import plots
-from benchmark.publishing.collect import Row, Section, row_method, sections
+from benchmark.publishing.collect import Row, Section, row_method, sections, usable
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.publishing.plots import MOST_DRAWN
 from benchmark.publishing.report_parts import STYLE, figure, gallery, table
 from benchmark.publishing.report_redundancy import Places, redundancy
 from benchmark.publishing.tables import SCORES, active, share
 from benchmark.publishing.terminal import show
-from benchmark.results import Result, atomic_write, read
+from benchmark.results import Result, atomic_write
 from benchmark.scoring.statistics import friedman
 from benchmark.tuning.tuning_file import is_tuning_file
 
@@ -46,16 +46,12 @@ def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
 
 def _gather(source: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     paths = sorted(source.rglob("*.json")) if source.is_dir() else [source]
-    found, problems = [], []
-    for path in paths:
-        # Unfinished work and searches lie beside results in folders of their own.
-        if path.parent.suffix == ".partial" or (source.is_dir() and is_tuning_file(path, source)):
-            continue
-        try:
-            found.append((path, read(path)))
-        except UserError as error:
-            problems.append(str(error))
-    return found, problems
+    # Unfinished work and searches lie beside results in folders of their own.
+    return usable(
+        path
+        for path in paths
+        if path.parent.suffix != ".partial" and not (source.is_dir() and is_tuning_file(path, source))
+    )
 
 
 def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple[str, list[str]]:

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
-from benchmark.publishing.collect import check_headline, differing, flatten, load_files, same_cell
+from benchmark.publishing.collect import differing, flatten, load_files, same_cell
+from benchmark.publishing.soundness import contradictions
 from benchmark.results import Result, active_adapter_reduction, atomic_write, read
 from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
@@ -98,7 +99,7 @@ def faults(result: Result, path: Path) -> Iterator[str]:
     Args:
         path: of the result, for what lies beside it.
     """
-    for check in (_numbers, _lengths, _source, _matrix, _protocol, _key):
+    for check in (contradictions, _numbers, _source, _matrix, _protocol):
         yield from check(result)
     try:
         adapters_hash(result, path)
@@ -135,10 +136,6 @@ def _stated_hash(path: Path, name: str) -> str:
 
 
 def _numbers(result: Result) -> Iterator[str]:
-    try:
-        check_headline(result, Path("it"))
-    except UserError as error:
-        yield str(error)
     missing = sorted(
         set(headline(result.matrix, [task.test for task in result.tasks])) - set(result.headline)
     )
@@ -152,21 +149,6 @@ def _numbers(result: Result) -> Iterator[str]:
         before = 1 - counts.active_adapters[-1] / len(result.tasks)
         if stated != reduction and (stated is None or abs(stated - before) > 1e-9):
             yield f"it states an active-adapter reduction of {stated}, but its counts give {reduction}"
-
-
-def _lengths(result: Result) -> Iterator[str]:
-    counts, tasks = result.parameters, len(result.tasks)
-    lists: dict[str, Sequence[object]] = {
-        "steps": result.steps,
-        "parameters.trainable": counts.trainable,
-        "parameters.adapters": counts.adapters,
-        "parameters.active_adapters": counts.active_adapters,
-        "timing.train_seconds": result.timing.train_seconds,
-        "provenance.task_order": result.provenance.task_order,
-    }
-    for name, values in lists.items():
-        if len(values) != tasks:
-            yield f"{name} has {len(values)} entries for {tasks} tasks"
 
 
 def _source(result: Result) -> Iterator[str]:
@@ -207,16 +189,6 @@ def _protocol(result: Result) -> Iterator[str]:
 def _settings(protocol: Protocol) -> Mapping[str, str]:
     """Return what a protocol sets for every method, without the words on where that comes from."""
     return flatten({"protocol": protocol.model_dump(mode="json", exclude={"source", *OF_A_METHOD})})
-
-
-def _key(result: Result) -> Iterator[str]:
-    try:
-        key = Cell.of(result).key(result.provenance.data_fingerprint)
-    except UserError as error:
-        yield str(error)
-        return
-    if key != result.key:
-        yield f"its key is {result.key}, but its settings and data give {key}: edited by hand? run it again"
 
 
 def _used(result: Result) -> Protocol:

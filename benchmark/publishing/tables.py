@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -81,6 +82,12 @@ def plain(text: str) -> str:
     for mark in "\\|*`<[":
         text = text.replace(mark, f"\\{mark}")
     return " ".join(text.split())
+
+
+def link(text: str, stream: str) -> str:
+    """Return a link to a stream's page, from which no name can break out."""
+    shown = plain(text).replace("]", "\\]")
+    return f"[{shown}]({quote(stream)}.md)"
 
 
 def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
