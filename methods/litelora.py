@@ -39,10 +39,11 @@ frozen (digits) the reason is the one told in `sd_lora`.
 AdamW moves the logit by at most its learning rate a step, so from 0.5 no gate closes within ten steps at
 the published 0.05. Omniglot's tasks have 97 rows, seven steps of 16: all ten pairs stay, whatever they are
 worth. With `selection_epochs=5` two or three stay (AP 39.2 against 39.7 with all ten, three seeds), at
-`sparsity=0.1` one (39.9). The gate's choice is not told apart from a rule's at three of ten: keep-first 40.8,
-keep-last 39.0, keep-random 38.6; sd-lora with all ten has 43.7. On long-sequence (64 rows, four steps) every
-logit fell in every step of its one epoch, and five epochs keep 1 of 15: AP 3.1 and 2.9 (orders 4 and 6)
-against 6.7 and 5.6 with all 15; frozen has 4.2. Pruning costs there, as far as scores near the floor can tell.
+`sparsity=0.1` one (39.9). The gate's choice is not told apart from a rule's at three of ten: keep-first
+40.8, keep-last 39.0, keep-random 38.6; sd-lora with all ten has 43.7. On long-sequence (64 rows, four
+steps) every logit fell in every step of its one epoch, and five epochs keep 1 of 15: AP 3.1 and 2.9 (orders
+4 and 6) against 6.7 and 5.6 with all 15; frozen has 4.2. Pruning costs there, as far as scores near the
+floor can tell.
 """
 
 from __future__ import annotations
