@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, to_json, write
+from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, read, to_json, write
 from benchmark.running.cell import Cell
 from benchmark.scoring.metrics import headline
 
@@ -133,6 +133,21 @@ def save(root: Path, *results: Result) -> list[Path]:
         paths.append(root / "results" / cell.stream / cell.protocol / name)
         write(cell, paths[-1])
     return paths
+
+
+def keep_adapters(path: Path, tasks: int) -> None:
+    """Write a bank of pairs beside a result: task t has rows t and t + 1, and columns 0 and 1."""
+    from safetensors.numpy import save_file
+
+    eye = np.eye(6, dtype=np.float32)
+    state = {
+        "bank.slots": np.arange(tasks),
+        "bank.ranks": np.full(tasks, 2),
+        "bank.current": np.array(-1),
+        "bank.q.past_down": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
+        "bank.q.past_up": np.concatenate([eye[:, :2]] * tasks, axis=1),
+    }
+    save_file(state, path.with_suffix(".safetensors"), {"cell": read(path).key})
 
 
 def many(

@@ -15,22 +15,10 @@ from benchmark.errors import UserError
 from benchmark.publishing import report, report_redundancy
 from benchmark.results import read
 from tests.command import bench
-from tests.factories import result, save
+from tests.factories import keep_adapters, result, save
 
 pytest.importorskip("matplotlib", reason="pictures are the plots extra")
 EYE = np.eye(6, dtype=np.float32)
-
-
-def keep_adapters(path: Path, tasks: int) -> None:
-    """Write a bank of pairs beside a result: task t has rows t and t + 1, and columns 0 and 1."""
-    state = {
-        "bank.slots": np.arange(tasks),
-        "bank.ranks": np.full(tasks, 2),
-        "bank.current": np.array(-1),
-        "bank.q.past_down": np.concatenate([EYE[t : t + 2] for t in range(tasks)]),
-        "bank.q.past_up": np.concatenate([EYE[:, :2]] * tasks, axis=1),
-    }
-    save_file(state, path.with_suffix(".safetensors"), {"cell": read(path).key})
 
 
 def page(source: Path) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.publishing import site
-from tests.factories import result, save
+from benchmark.publishing import report, site
+from tests.factories import keep_adapters, result, save
 
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven with the browser extra")
 
@@ -188,3 +188,18 @@ def test_axe_finds_nothing(browser, pages, name, scheme):
     assert [each["id"] for each in found["violations"]] == []
     assert len(found["passes"]) > 10
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_report_of_a_phone_s_width(browser, tmp_path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is the browser extra")
+    pytest.importorskip("matplotlib", reason="pictures are the plots extra")
+    (path,) = save(tmp_path, result())
+    keep_adapters(path, tasks=3)
+    report.build(path, tmp_path / "page.html")
+    page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme)
+    page.goto((tmp_path / "page.html").as_uri())
+    assert [each["id"] for each in axe.Axe().run(page).response["violations"]] == []
+    # Wide tables scroll in themselves, and the page does not.
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.close()

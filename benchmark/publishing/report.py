@@ -95,7 +95,7 @@ def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
             gallery([figure(caption, drawn) for caption, drawn in pictures]),
             table("Numbers x 100", ["number", "value", "definition", "used by"], numbers),
             overlaps,
-            f"<h2>The result</h2>\n<pre>{escape(show(result))}</pre>",
+            f"<h2>The result</h2>\n<pre tabindex='0'>{escape(show(result))}</pre>",
         ]
     )
     return text, problems

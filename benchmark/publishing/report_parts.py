@@ -34,16 +34,17 @@ WORDS = ("definition", "used by")
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table that scrolls sideways in itself where it is too wide."""
+    """Return a table that scrolls sideways in itself where it is too wide, by keyboard too."""
     sides = [' class="words"' if column in WORDS else "" for column in columns]
     titles = zip(sides, columns, strict=True)
     head = "".join(f'<th scope="col"{side}>{escape(column)}</th>' for side, column in titles)
     lines = (zip(sides, row, strict=True) for row in rows)
     cells = ("".join(f"<td{side}>{escape(cell)}</td>" for side, cell in line) for line in lines)
     body = "\n".join(f"<tr>{line}</tr>" for line in cells)
+    name = escape(caption)
     return (
-        f'<div class="wide"><table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+        f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table>\n'
+        f"<caption>{name}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 
 
