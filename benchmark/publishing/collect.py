@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
+from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
 from benchmark.results import Result, read
 from benchmark.scoring.statistics import Runs
@@ -90,8 +91,8 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
     Returns:
         the results in an order that does not depend on the file system, and a line for each file that cannot
         be used: it is no valid result, lies in another stream's or protocol's folder, is a second result of
-        one cell, or has numbers that do not follow from its matrix or a key that does not follow from its
-        settings, as after an edit by hand.
+        one cell, has numbers that do not follow from its matrix or a key that does not follow from its
+        settings, or is not what was published, as after an edit by hand.
     """
     found, problems = load_files(root)
     return [result for _, result in found], problems
@@ -99,8 +100,11 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
 
 def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     """Return what `load` does, each result with its file."""
-    found, problems = usable((root / "results").glob("*/*/*.json"), placed=True)
-    return sorted(found, key=lambda each: _position(each[1])), problems
+    folder = root / "results"
+    changed = broken(folder)
+    paths = [path for path in folder.glob("*/*/*.json") if path not in changed]
+    found, problems = usable(paths, placed=True)
+    return sorted(found, key=lambda each: _position(each[1])), [*changed.values(), *problems]
 
 
 def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path, Result]], list[str]]:

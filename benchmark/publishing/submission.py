@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
+from benchmark.publishing.checksums import record
 from benchmark.publishing.collect import differing, flatten, load_files, same_cell
 from benchmark.publishing.soundness import contradictions
 from benchmark.results import Result, active_adapter_reduction, atomic_write, read
@@ -59,6 +60,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     """Check results and place them under `<root>/results`: all of them, or none where one is refused.
 
     Beside each result goes `<name>.sha256`, which `sha256sum --check` reads, with the hash of its adapters.
+    The result's own hash goes into `results/SHA256SUMS`.
 
     Args:
         paths: result files, each with its adapters (`.safetensors`) or their hash (`.sha256`) beside it.
@@ -90,6 +92,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     if not dry_run:
         for entry in entries:
             _place(entry)
+        record(root / "results", [entry.place for entry in entries])
     return Verdict(tuple(entry.place for entry in entries), ())
 
 

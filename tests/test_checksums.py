@@ -1,0 +1,59 @@
+"""The list of what was published: an edit that keeps every number consistent is told all the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.publishing import checksums
+from benchmark.publishing.collect import load
+from tests.factories import result, save
+
+PUBLISHED = Path(__file__).parents[1] / "leaderboards" / "results"
+
+
+def test_an_edit_that_keeps_all_numbers_is_told_by_file(tmp_path: Path) -> None:
+    paths = save(tmp_path, result(seed=0), result(seed=1))
+    checksums.record(tmp_path / "results", paths)
+    assert len(load(tmp_path)[0]) == 2
+    data = json.loads(paths[0].read_text())
+    data["timing"]["total_seconds"] = 1.0
+    paths[0].write_text(json.dumps(data))
+    found, problems = load(tmp_path)
+    assert [each.seed for each in found] == [1]
+    assert len(problems) == 1 and str(paths[0]) in problems[0] and "was changed after" in problems[0]
+
+
+def test_a_published_result_that_is_gone_is_told(tmp_path: Path) -> None:
+    paths = save(tmp_path, result(seed=0), result(seed=1))
+    checksums.record(tmp_path / "results", paths)
+    paths[1].unlink()
+    found, problems = load(tmp_path)
+    assert len(found) == 1 and [str(paths[1]) in line and "is gone" in line for line in problems] == [True]
+
+
+def test_results_that_are_not_listed_are_taken_as_they_are(tmp_path: Path) -> None:
+    first, second = save(tmp_path, result(seed=0), result(seed=1))
+    checksums.record(tmp_path / "results", [first])
+    assert second.is_file() and len(load(tmp_path)[0]) == 2
+
+
+def test_a_line_that_is_none_is_told_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / checksums.NAME).write_text("0" * 64 + "  a.json\nrubbish\n")
+    with pytest.raises(UserError, match="SHA256SUMS, line 2: expected what sha256sum prints, not 'rubbish'"):
+        checksums.stated(tmp_path)
+
+
+def test_sha256sum_reads_the_list(tmp_path: Path) -> None:
+    checksums.record(tmp_path / "results", save(tmp_path, result()))
+    command = ["sha256sum", "--check", "--strict", checksums.NAME]
+    assert subprocess.run(command, cwd=tmp_path / "results", capture_output=True).returncode == 0
+
+
+def test_every_published_result_is_listed() -> None:
+    places = {path.relative_to(PUBLISHED).as_posix() for path in PUBLISHED.glob("*/*/*.json")}
+    assert places and places == checksums.stated(PUBLISHED).keys()
