@@ -13,7 +13,7 @@ from benchmark.publishing import checksums
 from benchmark.publishing.collect import load
 from tests.factories import result, save
 
-PUBLISHED = Path(__file__).parents[1] / "leaderboards" / "results"
+BOARDS = Path(__file__).parents[1] / "leaderboards"
 
 
 def test_an_edit_that_keeps_all_numbers_is_told_by_file(tmp_path: Path) -> None:
@@ -54,6 +54,8 @@ def test_sha256sum_reads_the_list(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path / "results", capture_output=True).returncode == 0
 
 
-def test_every_published_result_is_listed() -> None:
-    places = {path.relative_to(PUBLISHED).as_posix() for path in PUBLISHED.glob("*/*/*.json")}
-    assert places and places == checksums.stated(PUBLISHED).keys()
+@pytest.mark.parametrize("folder", [BOARDS, BOARDS / "litelora-gate"], ids=["suite", "study"])
+def test_every_published_result_is_listed(folder: Path) -> None:
+    results = folder / "results"
+    places = {path.relative_to(results).as_posix() for path in results.glob("*/*/*.json")}
+    assert places and places == checksums.stated(results).keys()
