@@ -1,7 +1,9 @@
 """Continual parameter-efficient fine-tuning, measured the same way for every method.
 
-Here stand the contracts (`method`, `stream`, `protocol`, `registry`, `results`, `settings`) and the bank of
-adapters (`adapters`, `low_rank`). The rooms follow the way of a run, and import from those above them:
+Here stand the contracts (`method`, `stream`, `protocol`, `registry`, `results`, `settings`), the bank of
+adapters (`adapters`, `low_rank`), and what any room may need: random starts (`draws`), TOML files that users
+write (`toml_file`, `toml_mistakes`) and mistakes told in one line (`errors`). The rooms follow the way of a
+run, and import from those above them:
 
     scoring               from answers to task scores, to metrics, to intervals and tiers
     data                  from sources to rows: files, folders and the hub, checked, cut into tasks, cached

@@ -161,25 +161,17 @@ def speed(
     counts = [part.strip() for part in tasks.split(",")]
     if not all(count.isdecimal() and int(count) > 0 for count in counts):
         raise UserError(f"--tasks '{tasks}' must be numbers above 0, separated by commas")
-    if method is not None:
-        from benchmark.profiling import method_speed
-        from benchmark.registry import METHODS
-        from benchmark.running.plan import keys
-
-        size = method_speed.Size(width, blocks, tokens, batch, rank)
-        method_speed.main(keys(METHODS, method), int(counts[-1]), size, device)
-        return
     from benchmark.profiling import speed as timing
 
-    timing.main(
-        tasks=[int(count) for count in counts],
-        width=width,
-        blocks=blocks,
-        tokens=tokens,
-        batch=batch,
-        rank=rank,
-        device=device,
-    )
+    size = timing.Size(width, blocks, tokens, batch, rank)
+    if method is None:
+        timing.main([int(count) for count in counts], size, device)
+        return
+    from benchmark.profiling import method_speed
+    from benchmark.registry import METHODS
+    from benchmark.running.plan import keys
+
+    method_speed.main(keys(METHODS, method), int(counts[-1]), size, device)
 
 
 cli_publish.register(app)

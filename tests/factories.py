@@ -199,3 +199,19 @@ def many(
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(to_json(made.model_dump(mode="json")))
     return streams * methods * orders * seeds
+
+
+def stream_file(backbone: str, name: str = "things") -> str:
+    """Return a file that describes a stream over `things.csv`: a task for each value of its `task`."""
+    return f"""
+name = "{name}"
+title = "Things"
+kind = "text-classification"
+licence = "none"
+[table]
+source = {{ path = "things.csv" }}
+columns = {{ task = "task", split = "split", text = "text", label = "label" }}
+[protocol.quick]
+backbone = "{backbone}"
+validation = 0.0
+"""

@@ -22,13 +22,7 @@ from benchmark.running.training import evaluate, make_optimizer, train
 from tests import tiny
 
 TASKS = 3
-CASES = [
-    pytest.param(key, kind, id=f"{key}-{kind}")
-    for key in METHODS.names()
-    for kind in tiny.KINDS
-    if kind in METHODS.load(key).kinds
-]
-everywhere = pytest.mark.parametrize(("key", "kind"), CASES)
+everywhere = tiny.everywhere()
 # What one kind shows as well as all: on vectors, which are the quickest, where a method takes them.
 on_one_kind = pytest.mark.parametrize(
     ("key", "kind"), [pytest.param(key, METHODS.load(key).kinds[0], id=key) for key in METHODS.names()]

@@ -11,17 +11,10 @@ import pytest
 import torch
 
 from benchmark.method import Method
-from benchmark.registry import METHODS
 from benchmark.running.learner import prepare_device
 from tests import tiny
 
-CASES = [
-    pytest.param(key, kind, id=f"{key}-{kind}")
-    for key in METHODS.names()
-    for kind in tiny.KINDS
-    if kind in METHODS.load(key).kinds
-]
-everywhere = pytest.mark.parametrize(("key", "kind"), CASES)
+everywhere = tiny.everywhere()
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 SHORT = {"epochs": 1, "batch_size": 4}
 TASKS = 3

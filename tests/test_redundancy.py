@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.analysis import redundancy
 from benchmark.analysis.leave_one_out import LeaveOneOut, Removal, remove_each, with_bank
-from benchmark.analysis.run_analysis import RunAnalysis
+from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
 from benchmark.analysis.subspaces import (
     effect_residual,
     expected_overlap,
@@ -32,7 +32,7 @@ from benchmark.running.plan import plan
 from benchmark.running.runner import run
 from tests import tiny
 from tests.command import assert_one_line_error, bench
-from tests.factories import result
+from tests.factories import result, stream_file
 
 EYE = np.eye(6)
 
@@ -239,7 +239,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_finished_run_is_read_from_its_file(cell):
-    found = redundancy.analyse(cell)
+    found = analyse_run(cell, Depth()).found
     assert found.tasks == (0, 1, 2)
     assert {shape.rank for shape in found.shapes} == {2}
     assert all(0 <= each.rows <= 1 for each in found.overlaps)
@@ -256,11 +256,11 @@ def test_the_inputs_of_a_layer_are_the_task_s_own_rows(cell):
         rows = loaded.tasks[task].train.inputs
         assert len(rows) > ROWS
         np.testing.assert_array_equal(seen, rows[np.arange(ROWS) * len(rows) // ROWS])
-    found = redundancy.analyse(cell, inputs)
+    found = redundancy.of_pairs(*redundancy.read_pairs(cell), inputs)
     assert [each.effect_residual is None for each in found.shapes] == [True, False, False]
     assert all(0 <= each.effect_residual <= 1 + 1e-9 for each in found.shapes[1:])
     assert "of its effect" in redundancy.tables(found)
-    assert "of its effect" not in redundancy.tables(redundancy.analyse(cell))
+    assert "of its effect" not in redundancy.tables(analyse_run(cell, Depth()).found)
 
 
 @pytest.mark.slow
@@ -293,27 +293,12 @@ def test_the_command_prints_tables_and_json(cell):
     assert data["method"] == "inc-lora" and len(data["overlaps"]) == 3
 
 
-FILE = """
-name = "things"
-title = "Things"
-kind = "text-classification"
-licence = "none"
-[table]
-source = { path = "things.csv" }
-columns = { task = "task", split = "split", text = "text", label = "label" }
-[protocol.quick]
-backbone = "<backbone>"
-validation = 0.0
-rank = 2
-"""
-
-
 def test_a_result_of_a_described_stream_needs_its_file(tmp_path):
     rows = [f"{t},{s},the thing is {a},{a}" for t in "ab" for s in ("train", "test") for a in ("red", "flat")]
     (tmp_path / "things.csv").write_text("\n".join(["task,split,text,label", *rows]), encoding="utf-8")
     files = {name: tmp_path / f"{name}.toml" for name in ("things", "others")}
     for name, path in files.items():
-        text = FILE.replace("<backbone>", str(tiny.folder("encoder"))).replace('"things"', f'"{name}"')
+        text = stream_file(str(tiny.folder("encoder")), name) + "rank = 2\n"
         path.write_text(text, encoding="utf-8")
     (done,) = run(plan("inc-lora", str(files["things"])), tmp_path, None, 1, "cpu", False, print)
     assert done.error is None
@@ -338,7 +323,7 @@ def test_a_method_without_pairs_says_so(tmp_path):
     path = tmp_path / "one.json"
     write(result(), path)
     with pytest.raises(UserError, match="no adapters at"):
-        redundancy.analyse(path)
+        analyse_run(path, Depth())
     with pytest.raises(UserError, match="keeps no low-rank pairs"):
         redundancy.pairs_of({"head.weight": np.ones(2)}, result())
 

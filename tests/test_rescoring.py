@@ -13,19 +13,8 @@ from benchmark.cli import app
 from benchmark.results import read
 from benchmark.running.checkpoint import pack, read_state
 from tests import tiny
+from tests.factories import stream_file
 
-THINGS = """
-name = "things"
-title = "Things"
-kind = "text-classification"
-licence = "none"
-[table]
-source = { path = "things.csv" }
-columns = { task = "task", split = "split", text = "text", label = "label" }
-[protocol.quick]
-backbone = "minilm"
-validation = 0.0
-"""
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=5"]
 
 
@@ -164,7 +153,7 @@ def test_another_decoding_gives_what_a_run_with_it_has(tmp_path: Path) -> None:
     ]
     table, stream = tmp_path / "things.csv", tmp_path / "things.toml"
     table.write_text("\n".join(["task,split,text,label", *rows]), encoding="utf-8")
-    stream.write_text(THINGS, encoding="utf-8")
+    stream.write_text(stream_file("minilm"), encoding="utf-8")
     for decoding in ("greedy", "labels"):
         flags = [
             "--backbone",

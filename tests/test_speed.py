@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmark.profiling import method_speed
+from benchmark.profiling.speed import Size
 
-SMALL = method_speed.Size(width=64, blocks=1, tokens=17, batch=4, rank=2)
+SMALL = Size(width=64, blocks=1, tokens=17, batch=4, rank=2)
 
 
 def test_a_method_s_last_step_is_timed_against_its_first(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,17 @@ CLASSES = ("red", "deep blue", "green", "pale grey", "black", "light brown")
 SHAPES = ("round", "long", "flat", "thin", "wide", "tall")
 WORDS = ("the", "a", "thing", "is", "very", "seems", "not", *SHAPES, *sorted(set(" ".join(CLASSES).split())))
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>")
+
+
+def everywhere() -> pytest.MarkDecorator:
+    """Return the mark that asks a test for every registered method on every kind of backbone it takes."""
+    cases = [
+        pytest.param(key, kind, id=f"{key}-{kind}")
+        for key in METHODS.names()
+        for kind in KINDS
+        if kind in METHODS.load(key).kinds
+    ]
+    return pytest.mark.parametrize(("key", "kind"), cases)
 
 
 @cache

@@ -139,20 +139,6 @@ class Redundancy:
         }
 
 
-def analyse(path: Path, inputs: Inputs | None = None) -> Redundancy:
-    """Return the redundancy of a result's adapters.
-
-    Args:
-        path: a result; the adapters lie beside it.
-        inputs: what its layers see of each task's rows.
-
-    Raises:
-        NoPairs: the method keeps no pair for each task.
-        UserError: result or adapters cannot be read.
-    """
-    return of_pairs(*read_pairs(path), inputs)
-
-
 def read_pairs(path: Path) -> tuple[Result, Pairs]:
     """Return a result and the pairs beside it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from benchmark.data.images import ImageSettings
 from benchmark.method import Context, Method, Phase
 from benchmark.models.backbone import LoadedBackbone, quiet
 from benchmark.models.objective import make_objective
-from benchmark.profiling.speed import now
+from benchmark.profiling.speed import Size, now
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
@@ -25,25 +24,6 @@ from benchmark.running.training import train
 from benchmark.stream import Examples, Task
 
 ROUNDS = 8
-
-
-@dataclass(frozen=True)
-class Size:
-    """What is timed: a ViT's width and blocks, the tokens of an image, the images of a step, the rank.
-
-    An image has one token more than it has pixels, so `tokens` is rounded to a square and one.
-    """
-
-    width: int = 384
-    blocks: int = 6
-    tokens: int = 65
-    batch: int = 16
-    rank: int = 10
-
-    @property
-    def side(self) -> int:
-        """Pixels of an image's side."""
-        return max(1, round((self.tokens - 1) ** 0.5))
 
 
 def main(methods: list[str], tasks: int, size: Size, device: str = "cpu") -> None:
@@ -108,15 +88,7 @@ def vision_transformer(size: Size) -> LoadedBackbone:
 
     quiet(transformers)
     torch.manual_seed(0)
-    shape = transformers.ViTConfig(
-        hidden_size=size.width,
-        num_hidden_layers=size.blocks,
-        num_attention_heads=max(1, size.width // 64),
-        intermediate_size=4 * size.width,
-        image_size=size.side,
-        patch_size=1,
-    )
-    module = transformers.ViTModel(shape, add_pooling_layer=False).eval()
+    module = transformers.ViTModel(size.shape(), add_pooling_layer=False).eval()
     settings = ImageSettings(size.side, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return LoadedBackbone("image", module, size.width, images=settings)
 

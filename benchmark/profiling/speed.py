@@ -6,6 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -20,19 +21,45 @@ from benchmark.running.learner import prepare_device
 ROUNDS = 5
 
 
-def main(
-    tasks: list[int], width: int, blocks: int, tokens: int, batch: int, rank: int, device: str = "cpu"
-) -> None:
+@dataclass(frozen=True)
+class Size:
+    """What is timed: a ViT's width and blocks, the tokens of an image, the images of a step, the rank.
+
+    There are 64 numbers of the width to an attention head. An image has one token more than it has pixels,
+    so `tokens` is rounded to a square and one.
+    """
+
+    width: int = 384
+    blocks: int = 6
+    tokens: int = 65
+    batch: int = 16
+    rank: int = 10
+
+    @property
+    def side(self) -> int:
+        """Pixels of an image's side."""
+        return max(1, round((self.tokens - 1) ** 0.5))
+
+    def shape(self) -> ViTConfig:
+        """Return the ViT of that size."""
+        return ViTConfig(
+            hidden_size=self.width,
+            num_hidden_layers=self.blocks,
+            num_attention_heads=max(1, self.width // 64),
+            intermediate_size=4 * self.width,
+            image_size=self.side,
+            patch_size=1,
+        )
+
+
+def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
     """Time every variant at every number of tasks, in turn, and print the table of ratios.
 
     The table is markdown: median seconds of a step at the first T, then ratios to the same variant there.
 
     Args:
         tasks: numbers of adapters T, the current one included; ratios are to the first.
-        width: of the model; 64 per attention head.
-        tokens: per image, the class token included.
-        batch: images per step.
-        rank: of each adapter.
+        size: of the model, its inputs and each adapter.
         device: where the steps run.
 
     Raises:
@@ -45,16 +72,8 @@ def main(
     warnings.simplefilter("ignore", FutureWarning)
     place = prepare_device(device)
     torch.manual_seed(0)
-    side = round((tokens - 1) ** 0.5)
-    shape = ViTConfig(
-        hidden_size=width,
-        num_hidden_layers=blocks,
-        num_attention_heads=max(1, width // 64),
-        intermediate_size=4 * width,
-        image_size=side,
-        patch_size=1,
-    )
-    images = torch.randn(batch, 3, side, side).to(place)
+    shape = size.shape()
+    images = torch.randn(size.batch, 3, size.side, size.side).to(place)
     variants: dict[str, Callable[[ViTConfig, int, int], nn.Module]] = {
         "bank, fixed scales (folded)": folded,
         "bank, learned scales (stacked)": stacked,
@@ -63,7 +82,7 @@ def main(
     seconds: dict[tuple[str, int], float] = {}
     for name, make in variants.items():
         with place:
-            models = {count: make(shape, count, rank) for count in tasks}
+            models = {count: make(shape, count, size.rank) for count in tasks}
         for count, value in interleaved(models, images).items():
             seconds[name, count] = value
     rows = []
