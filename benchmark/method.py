@@ -120,7 +120,6 @@ class Method:
 
     Class attributes:
         Hyperparameters: pydantic model; its fields are the method's `--set` keys.
-        tuned: values chosen for a protocol, by "<stream>/<protocol>"; they override the defaults.
         search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
         bound: True for reference rows.
@@ -133,7 +132,6 @@ class Method:
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
     bound: ClassVar[bool] = False
