@@ -34,14 +34,14 @@ def factor_length(bank: AdapterBank) -> Tensor:
     return torch.stack([down.norm() + up.norm() for _, down, up in current_pairs(bank)]).sum()
 
 
-def dense_size(bank: AdapterBank) -> Tensor:
-    """Return sum over layers and entries of |B A| of the current pair: N-LoRA's text (arXiv 2410.10179)."""
-    return torch.stack([(up @ down).abs().sum() for _, down, up in current_pairs(bank)]).sum()
+def dense_size(down: Tensor, up: Tensor) -> Tensor:
+    """Return the sum over entries of |B A| (d_out, d_in): N-LoRA's text (arXiv 2410.10179)."""
+    return (up @ down).abs().sum()
 
 
-def crossed_size(bank: AdapterBank) -> Tensor:
-    """Return sum over layers and entries of |A B| (r, r) of the current pair: N-LoRA's released code.
+def crossed_size(down: Tensor, up: Tensor) -> Tensor:
+    """Return the sum over entries of |A B| (r, r): N-LoRA's released code.
 
     Exists for square layers alone, since A (r, d_in) meets B (d_out, r) on the wrong side.
     """
-    return torch.stack([(down @ up).abs().sum() for _, down, up in current_pairs(bank)]).sum()
+    return (down @ up).abs().sum()
