@@ -226,7 +226,7 @@ def test_descriptor_sees_the_mean_token() -> None:
         parameter.data.zero_()
     block.tokens = torch.zeros(1, 2, INPUTS)
     block.tokens[0, 0, 0], block.tokens[0, 1, 0] = 12.0, -12.0
-    # The tokens' mean is 0, which a descriptor that answers 0 gets right; each token alone errs by 144 / 48 = 3.
+    # The tokens' mean is 0, which a descriptor that answers 0 gets right; each alone errs by 144 / 48 = 3.
     assert block.reconstruction_errors(0).tolist() == [0.0]
     block.mask = torch.tensor([[True, False]])  # padding has no part in the mean
     assert block.reconstruction_errors(0).tolist() == [3.0]

@@ -21,7 +21,7 @@ from benchmark.models.layer_inputs import exact
 class ExpandingBlock:
     """The pairs of one block, mixed by what a linear router says of the block's mean input token.
 
-    Every pair has a descriptor, an autoencoder of the mean tokens that the block saw when the pair was learned.
+    Every pair has a descriptor, an autoencoder of the mean tokens that the block saw when it was learned.
 
     Attributes:
         bank: the block's pairs, the newest as the bank's current one.
