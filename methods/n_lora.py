@@ -93,7 +93,7 @@ class SparseLoRA(IncrementalLoRA):
         crossed = square if chosen.variant is None else chosen.variant == "official"
         if crossed:
             return (PUBLISHED if chosen.sparsity is None else chosen.sparsity) * crossed_size(down, up)
-        price = dense_price(*down.shape, len(up)) if chosen.sparsity is None else chosen.sparsity
+        price = dense_price(len(down), down.shape[1], len(up)) if chosen.sparsity is None else chosen.sparsity
         return price * dense_size(down, up)
 
 

@@ -249,7 +249,8 @@ def test_restored_decisions_and_outputs_are_equal() -> None:
 def test_report_holds_gate_magnitude_and_decision() -> None:
     method = lite(settings=QUIET)
     decide(method, 0, 0.5)
-    assert method.report(0) == {"gate_logit": 0.5, "magnitude": 1.0, "kept": True, "magnitudes": {"0": 1.0}}
+    first = {"gate_logit": 0.5, "magnitude": 1.0, "kept": True, "magnitudes": {"0": 1.0}, "worth": {}}
+    assert method.report(0) == first
     decide(method, 1, -0.5)
     report = method.report(1)
     assert (report["gate_logit"], report["kept"]) == (-0.5, False)

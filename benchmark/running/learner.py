@@ -211,7 +211,8 @@ class Learner:
         # What a method chose not to learn it has saved.
         progress.adapters.append(max(counted.adapters, t + 1) if self.method.spares else counted.adapters)
         progress.active.append(counted.active)
-        progress.report.append(self.method.report(t) if steps else {})
+        # Of every task that was learned, with steps or by statistics alone.
+        progress.report.append(self.method.report(t) if self.method.training_tasks(t) else {})
         progress.train_seconds.append(seconds)
         progress.samples_per_second.append(seen / seconds)
 

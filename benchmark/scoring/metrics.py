@@ -360,7 +360,7 @@ _TABLE = (
         learning_accuracy,
         "mean of the diagonal",
         True,
-        "MER; GainLoRA's Fwt; SAPT's Fwt less 50.94",
+        "MER; GainLoRA's Fwt; SAPT's Fwt + 50.94",
     ),
     Convention(
         forward_transfer_gem,

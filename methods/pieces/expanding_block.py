@@ -154,8 +154,7 @@ def autoencoder(width: int, hidden: int) -> nn.Sequential:
 
     Without an activation, as in the official code: it reproduces the subspace that a task's inputs lie in.
     """
-    network = nn.Sequential(nn.Linear(width, hidden), nn.Linear(hidden, width))
-    with torch.no_grad():
-        for layer in network:
-            nn.init.zeros_(layer.bias)
-    return network
+    layers = nn.Linear(width, hidden), nn.Linear(hidden, width)
+    for layer in layers:
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)

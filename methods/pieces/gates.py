@@ -16,6 +16,7 @@ from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
 from benchmark.models.roles import block_of
+from methods.pieces.gate_worth import measure_worth
 
 
 class GateHyperparameters(BaseModel):
@@ -42,6 +43,8 @@ class Gated(LowRankMethod):
     Attributes:
         logits: the gate logits of each task learned, `(t,)` or `(t, gates)`; frozen once its task is over.
         kept: the decision per task, 1 or 0.
+        worth: of the current task's pair, see `gate_worth`; by "selection", the rows that its gate is learned
+            on, and "held_out", the task's validation rows, None without any. Empty for the first task.
     """
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -53,6 +56,7 @@ class Gated(LowRankMethod):
         self.logits = torch.zeros(0, *shape)
         self.kept = torch.zeros(0, dtype=torch.int64)
         self.noise: Tensor | None = None
+        self.worth: dict[str, dict[str, float] | None] = {}
         # Fixed scales of a base stay fixed while its own phases run, so that the past stays folded.
         self.base_scales = self.bank.scaling
         if self.base_scales is not None:
@@ -63,6 +67,7 @@ class Gated(LowRankMethod):
         super().begin_task(t, rows)
         start = torch.full(self.logits.shape[1:], self.hyperparameters.initial_logit)
         self.logit = nn.Parameter(start.to(self.objective.device))
+        self.rows, self.worth = rows, {}
 
     def phases(self, t: int) -> list[Phase]:
         """Return the base's phases and, after the first task, the selection phase."""
@@ -72,9 +77,37 @@ class Gated(LowRankMethod):
         chosen = self.hyperparameters
         gate = ParameterGroup([self.logit], chosen.gate_learning_rate, chosen.gate_weight_decay)
         selection = Phase(
-            "selection", [gate], self.selection_loss, chosen.selection_epochs, chosen.selection_batch_size
+            "selection",
+            [gate],
+            self.selection_loss,
+            chosen.selection_epochs,
+            chosen.selection_batch_size,
+            before=lambda: self.weigh(t),
         )
         return [*phases, selection]
+
+    def weigh(self, t: int) -> None:
+        """Note what the pair of task t is worth before its gate is learned."""
+        task = self.objective.tasks[t]
+        size, device = self.protocol.batch_size, self.objective.device
+        self.worth = {
+            "selection": measure_worth(self.objective.loss, self._held, self.rows, size, device),
+            "held_out": None,
+        }
+        if task.validation:
+            rows = self.objective.encode(task, task.validation)
+            self.worth["held_out"] = measure_worth(self.objective.loss, self._held, rows, size, device)
+
+    @contextmanager
+    def _held(self, is_open: bool) -> Iterator[None]:
+        """Within the context, hold every gate of the current pair open or closed."""
+        learned = self.logit.detach().clone()
+        self.logit.data.fill_(1.0 if is_open else -1.0)
+        try:
+            with self._gating():
+                yield
+        finally:
+            self.logit.data.copy_(learned)
 
     def selection_loss(self, batch: Batch) -> Tensor:
         """Return the task loss under one noisy gate per layer, plus lambda times the mean open gate."""
@@ -120,6 +153,7 @@ class Gated(LowRankMethod):
         # What a base measures here must be of the model that goes on: without the pair where it is closed.
         with self._gating():
             super().end_task(t, rows)
+        del self.rows
         keep = bool(open_gates.any())
         self.kept = torch.cat([self.kept, torch.tensor([int(keep)])])
         if not keep:
@@ -147,7 +181,7 @@ class Gated(LowRankMethod):
 
     def report(self, t: int) -> dict[str, Any]:
         """Return gates and decision of task t beside what the base tells."""
-        told = {"gate_logit": self.logits[t].tolist(), "kept": bool(self.kept[t])}
+        told = {"gate_logit": self.logits[t].tolist(), "kept": bool(self.kept[t]), "worth": self.worth}
         if self.logits.dim() > 1:
             share = (self.logits[t] > 0)[self.places].float().mean()
             told["kept_share"] = 1.0 if t == 0 else float(share)
