@@ -15,6 +15,8 @@ scale-and-shift or the whole model to choose from; the head that trains is the p
 
 Settings of LAMDA-PILOT's version of the code: SGD with a cosine schedule, 0.01 on CIFAR-100 and 0.05 on
 ImageNet-R, 20 and 10 epochs, batch 48 and 16.
+
+Defaults that differ from the released program: none for CIFAR-100; ImageNet-R's learning rate there is 0.05.
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ of means. The official code's options to add the pretrained space or to leave sp
 
 Published settings (shipped configurations): alpha 0.1; SGD with a cosine schedule, 0.025 or 0.05, weight
 decay 5e-4 or 5e-3, batch 48 or 16, 20 epochs, bottleneck 64.
+
+Defaults that differ from the released program: none for CIFAR-100; ImageNet-R has learning rate 0.05 and
+weight decay 5e-3.
 """
 
 from __future__ import annotations

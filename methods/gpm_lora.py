@@ -14,6 +14,9 @@ backbone.
 Follows the paper: energies are of the inputs' own singular values, the basis only grows. Differences: what a
 whole step has moved is projected and not the gradient alone, which with Adam would not keep it off; the
 energy rises evenly towards `last_energy` over the tasks, where the paper adds a constant.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of a whole
+network; the energy rises to 1 over the tasks, there by a constant a task.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ decay, so this start is not offered.
 
 Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
 vision and 0.2 for text, feature energy 0.99.
+
+Defaults that differ from the released program: none of its vision part; its text part has weight energy 0.2.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ is no peft form.
 Follows the official code in that of equal magnitudes the later wins and that the merged change is halved
 (`scale`), as its scripts do. Differences: the paper fine-tunes all weights, here it is the product of one
 pair.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of all
+weights.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ made, stays as it was drawn and is not asked; there are no hyper-parameters. Wor
 average: on vectors, images and encoders. A model that answers with text has no class means.
 
 Differences: means of a class that comes again are of all its rows.
+
+Defaults that differ from the released program: none, there are no hyper-parameters.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ Differences from the official code: the kept share of directions is the same in 
 over the tasks, where the paper derives it from each layer's importance; only the protocol's target layers are
 trained, where the paper trains all linear layers. peft projects gradients, which an adaptive optimiser's
 steps follow only approximately.
+
+Defaults that differ from the released program: learning rate and kept shares are this suite's.
 """
 
 from __future__ import annotations

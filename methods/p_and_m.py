@@ -22,6 +22,9 @@ Differences: information is the mean over rows of the squared gradient of their 
 weights alone. Written from descriptions of the paper, whose settings could not be read in the paper itself
 and are therefore not quoted; the perturbation's size and the learning rate follow a third party's notes and
 are unconfirmed.
+
+Defaults that differ from the released program: not known, since it could not be read; learning rate and
+perturbation are unconfirmed.
 """
 
 from __future__ import annotations

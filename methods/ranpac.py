@@ -23,6 +23,9 @@ and none below the rounding of the stored Gram matrix. Errors and solution are c
 code has float32, as the sums have here.
 
 Published settings: M 10000; SGD with a cosine schedule and weight decay 5e-4.
+
+Defaults that differ from the released program: M, which is 10000 for a feature of 768 and in proportion
+elsewhere; none where a feature has 768.
 """
 
 from __future__ import annotations

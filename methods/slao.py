@@ -11,6 +11,8 @@ on every kind of backbone.
 
 The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
 rate follows a third party's notes and is unconfirmed.
+
+Defaults that differ from the released program: there is none; the learning rate is unconfirmed.
 """
 
 from __future__ import annotations

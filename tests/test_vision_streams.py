@@ -272,6 +272,8 @@ def test_a_dry_run_prints_the_published_settings():
 def test_chosen_settings_win_over_those_a_protocol_goes_with():
     (cell,) = plan("litelora", "imagenet-r", protocol="litelora", settings=["tasks=5", "size=64"])
     assert cell.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
+    (cell,) = plan("litelora", "cifar100", settings=["first_classes=50", "classes_per_task=10"])
+    assert (cell.parameters["first_classes"], cell.parameters["classes_per_task"]) == (50, 10)
     (cell,) = plan("seq-lora", "domainnet", protocol="quick-domains")
     assert cell.parameters["scenario"] == "domain-incremental" and cell.parameters["tasks"] == 6
     with pytest.raises(UserError, match="by domain there are 6"):

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from benchmark.data.class_orders import cut_order, of_classes
 from benchmark.data.class_orders import permutation as permutation
@@ -40,6 +40,12 @@ class SlicedClasses(BaseModel):
     first_classes: int | None = Field(
         None, ge=1, description="classes of the first task, such as 50 for B50; none: as many as the others"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So a result written before these settings existed stays the result of the same cell.
+        later = ("classes_per_task", "first_classes")
+        return {name: value for name, value in given(self).items() if value is not None or name not in later}
 
     def cut(self, order: list[int]) -> list[list[int]]:
         """Return a class order in the slices that are asked for.
