@@ -9,7 +9,7 @@ run, and import from those above them:
     data                  from sources to rows: files, folders and the hub, checked, cut into tasks, cached
     models, backbones     the frozen pretrained model, its head, and what is learned on it
     running, loggers      one cell from plan to result, and many side by side without losing any
-    tuning                searches for hyper-parameters
+    tuning                searches for hyper-parameters, and the values methods use in each protocol
     analysis              what finished runs can still tell: other conditions, redundancy, adapters removed
     publishing            from result files to leaderboards, ledger, reports, pictures and the site
     profiling             what a step, a cell and the suite cost

@@ -72,7 +72,7 @@ class LiteLoRA(Gated, MagnitudeLoRA):
     """A gate on every new pair; see the module."""
 
     Hyperparameters: ClassVar[type[BaseModel]] = LiteHyperparameters
-    search: ClassVar[Space] = {"sparsity": Between(0.005, 0.5), "gate_learning_rate": Between(0.01, 0.2)}
+    search: ClassVar[Space] = {"sparsity": Between(0.0005, 0.5), "gate_learning_rate": Between(0.01, 0.2)}
 
     def __new__(cls, context: Context, hyperparameters: Any) -> Any:
         """Return a gate over the base asked for; one over another base than SD-LoRA is a class of its own.
