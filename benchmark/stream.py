@@ -125,6 +125,8 @@ class LoadedStream:
         notes: what was left out or rebuilt on loading, one line each.
         checked: whether what read the rows tells what `problems` would, and classes without rows, and tells
             it with file and row, so that no report needs to tell it once more.
+        needs_adapter: by task, whether it needs an adapter of its own, where the stream is made so that this
+            is known; empty elsewhere.
     """
 
     tasks: list[Task]
@@ -133,6 +135,7 @@ class LoadedStream:
     revisions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     checked: bool = False
+    needs_adapter: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
