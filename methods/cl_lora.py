@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -80,13 +80,6 @@ class CLLoRA(LowRankMethod):
     """
 
     Hyperparameters = DualHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 92.1, 92.1, 92.1.
-        "digits/quick": {"learning_rate": 0.001},
-        # Not tuned: the rate chosen for inc-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-    }
     needs = Needs(statistics=True)
     own_classifier = True
     no_sum = "the classes of each task have a sum of their own"

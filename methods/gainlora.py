@@ -21,19 +21,12 @@ the tasks of the stream, not over 15.
 
 Published settings (T5-large): rank 4 (SuperNI) or 8 (Long), alpha 32, learning rate 3e-4, 100 or 10 epochs,
 batch 32, gate width 100, gate energy 0.995.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 43.0, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 68.0, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Of the last task's rows only 33.0 % are right among all classes when it
-has just been learned. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -193,18 +186,6 @@ class GainLoRA(Gains, InfLoRA):
     """Gates over InfLoRA, or over the base asked for."""
 
     Hyperparameters = GainHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 64.8, 79.8, 73.1.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for inc-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-        # As published, for T5-large: scripts of the official code.
-        "superni/gainlora": {"learning_rate": 0.0003, "energy": 0.995, "gate_energy": 0.995},
-        "long-sequence/gainlora": {"learning_rate": 0.0003},
-    }
 
     def __new__(cls, context: Context, hyperparameters: Any) -> Any:
         """Return gates over the base asked for; those over another than InfLoRA are a class of its own."""

@@ -20,13 +20,8 @@ defaults here, 0.1 and 5 prompts of 5 tokens, are those of the common PyTorch po
 PILOT). The pull is the sum over chosen keys, averaged over rows, as in all of them. Prompts stand before the
 class token and have no position. Prompts start uniform in [0, 0.01), as in the official code (JH-LEE-KR:
 [0, 1)); keys start in [-1, 1), as DualPrompt's do. The official keys start as its prompts do and so all point
-much the same way: the five chosen first are pulled along together and become one. On digits (seed 0, by row)
-the ten keys then ended as two groups of five equal ones, which every task used, with an average performance
-of 20.0, and 62.5 with the task given, where guessing gives 50; keys in [-1, 1) give 33.8 and 81.0.
-
-Forgetting that is left on digits comes from what the method leaves open: a later task trains the prompts that
-earlier ones chose, and the features of old classes move with them. With the official keys neither a tenth of
-the learning rate (17.6), nor one of 0.0001 for the head (17.1), nor classifier alignment (21.9) helped.
+much the same way: the five chosen first are pulled along together and become one. A later task trains the
+prompts that earlier ones chose, and the features of old classes move with them.
 
 Published: ViT-B/16, Adam, learning rate 0.03 x batch / 256 = 0.001875 at batch 16, 5 epochs (CIFAR-100), a
 gradient norm of at most 1.

@@ -14,18 +14,10 @@ inputs, so `variant=paper` is the default here: it alone works on every kind of 
 
 Published settings (T5-large): rank 8 on query and value, 10 epochs, learning rate 5e-4 to 1e-3 by order,
 batch 32 per device, lambda 0.4 on order 1, 0.4 to 1.8 elsewhere (scripts of the official code).
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 42.0, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 64.0, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims, and learns less than others (77.0 on the first task, seq-lora 91.5): the penalty was not tuned for
-this protocol. What is lost is the contest between classes of different tasks, which a loss over the current
-classes never trains: that is the protocol. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -53,15 +45,6 @@ class SparseLoRA(IncrementalLoRA):
 
     Hyperparameters = SparseHyperparameters
     search: ClassVar[Space] = {"sparsity": Between(0.01, 2)}
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
-        # 54.9, 69.1, 72.2, 71.8.
-        "digits/quick": {"learning_rate": 0.01},
-        # Not tuned: the rate chosen for inc-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Refuse layers on which the official form does not exist.

@@ -16,6 +16,7 @@ from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.cell import Cell
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
+from benchmark.tuning.tuned_values import tuned_values
 
 Place = tuple[str, str, str]
 """Method, stream and protocol, which hyper-parameters are tuned for."""
@@ -222,7 +223,7 @@ def _hyperparameters(
 ) -> dict[str, object]:
     """Return a method's settings: its defaults, those tuned for the protocol, a search's, the chosen ones."""
     loaded = load_method(method)
-    base = {**loaded.tuned.get(f"{stream}/{protocol}", {}), **(found.values if found else {})}
+    base = tuned_values(method, stream, protocol) | (found.values if found else {})
     for name in base:
         if name not in loaded.Hyperparameters.model_fields:
             raise unknown(
