@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.tuning.tuned_values import all_tuned_values
+from benchmark.running.tuned_values import all_tuned_values
 from tests import tiny
 
 RULES = ["keep-first", "keep-last", "keep-random"]

@@ -111,7 +111,7 @@ def test_tuned_values_lie_between_defaults_and_settings(
     chosen = '[frozen]\nsource = "a test"\nvalues = { learning_rate = 0.25, weight_decay = 0.125 }\n'
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "quick.toml").write_text(chosen, encoding="utf-8")
-    monkeypatch.setattr("benchmark.tuning.tuned_values.folders", lambda method: [tmp_path])
+    monkeypatch.setattr("benchmark.running.tuned_values.folders", lambda method: [tmp_path])
     (cell,) = cells(methods="frozen", settings=["weight_decay=0.5"])
     assert cell.hyperparameters["learning_rate"] == 0.25
     assert cell.hyperparameters["weight_decay"] == 0.5

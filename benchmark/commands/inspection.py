@@ -100,8 +100,8 @@ def protocols(name: str) -> str:
 def method(name: str) -> str:
     """Return what a method's file says about it, its hyper-parameters, tuned values and search space."""
     from benchmark.running.catalogue import load_method
+    from benchmark.running.tuned_values import all_tuned_values
     from benchmark.tuning.search_space import as_data, space_of
-    from benchmark.tuning.tuned_values import all_tuned_values
 
     loaded = load_method(name)
     needs = [need for need, asked in vars(loaded.needs).items() if asked]

@@ -14,9 +14,9 @@ from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.cell import Cell
+from benchmark.running.tuned_values import tuned_values
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
-from benchmark.tuning.tuned_values import tuned_values
 
 Place = tuple[str, str, str]
 """Method, stream and protocol, which hyper-parameters are tuned for."""
