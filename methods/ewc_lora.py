@@ -44,7 +44,7 @@ from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Phase, listed, numbered, part
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.pieces import fisher
 
 

@@ -3,7 +3,7 @@
 An adapter spans all adapted layers of the model (see `benchmark.lora.layer` for what a layer computes). A
 task's adapter is added, trained, and then frozen onto the stack. Where the scales of frozen adapters are
 fixed, `merge_frozen` puts them into a copy of the weights, and a step's cost does not grow with the number of
-tasks at all. A method with one adapter by design ends a task with `merge_current`: the adapter becomes part of
+tasks. A method with one adapter by design ends a task with `merge_current`: the adapter becomes part of
 the weight for good, which peft calls merge and unload.
 """
 
