@@ -27,8 +27,11 @@ before; weights exist for adapted layers alone; a class that several tasks hold 
 means.
 
 Published settings (shipped configurations): SGD with a cosine schedule on query and value; ImageNet-R 0.05,
-20 epochs, rank 10; CIFAR-100 0.03, 30 epochs, rank 8; VTAB 0.03, 45 epochs, rank 10, batch 32, weight decay
-1e-4.
+20 epochs, rank 10, batch 32, weight decay 5e-4; ImageNet-A 0.05, 25 epochs, rank 10, batch 32, weight decay
+5e-3; CIFAR-100 0.03, 30 epochs, rank 8, batch 64, weight decay 1e-4; VTAB 0.03, 45 epochs, rank 10, batch 32,
+weight decay 1e-4. The protocols `cllora` of the first three use them.
+
+Defaults that differ from the released program: none for ImageNet-R.
 """
 
 from __future__ import annotations

@@ -20,8 +20,13 @@ Differences: rows past the rank of the projected moments are zero, where the cod
 may lie inside the memory, and the others are projected once more, which takes out what rounding left inside;
 no direction without inputs enters the memory, whatever the threshold; a first task that needs more than half
 of the space is stored as its complement, where the code keeps the wrong basis or stops; rows are read in
-order, where the code shuffles them; padded tokens do not count; any target layers,
-each with a memory of its own (layers that share their input, as key and value do, get equal factors).
+order, where the code shuffles them; padded tokens do not count; any target layers, each with a memory of its
+own (layers that share their input, as key and value do, get equal factors); new head rows start uniform
+within sqrt(3 / d) with zero biases, where the code's start as torch's linear layer does, weights and biases
+uniform within 1 / sqrt(d).
+
+Defaults that differ from the released program: none for ImageNet-R; the energies of the other sets are used
+in their `inflora` protocols.
 
 Published settings: rank 10 on key and value, Adam 5e-4, batch 128; ImageNet-R 50 epochs, energy 0.98;
 CIFAR-100 20 epochs, energy 0.95; DomainNet 5 epochs, SGD 5e-3, rank 30, energy 0.95 (shipped configurations).

@@ -23,8 +23,11 @@ class token and have no position. Prompts start uniform in [0, 0.01), as in the 
 much the same way: the five chosen first are pulled along together and become one. A later task trains the
 prompts that earlier ones chose, and the features of old classes move with them.
 
+Defaults that differ from the released program: pull 0.1 (there 1.0), 5 prompts of 5 tokens from a pool of 10
+(there 4 of 10 tokens), keys uniform in [-1, 1) (there [0, 0.01)).
+
 Published: ViT-B/16, Adam, learning rate 0.03 x batch / 256 = 0.001875 at batch 16, 5 epochs (CIFAR-100), a
-gradient norm of at most 1.
+gradient norm of at most 1 (`gradient_clip`).
 """
 
 from __future__ import annotations
@@ -51,6 +54,9 @@ class PoolHyperparameters(PromptHyperparameters):
     chosen: int = Field(5, ge=1, description="prompts put before an input")
     pull: float = Field(0.1, ge=0, description="weight of the similarity of chosen keys")
     batchwise: bool = Field(True, description="one choice a batch, by majority, at test too")
+    gradient_clip: float | None = Field(
+        1.0, gt=0, description="largest norm of a step's gradient; none: the protocol's"
+    )
 
     @model_validator(mode="after")
     def _enough(self) -> PoolHyperparameters:

@@ -10,9 +10,12 @@ data nor statistics. Works on every kind of backbone.
 
 Follows the scripts of the official code where the text differs: the weights are softmax(8 cos), not the
 cosines; the matching loss, which draws the new key towards the task's inputs, is on. Differences: the query
-is the mean input embedding; the protocol's head answers, where the code has one head per task; its
-class-incremental mode, which fits Gaussians to the embeddings of each task, is left out: the weights alone
-answer.
+is the mean input embedding; old keys are frozen, as in the paper and in the release for prefixes, where the
+release for LoRA keeps training them with the new one; the protocol's head answers, where the code has one
+head per task; its class-incremental mode, which fits Gaussians to the embeddings of each task, is left out:
+the weights alone answer.
+
+Defaults that differ from the released program: none.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ included). `rehearsed=0` switches the holding off.
 
 Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, batch 32, 100 epochs, holding
 0.5; Long rank 8, 10 epochs, holding 0.1.
+
+Defaults that differ from the released program: stored inputs in place of generated ones (`rehearsed`).
 """
 
 from __future__ import annotations

@@ -19,8 +19,11 @@ gradients would need second derivatives, which the released code does not take.
 Differences: an alignment near zero, by which the code divides, is kept 1e-5 away from it on its own side;
 layers of unequal width are filled up with zeros; the learning rate follows a cosine by epoch, not by step.
 
-Published settings: lambda 0.5, learning rate 1e-4 with cosine, batch 8 by accumulation, TRACE epochs
-2, 1, 3, 2, 1, 2, 2, 3 (official scripts).
+Published settings: lambda 0.5, learning rate 1e-4 with cosine, batch 32 (4 devices of 8 rows by
+accumulation), TRACE epochs 2, 1, 3, 2, 1, 2, 2, 3 (official scripts).
+
+Defaults that differ from the released program: Adam's betas 0.9 and 0.999 (there 0.9 and 0.95) and no
+gradient clip (there 1, from its DeepSpeed settings; here `--set protocol.gradient_clip=1`).
 """
 
 from __future__ import annotations

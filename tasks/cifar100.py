@@ -44,14 +44,16 @@ STREAM = Stream(
         ),
         image_protocols.inflora("cifar100_inflora.json", epochs=20),
         image_protocols.pilot("exps/ease.json, there with 20 tasks", batch_size=48),
+        image_protocols.cllora("cifar.json", epochs=30, batch_size=64, rank=8),
     ),
     load=load,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
-    # InfLoRA tests CIFAR-100 on whole images; PILOT's configuration has 20 tasks.
+    # InfLoRA tests CIFAR-100 on whole images; PILOT's and CL-LoRA's configurations have 20 tasks.
     published={
         **image_sets.PUBLISHED,
         "inflora": {"test_view": "whole"},
         "pilot": {"test_view": "centre", "tasks": 20},
+        "cllora": {"test_view": "centre", "tasks": 20},
     },
 )

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmark.errors import UserError
 from benchmark.registry import METHODS, STREAMS
+from benchmark.running.plan import plan
 from benchmark.running.tuned_values import all_tuned_values, folders, read_tuned, tuned_files, tuned_values
+from tests import tiny
 from tests.command import ROOT
 
 (FOLDER,) = folders("litelora")
@@ -46,6 +49,75 @@ def test_a_value_is_found_by_method_stream_and_protocol() -> None:
     assert tuned_values("litelora", "digits", "quick") == {"learning_rate": 0.01}
     assert tuned_values("litelora", "digits", "none such") == {}
     assert tuned_values("ncm", "digits", "quick") == {}
+
+
+def test_o_lora_s_long_script_sets_its_penalty_by_task() -> None:
+    values = tuned_values("o-lora", "long-sequence", "olora")
+    method: Any = tiny.make_method("o-lora", "vector", stream=tiny.tasks("vector", 15, 2, 2), **values)
+    weights = []
+    for t in range(15):
+        tiny.begin(method, t)
+        weights.append(method.orthogonal)
+    # scripts/long.sh: 0 for the first of 15 tasks, 0.5 for the next eight, 5 for the last six.
+    assert weights == [0.0] + 8 * [0.5] + 6 * [5.0]
+
+
+@pytest.mark.parametrize(
+    ("method", "stream", "protocol", "settings", "of_stream", "values"),
+    [
+        (
+            "litelora",  # exps/litelora_cub200.json
+            "cub200",
+            "litelora",
+            {"epochs": 20, "batch_size": 128, "rank": 10},
+            {"split": "pilot", "tasks": 10},
+            {
+                "learning_rate": 0.008,
+                "sparsity": 0.035,
+                "selection_batch_size": 2,
+                "gate_learning_rate": 0.01,
+                "selection_epochs": 1,
+                "magnitude_learning_rate": 0.008,
+            },
+        ),
+        (
+            "cl-lora",  # exps/cifar.json
+            "cifar100",
+            "cllora",
+            {"epochs": 30, "batch_size": 64, "rank": 8, "backbone": "vit-b16-in21k"},
+            {"tasks": 20},
+            {"learning_rate": 0.03, "weight_decay": 1e-4},
+        ),
+        (
+            "cl-lora",  # exps/ina.json
+            "imagenet-a",
+            "cllora",
+            {"epochs": 25, "batch_size": 32, "rank": 10, "backbone": "vit-b16-in21k"},
+            {"tasks": 10},
+            {"learning_rate": 0.05, "weight_decay": 5e-3},
+        ),
+        (
+            "cl-lora",  # exps/inr.json
+            "imagenet-r",
+            "cllora",
+            {"epochs": 20, "batch_size": 32, "rank": 10, "backbone": "vit-b16-in21k-ft-in1k"},
+            {"tasks": 40},
+            {"learning_rate": 0.05, "weight_decay": 5e-4},
+        ),
+    ],
+)
+def test_a_published_run_has_the_settings_of_its_configuration(
+    method: str,
+    stream: str,
+    protocol: str,
+    settings: dict[str, Any],
+    of_stream: dict[str, Any],
+    values: dict[str, Any],
+) -> None:
+    (planned,) = plan(method, stream, protocol=protocol)
+    assert {name: getattr(planned.protocol, name) for name in settings} == settings
+    assert of_stream.items() <= planned.parameters.items()
+    assert values.items() <= planned.hyperparameters.items()
 
 
 def test_published_values_name_their_source() -> None:
