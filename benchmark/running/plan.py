@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from benchmark.data.stream_file import is_stream_file
 from benchmark.errors import UserError, unknown
+from benchmark.models.backbone_store import require_fetched
 from benchmark.protocol import Protocol
 from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
@@ -135,6 +136,7 @@ def resolve_backbone(asked: str) -> str:
     """Return a backbone's registry key; a folder or a hub id `owner/name` stays as it was given."""
     for key in BACKBONES.names():
         if normalise(key) == normalise(asked):
+            require_fetched(key)
             return key
     if Path(asked).is_dir():
         return asked

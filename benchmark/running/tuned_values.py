@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.data.toml_file import content_of, text_of
+from benchmark.data.toml_mistakes import in_lines, mistakes_of
 from benchmark.errors import UserError
 from benchmark.registry import METHODS
-from benchmark.toml_mistakes import in_lines, mistakes_of
 
 PACKAGE, FOLDER = "sweeps", "tuned"
 
