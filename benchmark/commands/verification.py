@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -86,8 +87,7 @@ def verify(stream: Stream, request: Request) -> Report:
     backbone = _backbone(request.protocol.backbone) if any(task.train.texts for task in tasks) else None
     kind, tokenizer = (backbone.kind, backbone.tokenizer) if backbone else (None, None)
     findings += scoring_faults(tasks, request.protocol, kind, tokenizer)
-    if tokenizer is not None:
-        findings += too_long(tasks, request.protocol, tokenizer)
+    findings += too_long(tasks, request.protocol)
     return Report(
         stream.name,
         request.order,
@@ -226,10 +226,14 @@ def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[Finding]:
                 yield Finding(message, task.name, fault=False)
 
 
-def too_long(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Iterator[Finding]:
-    """Yield how many texts the protocol cuts."""
+def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
+    """Yield how many texts the protocol cuts, where its backbone's tokenizer is on this machine."""
+    backbone = _backbone(protocol.backbone) if any(task.train.texts for task in tasks) else None
+    if backbone is None or backbone.tokenizer is None:
+        return
     from benchmark.data.prompts import encode_all
 
+    tokenizer = backbone.tokenizer
     whole = protocol.model_copy(update={"source_length": 2**31})
     for task in tasks:
         for split, rows in splits_of(task).items():
@@ -244,6 +248,7 @@ def too_long(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Itera
                 yield Finding(message, task.name, split, tuple(over), fault=False)
 
 
+@functools.lru_cache(maxsize=1)
 def _backbone(name: str) -> LoadedBackbone | None:
     """Return a backbone, or None where it is not to be had without the network."""
     from unittest.mock import patch

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data.findings import Finding, stop
+from benchmark.data.names import folded
 from benchmark.protocol import Protocol
 from benchmark.scoring.text_scores import NORMALISERS, rouge_counts
 from benchmark.stream import Task
@@ -89,9 +90,12 @@ def _cut_answers(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any, faul
 
 
 def _alike(tasks: Sequence[Task], made: Callable[[str], Any]) -> Iterator[str]:
-    """Yield groups of class names that something is made of which is the same for all, as words."""
+    """Yield groups of class names that something is made of which is the same for all, as words.
+
+    Of names that differ by case alone, which is told elsewhere, one is looked at.
+    """
     groups = defaultdict(list)
-    for name in dict.fromkeys(name for task in tasks for name in task.classes):
+    for name in {folded(name): name for task in tasks for name in task.classes}.values():
         groups[made(name)].append(name)
     return (_listed(names) for names in groups.values() if len(names) > 1)
 
