@@ -153,5 +153,5 @@ def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float
         ids=examples.ids,
         sources=examples.texts,
         references_rule=protocol.references,
-        normaliser=protocol.normaliser,
+        normaliser=objective.normaliser(stream_task),
     )
