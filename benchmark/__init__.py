@@ -5,7 +5,7 @@ adapters (`adapters`, `low_rank`), and what any room may need: random starts (`d
 write (`toml_file`, `toml_mistakes`) and mistakes told in one line (`errors`). The rooms follow the way of a
 run, and import from those above them:
 
-    scoring               from answers to task scores, to metrics, to intervals and tiers
+    scoring               from answers to task scores, to metrics, to intervals and comparisons
     data                  from sources to rows: files, folders and the hub, checked, cut into tasks, cached
     models, backbones     the frozen pretrained model, its head, and what is learned on it
     running, loggers      one cell from plan to result, and many side by side without losing any

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +53,18 @@ class Row:
         """Return a headline number by what two methods must share to be compared."""
         return dict(zip((_run(result) for result in self.results), self.values(metric), strict=False))
 
-    def cells(self) -> Runs:
-        """Return the last score of every task of every run, by run and position of the task."""
-        return {
-            (*_run(result), position): score
-            for result in self.results
-            for position, score in enumerate(result.matrix[-1])
-            if score is not None
-        }
+    def matrices(self) -> dict[Hashable, Hashable]:
+        """Return every score of every run, by what two methods must share to be compared."""
+        return {_run(result): tuple(map(tuple, result.matrix)) for result in self.results}
+
+    def on(self, runs: Collection[Hashable]) -> Row:
+        """Return the row with some of its runs alone."""
+        return replace(self, results=tuple(result for result in self.results if _run(result) in runs))
 
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that may be compared: one stream, protocol, backbone, head and setup."""
+    """Rows that may be compared: one stream, protocol, backbone, head, setup and way of counting adapters."""
 
     stream: str
     protocol: str
@@ -207,6 +206,11 @@ def row_method(result: Result) -> str:
     return result.method + (" (classifier alignment)" if added.get("alignment") else "")
 
 
+def accounting_version(result: Result) -> int:
+    """Return by which definition a run's adapters were counted; the first where a result does not say."""
+    return int(getattr(result, "accounting_version", 1))
+
+
 def tuning_mark(result: Result) -> str:
     """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
     found = result.provenance.tuned
@@ -237,7 +241,9 @@ def _setup(result: Result) -> dict[str, Any]:
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
     protocol = later | setup["protocol"]
     shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD}
-    return setup | {"protocol": shared}
+    version = accounting_version(result)
+    counted = {"accounting": {"accounting": version}} if version != 1 else {}
+    return setup | {"protocol": shared} | counted
 
 
 def _added(result: Result) -> dict[str, Any]:
