@@ -128,6 +128,11 @@ class Objective(ABC):
     def metric(self, task: Task) -> str:
         """Return the name of the score, see `benchmark.scoring.task_metrics.NAMES`."""
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether there is anything to answer with; a head has no class before the first task."""
+        return True
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""
         yield from self.backbone.module.parameters()
@@ -229,6 +234,11 @@ class ClassificationObjective(Objective):
     def metric(self, task: Task) -> str:
         """Return accuracy."""
         return "accuracy"
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the head has classes."""
+        return len(self.head) > 0
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""

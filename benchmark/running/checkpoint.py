@@ -27,6 +27,7 @@ class Progress:
     key: str
     fingerprint: str = ""  # of the data; "" in what was saved before it was noted
     matrix: list[list[float | None]] = field(default_factory=list)
+    untrained: list[float | None] | None = None
     steps: list[int] = field(default_factory=list)
     trainable: list[int] = field(default_factory=list)
     head_trainable: list[int] = field(default_factory=list)

@@ -135,6 +135,8 @@ class Learner:
             self.progress, state = saved
             self.method.restore(state)
         self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
+        if self.cell.zero_shot and not self.progress.finished:
+            self.progress.untrained = self.score_untrained()
         for t in range(self.progress.finished, len(self.loaded.tasks)):
             self.learn(t)
             self.score(t)
@@ -226,6 +228,14 @@ class Learner:
         self.progress.matrix.append(row)
         self.progress.score_seconds.append(time.perf_counter() - started)
 
+    def score_untrained(self) -> list[float | None]:
+        """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""
+        tasks = range(len(self.loaded.tasks))
+        if not self.objective.can_answer:
+            return [0.0 for _ in tasks]
+        answer = self.objective.predict
+        return [evaluate(self.method, i, self._scored(i), self._scored_examples(i), answer) for i in tasks]
+
     def _training_rows(self, tasks: list[int]) -> Rows:
         parts = [self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train) for i in tasks]
         return parts[0] if len(parts) == 1 else JoinedRows(parts)
@@ -283,6 +293,7 @@ class Learner:
             bound=self.method.bound and not cell.protocol.alignment,
             tasks=facts,
             matrix=progress.matrix,
+            untrained=progress.untrained,
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
             steps=progress.steps,
