@@ -1,5 +1,6 @@
 """One table: the runs all rows stand on, twins, what could be best, and what its caption says."""
 
+import numpy as np
 import pytest
 
 from benchmark.publishing import collect, leaderboard
@@ -163,3 +164,28 @@ def test_a_row_without_the_leading_score_stands_apart():
 def test_no_row_or_one_alone_is_not_compared(runs):
     board = boards([Row("a", (result(),))] * runs)
     assert all(not each.compared and not each.best and each.visible is None for each in board)
+
+
+def test_intervals_stand_where_the_scores_of_test_rows_were_kept(tmp_path, monkeypatch):
+    """Two runs of three tasks of 10 rows; a run of `last` 0.6 has 6 of 10 right, 9 of the last task."""
+
+    def kept(run):
+        return [np.arange(10) < round(10 * cell) for cell in run.matrix[-1]]
+
+    monkeypatch.setattr(collect, "_row_scores", lambda run: kept(run) if run.method == "a" else None)
+    cells = [*several("a", 0.6, 0.6, 0.6), *several("b", 0.3, 0.3, 0.3)]
+    board = one_board(*cells)
+    low, high = board.intervals["a"]
+    # All runs are alike, so that the 30 rows alone make the noise: a third of the root of the sum of
+    # 0.6 * 0.4 / 10 twice and 0.9 * 0.1 / 10, which is 0.0796.
+    assert high - low == pytest.approx(2 * 1.96 * 0.0796, rel=0.15) and low < 0.7 < high
+    first, second = records(built(tmp_path, *cells), "Rehearsal-free")
+    assert first["AP, 95 %"] == f"{100 * low:.1f} to {100 * high:.1f}" and second["AP, 95 %"] == ""
+
+
+def test_a_test_row_is_known_by_its_task_and_place():
+    turned = provenance(("plums", "pears", "apples"))
+    (section,) = sections([result(), result(seed=1, names=("plums", "apples"), provenance=turned)])
+    first, second = section.rows[0].row_numbers()
+    assert [numbers[0] for numbers in first] == [0, 10, 20]  # apples, pears, plums, of 10 rows each
+    assert [numbers.tolist() for numbers in second] == [list(range(20, 30)), list(range(10))]

@@ -12,6 +12,7 @@ from benchmark.publishing.collect import Row
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
 from benchmark.scoring.statistics_best import could_be_best, smallest_visible
+from benchmark.scoring.statistics_bootstrap import hierarchical_interval
 from benchmark.scoring.statistics_ranks import half_correlation
 
 LEADING = "average_performance"
@@ -74,6 +75,17 @@ class Board:
     def halves(self) -> float | None:
         """The correlation of the ranks in two halves of the runs."""
         return half_correlation(self.scores) if self.compared else None
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % interval of the leading score over runs and test rows, by label, where rows were kept."""
+        found = {}
+        for row in self.rows:
+            scores = row.row_scores()
+            reach = None if scores is None else hierarchical_interval(scores, row.row_numbers())
+            if reach is not None:
+                found[row.label] = reach
+        return found
 
     def notes(self) -> list[str]:
         """Return what a reader has to know of the table, a sentence or two each."""

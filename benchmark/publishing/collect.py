@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.errors import UserError
 from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
 from benchmark.publishing.checksums import broken
@@ -56,6 +58,32 @@ class Row:
     def matrices(self) -> dict[Hashable, Hashable]:
         """Return every score of every run, by what two methods must share to be compared."""
         return {_run(result): tuple(map(tuple, result.matrix)) for result in self.results}
+
+    def row_scores(self) -> list[list[np.ndarray]] | None:
+        """Return for each run and task the score of every test row after the last task.
+
+        None where a run keeps none.
+        """
+        found = [_row_scores(result) for result in self.results]
+        return None if None in found else [run for run in found if run is not None]
+
+    def row_numbers(self) -> list[list[np.ndarray]]:
+        """Return for each run and task a number for each test row, the same for the same row.
+
+        Rows are known by their task, that is its name, classes and number of test rows, and their place in
+        it. Where runs cut classes into tasks in other ways, their rows count as different ones.
+        """
+        starts: dict[Hashable, int] = {}
+        numbers, following = [], 0
+        for result in self.results:
+            own = []
+            for task in result.tasks:
+                key = task.name, tuple(task.classes), task.test
+                if key not in starts:
+                    starts[key], following = following, following + task.test
+                own.append(starts[key] + np.arange(task.test))
+            numbers.append(own)
+        return numbers
 
     def on(self, runs: Collection[Hashable]) -> Row:
         """Return the row with some of its runs alone."""
@@ -209,6 +237,14 @@ def row_method(result: Result) -> str:
 def accounting_version(result: Result) -> int:
     """Return by which definition a run's adapters were counted; the first where a result does not say."""
     return int(getattr(result, "accounting_version", 1))
+
+
+def _row_scores(result: Result) -> list[np.ndarray] | None:
+    read_scores = getattr(result, "scores_of_rows", None)
+    if read_scores is None:
+        return None
+    last = [read_scores(len(result.tasks) - 1, task) for task in range(len(result.tasks))]
+    return None if any(scores is None for scores in last) else last
 
 
 def tuning_mark(result: Result) -> str:

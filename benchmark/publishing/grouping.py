@@ -11,7 +11,9 @@ REFERENCES = "References: floor and ceiling"
 REHEARSAL_FREE = "Rehearsal-free"
 ASKS = {
     "statistics": "stored class statistics",
+    "stored_statistics": "stored class statistics",
     "old_data": "rehearsal-based",
+    "rehearsal": "rehearsal-based",
     "task_id": "task-incremental (task id at inference)",
     "test_batch": "whole test batch at inference",
 }

@@ -12,7 +12,16 @@ from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
 from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.overview import Standings, apart
-from benchmark.publishing.tables import COSTS, DEFINITIONS, SCORES, cost, named, share
+from benchmark.publishing.tables import (
+    COSTS,
+    DEFINITIONS,
+    INTERVAL,
+    SCORES,
+    cost,
+    interval,
+    named,
+    share,
+)
 from benchmark.results import Result
 from benchmark.scoring.statistics import spread
 from benchmark.scoring.statistics_normalised import Summary
@@ -105,6 +114,7 @@ def _score_columns(board: Board) -> tuple[Column, ...]:
     first = "could be best" if board.ranked else "reference"
     columns = [Column(first, "higher" if board.ranked else "", EXPLAINED[first])]
     columns += [_column(name) for name in SCORES]
+    columns += [Column(INTERVAL, "", EXPLAINED[INTERVAL])] if board.intervals else []
     last = [Column(name, "higher", EXPLAINED[name]) for name in ("AP worst", "n")]
     return (*columns, *last)
 
@@ -115,6 +125,7 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         first = _mark(row.label in board.best) if board.ranked else Cell(reference_kind(row))
         strong = row.label == board.winner
         cells = [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
+        cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
         lines.append(Line(named(row), (first, *cells), runs))

@@ -41,6 +41,8 @@ DEFINITIONS = {
     "without the mark are worse than the best of the table; rows with it are not told apart from each other.",
     "order of rows": "by AP.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
+    "AP, 95 %": "interval of AP by a bootstrap over runs and test rows, both drawn with replacement, the "
+    "same rows for all runs: it counts that other test rows would have given other scores too.",
     "AP worst": "the lowest AP of the row's runs.",
     "AIA (AAA)": "average incremental accuracy, the mean over stages of the mean over the tasks seen by "
     "then; also called average anytime accuracy (AAA).",
@@ -68,6 +70,7 @@ DEFINITIONS = {
 }
 
 
+INTERVAL = "AP, 95 %"
 LEFT = (
     "stream",
     "protocol",
@@ -119,8 +122,15 @@ def _record(row: Row, board: Board) -> dict[str, str]:
     mark = {"could be best": "yes" if row.label in board.best else ""}
     record = {"method": shown(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
+    record |= {INTERVAL: interval(row, board)} if board.intervals else {}
     values = row.values(LEADING)
     return record | {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
+
+
+def interval(row: Row, board: Board) -> str:
+    """Return the interval of a row's AP x 100; blank where its test rows were not kept."""
+    low, high = board.intervals.get(row.label, (None, None))
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def cost_table(rows: Sequence[Row]) -> str:

@@ -82,9 +82,10 @@ def _own_numbers(runs: Sequence[Scored]) -> list[list[np.ndarray]]:
 
 def _weighted(weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the mean score of a task in each resample; of one that drew none of its rows, of all."""
-    total = weights.sum(axis=1)
-    mean = float(np.mean(scores))
-    return np.where(total > 0, weights @ np.asarray(scores, dtype=float) / np.maximum(total, 1), mean)
+    counts = weights.astype(np.float32)
+    total = counts.sum(axis=1)
+    found = counts @ np.asarray(scores, dtype=np.float32) / np.maximum(total, 1)
+    return np.where(total > 0, found, float(np.mean(scores)))
 
 
 @lru_cache(maxsize=2)
@@ -94,7 +95,7 @@ def _row_weights(count: int, resamples: int, seed: int) -> np.ndarray:
     Kept, because all rows of a table ask for the same ones.
     """
     drawn = np.random.default_rng([seed, 0])
-    weights = np.empty((resamples, count), dtype=np.float32)
+    weights = np.empty((resamples, count), dtype=np.uint8)  # 100,000 rows take 100 MB
     for resample in range(resamples):
         weights[resample] = np.bincount(drawn.integers(0, count, size=count), minlength=count)
     return weights

@@ -43,8 +43,8 @@ def _sentences(text: str) -> list[list[str]]:
 def _common_words(first: Sequence[str], second: Sequence[str]) -> set[str]:
     """Return the words of a longest common subsequence.
 
-    Of several the one that is found from the end, by going back in `second` where either way is as long. Which
-    one it is decides which words are in the union.
+    Of several the one that is found from the end, by going back in `second` where either way is as long;
+    which one it is decides which words are in the union.
     """
     numbers = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
     columns = np.array([numbers[word] for word in second])
