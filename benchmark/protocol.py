@@ -79,7 +79,7 @@ class Protocol(BaseModel):
     normaliser: Literal["words", "words-no-articles", "exact"] = Field(
         "words",
         description="exact match compares lower-case words without punctuation (O-LoRA, SAPT), the same "
-        "without a, an, the (SQuAD), or the strings as they are (TRACE)",
+        "without a, an, the (SQuAD), or the strings as they are, with Rouge-L as TRACE computes it (TRACE)",
     )
     pixels: Literal["backbone", "unit"] = Field(
         "backbone", description="the backbone's own mean and deviation, or plain [0, 1]"

@@ -132,6 +132,11 @@ class Objective(ABC):
         """Return what texts are brought to before they are compared."""
         return self.protocol.normaliser
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether there is anything to answer with; a head has no class before the first task."""
+        return True
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""
         yield from self.backbone.module.parameters()
@@ -233,6 +238,11 @@ class ClassificationObjective(Objective):
     def metric(self, task: Task) -> str:
         """Return accuracy."""
         return "accuracy"
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the head has classes."""
+        return len(self.head) > 0
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""

@@ -119,6 +119,11 @@ class TextObjective(Objective):
         """Return every accepted answer of each row; the scorer draws one where the protocol says so."""
         return self._answers(task, examples) if examples.references is None else list(examples.references)
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether text is decoded freely, or a label has been seen."""
+        return self.protocol.decoding != "labels" or not self.columns or self.seen > 0
+
     def state(self) -> dict[str, Tensor]:
         """Return how many labels have been seen."""
         return {"seen": torch.tensor(self.seen)}

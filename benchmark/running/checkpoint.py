@@ -52,6 +52,7 @@ class Progress(BaseModel):
     key: str
     fingerprint: str
     tasks: list[TaskRecord] = Field(default_factory=list)
+    untrained: list[float | None] | None = None
     state_sha256: str = ""
 
     @property

@@ -138,6 +138,8 @@ class Learner:
             self.progress, state = saved
             self.method.restore(state)
         self.watch(CellStarted(self.cell, len(self.loaded.tasks), self.remarks))
+        if self.cell.zero_shot and not self.progress.finished:
+            self.progress.untrained = self.score_untrained()
         for t in range(self.progress.finished, len(self.loaded.tasks)):
             self.progress.tasks.append(self.learn(t))
             self.checkpoint.save(self.progress, pack(self.method.state()))
@@ -211,6 +213,14 @@ class Learner:
                 row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
         return row
 
+    def score_untrained(self) -> list[float | None]:
+        """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""
+        tasks = range(len(self.loaded.tasks))
+        if not self.objective.can_answer:
+            return [0.0 for _ in tasks]
+        answer = self.objective.predict
+        return [evaluate(self.method, i, self._scored(i), self._scored_examples(i), answer) for i in tasks]
+
     def _scored_examples(self, i: int) -> Examples:
         task = self.loaded.tasks[i]
         if self.cell.protocol.score_on == "test":
@@ -256,6 +266,7 @@ class Learner:
             bound=self.method.bound and not cell.protocol.alignment,
             tasks=facts,
             matrix=progress.matrix,
+            untrained=progress.untrained,
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
             steps=[task.steps for task in progress.tasks],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from benchmark.scoring.summary_rouge import summary_rouge_l
 from benchmark.scoring.text_scores import (
     NORMALISERS,
     edit_similarity,
@@ -29,6 +30,7 @@ PAIRS: dict[str, tuple[Callable[[str, str], float], str]] = {
     "exact-match": (lambda guess, accepted: float(guess == accepted), "Share of rows equal to an answer."),
     "rouge-l": (rouge_l, "Mean Rouge-L F, with stemming."),
     "rouge-l-all-scripts": (rouge_l_all_scripts, "Mean Rouge-L F over words of every script."),
+    "summary-rouge-l": (summary_rouge_l, "Mean Rouge-L F of summaries, by white-space words and sentences."),
     "edit-similarity": (edit_similarity, "Mean similarity by insertions and deletions."),
     "first-letter": (first_letter, "Share of rows whose first letter is that of an answer."),
 }
@@ -65,12 +67,17 @@ def score(
         references_rule: "best" takes the highest score over a row's accepted texts, "drawn" the score
             against one of them, see `draw`. SARI counts all accepted texts at once.
         normaliser: what exact-match and first-letter make of both texts, one of
-            `benchmark.scoring.text_scores.NORMALISERS`.
+            `benchmark.scoring.text_scores.NORMALISERS`; with "exact", rouge-l is TRACE's too, see
+            `benchmark.scoring.summary_rouge`.
         sources: n inputs; read by sari alone.
 
     Raises:
         ValueError: the metric is unknown, there are no rows, the lengths differ, or a row accepts nothing.
     """
+    if (metric, normaliser) == ("rouge-l", "exact"):
+        metric = (
+            "summary-rouge-l"  # words as they stand, as the scorer that compares strings as they are has it
+        )
     if metric not in NAMES:
         raise ValueError(f"unknown metric '{metric}', one of {', '.join(NAMES)}")
     if not len(predictions) == len(references) > 0:
