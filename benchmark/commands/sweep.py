@@ -59,6 +59,7 @@ def sweep(
                 fresh=fresh,
                 watch=tell_all,
                 conditions=replace(conditions, stop=stop.file),
+                say=lambda line: print(line, file=shown, flush=True),
             )
     except KeyboardInterrupt:
         tell(f"stopped: every finished cell and task is kept in {out}; the same command continues from there")
