@@ -118,9 +118,3 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    for command in (metrics, ledger, redundancy, report):
-        app.command()(command)

@@ -42,9 +42,3 @@ def export(
     from benchmark.publishing.export import export as write
 
     typer.echo(str(write(result, folder, card)))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    for verb in (submit, export):
-        app.command()(verb)
