@@ -120,8 +120,8 @@ class LoadedStream:
         class_order: the source's class numbers in the order learned, for class-incremental streams.
         revisions: hub id to the commit that was read, where it could be resolved.
         notes: what was left out or rebuilt on loading, one line each.
-        checked: whether what read the rows tells what `problems` would, and classes without rows, and tells
-            it with file and row, so that no report needs to tell it once more.
+        checked: whether what read the rows tells what `validation_errors` would, and classes without rows,
+            and tells it with file and row, so that no report needs to tell it once more.
     """
 
     tasks: list[Task]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import Source, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, sliced, split_folders
 from tasks.sources.image_tables import HubImages
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "CIFAR-100",
     (split_folders("cifar100"),),
     HubImages(HubSet("uoft-cs/cifar100"), image="img", label="fine_label"),

@@ -19,7 +19,7 @@ from benchmark.cli import app
 from benchmark.data import files, toml_file
 from benchmark.data.image_decoding import opened
 from benchmark.data.names import in_order
-from benchmark.data.scoring_checks import scoring_faults
+from benchmark.data.scoring_checks import scoring_errors
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.running.catalogue import load_stream
@@ -157,11 +157,11 @@ def test_labels_that_only_unicode_tells_apart_are_explained(tmp_path: Path) -> N
 
 
 def test_a_class_that_is_no_text_is_refused_by_the_check() -> None:
-    from benchmark.data.checks import problems
+    from benchmark.data.checks import validation_errors
 
     part = Examples(["a"], np.array([0]), None, ["1"])
-    (problem,) = problems([Task("t", part, part, classes=(float("nan"),))])  # type: ignore[arg-type]
-    assert problem.line == "t: the class nan is no text; read labels as text"
+    (error,) = validation_errors([Task("t", part, part, classes=(float("nan"),))])  # type: ignore[arg-type]
+    assert error.line == "t: the class nan is no text; read labels as text"
 
 
 def test_the_stream_of_the_readme_reads_the_labels_NA_and_None(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def told(
     tasks: list[Task], kind: str | None, tokenizer: object = None, **changed: object
 ) -> list[tuple[bool, str]]:
     protocol = Protocol.model_validate({"name": "quick", "source": "", "backbone": "x", **changed})
-    return [(one.fault, one.line) for one in scoring_faults(tasks, protocol, kind, tokenizer)]
+    return [(one.fault, one.line) for one in scoring_errors(tasks, protocol, kind, tokenizer)]
 
 
 def test_classes_that_the_normaliser_makes_equal_are_told_and_refused() -> None:

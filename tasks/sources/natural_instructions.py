@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
+from benchmark.data.data_errors import DataError, collect_into, raise_any
 from benchmark.data.files import read_rows
-from benchmark.data.findings import Finding, noted, stop
 from benchmark.data.hub import Hub, HubSet, columns
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
@@ -184,10 +184,10 @@ def _parsed(path: Path) -> Iterator[ParsedRow]:
     def checked(numbered: tuple[int, Line]) -> Iterator[ParsedRow]:
         number, line = numbered
         where = f"{path}, row {number}"
-        findings = [] if line.outputs else [Finding(f"{where}: outputs: no reference")]
-        with noted(findings):
+        errors = [] if line.outputs else [DataError(f"{where}: outputs: no reference")]
+        with collect_into(errors):
             seen.add(line.id, where)
-        stop(findings)
+        raise_any(errors)
         yield ParsedRow(line.split, line.id, line.input, references=line.outputs)
 
     return sound(read_rows(path, Line), checked)

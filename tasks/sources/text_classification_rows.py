@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
+from benchmark.data.data_errors import DataError, collect_into, raise_any
 from benchmark.data.files import VARIABLE, read_rows
-from benchmark.data.findings import Finding, noted, stop
 from benchmark.data.hub import Hub
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Sources, Task, Wording
@@ -165,13 +165,13 @@ def _parsed(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     def checked(numbered: tuple[int, Line]) -> Iterator[ParsedRow]:
         number, line = numbered
         row = LabelledText(line.id, line.text, line.label, f"{path}, row {number}")
-        findings: list[Finding] = []
+        errors: list[DataError] = []
         label = None
-        with noted(findings):
+        with collect_into(errors):
             seen.add(row.identity, row.where)
-        with noted(findings):
+        with collect_into(errors):
             label = label_number(row, labels)
-        stop(findings)
+        raise_any(errors)
         yield ParsedRow(UNLABELLED if label is None else line.split, line.id, line.text, label or 0)
 
     return sound(read_rows(path, Line), checked)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
+from benchmark.data.data_errors import DataError, collect_into, raise_any
 from benchmark.data.files import VARIABLE, read_list, read_rows
-from benchmark.data.findings import Finding, noted, stop
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
 from tasks.sources import layouts
@@ -157,12 +157,12 @@ def _read_folder(facts: TraceTask, path: Path) -> Iterator[Row]:
     def checked(numbered: tuple[int, Line]) -> Iterator[Row]:
         number, line = numbered
         where = f"{path}, row {number}"
-        findings: list[Finding] = []
-        with noted(findings):
+        errors: list[DataError] = []
+        with collect_into(errors):
             seen.add(line.id, where)
-        with noted(findings):
+        with collect_into(errors):
             row = _parts(facts, line.split, line.id, line, where)
-        stop(findings)
+        raise_any(errors)
         yield row
 
     return sound(read_rows(path, Line), checked)
@@ -252,16 +252,16 @@ def _parts(facts: TraceTask, split: str, identity: str, pair: Pair, where: str) 
         UserError: the prompt is not in the task's words, or the answer is none of its letters.
     """
     prompt, answer = pair.prompt, pair.answer
-    findings = []
+    errors = []
     whole = len(prompt) >= len(facts.before) + len(facts.after)
     if not (whole and prompt.startswith(facts.before) and prompt.endswith(facts.after)):
         words = f"does not begin with {facts.before[:40]!r}... and end with {facts.after!r}"
-        findings.append(Finding(f"{where}: prompt: {words}"))
+        errors.append(DataError(f"{where}: prompt: {words}"))
     if facts.letters:
         answer = answer.strip()[:1]
         if not answer or answer not in facts.letters:
             told = f"{where}: answer: {pair.answer[:40]!r} begins with none of {facts.letters}"
-            findings.append(Finding(told))
-    stop(findings)
+            errors.append(DataError(told))
+    raise_any(errors)
     text = prompt[len(facts.before) : len(prompt) - len(facts.after)]
     return Row(split, identity, text, answer)
