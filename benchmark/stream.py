@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.data.layouts import Layout
     from benchmark.data.mapped_rows import MappedImages
 
-Kind = Literal["vector", "image", "text-classification", "text-to-text"]
+StreamKind = Literal["vector", "image", "text-classification", "text-to-text"]
 Side = Literal["start", "end"]
 
 
@@ -164,7 +164,7 @@ class Stream:
 
     name: str
     title: str
-    kind: Kind
+    kind: StreamKind
     licence: str
     citation: str
     homepage: str
