@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_or_collect
-from benchmark.data.files import Model, label_index, read_json
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_any, raise_or_collect
+from benchmark.data.files import Model, label_index, read_json, read_rows
 from benchmark.data.names import difference, folded
 from benchmark.errors import UserError
 from benchmark.stream import Examples
+
+if TYPE_CHECKING:
+    from benchmark.data.parsed_rows import ParsedRow
 
 # How sources mark a row without a gold label; MNLI's test set has 131 of them.
 UNLABELLED = frozenset({"", "-"})
 Read = TypeVar("Read")
 Raw = TypeVar("Raw")
 Sound = TypeVar("Sound")
+
+
+class NamedLine(BaseModel):
+    """What every line of this suite's files has."""
+
+    model_config = ConfigDict(strict=True)
+    id: str
+
+
+OwnRow = TypeVar("OwnRow", bound=NamedLine)
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,35 @@ def sound(rows: Iterable[Raw], check: Callable[[Raw], Iterable[Sound]]) -> Itera
                 made = tuple(check(row))
             yield from made
     raise_or_collect(errors)
+
+
+def own_rows(
+    path: Path, model: type[OwnRow], parse: Callable[[OwnRow, str], ParsedRow]
+) -> Iterator[ParsedRow]:
+    """Yield the rows of one of this suite's `<task>.jsonl.gz`.
+
+    Args:
+        path: of the file.
+        model: of a line.
+        parse: makes a row of a line; it is also given file and row, for messages.
+
+    Raises:
+        UserError: some are faulty, or two have one id; raised after the last row.
+    """
+    seen = Identities()
+
+    def checked(numbered: tuple[int, OwnRow]) -> Iterator[ParsedRow]:
+        number, line = numbered
+        where = f"{path}, row {number}"
+        errors: list[DataError] = []
+        with collect_into(errors):
+            seen.add(line.id, where)
+        with collect_into(errors):
+            row = parse(line, where)
+        raise_any(errors)
+        yield row
+
+    return sound(read_rows(path, model), checked)
 
 
 class Identities:
