@@ -162,9 +162,9 @@ def own_rows(
         where = f"{path}, row {number}"
         errors: list[DataError] = []
         with collect_into(errors):
-            seen.add(line.id, where)
-        with collect_into(errors):
             row = parse(line, where)
+        with collect_into(errors):
+            seen.add(line.id, where)
         raise_any(errors)
         yield row
 
