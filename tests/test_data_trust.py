@@ -209,6 +209,16 @@ def test_another_separator_or_encoding_is_told_with_what_to_do(
     assert words in line
 
 
+def test_a_name_that_no_file_can_have_is_told_with_its_row(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", 1)
+    lines = ["a,train,1.png,x", "a,test,1\0.png,x"]
+    rows(tmp_path, "task,split,image,label", *lines)
+    columns = 'columns = { task = "task", split = "split", image = "image", label = "label" }'
+    part = f'[table]\nsource = {{ path = "tickets.csv" }}\n{columns}\n'
+    told = faults(write(tmp_path, HEAD.replace("text-classification", "image") + part + QUICK))
+    assert f"{tmp_path}/tickets.csv, row 2: '1\\x00.png' names no file" in told
+
+
 # --- limits
 
 

@@ -76,11 +76,17 @@ def left_out(folders: Iterable[Path]) -> list[DataError]:
 
 
 def location(value: Any, folder: Path) -> bytes | Path | None:
-    """Return the encoded bytes or the file that a cell of a table names; None where it names no image."""
+    """Return the encoded bytes or the file that a cell of a table names; None where it names no image.
+
+    Raises:
+        UserError: it is a text that no file can be called.
+    """
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if not isinstance(value, (str, bytes, Path)) or not value:
         return None
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{value!r:.60} names no file")
     return value if isinstance(value, bytes) else folder / value
 
 
