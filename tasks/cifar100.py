@@ -11,10 +11,10 @@ from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
 from tasks.sources.image_arrays import array_file
-from tasks.sources.image_sources import Source, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, sliced, split_folders
 from tasks.sources.image_tables import HubImages
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "CIFAR-100",
     (split_folders("cifar100"), array_file("cifar100_32")),
     HubImages(HubSet("uoft-cs/cifar100"), image="img", label="fine_label"),

@@ -19,7 +19,7 @@ from benchmark.cli import app
 from benchmark.data import files, toml_file
 from benchmark.data.image_decoding import opened
 from benchmark.data.names import in_order
-from benchmark.data.scoring_checks import scoring_faults
+from benchmark.data.scoring_checks import scoring_errors
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.running.catalogue import load_stream
@@ -157,11 +157,11 @@ def test_labels_that_only_unicode_tells_apart_are_explained(tmp_path: Path) -> N
 
 
 def test_a_class_that_is_no_text_is_refused_by_the_check() -> None:
-    from benchmark.data.checks import problems
+    from benchmark.data.checks import validation_errors
 
     part = Examples(["a"], np.array([0]), None, ["1"])
-    (problem,) = problems([Task("t", part, part, classes=(float("nan"),))])  # type: ignore[arg-type]
-    assert problem.line == "t: the class nan is no text; read labels as text"
+    (error,) = validation_errors([Task("t", part, part, classes=(float("nan"),))])  # type: ignore[arg-type]
+    assert error.line == "t: the class nan is no text; read labels as text"
 
 
 def test_the_stream_of_the_readme_reads_the_labels_NA_and_None(tmp_path: Path) -> None:
@@ -207,6 +207,16 @@ def test_another_separator_or_encoding_is_told_with_what_to_do(
     (tmp_path / "tickets.csv").write_bytes(content)
     (line,) = faults(write(tmp_path, HEAD + TABLE + QUICK))
     assert words in line
+
+
+def test_a_name_that_no_file_can_have_is_told_with_its_row(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", 1)
+    lines = ["a,train,1.png,x", "a,test,1\0.png,x"]
+    rows(tmp_path, "task,split,image,label", *lines)
+    columns = 'columns = { task = "task", split = "split", image = "image", label = "label" }'
+    part = f'[table]\nsource = {{ path = "tickets.csv" }}\n{columns}\n'
+    told = faults(write(tmp_path, HEAD.replace("text-classification", "image") + part + QUICK))
+    assert f"{tmp_path}/tickets.csv, row 2: '1\\x00.png' names no file" in told
 
 
 # --- limits
@@ -299,7 +309,7 @@ def told(
     tasks: list[Task], kind: str | None, tokenizer: object = None, **changed: object
 ) -> list[tuple[bool, str]]:
     protocol = Protocol.model_validate({"name": "quick", "source": "", "backbone": "x", **changed})
-    return [(one.fault, one.line) for one in scoring_faults(tasks, protocol, kind, tokenizer)]
+    return [(one.fault, one.line) for one in scoring_errors(tasks, protocol, kind, tokenizer)]
 
 
 def test_classes_that_the_normaliser_makes_equal_are_told_and_refused() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.data.files import one_line
-from benchmark.data.findings import DataFaults, Finding
+from benchmark.data.data_errors import DataError, InvalidData
+from benchmark.data.files import describe_error
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
 
-class Unreadable(DataFaults):
+class Unreadable(InvalidData):
     """Images that cannot be read."""
 
-    def __init__(self, findings: Sequence[Finding], rows: frozenset[int]) -> None:
+    def __init__(self, errors: Sequence[DataError], rows: frozenset[int]) -> None:
         """Keep which rows they would have filled, from 0."""
-        super().__init__(findings)
+        super().__init__(errors)
         self.rows = rows
 
 
@@ -53,7 +53,7 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
     side = array.shape[1]
     if array.shape[1:] != (side, side, 3) or side > size:
         raise ValueError(f"rows of shape {array.shape[1:]} do not hold squares cut from {size} pixels")
-    filled, findings, unread = 0, [], set()
+    filled, errors, unread = 0, [], set()
     for row, image in enumerate(images):
         if row >= len(array):
             raise ValueError(f"more than {len(array)} images for an array of {len(array)} rows")
@@ -61,13 +61,13 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
             array[row] = np.asarray(centre(opened(image), size, side))
         except UserError as error:
             where = image if isinstance(image, Path) else source
-            findings.append(Finding(f"{where}, row {row}: {error}"))
+            errors.append(DataError(f"{where}, row {row}: {error}"))
             unread.add(row)
         filled = row + 1
     if filled < len(array):
         raise ValueError(f"{filled} images for an array of {len(array)} rows")
-    if findings:
-        raise Unreadable(findings, frozenset(unread))
+    if errors:
+        raise Unreadable(errors, frozenset(unread))
 
 
 def opened(encoded: bytes | Path) -> Image:
@@ -93,7 +93,7 @@ def opened(encoded: bytes | Path) -> Image:
         *(OSError, EOFError, SyntaxError, ValueError, struct.error),
         PIL.Image.DecompressionBombError,
     ) as error:
-        raise UserError(f"not a readable image ({one_line(error)})") from error
+        raise UserError(f"not a readable image ({describe_error(error)})") from error
 
 
 def _rgb(image: Image) -> Image:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.findings import Finding
+from benchmark.data.data_errors import DataError
 from benchmark.data.image_decoding import SUFFIXES, centre, opened
 from benchmark.errors import UserError
 
@@ -48,7 +48,7 @@ OTHER_PICTURES = (
 )
 
 
-def left_out(folders: Iterable[Path]) -> list[Finding]:
+def left_out(folders: Iterable[Path]) -> list[DataError]:
     """Return what lies in folders of classes and is not read, by folder and ending.
 
     That is an error for pictures, in a format that is not read or in the folder of no class, and else odd.
@@ -56,7 +56,7 @@ def left_out(folders: Iterable[Path]) -> list[Finding]:
     Args:
         folders: each of one split, with a folder for each class in it.
     """
-    findings = []
+    errors = []
     for split in folders:
         counts: Counter[tuple[Path, str]] = Counter()
         for path in sorted(split.rglob("*")):
@@ -71,16 +71,22 @@ def left_out(folders: Iterable[Path]) -> list[Finding]:
             what = f"{files} ending in {ending}" if ending else f"{files} without an ending"
             fault = ending in OTHER_PICTURES or ending in SUFFIXES
             why = "not in the folder of a class" if folder == split else f"read are: {', '.join(SUFFIXES)}"
-            findings.append(Finding(f"{folder}: {what} not read; {why}", fault=fault))
-    return findings
+            errors.append(DataError(f"{folder}: {what} not read; {why}", fault=fault))
+    return errors
 
 
 def location(value: Any, folder: Path) -> bytes | Path | None:
-    """Return the encoded bytes or the file that a cell of a table names; None where it names no image."""
+    """Return the encoded bytes or the file that a cell of a table names; None where it names no image.
+
+    Raises:
+        UserError: it is a text that no file can be called.
+    """
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if not isinstance(value, (str, bytes, Path)) or not value:
         return None
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{value!r:.60} names no file")
     return value if isinstance(value, bytes) else folder / value
 
 

@@ -70,6 +70,6 @@ def checked(path: Path, what: str, model: type[Model], command: str = "") -> Mod
     try:
         return model.model_validate(content_of(text, path))
     except ValidationError as error:
-        findings = in_lines(list(mistakes_of(error, model)), text, path)
+        errors = in_lines(list(mistakes_of(error, model)), text, path)
     more = f" (see: {command})" if command else ""
-    raise UserError("; ".join(finding.line for finding in findings) + more)
+    raise UserError("; ".join(one.line for one in errors) + more)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.data.findings import Finding
+from benchmark.data.data_errors import DataError
 from benchmark.errors import hint
 
 Keys = tuple[str | int, ...]
@@ -61,10 +61,10 @@ def _fields(model: type[BaseModel], table: Sequence[str | int]) -> Iterable[str]
     return model.model_fields
 
 
-def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[Finding]:
+def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[DataError]:
     """Return each mistake in one line: the file and the line in it, the key and what is wrong there."""
     lines = lines_of(text, [keys for keys, _ in mistakes])
-    findings = []
+    errors = []
     # As they stand in the file; a key that is missing may be one that is misspelled above.
     for keys, message in sorted(mistakes, key=lambda mistake: lines.get(mistake[0], len(text))):
         # What is unknown is named by the message.
@@ -73,8 +73,8 @@ def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[Finding
         for part in named:
             place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
         where = f"{path}, line {lines[keys]}" if keys in lines else str(path)
-        findings.append(Finding(" ".join(f"{where}: {place + ': ' if place else ''}{message}".split())))
-    return findings
+        errors.append(DataError(" ".join(f"{where}: {place + ': ' if place else ''}{message}".split())))
+    return errors
 
 
 def lines_of(text: str, wanted: Iterable[Keys]) -> dict[Keys, int]:

@@ -135,6 +135,17 @@ def load(name: str) -> LoadedBackbone:
     return load_pretrained(preset.hub_id, preset.hub_id, preset)
 
 
+def load_local(name: str) -> LoadedBackbone | None:
+    """Return a backbone, or None where it is not to be had without the network."""
+    from unittest.mock import patch
+
+    with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+        try:
+            return load(name)
+        except UserError:
+            return None
+
+
 def load_pretrained(source: str, origin: str, preset: Backbone | None = None) -> LoadedBackbone:
     """Load a transformers model and what prepares its inputs, frozen, from a folder or the hub.
 

@@ -39,7 +39,7 @@ from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, Kind, LoadedStream, Task
+from benchmark.stream import Examples, LoadedStream, StreamKind, Task
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -68,7 +68,7 @@ def prepare_device(name: str) -> torch.device:
 
 
 def build(
-    cell: Cell, tasks: list[Task], device: torch.device, kind: Kind | None = None
+    cell: Cell, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
 ) -> tuple[Method, LoadedBackbone]:
     """Load the backbone and make the cell's method on it.
 
