@@ -262,3 +262,43 @@ def test_the_store_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytes
     assert backbone_store.store() == tmp_path / "backbones"
     monkeypatch.setenv("BENCH_BACKBONES", str(tmp_path / "b"))
     assert backbone_store.store() == tmp_path / "b"
+
+
+# --- GPT-2's layers
+
+
+def test_gpt2_answers_as_with_its_own_layers_and_is_adapted_as_by_peft(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from benchmark.lora.stack import AdapterStack
+
+    sizes: dict[str, Any] = {"vocab_size": 60, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    torch.manual_seed(0)
+    own = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
+    ).eval()
+    own.save_pretrained(tmp_path / "m")
+    tiny.tokenizer("causal").save_pretrained(tmp_path / "m")
+    loaded = backbones.load(str(tmp_path / "m"))
+    given = {"input_ids": torch.tensor([[5, 6, 7, 8]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    with torch.no_grad():
+        assert torch.allclose(loaded.module(**given).logits, own(**given).logits, atol=1e-5)
+    assert loaded.size == sum(parameter.numel() for parameter in own.parameters())
+
+    config = LoraConfig(r=2, lora_alpha=2, target_modules=["c_attn"], fan_in_fan_out=True)
+    theirs = get_peft_model(own, config)
+    stack = AdapterStack(loaded.module, ("module:c_attn",), 2)
+    stack.add(0)
+    assert len(stack.layers) == 2
+    for name, layer in stack.layers.items():
+        their = theirs.base_model.model.get_submodule(name)
+        assert layer.current is not None
+        a, b = their.lora_A["default"].weight, their.lora_B["default"].weight
+        # A (r, d_in) and B (d_out, r), with 32 inputs and 3 x 32 outputs.
+        assert layer.current.lora_A.shape == a.shape == (2, 32)
+        assert layer.current.lora_B.shape == b.shape == (96, 2)
+        nn.init.normal_(b)
+        layer.current.lora_A.data.copy_(a)
+        layer.current.lora_B.data.copy_(b)
+    with torch.no_grad():
+        assert torch.allclose(loaded.module(**given).logits, theirs.eval()(**given).logits, atol=1e-4)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import UserError, unknown
 from benchmark.models.backbone_store import find_folder, preset_key, stored_folder
-from benchmark.models.image_features import Pooling, choose_pooling, image_feature, pool_tokens
+from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
 from benchmark.models.positions import count_from_mask
 from benchmark.models.pretrained_model import read_model
 from benchmark.models.special_tokens import require_answers
@@ -62,6 +62,11 @@ class Backbone:
     pooling: Pooling = "first"
     image_size: int | None = None
     instead: str | None = None
+
+    @property
+    def feature(self) -> str | None:
+        """What a classifier's head reads, in words; None where the model answers in text or is one layer."""
+        return DESCRIBED[self.pooling] if self.kind in ("image", "encoder") else None
 
 
 @dataclass
