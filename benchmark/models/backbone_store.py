@@ -21,8 +21,8 @@ from benchmark.errors import UserError
 from benchmark.models import pinned_file
 from benchmark.models.pinned_file import PinnedFile, Tell
 from benchmark.models.weights_hash import hash_folder
-from benchmark.registry import BACKBONES
-from benchmark.results import to_json
+from benchmark.registry import BACKBONES, normalise
+from benchmark.results import atomic_write, to_json
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import Backbone
@@ -59,6 +59,55 @@ def stored_folder(key: str, weights_hash: str | None) -> Path:
             f"run `bench backbone fetch {key}`, which makes them anew"
         )
     return folder
+
+
+def preset_key(name: str) -> str | None:
+    """Return the key of the preset that a name means, or None; a folder of that name is never meant."""
+    return next((key for key in BACKBONES.names() if normalise(key) == normalise(name)), None)
+
+
+def find_folder(name: str, folder: Path | None = None, weights: str = "") -> Path:
+    """Return the folder of a backbone that is no preset.
+
+    A result names it by its last part alone. It is looked for in the given folder; or here, in the store, and
+    where weights of that hash were last used on this machine.
+
+    Raises:
+        UserError: none of them holds it, or none with these weights.
+    """
+    places = [folder] if folder is not None else [Path(name), store() / name, *_remembered(weights)]
+    found = [each for each in places if (each / "config.json").is_file()]
+    if not found:
+        given = next((each for each in places if each.is_dir()), None)
+        if given is not None:
+            raise UserError(f"the backbone folder {given} holds no config.json")
+        raise UserError(
+            f"the backbone folder '{name}' is not here: bring it into this folder or into {store()} "
+            f"({VARIABLE})"
+        )
+    for candidate in found:
+        if not weights or hash_folder(candidate) == weights:
+            return candidate.resolve()
+    raise UserError(
+        f"the weights in {found[0]} have the sha256 {hash_folder(found[0])}, not {weights}: they have "
+        "changed since, or are another model's"
+    )
+
+
+def remember(folder: Path, weights: str) -> None:
+    """Note in the cache where weights lie, for what is later told of them by name and hash."""
+    if (root := place()) is not None:
+        with contextlib.suppress(UserError):  # then they are found by their name alone
+            atomic_write(root / "folders" / weights, os.fsencode(folder.resolve()))
+
+
+def _remembered(weights: str) -> list[Path]:
+    root = place()
+    if not weights or root is None:
+        return []
+    with contextlib.suppress(OSError):
+        return [Path(os.fsdecode((root / "folders" / weights).read_bytes()))]
+    return []
 
 
 def require_fetched(key: str) -> None:

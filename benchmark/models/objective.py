@@ -16,6 +16,7 @@ from benchmark.data import encoding, images, prompts
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
+from benchmark.models.special_tokens import padding_id
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
 
@@ -186,7 +187,7 @@ class ClassificationObjective(Objective):
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return TokenRows(ids["prompts"], tokenizer.pad_token_id, labels)
+        return TokenRows(ids["prompts"], padding_id(tokenizer), labels)
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""

@@ -14,6 +14,7 @@ from benchmark.data.batches import Batch, Rows, TokenRows, pad_rows
 from benchmark.data.row_cache import code_of
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.objective import Objective
+from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.protocol import Protocol
 from benchmark.scoring.task_metrics import draw
 from benchmark.stream import Examples, Task
@@ -44,13 +45,12 @@ class TextObjective(Objective):
                 "targets": lambda rows: [self.answer(text) for text in self._answers(task, rows)],
             },
         )
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        return TokenRows(ids["prompts"], pad, None, ids["targets"], self.causal)
+        return TokenRows(ids["prompts"], padding_id(tokenizer), None, ids["targets"], self.causal)
 
     def answer(self, text: str) -> list[int]:
         """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
         tokenizer = self.backbone.tokenizer
-        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+        end = end_id(tokenizer, self.backbone.origin)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids[: self.protocol.target_length - 1], end]
 
@@ -87,9 +87,7 @@ class TextObjective(Objective):
             max_new_tokens=self.protocol.target_length,
             num_beams=1,
             do_sample=False,
-            pad_token_id=tokenizer.pad_token_id
-            if tokenizer.pad_token_id is not None
-            else tokenizer.eos_token_id,
+            pad_token_id=padding_id(tokenizer),
         )
         if self.causal:
             generated = generated[:, batch.inputs["input_ids"].shape[1] :]

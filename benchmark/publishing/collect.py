@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
+from benchmark.protocol import ADDED_LATER, NO_SCORES, OF_A_METHOD, Protocol
 from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
 from benchmark.results import Result, read
 from benchmark.scoring.statistics import Runs
 
-SETUP = ("protocol", "parameters")
+SETUP = ("protocol", "parameters", "backbone_weights")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
 
 
@@ -272,11 +272,12 @@ def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
 
 
 def _setup(result: Result) -> dict[str, Any]:
-    setup = {name: result.config.get(name, {}) for name in SETUP}
+    setup = {name: _as_block(name, result.config.get(name, {})) for name in SETUP}
     # A protocol's setting that is younger than the result had the effect of its default.
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
     protocol = later | setup["protocol"]
-    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD}
+    left_out = OF_A_METHOD | NO_SCORES
+    shared = {name: value for name, value in protocol.items() if name not in left_out}
     version = accounting_version(result)
     counted = {"accounting": {"accounting": version}} if version != 1 else {}
     return setup | {"protocol": shared} | counted

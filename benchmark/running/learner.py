@@ -79,7 +79,7 @@ def build(
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
     """
-    backbone = backbones.load(cell.backbone)
+    backbone = backbones.load(cell.backbone, cell.backbone_folder, cell.backbone_weights)
     if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
         raise UserError(
             f"the stream '{cell.stream}' is {kind}, which a backbone of kind {backbone.kind} "
