@@ -13,6 +13,7 @@ from benchmark.commands import analysis as cli_analysis
 from benchmark.commands import publish as cli_publish
 from benchmark.commands import run as run_commands
 from benchmark.commands import tuning as cli_tuning
+from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
 from benchmark.commands.site import app as site
 from benchmark.errors import UserError
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(backbone, name="backbone")
 app.add_typer(data, name="data")
 app.add_typer(site, name="site")
 

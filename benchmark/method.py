@@ -7,27 +7,54 @@ after every task and must be enough for `restore` to continue with the same byte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark.data.batches import Batch, Rows
-from benchmark.models.objective import Objective
-from benchmark.protocol import Protocol, Schedule
-from benchmark.tuning.search_space import Space
+from benchmark.phase import ParameterGroup, Phase
+from benchmark.protocol import Protocol
+from benchmark.space import Space
+from benchmark.state import listed, numbered, part
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+
+    from benchmark.data.batches import Batch, Rows
+    from benchmark.models.objective import Objective
+
+# Whoever writes a method finds here all that the contract speaks of.
+__all__ = [
+    "Accounting",
+    "Context",
+    "Hyperparameters",
+    "Method",
+    "Needs",
+    "ParameterGroup",
+    "Phase",
+    "Space",
+    "listed",
+    "numbered",
+    "part",
+]
 
 
 class Hyperparameters(BaseModel):
     """Base of every method's hyper-parameters: frozen, and unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+TRAINING: Mapping[str, Any] = {
+    "learning_rate": 1e-3,
+    "head_learning_rate": None,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+}
+"""How a phase trains where a method's hyper-parameters do not say: as `LowRankHyperparameters` does."""
 
 
 @dataclass(frozen=True)
@@ -43,48 +70,6 @@ class Needs:
     old_data: bool = False
     statistics: bool = False
     test_batch: bool = False
-
-
-@dataclass
-class ParameterGroup:
-    """Parameters that share a learning rate and a weight decay."""
-
-    parameters: list[nn.Parameter]
-    learning_rate: float
-    weight_decay: float = 0.0
-
-
-@dataclass
-class Phase:
-    """One training segment inside a task.
-
-    Attributes:
-        groups: exactly the parameters that change; everything else is frozen while the phase runs.
-        milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
-        schedule: what the learning rate follows besides, see `benchmark.running.training.rate_factor`.
-        loss: from a batch to a scalar.
-        clip: largest norm of a step's gradient, None for no clipping.
-        further_losses: each takes a step of its own on every batch, after that of `loss`.
-        after_backward: called between a step's gradients and the optimiser, as for a projection.
-        after_step: called when the optimiser has moved the parameters.
-        main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
-    """
-
-    name: str
-    groups: list[ParameterGroup]
-    loss: Callable[[Batch], Tensor]
-    epochs: int
-    batch_size: int
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
-    momentum: float = 0.0
-    milestones: tuple[float, ...] = ()
-    factor: float = 1.0
-    schedule: Schedule = "constant"
-    clip: float | None = None
-    further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
-    after_backward: Callable[[], None] | None = None
-    after_step: Callable[[], None] | None = None
-    main: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +105,6 @@ class Method:
 
     Class attributes:
         Hyperparameters: pydantic model; its fields are the method's `--set` keys.
-        tuned: values chosen for a protocol, by "<stream>/<protocol>"; they override the defaults.
         search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
         bound: True for reference rows.
@@ -133,7 +117,6 @@ class Method:
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
     bound: ClassVar[bool] = False
@@ -175,24 +158,32 @@ class Method:
     def head_groups(self) -> list[ParameterGroup]:
         """Return the head's parameter group; none where there is no head.
 
-        Reads the hyper-parameters of `benchmark.low_rank.LowRankHyperparameters`.
+        Reads `head_learning_rate`, `learning_rate` and `weight_decay` of the hyper-parameters; what they do
+        not have is as in `TRAINING`.
         """
-        head, chosen = self.objective.head_parameters(), self.hyperparameters
+        head = self.objective.head_parameters()
         if not head:
             return []
-        rate = chosen.head_learning_rate or chosen.learning_rate
-        return [ParameterGroup(head, rate, chosen.weight_decay)]
+        rate = self._setting("head_learning_rate") or self._setting("learning_rate")
+        return [ParameterGroup(head, rate, self._setting("weight_decay"))]
+
+    def _setting(self, name: str) -> Any:
+        return getattr(self.hyperparameters, name, TRAINING[name])
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Return the phase that runs for the protocol's epochs, with the given fields changed."""
+        """Return the phase that runs for the protocol's epochs, with the given fields changed.
+
+        Reads `optimizer` of the hyper-parameters; where they have none it is that of `TRAINING`.
+        """
+        optimizer = self._setting("optimizer")
         settings: dict[str, Any] = {
             "name": "adapt",
             "groups": groups,
             "loss": self.loss,
             "epochs": self.epochs(t),
             "batch_size": self.protocol.batch_size,
-            "optimizer": self.hyperparameters.optimizer,
-            "momentum": 0.9 if self.hyperparameters.optimizer == "sgd" else 0.0,
+            "optimizer": optimizer,
+            "momentum": 0.9 if optimizer == "sgd" else 0.0,
             "clip": self.protocol.gradient_clip,
             "main": True,
         }
@@ -245,19 +236,3 @@ class Method:
         None for every other; `export` then writes `low_rank_sum` as a LoRA.
         """
         return None
-
-
-def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the entries under a prefix, without it."""
-    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def numbered(**lists: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of lists as entries of a state, `name.0`, `name.1` and so on."""
-    return {f"{name}.{i}": value.detach() for name, values in lists.items() for i, value in enumerate(values)}
-
-
-def listed(state: Mapping[str, Tensor], name: str, device: torch.device) -> list[Tensor]:
-    """Return the list that `numbered` wrote under a name, on a device; empty if there is none."""
-    found = part(state, f"{name}.")
-    return [found[str(i)].to(device) for i in range(len(found))]

@@ -123,11 +123,16 @@ STREAM = Stream(
     orders=images.ORDERS,
     protocols=protocols(
         image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.litelora("CUB-200"),
         image_protocols.sdlora("the paper's text for CUB-200 (Adam)", epochs=20),
     ),
     load=load,
     sources=joined(SOURCES.values()),
     parameters=Parameters,
-    # SD-LoRA's data loader is PILOT's.
-    published={**image_sets.PUBLISHED, "sdlora": {"test_view": "centre", "split": "pilot"}},
+    # The data loaders of SD-LoRA and LiteLoRA are PILOT's.
+    published={
+        **image_sets.PUBLISHED,
+        "litelora": {"test_view": "centre", "split": "pilot"},
+        "sdlora": {"test_view": "centre", "split": "pilot"},
+    },
 )

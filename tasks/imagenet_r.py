@@ -40,9 +40,14 @@ STREAM = Stream(
         ),
         image_protocols.inflora("mimg10_inflora.json", epochs=50),
         image_protocols.pilot("exps/ease_inr.json", batch_size=16),
+        image_protocols.cllora("inr.json", epochs=20, batch_size=32, backbone=image_protocols.VIT),
     ),
     load=load,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
-    published={**image_sets.PUBLISHED, "litelora": {"test_view": "centre", "tasks": 20}},
+    published={
+        **image_sets.PUBLISHED,
+        "litelora": {"test_view": "centre", "tasks": 20},
+        "cllora": {"test_view": "centre", "tasks": 40},
+    },
 )

@@ -105,11 +105,13 @@ def test_settings_reach_protocol_and_methods() -> None:
     assert sequential.hyperparameters["optimizer"] == "sgd"
 
 
-def test_tuned_values_lie_between_defaults_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.running.catalogue import load_method
-
-    tuned = {"digits/quick": {"learning_rate": 0.25, "weight_decay": 0.125}}
-    monkeypatch.setattr(load_method("frozen"), "tuned", tuned)
+def test_tuned_values_lie_between_defaults_and_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chosen = '[frozen]\nsource = "a test"\nvalues = { learning_rate = 0.25, weight_decay = 0.125 }\n'
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "quick.toml").write_text(chosen, encoding="utf-8")
+    monkeypatch.setattr("benchmark.running.tuned_values.folders", lambda method: [tmp_path])
     (cell,) = cells(methods="frozen", settings=["weight_decay=0.5"])
     assert cell.hyperparameters["learning_rate"] == 0.25
     assert cell.hyperparameters["weight_decay"] == 0.5

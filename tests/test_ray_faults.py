@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmark.running.driver import run
 from benchmark.running.events import TaskDone
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 from tests.chaos import chaos
 from tests.command import ROOT
 from tests.lost_node import cluster, lose_nodes
@@ -52,7 +52,7 @@ def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> No
     ("fault", "reason"),
     [
         ("hoard", "the memory ran out (RuntimeError"),
-        ("nan", "the method left NaN or infinite numbers in 'bank."),
+        ("nan", "the method left NaN or infinite numbers in 'stack."),
         ("die", "the worker was lost 3 times: The worker died unexpectedly"),
     ],
     ids=["hoard", "nan", "die"],

@@ -100,12 +100,16 @@ def protocols(name: str) -> str:
 def method(name: str) -> str:
     """Return what a method's file says about it, its hyper-parameters, tuned values and search space."""
     from benchmark.running.catalogue import load_method
+    from benchmark.running.tuned_values import all_tuned_values
     from benchmark.tuning.search_space import as_data, space_of
 
     loaded = load_method(name)
     needs = [need for need, asked in vars(loaded.needs).items() if asked]
     space = [f"  {name}: {json.dumps(values)}" for name, values in as_data(space_of(loaded)).items()]
-    tuned = [f"  {protocol}: {_values(values)}" for protocol, values in loaded.tuned.items()]
+    tuned = [
+        f"  {place}: {_values(chosen.values)} ({chosen.source.rstrip('.')})"
+        for place, chosen in all_tuned_values(METHODS.entry(name).key).items()
+    ]
     return "\n".join(
         [
             _facts(METHODS, name),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchmark.data.images import ImageSettings
+    from benchmark.models.pinned_file import PinnedFile
 
 Kind = Literal["vector", "image", "encoder", "seq2seq", "causal"]
 
@@ -36,7 +37,11 @@ class Backbone:
         recalled: the hub id is from memory and has not been checked.
         folder: finds the weights on disk, for bundled or separately installed ones.
         build: makes the module itself where `from_pretrained` alone does not.
+        file: a pinned file that `bench backbone fetch` makes a folder of.
+        weights_hash: of the weights it must have; see `benchmark.models.weights_hash`.
         pooling: how an encoder's tokens become one feature.
+        image_size: side in pixels of its images, where the configuration's is not wanted.
+        instead: a preset of the same model, with other weights, for machines without the hub.
     """
 
     kind: Kind
@@ -46,7 +51,11 @@ class Backbone:
     recalled: bool = False
     folder: Callable[[], Path] | None = None
     build: Callable[[], LoadedBackbone] | None = None
+    file: PinnedFile | None = None
+    weights_hash: str | None = None
     pooling: Literal["mean", "first"] = "first"
+    image_size: int | None = None
+    instead: str | None = None
 
 
 @dataclass
@@ -113,6 +122,10 @@ def load(name: str) -> LoadedBackbone:
         loaded.module.requires_grad_(False)
         return loaded
     key = BACKBONES.entry(name).key
+    if preset.file is not None:
+        from benchmark.models.backbone_store import stored_folder
+
+        return load_pretrained(str(stored_folder(key, preset.weights_hash)), key, preset)
     if preset.folder is not None:
         folder = preset.folder()
         if not (folder / "config.json").is_file():
@@ -155,7 +168,9 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
         module,
         getattr(config, "hidden_size", 0) or getattr(config, "d_model", 0),
         tokenizer,
-        _image_settings(source, config) if kind == "image" else None,
+        _image_settings(source, (preset and preset.image_size) or config.image_size)
+        if kind == "image"
+        else None,
         preset.pooling if preset else "first",
         origin,
         getattr(config, "_commit_hash", None),
@@ -185,7 +200,7 @@ def _model(transformers: Any, kind: Kind, source: str, revision: str | None) -> 
     return loaders.get(kind, transformers.AutoModel).from_pretrained(source, **options)
 
 
-def _image_settings(source: str, config: Any) -> ImageSettings:
+def _image_settings(source: str, size: int) -> ImageSettings:
     from benchmark.data.images import read_settings
 
     folder = Path(source)
@@ -193,7 +208,7 @@ def _image_settings(source: str, config: Any) -> ImageSettings:
         from huggingface_hub import hf_hub_download
 
         folder = Path(hf_hub_download(source, "preprocessor_config.json")).parent
-    return read_settings(folder, config.image_size)
+    return read_settings(folder, size)
 
 
 def quiet(transformers: Any) -> None:

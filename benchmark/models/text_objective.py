@@ -69,14 +69,14 @@ class TextObjective(Objective):
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the mean cross-entropy of the answers' tokens, and the logits of all of them."""
-        self._announce()
+        self.announce(batch)
         answered = self.backbone.module(**batch.inputs, labels=batch.targets)
         return answered.loss, answered.logits
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[str]:
         """Return decoded strings or, with `decoding = labels`, the likeliest label seen or of the task."""
-        self._announce()
+        self.announce(batch)
         if self.protocol.decoding == "labels" and self.columns:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
             return self._likeliest(batch, labels)

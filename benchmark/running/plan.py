@@ -9,11 +9,13 @@ from types import MappingProxyType
 
 from benchmark.data.stream_file import is_stream_file
 from benchmark.errors import UserError, unknown
+from benchmark.models.backbone_store import require_fetched
 from benchmark.protocol import Protocol
 from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.cell import Cell
+from benchmark.running.tuned_values import tuned_values
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
 
@@ -134,6 +136,7 @@ def resolve_backbone(asked: str) -> str:
     """Return a backbone's registry key; a folder or a hub id `owner/name` stays as it was given."""
     for key in BACKBONES.names():
         if normalise(key) == normalise(asked):
+            require_fetched(key)
             return key
     if Path(asked).is_dir():
         return asked
@@ -222,7 +225,7 @@ def _hyperparameters(
 ) -> dict[str, object]:
     """Return a method's settings: its defaults, those tuned for the protocol, a search's, the chosen ones."""
     loaded = load_method(method)
-    base = {**loaded.tuned.get(f"{stream}/{protocol}", {}), **(found.values if found else {})}
+    base = tuned_values(method, stream, protocol) | (found.values if found else {})
     for name in base:
         if name not in loaded.Hyperparameters.model_fields:
             raise unknown(

@@ -24,6 +24,7 @@ PUBLISHED: Mapping[str, Mapping[str, object]] = {
     "sdlora": {"test_view": "centre"},
     "inflora": {"test_view": "centre"},
     "litelora": {"test_view": "centre"},
+    "cllora": {"test_view": "centre"},
 }
 
 

@@ -29,7 +29,7 @@ def role_of(name: str) -> str | None:
     return best[1] if best else None
 
 
-def resolve(module: nn.Module, roles: tuple[str, ...]) -> dict[str, nn.Linear]:
+def find_targets(module: nn.Module, roles: tuple[str, ...]) -> dict[str, nn.Linear]:
     """Return the linear layers of a model that play one of `roles`, by dotted name, in model order.
 
     Raises:
