@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +121,16 @@ def _parameters(stream: Stream, given: str, settings: Iterable[str]) -> Any:
 
 
 def examine(
-    given: str, order: str | None, protocol: str | None, folder: Path | None, settings: Iterable[str]
+    given: str,
+    order: str | None,
+    protocol: str | None,
+    folder: Path | None,
+    settings: Iterable[str],
+    backbone: str | None = None,
 ) -> Report:
     """Return what was found in a stream, or in the file that describes it; arguments as for `choose`.
+
+    Texts and classes are held against the backbone, or against the protocol's where none is given.
 
     Raises:
         UserError: as `choose`, but for faults of a file, which are in the report.
@@ -134,6 +141,8 @@ def examine(
         stream, request = choose(given, order, protocol, folder, settings)
     except DataFaults as faults:
         return unread(given, order or "", "", faults.findings)
+    if backbone is not None:
+        request = replace(request, protocol=request.protocol.model_copy(update={"backbone": backbone}))
     return verify(stream, request)
 
 

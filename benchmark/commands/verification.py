@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from benchmark.data.checks import parts_agree, problems
 from benchmark.data.findings import Finding, gathering, noted
 from benchmark.data.fingerprint import fingerprint
+from benchmark.data.names import difference, folded
+from benchmark.data.scoring_checks import scoring_faults
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Stream, Task
 
 if TYPE_CHECKING:
+    from benchmark.models.backbone import LoadedBackbone
     from benchmark.protocol import Protocol
 
 # The last part of a text of several, such as BoolQ's "question: ..\npassage: ..".
@@ -80,6 +84,9 @@ def verify(stream: Stream, request: Request) -> Report:
             findings += () if loaded.checked else lacking(task)
             findings += inspect(task)
     findings += _alike_across_tasks(tasks)
+    backbone = _backbone(request.protocol.backbone) if any(task.train.texts for task in tasks) else None
+    kind, tokenizer = (backbone.kind, backbone.tokenizer) if backbone else (None, None)
+    findings += scoring_faults(tasks, request.protocol, kind, tokenizer)
     findings += too_long(tasks, request.protocol)
     return Report(
         stream.name,
@@ -207,25 +214,26 @@ def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]
 
 
 def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[Finding]:
-    """Yield class names of different tasks that differ only by case: they are two classes, not one."""
+    """Yield class names of different tasks that people take for one: they are two classes."""
     seen: dict[str, tuple[str, str]] = {}
     for task in tasks:
         for name in task.classes:
-            other, before = seen.setdefault(name.casefold(), (name, task.name))
+            other, before = seen.setdefault(folded(name), (name, task.name))
             if other != name and before != task.name:
-                message = f"the class '{name}' differs only by case from '{other}' of {before}"
+                message = (
+                    f"the class '{name}' differs only by {difference(name, other)} from '{other}' of {before}"
+                )
                 yield Finding(message, task.name, fault=False)
 
 
 def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
     """Yield how many texts the protocol cuts, where its backbone's tokenizer is on this machine."""
-    if not any(task.train.texts for task in tasks):
+    backbone = _backbone(protocol.backbone) if any(task.train.texts for task in tasks) else None
+    if backbone is None or backbone.tokenizer is None:
         return
     from benchmark.data.prompts import encode_all
 
-    tokenizer = _tokenizer(protocol.backbone)
-    if tokenizer is None:
-        return
+    tokenizer = backbone.tokenizer
     whole = protocol.model_copy(update={"source_length": 2**31})
     for task in tasks:
         for split, rows in splits_of(task).items():
@@ -240,15 +248,16 @@ def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
                 yield Finding(message, task.name, split, tuple(over), fault=False)
 
 
-def _tokenizer(backbone: str) -> Any:
-    """Return a backbone's tokenizer, or None where it is not to be had without the network."""
+@functools.lru_cache(maxsize=1)
+def _backbone(name: str) -> LoadedBackbone | None:
+    """Return a backbone, or None where it is not to be had without the network."""
     from unittest.mock import patch
 
     from benchmark.models import backbone as backbones
 
     with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
         try:
-            return backbones.load(backbone).tokenizer
+            return backbones.load(name)
         except UserError:
             return None
 

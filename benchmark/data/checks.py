@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmark.data.findings import Finding
+from benchmark.data.names import difference, folded
 from benchmark.errors import UserError
 from benchmark.stream import Examples, Task
 
@@ -71,10 +72,15 @@ def repeated(names: Sequence[str]) -> dict[str, list[int]]:
 def _class_problems(task: Task) -> Iterator[Finding]:
     for name in repeated(list(task.classes)):
         yield Finding(f"two classes of one name, '{name}'", task.name)
+    for name in task.classes:
+        if not isinstance(name, str):
+            yield Finding(f"the class {name!r} is no text; read labels as text", task.name)
+            return
     different = list(dict.fromkeys(task.classes))
-    for places in repeated([name.casefold() for name in different]).values():
-        names = " and ".join(f"'{different[place - 1]}'" for place in places)
-        yield Finding(f"the classes {names} differ only by case", task.name)
+    for places in repeated([folded(name) for name in different]).values():
+        alike = [different[place - 1] for place in places]
+        names = " and ".join(f"'{name}'" for name in alike)
+        yield Finding(f"the classes {names} differ only by {difference(*alike[:2])}", task.name)
 
 
 def parts_agree(rows: Examples) -> bool:

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, RootModel, ValidationError
 
@@ -30,6 +30,10 @@ _BAD_ARRAYS = (
     *(zipfile.BadZipFile, zlib.error),
 )
 Model = TypeVar("Model", bound=BaseModel)
+# The most characters of a line, which is read before anything of it is looked at.
+LONGEST_ROW = 2**24
+# Text gets some 20 times smaller; what unpacks to far more is made to fill a disk or a memory.
+MOST_UNPACKED, MOST_TIMES = 2**26, 200
 
 
 def one_line(error: BaseException) -> str:
@@ -147,8 +151,9 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
     findings: list[Finding] = []
     try:
         opener = gzip.open if packed else open
+        most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
         with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(bounded(lines, most if packed else None), 1):
                 row = None
                 with noted(findings):
                     row = _row(line, model, f"{path}, row {number}")
@@ -156,6 +161,8 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
                     yield number, row
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
+    except TooLarge as error:
+        findings.append(Finding(f"{path}, after row {number}: {error}"))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         kind = "gzip'd text" if packed else "text"
         told = f"{path}, after row {number}: not {kind} or cut off ({one_line(error)})"
@@ -164,6 +171,30 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
         if number == 0:
             findings.append(Finding(f"{path} holds no rows"))
     settle(findings)
+
+
+class TooLarge(ValueError):
+    """Something that is not read because of its size."""
+
+
+def bounded(lines: IO[str], most: int | None = None) -> Iterator[str]:
+    """Yield the lines of an open file, none of them read further than `LONGEST_ROW`.
+
+    Args:
+        lines: the file.
+        most: the most characters of all lines, for what is unpacked while it is read.
+
+    Raises:
+        TooLarge: a line, or all of them, are longer.
+    """
+    total = 0
+    while line := lines.readline(LONGEST_ROW + 1):
+        if len(line) > LONGEST_ROW:
+            raise TooLarge(f"a line of more than {LONGEST_ROW:,} characters; rows that long are not read")
+        total += len(line)
+        if most is not None and total > most:
+            raise TooLarge(f"it unpacks to more than {most:,} characters, {MOST_TIMES} times its size")
+        yield line
 
 
 def label_index(label: str, labels: tuple[str, ...], where: str) -> int:
@@ -190,11 +221,15 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
         UserError: the file is missing or damaged, or arrays are missing, pickled or of another type.
     """
     import numpy as np
+    import psutil
 
     found = {}
     findings: list[Finding] = []
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            unpacked = sum(part.file_size for part in arrays.zip.infolist())
+            if unpacked > (memory := psutil.virtual_memory().total):
+                raise TooLarge(f"it unpacks to {unpacked:,} bytes, and the memory has {memory:,}")
             for name, kind in wanted.items():
                 with noted(findings):
                     found[name] = _array(arrays, name, kind, path)
@@ -254,11 +289,20 @@ def _parsed(text: str) -> Any:
     """Return the content of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, or holds half a surrogate pair, which no tokenizer or file takes.
+        ValueError: it is not JSON, names a key twice, or holds half a surrogate pair, which no tokenizer or
+            file takes.
     """
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_once)
     if "\\u" in text:
         json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in content if keys.count(key) > 1)!r} is there twice")
     return content
 
 

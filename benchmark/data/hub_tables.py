@@ -103,6 +103,9 @@ def from_parquet(path: Path) -> Table:
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
 
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise UserError(f"{path}: {schema.names.count(name)} columns are called '{name}'")
     features = datasets.Features.from_arrow_schema(schema)
 
     def pieces(column: str) -> Iterator[list[Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.data.findings import Finding
+from benchmark.data.names import difference, folded
 from benchmark.data.part_sources import SPLITS
 from benchmark.data.stream_schema import Rows, source_of
 
@@ -50,7 +51,7 @@ class TaskFacts:
 
 
 def case_faults(what: str, places: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a fault for each name that differs from an earlier one only by case.
+    """Yield a fault for each name that differs from an earlier one only by case or in Unicode.
 
     Args:
         what: what is named.
@@ -58,10 +59,11 @@ def case_faults(what: str, places: Mapping[str, str]) -> Iterator[Finding]:
     """
     seen: dict[str, str] = {}
     for name, place in places.items():
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(folded(name), name)
         if other != name:
             before = f" ({places[other]})" if places[other] != place else ""
-            yield Finding(f"{place}: the {what} '{name}' differs only by case from '{other}'{before}")
+            how = f"differs only by {difference(name, other)} from '{other}'{before}"
+            yield Finding(f"{place}: the {what} '{name}' {how}")
 
 
 def class_faults(task: TaskFacts) -> Iterator[Finding]:

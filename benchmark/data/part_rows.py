@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.data.findings import Finding, strict
 from benchmark.data.mapped_rows import IMAGES, MappedImages, RaggedWriter, Texts
+from benchmark.data.names import in_order
 from benchmark.data.parsed_rows import ParsedRow, RowWriter, examples
 from benchmark.data.part_faults import (
     TaskFacts,
@@ -99,7 +100,7 @@ class PartRows:
         for task in self.tasks.values():
             classes: tuple[str, ...] = ()
             if self.kind != "text-to-text":
-                classes = self.part.classes or tuple(sorted(task.labels))
+                classes = self.part.classes or tuple(in_order(task.labels))
                 if not self.part.classes:
                     yield from class_faults(task) if whole else ()
                     yield from case_faults("label", task.labels)

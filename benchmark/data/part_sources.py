@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmark.data import image_decoding
 from benchmark.data.findings import Finding, noted, stop, strict
 from benchmark.data.hub import Hub
-from benchmark.data.image_files import class_folders, location
+from benchmark.data.image_files import class_folders, left_out, location
 from benchmark.data.stream_schema import Rows
 from benchmark.data.table_files import SUFFIXES, Table, from_hub, read_table
 from benchmark.errors import UserError
@@ -95,14 +95,16 @@ class PartSource:
         """Yield split, class and file of the images of a folder.
 
         Args:
-            findings: classes without images are added here.
+            findings: classes without images are added here, and pictures that are not read.
 
         Raises:
             UserError: the folder is missing or holds no images, or a folder of a split is missing; raised
                 after those that are there.
         """
         gone: list[Finding] = []
-        found = {split: class_folders(path) for split, path in self._split_folders(gone).items()}
+        folders = self._split_folders(gone)
+        findings += (one for one in left_out(folders.values()) if one.fault)
+        found = {split: class_folders(path) for split, path in folders.items()}
         filled = {label for classes in found.values() for label, paths in classes.items() if paths}
         if not filled and not gone:
             wanted = f"<class>/<image> with an ending of: {', '.join(image_decoding.SUFFIXES)}"
@@ -116,6 +118,16 @@ class PartSource:
                 for path in paths:
                     yield split, label, path
         stop(gone)
+
+    @property
+    def notes(self) -> list[str]:
+        """What lies among images and is not read, where that is no error."""
+        with strict():
+            try:
+                folders = self._split_folders([])
+            except UserError:
+                return []
+        return [one.message for one in left_out(folders.values()) if not one.fault]
 
     @property
     def image_folder(self) -> Path | None:
@@ -137,7 +149,9 @@ class PartSource:
         try:
             with strict():
                 if self.image_folder is not None:
-                    return [identity_of(path for _, _, path in self.images([]))]
+                    findings: list[Finding] = []
+                    identity = identity_of(path for _, _, path in self.images(findings))
+                    return None if findings else [identity]
                 known = self._table_identity(commit)
                 if known is None or self.part.columns.image is None:
                     return known

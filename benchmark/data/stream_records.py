@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 from benchmark.data.findings import Finding, noted
 from benchmark.data.image_files import decode
+from benchmark.data.names import difference, folded
 from benchmark.data.part_sources import SPLITS, PartSource
 from benchmark.data.table_files import Lacking, Table
 from benchmark.errors import UserError, hint
 
 MOST_SHOWN = 20
+MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Reader:
                 _refuse("label", given, list(part.labels))
             return part.labels[given]
         if names:
-            if not (given.isdecimal() and int(given) < len(names)):
+            if not (given.isdecimal() and len(given) < MOST_DIGITS and int(given) < len(names)):
                 _refuse("label", given, [str(number) for number in range(len(names))])
             given = names[int(given)]
         if part.classes and given not in part.classes:
@@ -149,19 +151,32 @@ class Reader:
 
 def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:
     guess = hint(given, valid) or ";"
+    same = next((name for name in valid if folded(name) == folded(given)), given)
+    if same != given and difference(given, same) != "case":
+        raise UserError(f"the {what} '{given}' differs only by {difference(given, same)} from '{same}'")
     more = ", ..." if len(valid) > MOST_SHOWN else ""
     raise UserError(f"unknown {what} '{given}'{guess} valid: {', '.join(valid[:MOST_SHOWN])}{more}")
 
 
 def _filled(value: Any, column: str | None) -> str:
-    text = _text(value)
+    try:
+        text = _text(value)
+    except UserError as error:
+        raise UserError(f"the column '{column}' holds {error}") from None
     if not text:
         raise UserError(f"nothing in the column '{column}'")
     return text
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    """Return a name as it is written; a list, an object or bytes are none."""
+    if value is None or value != value:  # missing, or what parquet holds in its place
+        return ""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        raise UserError(f"a list where one name belongs; write {value[0]!r} instead of {value!r:.60}")
+    if not isinstance(value, (str, int, float)):
+        raise UserError(f"{value!r:.60} where one name belongs")
+    return str(value).strip()
 
 
 def _answers(value: Any, column: str | None) -> list[str]:

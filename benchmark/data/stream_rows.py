@@ -32,6 +32,7 @@ def load(layout: Layout, path: Path, request: Request) -> LoadedStream:
     findings: list[Finding] = []
     revisions: dict[str, str] = {}
     tasks: list[Task] = []
+    notes: list[str] = []
     for part in layout.parts:
         own = part.name if isinstance(part, TaskRows) else layout.title
         task = own if part.columns.task is None else ""
@@ -39,6 +40,7 @@ def load(layout: Layout, path: Path, request: Request) -> LoadedStream:
         with noted(findings):
             tasks += _tasks(layout.kind, task, source)
             revisions |= source.revisions
+            notes += source.notes
     try:
         settle(findings)
     except DataFaults:
@@ -47,18 +49,18 @@ def load(layout: Layout, path: Path, request: Request) -> LoadedStream:
     value = layout.orders.get(request.order)
     if layout.cut is not None:
         if not tasks:
-            return LoadedStream([], origin, revisions=revisions, checked=True)
+            return LoadedStream([], origin, revisions=revisions, notes=tuple(notes), checked=True)
         (whole,) = tasks
         order = permutation(len(whole.classes), value if isinstance(value, int) else None)
         parts = cut(whole, order, layout.cut)
-        return LoadedStream(parts, origin, order, revisions, checked=True)
+        return LoadedStream(parts, origin, order, revisions, tuple(notes), checked=True)
     if isinstance(value, list):
         by_name = {task.name: task for task in tasks}
         # Rows that could not be read may have been all of a task's, which then is not missing in the order.
         if not findings and (wrong := order_fault(value, list(by_name))):
             raise UserError(f"{path}: orders.{request.order}: {wrong}")
         tasks = [by_name[name] for name in value if name in by_name]
-    return LoadedStream(tasks, origin, revisions=revisions, checked=True)
+    return LoadedStream(tasks, origin, revisions=revisions, notes=tuple(notes), checked=True)
 
 
 def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:

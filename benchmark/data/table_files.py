@@ -11,13 +11,11 @@ from typing import Any
 from pydantic import RootModel
 
 from benchmark.data import hub_tables
-from benchmark.data.files import read_rows
+from benchmark.data.files import LONGEST_ROW, bounded, read_rows
 from benchmark.data.findings import DataFaults, Finding, noted, settle
 from benchmark.errors import UserError, hint
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
-# The csv module refuses fields of more than 128 KiB unless told otherwise; a text may be longer.
-LONGEST_FIELD = 2**31 - 1
 Row = tuple[int, Sequence[Any]]
 
 
@@ -94,26 +92,34 @@ class Lacking(DataFaults):
 
 
 def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
-    """Check that columns are there.
+    """Check that columns are there, once each.
 
     Raises:
         Lacking: some are not; the message has the nearest and all that are.
     """
     findings = []
+    # One column for all of a line: it is the separator that is another one.
+    other = next((mark for mark in ";\t|," if len(there) == 1 and mark in there[0]), "")
+    if other:
+        told = f"{origin} has one column, {there[0]!r:.80}: it seems to be separated by {other!r}"
+        raise Lacking([Finding(f"{told}; save it as .csv with commas, or as .tsv with tabs")])
     for name in wanted:
         if name not in there:
             guess = hint(name, there) or ";"
             findings.append(Finding(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}"))
+        elif there.count(name) > 1:
+            findings.append(Finding(f"{origin}: {there.count(name)} columns are called '{name}'"))
     if findings:
         raise Lacking(findings)
 
 
 def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list[Finding]) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_FIELD)
+    # It refuses fields of more than 128 KiB unless told otherwise; a text may be longer.
+    csv.field_size_limit(LONGEST_ROW)
     row = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            reader = csv.reader(bounded(lines), delimiter=delimiter, strict=True)
             header = next(reader, [])
             require(wanted, header, str(path))
             places = [header.index(name) for name in wanted]
@@ -123,8 +129,10 @@ def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list
                 elif fields:  # an empty line is no row, and no mistake
                     message = f"{path}, row {row}: {len(fields)} fields under a header of {len(header)}"
                     findings.append(Finding(message))
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}, after row {row}: cannot be read as text in columns: {error}") from error
+    except (csv.Error, UnicodeDecodeError, ValueError, OSError) as error:
+        how = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        told = f"{path}, after row {row}: cannot be read as text in columns: {error}{how}"
+        raise UserError(told) from error
 
 
 def _json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Row]:

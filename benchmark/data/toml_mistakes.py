@@ -15,6 +15,9 @@ from benchmark.errors import hint
 Keys = tuple[str | int, ...]
 """The way to a key: names of tables and keys, and places in lists of tables."""
 
+MOST_LINES = 5_000
+"""Of longer files mistakes are told without their lines: each line costs a reading of all above it."""
+
 Mistake = tuple[Keys, str]
 """The way to a key, and what is wrong there."""
 
@@ -88,12 +91,14 @@ def lines_of(text: str, wanted: Iterable[Keys]) -> dict[Keys, int]:
     outer = {keys[:length] for keys in wanted for length in range(1, len(keys) + 1)}
     found: dict[Keys, int] = {}
     begun, lines = 1, text.split("\n")
+    if len(lines) > MOST_LINES:
+        return {}
     for end in range(1, len(lines) + 1):
         if len(found) == len(outer):
             break
         try:
             content = tomllib.loads("\n".join(lines[:end]) + "\n")
-        except tomllib.TOMLDecodeError:  # within a value of several lines
+        except (ValueError, RecursionError):  # within a value of several lines
             continue
         found |= {keys: begun for keys in outer - found.keys() if _has(content, keys)}
         begun = end + 1

@@ -128,6 +128,10 @@ class Objective(ABC):
     def metric(self, task: Task) -> str:
         """Return the name of the score, see `benchmark.scoring.task_metrics.NAMES`."""
 
+    def normaliser(self, task: Task) -> str:
+        """Return what texts are brought to before they are compared."""
+        return self.protocol.normaliser
+
     @property
     def can_answer(self) -> bool:
         """Whether there is anything to answer with; a head has no class before the first task."""

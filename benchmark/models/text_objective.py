@@ -132,6 +132,11 @@ class TextObjective(Objective):
         """Take over how many labels have been seen."""
         self.seen = int(state["seen"])
 
+    def normaliser(self, task: Task) -> str:
+        """Return the protocol's, or none where one of the labels is chosen: then two never are the same."""
+        by_label = self.protocol.decoding == "labels" and bool(task.classes)
+        return "exact" if by_label else self.protocol.normaliser
+
     def metric(self, task: Task) -> str:
         """Return the task's own, or exact-match where it has labels and rouge-l where not."""
         return task.metric or ("exact-match" if task.classes else "rouge-l")

@@ -51,8 +51,8 @@ class Progress(BaseModel):
 
     key: str
     fingerprint: str
-    untrained: list[float | None] | None = None
     tasks: list[TaskRecord] = Field(default_factory=list)
+    untrained: list[float | None] | None = None
     state_sha256: str = ""
 
     @property

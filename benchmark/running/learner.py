@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmark.data.batches import Rows
+from benchmark.data.scoring_checks import remarks
 from benchmark.errors import UserError
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
@@ -120,6 +121,7 @@ class Learner:
         self.device = prepare_device(device)
         kind = load_stream(cell.stream_reference).kind
         self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
+        self.remarks = remarks(loaded.tasks, cell.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(key=cell.key(fingerprint), fingerprint=fingerprint)
         self._scored_rows: dict[int, Rows] = {}
@@ -135,7 +137,7 @@ class Learner:
         if saved is not None:
             self.progress, state = saved
             self.method.restore(state)
-        self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
+        self.watch(CellStarted(self.cell, len(self.loaded.tasks), self.remarks))
         if self.cell.zero_shot and not self.progress.finished:
             self.progress.untrained = self.score_untrained()
         for t in range(self.progress.finished, len(self.loaded.tasks)):

@@ -150,8 +150,8 @@ def evaluate(
     predictions: list[Any] = [None] * len(rows)
     for chosen in by_length(rows, protocol.evaluation_batch_size):
         answers = answer(rows.batch(chosen).to(objective.device), given)
-        for row, answer in zip(chosen, answers, strict=True):
-            predictions[row] = answer
+        for row, prediction in zip(chosen, answers, strict=True):
+            predictions[row] = prediction
     stream_task = objective.tasks[task]
     references = objective.references(stream_task, examples)
     return score(
@@ -161,5 +161,5 @@ def evaluate(
         ids=examples.ids,
         sources=examples.texts,
         references_rule=protocol.references,
-        normaliser=protocol.normaliser,
+        normaliser=objective.normaliser(stream_task),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data.files import one_line
 from benchmark.data.findings import Finding, noted, settle, stop
-from benchmark.data.image_files import class_folders
+from benchmark.data.image_files import class_folders, left_out
 from benchmark.errors import UserError
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
@@ -30,7 +31,8 @@ def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSe
     Classes are numbered by the sorted names of their folders. The split is that of the folders.
 
     Raises:
-        UserError: one of the two folders is missing, or the set fails `check`.
+        UserError: one of the two folders is missing, pictures are of a format that is not read, or the set
+            fails `check`.
     """
     folders = [root / split for split in splits]
     present = [folder for folder in folders if folder.is_dir()]
@@ -44,7 +46,10 @@ def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSe
         [(path, number) for number, name in enumerate(names) for path in classes.get(name, ())]
         for classes in found
     ]
-    return image_set(root, *rows, tuple(names))
+    unread = left_out(present)
+    settle([one for one in unread if one.fault])
+    notes = tuple(one.message for one in unread if not one.fault)
+    return replace(image_set(root, *rows, tuple(names)), notes=notes)
 
 
 def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:

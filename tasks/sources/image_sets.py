@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.data.findings import Finding, noted, settle, stop
+from benchmark.data.names import difference, folded
 from benchmark.stream import Examples, LoadedStream, Task
 from tasks.sources import images
 
@@ -99,10 +100,10 @@ def check(found: ImageSet, where: str) -> None:
 def _faults(found: ImageSet) -> Iterator[str]:
     alike: dict[str, list[str]] = {}
     for name in found.names:
-        alike.setdefault(name.lower(), []).append(name)
+        alike.setdefault(folded(name), []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            yield f"the class names {' and '.join(names)} differ in nothing but case"
+            yield f"the class names {' and '.join(names)} differ in nothing but {difference(*names[:2])}"
     in_train, in_test = set(found.train.labels), set(found.test.labels)
     for split, present in (("train", in_train), ("test", in_test)):
         if not present:

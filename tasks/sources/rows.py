@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from benchmark.data.files import Model, label_index, read_json
 from benchmark.data.findings import DataFaults, Finding, noted, settle
+from benchmark.data.names import difference, folded
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 
@@ -39,8 +40,10 @@ def label_number(row: LabelledText, labels: tuple[str, ...]) -> int | None:
     if label in UNLABELLED:
         return None
     for known in labels:
-        if known != label and known.casefold() == label.casefold():
-            raise UserError(f"{row.where}: the label {label!r} differs from {known!r} only by case")
+        if known != label and folded(known) == folded(label):
+            raise UserError(
+                f"{row.where}: the label {label!r} differs from {known!r} only by {difference(label, known)}"
+            )
     return label_index(label, labels, row.where)
 
 
@@ -53,9 +56,13 @@ def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     findings = []
     for label in (label.strip() for label in labels):
-        other = seen.setdefault(label.casefold(), label)
+        other = seen.setdefault(folded(label), label)
         if other is not label:
-            how = "is there twice" if other == label else f"differs from {other!r} only by case"
+            how = (
+                "is there twice"
+                if other == label
+                else f"differs from {other!r} only by {difference(label, other)}"
+            )
             findings.append(Finding(f"{where}: the label {label!r} {how}"))
     settle(findings)
     if not seen:
