@@ -35,7 +35,7 @@ COSTS: dict[str, Callable[[Result], float]] = {
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
     "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
-    "all classes seen (SLCA); an option of any method, which then keeps statistics of old data.",
+    "all classes seen (SLCA); an option of any method, which then stores class statistics.",
     "could be best": "rows whose AP is not told from the highest by Tukey's studentised range over all rows "
     "of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % family-wise). Rows "
     "without the mark are worse than the best of the table; rows with it are not told apart from each other.",
