@@ -36,9 +36,9 @@ def test_the_normalised_score_is_the_share_of_the_gap_that_is_closed(tmp_path):
 
 
 def test_the_interval_counts_that_the_gap_varies_with_the_share(tmp_path):
-    # Floor 0.6, 0.5, 0.7, 0.6, 0.6, ceiling 0.9, alpha 0.7: of gaps 0.3, 0.4, 0.2, 0.3, 0.3 it closes 0.1, 0.2
-    # then 0, 0.1, 0.1, together 0.5 / 1.5. From a third of the gap these are 0, 0.067, -0.067, 0, 0 off: deviation
-    # 0.0471 over the mean gap 0.3, times t(0.975, 4) / sqrt 5 = 1.2415, makes 0.195.
+    # Floor 0.6, 0.5, 0.7, 0.6, 0.6, ceiling 0.9, alpha 0.7: of gaps 0.3, 0.4, 0.2, 0.3, 0.3 it closes 0.1,
+    # 0.2, 0, 0.1, 0.1, together 0.5 / 1.5. From a third of the gap these are 0, 0.067, -0.067, 0, 0 off:
+    # deviation 0.0471 over the mean gap 0.3, times t(0.975, 4) / sqrt 5 = 1.2415, makes 0.195.
     ends = [*floors(0.45, 0.30, 0.60, 0.45, 0.45), *reference_rows()[1::2]]
     text = front(tmp_path, *(result(seed=s) for s in range(5)), *ends)
     rows = {row["method"]: row[COLUMN] for row in records(text, "Rehearsal-free")}
