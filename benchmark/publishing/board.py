@@ -16,6 +16,8 @@ from benchmark.scoring.statistics_bootstrap import hierarchical_interval
 from benchmark.scoring.statistics_ranks import half_correlation
 
 LEADING = "average_performance"
+READINGS = {"AP, class means ↑": "class_means", "AP, task id ↑": "task_incremental"}
+"""Further readings of the same runs, whose leading score stands beside that of the trained head."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ class Board:
             if reach is not None:
                 found[row.label] = reach
         return found
+
+    @cached_property
+    def readings(self) -> list[str]:
+        """The titles of `READINGS` that some row was read by."""
+        rows = (*self.rows, *self.apart)
+        return [title for title, name in READINGS.items() if any(row.read_as(name, LEADING) for row in rows)]
 
     def notes(self) -> list[str]:
         """Return what a reader has to know of the table, a sentence or two each."""
