@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmark.publishing import collect, leaderboard
+from benchmark.publishing import collect, leaderboard, site
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Row, sections
-from tests.factories import provenance, result, save
+from benchmark.results import Result
+from tests.factories import matrix, provenance, result, save
 from tests.test_leaderboard import records
 
 
@@ -189,3 +190,19 @@ def test_a_test_row_is_known_by_its_task_and_place():
     first, second = section.rows[0].row_numbers()
     assert [numbers[0] for numbers in first] == [0, 10, 20]  # apples, pears, plums, of 10 rows each
     assert [numbers.tolist() for numbers in second] == [list(range(20, 30)), list(range(10))]
+
+
+def test_readings_of_the_same_runs_stand_side_by_side(tmp_path, monkeypatch):
+    """By class means row a has 0.5, 0.5 and 0.9 in every run, 1.9 / 3 in the mean; b was not read so."""
+    by_means = {"a": matrix(0.5)}
+
+    def matrix_of(run, reading):
+        return by_means.get(run.method, [[None] * 3] * 3) if reading == "class_means" else [[None] * 3] * 3
+
+    monkeypatch.setattr(Result, "matrix_of", matrix_of, raising=False)
+    text = built(tmp_path, *several("a", 0.6, 0.6, 0.6), *several("b", 0.3, 0.3, 0.3))
+    first, second = records(text, "Rehearsal-free")
+    assert (first["AP, class means ↑"], second["AP, class means ↑"]) == ("63.3 ± 0.0", "")
+    assert "AP, task id ↑" not in first  # nobody was read so
+    _, page = [path.read_text() for path in site.build(tmp_path, tmp_path / "site", pictures=False)]
+    assert "AP, class means ↑" in page and 'data-value="0.6333' in page

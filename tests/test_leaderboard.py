@@ -8,7 +8,7 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.publishing import leaderboard
-from benchmark.publishing.collect import load, sections
+from benchmark.publishing.collect import differing, load, sections
 from benchmark.publishing.terminal import result_table, show
 from tests.factories import counts, matrix, provenance, reference_rows, result, save
 
@@ -274,6 +274,12 @@ def test_names_cannot_break_a_table(tmp_path):
     (row,) = records(text, "Rehearsal-free")
     assert row["method"] == r"alpha (lr=0.1, x=unset) = alpha (lr=unset, x=p\|q)"
     assert r"a\|b c" in text
+
+
+def test_settings_that_differ_are_named_by_the_alphabet():
+    names = [f"z.{letter}" for letter in "gcaebfd"]
+    own, other = dict.fromkeys(names, "1"), dict.fromkeys(names, "2")
+    assert differing(own, [own, other]) == "a=1, b=1, c=1, d=1, e=1, f=1, g=1"
 
 
 def test_sections_do_not_depend_on_the_order_of_results():

@@ -135,6 +135,12 @@ def test_only_the_last_row_of_a_joint_run_gives_averages_and_nothing_else():
     assert [numbers[name] for name in rest] == [None] * len(rest)
 
 
+def test_the_mean_of_the_tasks_seen_leaves_out_what_was_not_scored():
+    assert metrics.mean_of_seen([0.9, 0.5, 0.1, 0.0], 1) == 0.7  # (0.9 + 0.5) / 2: tasks 2 and 3 are not seen
+    assert metrics.mean_of_seen([0.9, None, 0.1], 2) == 0.5
+    assert metrics.mean_of_seen([None, None], 1) is None
+
+
 def test_a_missing_cell_is_never_read_as_zero():
     holed = [[80.0, None, None], [None, 80.0, None], [85.0, 82.0, 85.0]]
     assert metrics.forgetting(holed) is None

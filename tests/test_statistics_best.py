@@ -8,6 +8,7 @@ from benchmark.scoring.statistics_best import (
     critical_difference,
     critical_range,
     residual_deviation,
+    row_deviations,
     smallest_visible,
     visible_ratio,
 )
@@ -92,6 +93,23 @@ def test_a_visible_difference_is_seen_as_often_as_is_said(methods, runs):
     assert left_out == pytest.approx(0.8, abs=3 * (0.8 * 0.2 / TRIALS) ** 0.5)
     # What a caption states is made from the noise of the table itself.
     assert np.median(smallest_visible(tables)) == pytest.approx(0.3 * visible_ratio(methods, runs), rel=0.15)
+
+
+def test_rows_have_a_noise_of_their_own():
+    # Residuals 0.5, -0.5 and -0.5, 0.5: each row sqrt(2 * 0.5 / (1 * 1)) = 1, as pooled.
+    assert row_deviations(np.array([[1.5, 2.5], [0.5, 3.5]])).tolist() == pytest.approx([1.0, 1.0])
+    drawn = np.random.default_rng(0).normal(size=(12, 8)) * np.linspace(1, 3, 12)[:, None]
+    assert np.mean(row_deviations(drawn) ** 2) == pytest.approx(float(residual_deviation(drawn)) ** 2)
+
+
+def test_the_error_is_larger_where_rows_differ_in_noise():
+    """What a caption warns of: rows three times as noisy are left out too often, steady ones are not."""
+    tables = simulated(10, 10)
+    # Variances add: 1 + 8 = 3^2.
+    tables[:, :5] += np.random.default_rng(7).normal(scale=8**0.5, size=(TRIALS, 5, 10))
+    left_out = ~could_be_best(tables)
+    assert 0.05 < left_out[:, :5].any(axis=-1).mean() < 0.25
+    assert left_out[:, 5:].mean() < 0.02
 
 
 def test_more_runs_see_smaller_differences():

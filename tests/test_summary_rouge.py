@@ -4,7 +4,10 @@ import pytest
 
 from benchmark.scoring.summary_rouge import summary_rouge_l
 from benchmark.scoring.task_metrics import score
+from benchmark.stream import Examples, Task
+from tasks.sources import trace_rows
 from tasks.trace import QUICK, TRACE
+from tests import tiny
 
 
 def f_score(precision, recall):
@@ -50,12 +53,21 @@ def test_a_blank_between_full_stops_is_a_word():
     assert summary_rouge_l("a. ", "a") == f_score(1, 1 / 2)
 
 
-def test_the_protocol_trace_scores_as_its_authors_do_and_the_quick_one_forgives():
-    def scored(metric, guess, accepted, protocol):
-        return score(metric, [guess], [accepted], normaliser=protocol.normaliser)
+@pytest.mark.parametrize(
+    ("protocol", "rouge", "match"),
+    [(TRACE, f_score(1 / 3, 1 / 3), 0.0), (QUICK, 1.0, 1.0)],
+    ids=["trace", "quick"],
+)
+def test_the_protocol_trace_scores_as_its_authors_do_and_the_quick_one_forgives(protocol, rouge, match):
+    settings = {"normaliser": protocol.normaliser}
+    objective = tiny.make_method("frozen", "seq2seq", settings=settings).objective
+    rows = Examples(["a"], references=[["a"]])
+    summary = Task("MeetingBank", rows, rows, metric=trace_rows.TASKS["MeetingBank"].metric)
+    letter = Task("FOMC", rows, rows, metric=trace_rows.TASKS["FOMC"].metric)
 
-    assert scored("rouge-l", "The cats, sat", "the cat sat", TRACE) == f_score(1 / 3, 1 / 3)
-    assert scored("rouge-l", "The cats, sat", "the cat sat", QUICK) == 1.0
-    assert scored("exact-match", "(A)", "A", TRACE) == 0.0
-    assert scored("exact-match", "(A)", "A", QUICK) == 1.0
-    assert scored("exact-match", "A", "A", TRACE) == 1.0
+    def scored(task, guess, accepted):
+        return score(objective.metric(task), [guess], [accepted], normaliser=protocol.normaliser)
+
+    assert scored(summary, "The cats, sat", "the cat sat") == rouge
+    assert scored(letter, "(A)", "A") == match
+    assert scored(letter, "A", "A") == 1.0

@@ -136,8 +136,13 @@ class TextObjective(Objective):
         return "exact" if by_label else self.protocol.normaliser
 
     def metric(self, task: Task) -> str:
-        """Return the task's own, or exact-match where it has labels and rouge-l where not."""
-        return task.metric or ("exact-match" if task.classes else "rouge-l")
+        """Return the task's own, or exact-match where it has labels and rouge-l where not.
+
+        Where strings are compared as they are, Rouge-L is that of `benchmark.scoring.summary_rouge`.
+        """
+        metric = task.metric or ("exact-match" if task.classes else "rouge-l")
+        as_is = self.protocol.normaliser == "exact"
+        return "summary-rouge-l" if as_is and metric == "rouge-l" else metric
 
 
 def drawn(examples: Examples) -> list[str]:

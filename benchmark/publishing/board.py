@@ -11,11 +11,13 @@ import numpy as np
 from benchmark.publishing.collect import Row
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
-from benchmark.scoring.statistics_best import could_be_best, smallest_visible
+from benchmark.scoring.statistics_best import could_be_best, row_deviations, smallest_visible
 from benchmark.scoring.statistics_bootstrap import hierarchical_interval
 from benchmark.scoring.statistics_ranks import half_correlation
 
 LEADING = "average_performance"
+READINGS = {"AP, class means ↑": "class_means", "AP, task id ↑": "task_incremental"}
+"""Further readings of the same runs, whose leading score stands beside that of the trained head."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class Board:
                 found[row.label] = reach
         return found
 
+    @cached_property
+    def readings(self) -> list[str]:
+        """The titles of `READINGS` that some row was read by."""
+        rows = (*self.rows, *self.apart)
+        return [title for title, name in READINGS.items() if any(row.read_as(name, LEADING) for row in rows)]
+
     def notes(self) -> list[str]:
         """Return what a reader has to know of the table, a sentence or two each."""
         return list(filter(None, [self._caption(), self._twins(), self._why_unmarked()]))
@@ -99,10 +107,12 @@ class Board:
             if self.halves is None
             else f" Ranks in two halves of the runs correlate with {self.halves:.2f}."
         )
+        least, most = (100 * noise(row_deviations(self.scores)) for noise in (np.min, np.max))
         return (
             f"All rows stand on the same {self.runs} runs. The smallest difference this table can see is "
             f"{100 * self.visible:.1f} points of AP (80 % power): rows closer to the best than that may well "
-            f"be as good.{ranks}"
+            f"be as good. The mark takes all rows to have one noise; that of single rows is {least:.1f} to "
+            f"{most:.1f} points.{ranks}"
         )
 
     def _twins(self) -> str:

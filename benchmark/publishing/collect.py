@@ -18,6 +18,7 @@ from benchmark.protocol import ADDED_LATER, NO_SCORES, OF_A_METHOD, Protocol
 from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
 from benchmark.results import Result, read
+from benchmark.scoring.metrics import headline
 from benchmark.scoring.statistics import Runs
 
 SETUP = ("protocol", "parameters", "backbone_weights")
@@ -49,6 +50,11 @@ class Row:
     def values(self, metric: str) -> list[float]:
         """Return a headline number of every run; empty where one of them lacks it."""
         values = [result.headline.get(metric) for result in self.results]
+        return [] if None in values else [value for value in values if value is not None]
+
+    def read_as(self, reading: str, metric: str) -> list[float]:
+        """Return a number of every run by another reading of it; empty where one of them lacks it."""
+        values = [_number_of(result, reading, metric) for result in self.results]
         return [] if None in values else [value for value in values if value is not None]
 
     def runs(self, metric: str) -> Runs:
@@ -237,6 +243,13 @@ def row_method(result: Result) -> str:
 def accounting_version(result: Result) -> int:
     """Return by which definition a run's adapters were counted; the first where a result does not say."""
     return int(getattr(result, "accounting_version", 1))
+
+
+def _number_of(result: Result, reading: str, metric: str) -> float | None:
+    matrix_of = getattr(result, "matrix_of", None)
+    if matrix_of is None:
+        return None
+    return headline(matrix_of(reading), [task.test for task in result.tasks])[metric]
 
 
 def _row_scores(result: Result) -> list[np.ndarray] | None:

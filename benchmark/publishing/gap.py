@@ -65,7 +65,8 @@ def find_gap(rows: Sequence[Row]) -> Gap | str:
         if len(found) != 1:
             return f"no {what} reference row" if not found else f"several {what} reference rows"
     gap = Gap(floors[0], ceilings[0])
-    untuned = [row.label for row in (gap.floor, gap.ceiling) if any(not tuning_mark(r) for r in row.results)]
+    # Runs of a row share how their values were chosen.
+    untuned = [row.label for row in (gap.floor, gap.ceiling) if not tuning_mark(row.first)]
     if untuned:
         return f"not tuned here: {', '.join(untuned)}"
     width = measure_gap(gap.floor.runs(METRIC), gap.ceiling.runs(METRIC))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.publishing.board import LEADING, Board, boards
+from benchmark.publishing.board import LEADING, READINGS, Board, boards
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
@@ -114,6 +114,7 @@ def _score_columns(board: Board) -> tuple[Column, ...]:
     first = "could be best" if board.ranked else "reference"
     columns = [Column(first, "higher" if board.ranked else "", EXPLAINED[first])]
     columns += [_column(name) for name in SCORES]
+    columns += [_column(title) for title in board.readings]
     columns += [Column(INTERVAL, "", EXPLAINED[INTERVAL])] if board.intervals else []
     last = [Column(name, "higher", EXPLAINED[name]) for name in ("AP worst", "n")]
     return (*columns, *last)
@@ -125,6 +126,7 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         first = _mark(row.label in board.best) if board.ranked else Cell(reference_kind(row))
         strong = row.label == board.winner
         cells = [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
+        cells += [_read_as(row, READINGS[title]) for title in board.readings]
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
@@ -184,6 +186,14 @@ def _score(row: Row, metric: str, strong: bool) -> Cell:
     runs = [f"{_run(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
     about = f"standard deviation {deviation}, n = {len(values)}" if sign else "n = 1"
     return Cell(text, f"± {deviation}" if sign else "", "\n".join([about, *runs]), spread(values)[0], strong)
+
+
+def _read_as(row: Row, reading: str) -> Cell:
+    values = row.read_as(reading, LEADING)
+    if not values:
+        return Cell()
+    text, sign, deviation = share(values).partition(" ± ")
+    return Cell(text, f"± {deviation}" if sign else "", value=spread(values)[0])
 
 
 def _worst(row: Row) -> Cell:

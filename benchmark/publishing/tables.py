@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from benchmark.publishing.board import LEADING, Board
+from benchmark.publishing.board import LEADING, READINGS, Board
 from benchmark.publishing.collect import Row
 from benchmark.publishing.grouping import reference_kind
 from benchmark.results import Result
@@ -35,12 +35,15 @@ COSTS: dict[str, Callable[[Result], float]] = {
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
     "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
-    "all classes seen (SLCA); an option of any method, which then keeps statistics of old data.",
+    "all classes seen (SLCA); an option of any method, which then stores class statistics.",
     "could be best": "rows whose AP is not told from the highest by Tukey's studentised range over all rows "
     "of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % family-wise). Rows "
     "without the mark are worse than the best of the table; rows with it are not told apart from each other.",
     "order of rows": "by AP.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
+    "AP, class means": "AP of the same runs answered by the nearest class mean of final features, of up to "
+    "20 train rows a class, which the evaluator takes and no method sees: adapters without the head's bias.",
+    "AP, task id": "AP of the same runs with the task id given: classes of other tasks are masked.",
     "AP, 95 %": "interval of AP by a bootstrap over runs and test rows, both drawn with replacement, the "
     "same rows for all runs: it counts that other test rows would have given other scores too.",
     "AP worst": "the lowest AP of the row's runs.",
@@ -122,6 +125,7 @@ def _record(row: Row, board: Board) -> dict[str, str]:
     mark = {"could be best": "yes" if row.label in board.best else ""}
     record = {"method": shown(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
+    record |= {title: share(row.read_as(READINGS[title], LEADING)) for title in board.readings}
     record |= {INTERVAL: interval(row, board)} if board.intervals else {}
     values = row.values(LEADING)
     return record | {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}

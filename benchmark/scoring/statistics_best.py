@@ -21,8 +21,7 @@ def residual_deviation(tables: np.ndarray) -> np.ndarray:
     """Return the standard deviation of the noise, pooled over methods; (k - 1)(n - 1) degrees of freedom.
 
     `s^2 = sum (x_ij - mean_i - mean_j + mean)^2 / ((k - 1)(n - 1))`, the residual mean square of the two-way
-    analysis of variance without replication. It takes methods to be alike in noise: a much noisier row makes
-    the others look noisier and itself steadier than they are.
+    analysis of variance without replication. It takes methods to be alike in noise, see `row_deviations`.
 
     Args:
         tables: `(..., k, n)` scores.
@@ -34,13 +33,30 @@ def residual_deviation(tables: np.ndarray) -> np.ndarray:
         ValueError: there are fewer than two methods or two runs, or a cell is missing.
     """
     methods, runs = tables.shape[-2:]
+    return np.sqrt((_residuals(tables) ** 2).sum(axis=(-2, -1)) / ((methods - 1) * (runs - 1)))
+
+
+def row_deviations(tables: np.ndarray) -> np.ndarray:
+    """Return each method's own residual deviation, `sqrt(k sum_j r_ij^2 / ((k - 1)(n - 1)))`.
+
+    Their squares have the pooled one as their mean. Where they differ much, the error of `could_be_best` is
+    not what it says: noisy methods are left out too readily and steady ones too rarely.
+
+    Returns:
+        an array of shape `(..., k)`, in the unit of the scores.
+    """
+    methods, runs = tables.shape[-2:]
+    return np.sqrt(methods * (_residuals(tables) ** 2).sum(axis=-1) / ((methods - 1) * (runs - 1)))
+
+
+def _residuals(tables: np.ndarray) -> np.ndarray:
+    methods, runs = tables.shape[-2:]
     if methods < 2 or runs < 2 or not np.isfinite(tables).all():
         raise ValueError(
             f"a complete table of 2 methods and 2 runs at least is needed, got {methods} x {runs}"
         )
     centred = tables - tables.mean(axis=-1, keepdims=True)
-    residuals = centred - centred.mean(axis=-2, keepdims=True)
-    return np.sqrt((residuals**2).sum(axis=(-2, -1)) / ((methods - 1) * (runs - 1)))
+    return centred - centred.mean(axis=-2, keepdims=True)
 
 
 @cache
@@ -60,9 +76,10 @@ def critical_difference(tables: np.ndarray, level: float = LEVEL) -> np.ndarray:
 def could_be_best(tables: np.ndarray, level: float = LEVEL) -> np.ndarray:
     """Return which methods could be the best: those whose mean is within Tukey's difference of the highest.
 
-    With probability `level` no method is left out that is as good as the best, however many there are and
-    whichever of them are equal (Tukey's intervals of all differences hold at once). Hsu's comparison with the
-    best leaves out more, but where several are equally good it may leave out some of them.
+    Where methods are alike in noise, with probability `level` none is left out that is as good as the best,
+    however many there are and whichever of them are equal (Tukey's intervals of all differences hold at
+    once). Hsu's comparison with the best leaves out more, but where several are equally good it may leave out
+    some of them.
 
     Args:
         tables: `(..., k, n)` scores, higher is better.

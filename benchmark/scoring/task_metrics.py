@@ -67,17 +67,12 @@ def score(
         references_rule: "best" takes the highest score over a row's accepted texts, "drawn" the score
             against one of them, see `draw`. SARI counts all accepted texts at once.
         normaliser: what exact-match and first-letter make of both texts, one of
-            `benchmark.scoring.text_scores.NORMALISERS`; with "exact", rouge-l is TRACE's too, see
-            `benchmark.scoring.summary_rouge`.
+            `benchmark.scoring.text_scores.NORMALISERS`.
         sources: n inputs; read by sari alone.
 
     Raises:
         ValueError: the metric is unknown, there are no rows, the lengths differ, or a row accepts nothing.
     """
-    if (metric, normaliser) == ("rouge-l", "exact"):
-        metric = (
-            "summary-rouge-l"  # words as they stand, as the scorer that compares strings as they are has it
-        )
     if metric not in NAMES:
         raise ValueError(f"unknown metric '{metric}', one of {', '.join(NAMES)}")
     if not len(predictions) == len(references) > 0:
