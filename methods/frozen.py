@@ -8,7 +8,7 @@ neither task id, old data nor statistics.
 from __future__ import annotations
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Method, Phase
 
 

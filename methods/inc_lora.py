@@ -8,11 +8,11 @@ Stored: T pairs, all active. Needs neither task id, old data nor statistics.
 
 from __future__ import annotations
 
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 
 
 class IncrementalLoRA(LowRankMethod):
-    """The bank's plain policy: add, train, freeze."""
+    """The stack's plain policy: add, train, freeze."""
 
 
 METHOD = IncrementalLoRA

@@ -15,10 +15,8 @@ used in the protocols `inflora`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
 
-from benchmark.method import Context
-from benchmark.models.roles import block_of
 from methods.inflora import InfLoRA
 
 BLOCKS = 5
@@ -29,12 +27,9 @@ class InfLoRAInFiveBlocks(InfLoRA):
 
     dual = False
 
-    def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Give the layers of later blocks back before anything is learned."""
-        super().__init__(context, hyperparameters)
-        kept = [name for name in self.bank.layers if block_of(name) < BLOCKS]
-        self.bank.restrict(self.objective.backbone.module, kept)
-        self.memories = {name: self.memories[name] for name in kept}
+    def adapted_blocks(self, count: int) -> Collection[int]:
+        """Return the first five blocks."""
+        return range(min(BLOCKS, count))
 
 
 METHOD = InfLoRAInFiveBlocks

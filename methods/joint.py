@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 from benchmark.method import Needs
 
 

@@ -34,12 +34,12 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.layer import LoraLinear
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.models.adapted_linear import AdaptedLinear
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.inc_lora import IncrementalLoRA
-from methods.pieces.penalties import crossed_size, current_pairs, dense_size
+from methods.pieces.penalties import crossed_size, dense_size
 
 PUBLISHED = 0.4
 """Lambda of order 1, on the form of the released code."""
@@ -73,7 +73,7 @@ class SparseLoRA(IncrementalLoRA):
         """
         super().__init__(context, hyperparameters)
         if hyperparameters.variant == "official":
-            for name, layer in self.bank.layers.items():
+            for name, layer in self.stack.layers.items():
                 if layer.base.in_features != layer.base.out_features:
                     raise UserError(
                         f"n-lora's official form needs layers with as many outputs as inputs, but {name} is "
@@ -82,11 +82,10 @@ class SparseLoRA(IncrementalLoRA):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus lambda times the summed absolute entries."""
-        return (
-            super().loss(batch) + torch.stack([self.price(*pair) for pair in current_pairs(self.bank)]).sum()
-        )
+        prices = [self.price(layer, own.lora_A, own.lora_B) for layer, own in self.stack.current_adapters()]
+        return super().loss(batch) + torch.stack(prices).sum()
 
-    def price(self, layer: AdaptedLinear, down: Tensor, up: Tensor) -> Tensor:
+    def price(self, layer: LoraLinear, down: Tensor, up: Tensor) -> Tensor:
         """Return lambda times the summed absolute entries of one layer's update, in the form it has there."""
         chosen = self.hyperparameters
         square = layer.base.in_features == layer.base.out_features

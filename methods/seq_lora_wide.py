@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from methods.seq_lora import SequentialLoRA
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import Source, listed_folders, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, listed_folders, sliced, split_folders
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "ImageNet-R",
     (split_folders("imagenet-r"), listed_folders("imagenet-r")),
     without_hub="the hub's axiong/imagenet-r has no file names to match a published split to",

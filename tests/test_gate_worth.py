@@ -82,8 +82,8 @@ def test_worth_is_the_loss_without_the_pair_less_that_with_it(kind: str, scope: 
     batch = tiny.whole(rows, training=True)
     with torch.no_grad():
         opened = method.objective.loss(batch).item()
-        for layer in method.bank.layers.values():
-            layer.up.data.zero_()  # as if the pair were not there
+        for layer in method.stack.layers.values():
+            layer.current.lora_B.data.zero_()  # as if the pair were not there
         closed = method.objective.loss(batch).item()
     found = method.worth["selection"]
     assert math.isclose(found["with"], opened, rel_tol=1e-4)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.data.batches import VectorRows, shuffled
 from benchmark.errors import UserError
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import TRAINING, Context, Hyperparameters, Method, ParameterGroup, Phase
 from benchmark.protocol import Protocol
 from benchmark.running.training import rate_factor, train

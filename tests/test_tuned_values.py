@@ -16,7 +16,7 @@ from benchmark.commands.inspection import method as method_page
 from benchmark.errors import UserError
 from benchmark.registry import METHODS, STREAMS
 from benchmark.running.plan import plan
-from benchmark.tuning.tuned_values import all_tuned_values, folders, read_tuned, tuned_files, tuned_values
+from benchmark.running.tuned_values import all_tuned_values, folders, read_tuned, tuned_files, tuned_values
 from tests import tiny
 from tests.command import ROOT
 
@@ -169,7 +169,7 @@ def test_an_installed_wheel_brings_the_files(tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     asked = "import json, sys; sys.path.insert(0, sys.argv[1])\n"
-    asked += "from benchmark.tuning.tuned_values import tuned_values\n"
+    asked += "from benchmark.running.tuned_values import tuned_values\n"
     asked += "print(json.dumps(tuned_values('litelora', 'digits', 'quick')))"
     options = [sys.executable, "-I", "-c", asked, site]
     done = subprocess.run(options, capture_output=True, text=True, check=True, timeout=300, cwd=tmp_path)

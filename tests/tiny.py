@@ -19,16 +19,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.batches import Batch, JoinedRows, Rows
+from benchmark.data.batches import Batch, Rows
+from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method
 from benchmark.models import backbone as backbones
-from benchmark.models.adapted_linear import AdaptedLinear
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.objective import make_objective
+from benchmark.models.make import make_objective
 from benchmark.models.small_models import small_model
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
+from benchmark.running.task_loop import TrainPhase, begin_task, learn_task
 from benchmark.running.training import train
 from benchmark.stream import Examples, Request, Task, Wording
 
@@ -221,29 +222,12 @@ def rows(method: Method, t: int, split: str = "train") -> Cast:
 
 def begin(method: Method, t: int, seed: int = 0) -> tuple[Rows, Any]:
     """Begin a task as the learner does, and return its rows and phases; nothing is trained yet."""
-    used = list(method.training_tasks(t))
-    parts: list[Rows] = [rows(method, task) for task in used]
-    joined = parts[0] if len(parts) == 1 else JoinedRows(parts)
-    reseed(seed, t, "begin")
-    method.objective.begin_task(used)
-    method.begin_task(t, joined)
-    return joined, method.phases(t)
+    return begin_task(method, t, lambda task: rows(method, task), seed)
 
 
-def learn(method: Method, t: int, seed: int = 0) -> int:
+def learn(method: Method, t: int, seed: int = 0, train_phase: TrainPhase = train) -> int:
     """Learn a task as the learner does, and return the number of steps."""
-    if not method.training_tasks(t):
-        return 0
-    taken, phases = begin(method, t, seed)
-    steps = sum(train(method, phase, taken, (seed, t, phase.name), lambda share: None) for phase in phases)
-    reseed(seed, t, "end")
-    method.end_task(t, taken)
-    given = t if method.needs.task_id else None
-    method.objective.end_task(taken, lambda batch: method.predict(batch, given))
-    aligning = method.objective.alignment()
-    if aligning is not None:
-        steps += train(method, *aligning, (seed, t, aligning[0].name), lambda share: None)
-    return steps
+    return learn_task(method, t, lambda task: rows(method, task), seed, train_phase).steps
 
 
 def whole(given: Rows, training: bool = False) -> Batch:
@@ -257,17 +241,17 @@ def logits(method: Method, t: int, split: str = "test") -> Tensor:
         return method.objective.logits(whole(rows(method, t, split)))
 
 
-def randomise(bank: Any, seed: int = 0) -> None:
+def randomise(stack: Any, seed: int = 0) -> None:
     """Give the current pair values as if it had been trained: up is zero at its start."""
     generator = torch.Generator().manual_seed(seed)
-    for factor in bank.parameters():
+    for factor in stack.parameters():
         values = torch.randn(factor.shape, generator=generator, dtype=torch.float64)
         factor.data.copy_(values / factor.shape[-1] ** 0.5)
 
 
 def bytes_of(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of the frozen weights under the names they had before any layer was wrapped."""
-    wraps = {name: "base" for name, layer in module.named_modules() if isinstance(layer, AdaptedLinear)}
+    wraps = {name: "base" for name, layer in module.named_modules() if isinstance(layer, LoraLinear)}
     # A tuner of peft keeps the layer that it wraps under this name.
     wraps |= {name: "base_layer" for name, layer in module.named_modules() if hasattr(layer, "base_layer")}
     found = {}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.run import (
+from benchmark.commands.options import (
     Backbone,
     DataDir,
     Device,
@@ -58,8 +58,8 @@ def tune(
     """
     from benchmark.commands.progress import watching
     from benchmark.registry import METHODS
+    from benchmark.running.job import Conditions
     from benchmark.running.plan import find_streams, keys
-    from benchmark.running.runner import Conditions
     from benchmark.running.stopping import Stop
     from benchmark.tuning import search as tuning
     from benchmark.tuning.tuning_file import as_text, read
@@ -80,8 +80,3 @@ def tune(
     except KeyboardInterrupt:
         tell(f"stopped: every finished trial is kept in {out}; the same command continues from there")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command line."""
-    app.command()(tune)

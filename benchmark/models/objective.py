@@ -14,16 +14,16 @@ from torch.nn import functional
 
 from benchmark.data import encoding, images, prompts
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
-from benchmark.errors import UserError
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
+from benchmark.models.special_tokens import padding_id
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.method import Phase
+    from benchmark.phase import Phase
 
 
 class Objective(ABC):
@@ -38,15 +38,16 @@ class Objective(ABC):
         for task in tasks:
             for name in task.classes:
                 self.columns.setdefault(name, len(self.columns))
-        self._hooks: list[Callable[[], None]] = []
+        self._hooks: list[Callable[[Batch], None]] = []
 
-    def before_forward(self, hook: Callable[[], None]) -> None:
-        """Call `hook` before every forward pass, such as the one that hands out scales."""
+    def before_batch(self, hook: Callable[[Batch], None]) -> None:
+        """Call `hook` with every batch before the backbone reads it, as to weight adapters by its rows."""
         self._hooks.append(hook)
 
-    def _announce(self) -> None:
+    def announce(self, batch: Batch) -> None:
+        """Say that the backbone is about to read a batch."""
         for hook in self._hooks:
-            hook()
+            hook(batch)
 
     @property
     def device(self) -> torch.device:
@@ -128,6 +129,15 @@ class Objective(ABC):
     def metric(self, task: Task) -> str:
         """Return the name of the score, see `benchmark.scoring.task_metrics.NAMES`."""
 
+    def normaliser(self, task: Task) -> str:
+        """Return what texts are brought to before they are compared."""
+        return self.protocol.normaliser
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether there is anything to answer with; a head has no class before the first task."""
+        return True
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""
         yield from self.backbone.module.parameters()
@@ -177,7 +187,7 @@ class ClassificationObjective(Objective):
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return TokenRows(ids["prompts"], tokenizer.pad_token_id, labels)
+        return TokenRows(ids["prompts"], padding_id(tokenizer), labels)
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""
@@ -189,7 +199,7 @@ class ClassificationObjective(Objective):
 
     def features(self, batch: Batch) -> Tensor:
         """Return what the head reads, `(n, width)`."""
-        self._announce()
+        self.announce(batch)
         return self.backbone.features(batch.inputs)
 
     def logits(self, batch: Batch) -> Tensor:
@@ -230,6 +240,11 @@ class ClassificationObjective(Objective):
         """Return accuracy."""
         return "accuracy"
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether the head has classes."""
+        return len(self.head) > 0
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""
         yield from super().parameters()
@@ -250,38 +265,6 @@ class ClassificationObjective(Objective):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over the head's blocks."""
         self.head.restore(state, self.device)
-
-
-def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> Objective:
-    """Return the objective that fits backbone and protocol: a head for features, strings for text to text.
-
-    Raises:
-        UserError: the protocol needs features and the backbone answers in text.
-    """
-    by_means = protocol.head == "nearest-class-mean"
-    if backbone.kind in ("seq2seq", "causal"):
-        if by_means:
-            raise UserError(
-                "the head nearest-class-mean compares features, but a backbone of kind "
-                f"{backbone.kind} answers in text; choose another head or a backbone of kind encoder or image"
-            )
-        if protocol.alignment:
-            raise UserError(
-                f"alignment={protocol.alignment} trains a head on features, but a backbone of kind "
-                f"{backbone.kind} answers in text; leave it at 0 or take a backbone of kind encoder or image"
-            )
-        from benchmark.models.text_objective import TextObjective
-
-        return TextObjective(backbone, tasks, protocol)
-    if by_means:
-        from benchmark.models.nearest_mean import NearestMeanObjective
-
-        return NearestMeanObjective(backbone, tasks, protocol)
-    if protocol.alignment:
-        from benchmark.models.alignment import AlignedObjective
-
-        return AlignedObjective(backbone, tasks, protocol)
-    return ClassificationObjective(backbone, tasks, protocol)
 
 
 def best_columns(scores: Tensor, columns: Sequence[int] | None) -> list[int]:

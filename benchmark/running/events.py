@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmark.running.cell import Cell
-    from benchmark.running.runner import Outcome
+    from benchmark.running.job import Outcome
 
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A cell began, or goes on where it was stopped."""
+    """A cell began, or goes on where it was stopped.
+
+    Attributes:
+        remarks: what makes its scores mean less than they seem to, one line each.
+    """
 
     cell: Cell
     task_count: int
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

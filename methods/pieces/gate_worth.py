@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.models.layer_inputs import read_in_order
+from benchmark.lora.inputs import read_in_order
 
 
 @torch.no_grad()

@@ -1,0 +1,134 @@
+"""What is wrong or odd in data: one entry each, so that many can be told at once.
+
+A reader collects what it meets (`collect_into`) and goes on, and at the end of a file, a task or a stream
+`raise_or_collect` raises all of it. Where somebody wants to hear of everything (`collecting_errors`), it
+hands it over instead, and reading goes on with what is sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from benchmark.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataError:
+    """One fault, or one oddity that does no harm by itself.
+
+    Attributes:
+        message: what was found; names the file where one row of a file is meant.
+        task: the task, or "" where the one is about the whole stream or a file.
+        split: `train`, `validation` or `test`, or "".
+        rows: places in that split, counted from 1; empty where no single rows are meant.
+        fault: whether the data must not be used as they are.
+    """
+
+    message: str
+    task: str = ""
+    split: str = ""
+    rows: tuple[int, ...] = ()
+    fault: bool = True
+
+    @property
+    def place(self) -> str:
+        """Task and split, as far as they are known."""
+        return ", ".join(part for part in (self.task, self.split) if part)
+
+    @property
+    def line(self) -> str:
+        """The whole one in one line."""
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+class InvalidData(UserError):
+    """Mistakes in data, all that one reading found; the message is the first and how many more there are."""
+
+    def __init__(self, errors: Sequence[DataError], command: str = "") -> None:
+        """Keep the errors.
+
+        Args:
+            errors: at least one.
+            command: what lists them all, where that is known.
+        """
+        self.errors, self.command = tuple(errors), command
+        more = len(errors) - 1
+        listing = f"; all: {command}" if command else ""
+        tail = f" (and {more} more fault{'s' if more > 1 else ''}{listing})" if more else ""
+        super().__init__(errors[0].line + tail)
+
+
+_gathered: ContextVar[list[DataError] | None] = ContextVar("gathered", default=None)
+
+
+@contextmanager
+def collecting_errors() -> Iterator[list[DataError]]:
+    """Have faults that are settled within added to the list that this gives, and reading go on."""
+    errors: list[DataError] = []
+    before = _gathered.set(errors)
+    try:
+        yield errors
+    finally:
+        _gathered.reset(before)
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Have faults that are settled within raised, whoever gathers them: for what must be sound or not be."""
+    before = _gathered.set(None)
+    try:
+        yield
+    finally:
+        _gathered.reset(before)
+
+
+def is_collecting() -> bool:
+    """Return whether reading goes on past faults."""
+    return _gathered.get() is not None
+
+
+class collect_into:
+    """End what is within at its first mistake, which is added to the errors, and go on after it.
+
+    It is entered for every row, where a generator made a context would cost three times as much.
+    """
+
+    def __init__(self, errors: list[DataError]) -> None:
+        """Note mistakes here."""
+        self.errors = errors
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Take a mistake of the user's; let any other error go on."""
+        if not isinstance(error, UserError):
+            return False
+        self.errors += error.errors if isinstance(error, InvalidData) else [DataError(str(error))]
+        return True
+
+
+def raise_or_collect(errors: Sequence[DataError]) -> None:
+    """Raise what was collect_into, or hand it to who gathers faults.
+
+    Raises:
+        InvalidData: there are errors and nobody gathers them.
+    """
+    gathered = _gathered.get()
+    if gathered is None:
+        raise_any(errors)
+    else:
+        gathered += errors
+
+
+def raise_any(errors: Sequence[DataError]) -> None:
+    """Raise what was collect_into, where nothing sound is left to go on with.
+
+    Raises:
+        InvalidData: there are errors.
+    """
+    if errors:
+        raise InvalidData(errors)
