@@ -48,8 +48,9 @@ from benchmark.data.batches import Rows
 from benchmark.lora.inputs import read_in_order, second_moments
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, free_rows, packed, unpacked
+from benchmark.method import Context, ParameterGroup
+from benchmark.state import auxiliary
+from methods.pieces.subspace_memory import SubspaceMemory, free_rows
 
 
 class InfHyperparameters(LowRankHyperparameters):
@@ -68,6 +69,7 @@ class InfLoRA(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = InfHyperparameters
+    keeps = auxiliary("memories")
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 62.5, 77.5, 75.1.
@@ -123,23 +125,10 @@ class InfLoRA(LowRankMethod):
         pair, *head = super().groups()
         return [replace(pair, parameters=self.stack.lora_b()), *head]
 
-    def accounting(self) -> Accounting:
-        """Count the memories as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=bytes_held(self.memories))
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of each layer's input directions still free, averaged over layers."""
         shares = [memory.free_share() for memory in self.memories.values()]
         return {"free_directions": sum(shares) / len(shares)}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and memories."""
-        return super().state() | packed(self.memories, "memory")
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and memories."""
-        super().restore(state)
-        self.memories = unpacked(state, "memory", self.objective.device)
 
 
 def free_directions(memory: SubspaceMemory, moments: Tensor, rank: int) -> Tensor:

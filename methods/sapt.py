@@ -42,8 +42,9 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, listed, numbered
-from methods.pieces.input_weights import InputWeighted, with_more
+from benchmark.method import Context, Needs, ParameterGroup
+from benchmark.state import auxiliary, learned
+from methods.pieces.input_weights import InputWeighted
 
 
 class AttentionHyperparameters(LowRankHyperparameters):
@@ -66,6 +67,7 @@ class SharedAttention(InputWeighted):
     """
 
     Hyperparameters = AttentionHyperparameters
+    keeps = learned("network", "keys") + auxiliary("inputs", "attentions")
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
         # 58.5, 70.3, 65.2.
@@ -147,28 +149,9 @@ class SharedAttention(InputWeighted):
         rate = self.hyperparameters.learning_rate
         return [pair, ParameterGroup([self.keys[-1], *self.network], rate), *head]
 
-    def accounting(self) -> Accounting:
-        """Count keys and network with the pairs, what is stored of old tasks as auxiliary."""
-        numbers = sum(value.numel() for value in (*self.keys, *self.network))
-        stored = sum(x.nbytes for x in (*self.inputs, *self.attentions))
-        return with_more(super().accounting(), numbers, stored)
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the task's mean attention, by task."""
         return {"attention": self.attentions[t].tolist()} if self.attentions else {}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, stack, attention and what is stored of old tasks."""
-        stored = numbered(input=self.inputs, attention=self.attentions)
-        return super().state() | numbered(network=self.network, key=self.keys) | stored
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        device = self.objective.device
-        self.network = [nn.Parameter(x) for x in listed(state, "network", device)]
-        self.keys = [nn.Parameter(x) for x in listed(state, "key", device)]
-        self.inputs, self.attentions = (listed(state, name, device) for name in ("input", "attention"))
 
 
 METHOD = SharedAttention

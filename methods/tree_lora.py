@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +44,8 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import auxiliary
 from methods.pieces import task_tree
 from methods.pieces.task_tree import TaskTree
 from methods.seq_lora import SequentialLoRA
@@ -72,6 +72,7 @@ class TreeLoRA(SequentialLoRA):
     """
 
     Hyperparameters = TreeHyperparameters
+    keeps = auxiliary("means")
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Search on validation rows: learning rates 0.001, 0.003 gave validation AP
         # 52.1, 63.9.
@@ -160,23 +161,9 @@ class TreeLoRA(SequentialLoRA):
         assert self.means is not None
         self.means = torch.cat([self.means, self.running[None]])
 
-    def accounting(self) -> Accounting:
-        """Count the means as auxiliary."""
-        held = 0 if self.means is None else self.means.nbytes
-        return replace(super().accounting(), auxiliary_bytes=held)
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of the last epoch's draws that each earlier task got."""
         return {"drawn": (self.draws.sum(1) / self.draws.sum().clamp(min=1)).tolist()}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pair and means."""
-        return super().state() | ({} if self.means is None else {"means": self.means})
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pair and means."""
-        super().restore(state)
-        self.means = state["means"].to(self.objective.device) if "means" in state else None
 
 
 def in_units(value: Tensor) -> Tensor:

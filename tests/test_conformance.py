@@ -141,7 +141,7 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
 
 @everywhere
 def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
-    """Everything in the state is head, the stack's bookkeeping, counted as stored, or counted as auxiliary."""
+    """Everything in the state is head, a stack's books, counted as stored, or counted as auxiliary."""
     method = story(key, kind).method
     counted = method.accounting()
     books = ("stack.frozen_tasks", "stack.frozen_ranks", "stack.current_task", "stack.merged_rank")

@@ -70,6 +70,10 @@ class QueryPrompted(Method):
         group = ParameterGroup(self.trained(), chosen.learning_rate, chosen.weight_decay)
         return [self.main_phase(t, [group, *self.head_groups()])]
 
+    def passes(self) -> float:
+        """Return two: one asks, one answers."""
+        return 2.0
+
     def declare(self, batchwise: bool) -> None:
         """Say that a whole test batch is looked at, or that it is not."""
         self.needs = Needs(test_batch=batchwise)  # type: ignore[misc]
