@@ -76,9 +76,9 @@ def at_selection(
 def test_worth_is_the_loss_without_the_pair_less_that_with_it(kind: str, scope: str) -> None:
     # One batch of all rows: of text the loss is a mean over tokens, which no mean of batches gives exactly.
     method, rows, selection = at_selection(kind, {"batch_size": 64}, scope=scope)
-    logit = method.logit.detach().clone()
+    logit = method.gate.logit.detach().clone()
     selection.before()
-    assert torch.equal(method.logit, logit)
+    assert torch.equal(method.gate.logit, logit)
     batch = tiny.whole(rows, training=True)
     with torch.no_grad():
         opened = method.objective.loss(batch).item()
