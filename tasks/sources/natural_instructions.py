@@ -100,7 +100,7 @@ class Facts(BaseModel):
     category: str
 
 
-class Table(BaseModel):
+class TasksFile(BaseModel):
     """The part of `tasks.json` that is read."""
 
     tasks: dict[str, Facts]
@@ -165,11 +165,11 @@ def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int
     Raises:
         UserError: a task is not in the table, or a row is faulty.
     """
-    table = table_beside(folder, Table, names)
+    table = table_beside(folder, TasksFile, names)
     return each(names, lambda name: (_folder_task(folder, name, table), 0))
 
 
-def _folder_task(folder: Path, name: str, table: Table) -> Task:
+def _folder_task(folder: Path, name: str, table: TasksFile) -> Task:
     from benchmark.data.parsed_rows import contents, splits
     from benchmark.data.row_cache import code_of
 
