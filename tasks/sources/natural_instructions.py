@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.hub import Hub, HubSet, columns
+from benchmark.data.hub import Hub, HubSet
+from benchmark.data.hub_tables import require
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
@@ -242,7 +243,7 @@ def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
     collected: dict[str, dict[str, Line]] = {name: {} for name in names}
     definitions: dict[str, str] = {}
     for split, rows in found.items():
-        columns(rows, COLUMNS, f"{HUB.identifier}, {split}")
+        require(COLUMNS, rows.column_names, f"{HUB.identifier}, {split}")
         _collect(rows, collected, definitions)
     tasks = []
     for name in names:
