@@ -133,7 +133,7 @@ def test_losses_and_scores_do_not_depend_on_the_batch(kind: str, name: str, tmp_
     drawn = torch.Generator().manual_seed(1)
     lengths = [3 + row % 17 for row in range(64)]
     prompts = [torch.randint(3, 50, (length,), generator=drawn).tolist() for length in lengths]
-    answers = [torch.randint(3, 50, (1 + row % 3,), generator=drawn).tolist() + [2] for row in range(64)]
+    answers = [[*torch.randint(3, 50, (1 + row % 3,), generator=drawn).tolist(), 2] for row in range(64)]
     rows = TokenRows(prompts, 0, None, answers, kind == "causal")
     together = losses(backbone, rows, list(range(64)))
     alone = [loss for row in range(0, 64, 7) for loss in losses(backbone, rows, [row])]
