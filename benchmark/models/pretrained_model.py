@@ -111,7 +111,8 @@ def make_linear(module: nn.Module) -> None:
 
     for name, layer in list(module.named_modules()):
         if isinstance(layer, Conv1D):
-            plain = nn.Linear(*layer.weight.shape, device="meta")
+            inputs, outputs = layer.weight.shape
+            plain = nn.Linear(inputs, outputs, device="meta")
             plain.weight = nn.Parameter(layer.weight.detach().t().contiguous())
             plain.bias = layer.bias
             parent, _, child = name.rpartition(".")
