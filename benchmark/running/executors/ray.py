@@ -76,7 +76,7 @@ def _started(workers: int, conditions: Conditions) -> Any:
         return ray
     except ImportError as error:
         raise UserError(
-            f"Ray cannot be loaded ({error}): pip install ray, or leave out --workers, --timeout and --address"
+            f"Ray cannot be loaded ({error}): pip install ray, or leave out --workers, --timeout, --address"
         ) from None
     except Exception as error:  # Ray raises a plain one where its processes do not come up
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
