@@ -47,6 +47,7 @@ from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, listed, numbered
+from benchmark.models.answers import Answer
 from benchmark.models.layer_inputs import exact
 from benchmark.models.objective import ClassificationObjective
 from benchmark.models.roles import block_of
@@ -87,8 +88,9 @@ class CLLoRA(LowRankMethod):
         # Not tuned: the rate chosen for inc-lora.
         "standard-cl/quick": {"learning_rate": 0.003},
     }
-    needs = Needs(statistics=True)
+    needs = Needs(stored_statistics=True)
     own_classifier = True
+    task_id_only_masks = True
     no_sum = "the classes of each task have a sum of their own"
     kinds = ("vector", "image", "encoder")
 
@@ -244,8 +246,11 @@ class CLLoRA(LowRankMethod):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Return the class of the highest cosine, among the given task's where one is given."""
-        columns: Sequence[int] = range(len(self.objective.columns)) if task is None else self.columns(task)
-        return [columns[place] for place in self.scores(batch)[:, columns].argmax(1).tolist()]
+        scores = self.scores(batch)
+        predictions = self.objective.choose(scores, task)
+        # Every task's classes are compared in a feature of their own: there is no one feature of a row.
+        self.objective.note(Answer(predictions, None, scores))
+        return predictions
 
     def accounting(self) -> Accounting:
         """Count the shared pair and the weights with the tasks' pairs, the class means as auxiliary."""

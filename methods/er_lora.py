@@ -56,8 +56,8 @@ class RehearsalLoRA(SequentialLoRA):
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
     }
-    needs = Needs(old_data=True)
-    bound = False
+    needs = Needs(rehearsal=True)
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with an empty buffer."""

@@ -27,7 +27,7 @@ class Frozen(Method):
         "standard-cl/quick": {"learning_rate": 0.01},
     }
     Hyperparameters = LowRankHyperparameters
-    bound = True
+    reference = True
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone; it has no adapters."""

@@ -66,7 +66,7 @@ class ProjectedLoRA(SequentialLoRA):
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
     }
-    bound = False
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with empty memories."""

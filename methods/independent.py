@@ -30,7 +30,7 @@ class Independent(OnePairAtATime):
         "standard-cl/quick": {"learning_rate": 0.003},
     }
     needs = Needs(task_id=True)
-    bound = True
+    reference = True
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:

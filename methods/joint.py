@@ -26,8 +26,8 @@ class Joint(LowRankMethod):
         # gave validation AP 69.8, 68.2.
         "standard-cl/quick": {"learning_rate": 0.001},
     }
-    needs = Needs(old_data=True)
-    bound = True
+    needs = Needs(rehearsal=True)
+    reference = True
 
     def training_tasks(self, t: int) -> Sequence[int]:
         """Return all tasks at the last step and none before."""

@@ -78,7 +78,7 @@ class SharedAttention(InputWeighted):
         "superni/sapt": {"learning_rate": 0.0003, "holding": 0.5},
         "long-sequence/sapt": {"learning_rate": 0.0003, "holding": 0.1},
     }
-    needs = Needs(old_data=True)
+    needs = Needs(rehearsal=True)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without keys."""

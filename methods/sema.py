@@ -76,6 +76,7 @@ class SEMA(LowRankMethod):
     Hyperparameters: ClassVar[type[BaseModel]] = ExpansionHyperparameters
     kinds = ("vector", "image", "encoder")
     no_sum = "every input has a mixture of its own"
+    task_id_only_masks = True
     spares = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

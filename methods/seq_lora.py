@@ -28,7 +28,7 @@ class SequentialLoRA(LowRankMethod):
         # As published, for LLaMA-2-7B: the official code's scripts/train_lora.sh.
         "trace/trace": {"learning_rate": 0.0001},
     }
-    bound = True
+    reference = True
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Make the pair at the first task; go on with it at later ones."""

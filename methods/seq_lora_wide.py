@@ -39,7 +39,7 @@ class WideSequentialLoRA(SequentialLoRA):
         # Not tuned: the rate chosen for litelora.
         "superni/quick": {"learning_rate": 0.001},
     }
-    bound = False
+    reference = False
 
     def rank(self, t: int) -> int:
         """Return k times the protocol's rank."""

@@ -10,7 +10,18 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, read, to_json, write
+from benchmark.results import (
+    TRAINED_HEAD,
+    Parameters,
+    Provenance,
+    Reading,
+    Result,
+    TaskFacts,
+    Timing,
+    read,
+    to_json,
+    write,
+)
 from benchmark.running.cell import Cell
 from benchmark.scoring.metrics import headline
 
@@ -57,19 +68,27 @@ def result(
             "parameters": parameters or {},
             "zero_shot": False,
         },
-        "needs": {"task_id": False, "old_data": False, "statistics": False},
-        "bound": False,
+        "needs": {"task_id": False, "rehearsal": False, "stored_statistics": False},
+        "reference": False,
         "tasks": facts,
-        "matrix": scores,
+        "readings": readings(scores),
         "headline": headline(scores, [10] * tasks),
         "parameters": counts(tasks),
         "steps": [4] * tasks,
+        "forward_equivalents": [12.0] * tasks,
         "report": [{"kept": True} for _ in names],
+        "adapters_sha256": "0" * 64,
         "provenance": provenance(names),
         "timing": timing(tasks),
     }
     made = Result(**{**fields, **changes})
     return made if "key" in changes else keyed(made)
+
+
+def readings(scores: list[list[float | None]]) -> dict[str, Reading]:
+    """Return a result's first reading; rows of the matrix end with their last score, row scores are not kept."""
+    rows = [row[: 1 + max((i for i, x in enumerate(row) if x is not None), default=-1)] for row in scores]
+    return {TRAINED_HEAD: Reading(matrix=rows)}
 
 
 def keyed(made: Result) -> Result:
@@ -84,8 +103,8 @@ def counts(tasks: int = 3, active: int | None = None) -> Parameters:
     return Parameters(
         trainable=[1200] * tasks,
         head_trainable=[20] * tasks,
-        stored=1200 * tasks,
-        resident=1200 * tasks,
+        on_disk=1200 * tasks,
+        in_memory=1200 * tasks,
         head=60,
         backbone=100_000,
         auxiliary_bytes=2048,
@@ -171,7 +190,7 @@ def many(
         names = tuple(f"fruit {stream}.{task}" for task in range(tasks))
         for method in range(methods):
             skill = drawn.uniform(0.3, 0.7)
-            needs = {"task_id": False, "old_data": 0 < method < 5, "statistics": False}
+            needs = {"task_id": False, "rehearsal": 0 < method < 5, "stored_statistics": False}
             for order in range(orders):
                 for seed in range(seeds):
                     last = np.clip(skill + drawn.normal(0, 0.05, (tasks, tasks)), 0, 1)
@@ -190,7 +209,7 @@ def many(
                         scores=scores,
                         stream=f"orchard-{stream}",
                         needs=needs,
-                        bound=method < 2,
+                        reference=method < 2,
                     )
                     if method == 0:
                         made.parameters.adapters = [1] * tasks

@@ -218,8 +218,8 @@ def test_a_run_declares_statistics_and_counts_head_and_steps(tmp_path: Path, met
     assert done.result is not None and done.path is not None, done.error
     plain = outcome(tmp_path, method, "alignment=0").result
     assert plain is not None and done.result.key != plain.key
-    assert done.result.needs == plain.needs | {"statistics": True}
-    assert not done.result.bound
+    assert done.result.needs == plain.needs | {"stored_statistics": True}
+    assert not done.result.reference
     assert done.result.parameters.auxiliary_bytes > plain.parameters.auxiliary_bytes
     assert done.result.parameters.trainable == plain.parameters.trainable
     # Two epochs of a step for each class seen, from the second task on; the copy of the head is trained too.
@@ -285,7 +285,7 @@ def test_results_older_than_the_option_keep_their_keys() -> None:
 
 def aligned(seed: int, epochs: int = 5):
     return result(
-        seed=seed, last=0.8, protocol=protocol(epochs), needs={"task_id": False, "statistics": True}
+        seed=seed, last=0.8, protocol=protocol(epochs), needs={"task_id": False, "stored_statistics": True}
     )
 
 
@@ -307,8 +307,8 @@ def test_an_aligned_row_says_so_and_stands_with_methods_that_keep_statistics() -
 def test_an_aligned_reference_row_is_no_end_of_the_gap() -> None:
     """Both aligned and plain sequential training are there: only the plain one is the floor."""
     one = result().parameters.model_copy(update={"adapters": [1, 1, 1]})
-    floor = result("seq", bound=True, parameters=None).model_copy(update={"parameters": one, "bound": True})
-    joint = result("joint", scores=[[None] * 3, [None] * 3, [0.9] * 3], bound=True)
+    floor = result("seq", reference=True, parameters=None).model_copy(update={"parameters": one, "reference": True})
+    joint = result("joint", scores=[[None] * 3, [None] * 3, [0.9] * 3], reference=True)
     (section,) = sections([floor, joint, aligned(0)])
     gap = find_gap(section.rows)
     assert not isinstance(gap, str) and gap.floor.label == "seq"

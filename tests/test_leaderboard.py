@@ -12,8 +12,8 @@ from benchmark.publishing.collect import load, sections
 from benchmark.publishing.terminal import result_table, show
 from tests.factories import counts, keyed, matrix, provenance, result, save
 
-TOLD = {"task_id": True, "old_data": False, "statistics": False}
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+TOLD = {"task_id": True, "rehearsal": False, "stored_statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 
 
 def built(root, *results):
@@ -82,8 +82,8 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
         tmp_path,
         result("alpha"),
         result("told", needs=TOLD),
-        result("single", needs=TOLD, bound=True),
-        result("joint", bound=True, scores=joint),
+        result("single", needs=TOLD, reference=True),
+        result("joint", reference=True, scores=joint),
     )
     assert [row["method"] for row in records(text, "Methods")] == ["alpha"]
     assert [row["method"] for row in records(text, "Methods that are told the task at test")] == ["told"]
@@ -95,8 +95,8 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
 
 
 def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
-    nothing = {"task_id": False, "old_data": False, "statistics": False}
-    both = {"task_id": True, "old_data": True, "statistics": False}
+    nothing = {"task_id": False, "rehearsal": False, "stored_statistics": False}
+    both = {"task_id": True, "rehearsal": True, "stored_statistics": False}
     text = built(
         tmp_path,
         *(
@@ -123,7 +123,7 @@ def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
 
 
 def test_a_need_younger_than_a_result_does_not_split_its_row(tmp_path):
-    young = {"task_id": False, "old_data": False, "statistics": False, "test_batch": False}
+    young = {"task_id": False, "rehearsal": False, "stored_statistics": False, "test_batch": False}
     text = built(tmp_path, result(seed=0), result(seed=1, needs=young))
     assert [(row["method"], row["n"]) for row in records(text, "Methods")] == [("alpha", "2")]
 
@@ -156,10 +156,10 @@ def reference_rows(**changes):
     for seed in range(3):
         single = counts()
         single.adapters = [1, 1, 1]
-        floor = result("floor", seed, last=0.45, bound=True, **changes)
+        floor = result("floor", seed, last=0.45, reference=True, **changes)
         ends.append(floor.model_copy(update={"parameters": single}))
         joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
-        ends.append(result("ceiling", seed, scores=joint, bound=True, needs=OLD, **changes))
+        ends.append(result("ceiling", seed, scores=joint, reference=True, needs=OLD, **changes))
     return ends
 
 
@@ -253,7 +253,7 @@ def test_reduction_is_of_the_adapters_learned(tmp_path):
     assert row([0, 0, 1], [0, 0, 1]) == ("1 / 1", "")  # joint: nothing is learned before the last step
     assert row([0, 0, 0], [0, 0, 0]) == ("0 / 0", "")  # frozen, or weights changed themselves
     # Told the task, each adapter answers for its own, whatever an earlier version counted.
-    needs = {"task_id": True, "old_data": False, "statistics": False}
+    needs = {"task_id": True, "rehearsal": False, "stored_statistics": False}
     assert row([1, 2, 3], [1, 1, 1], needs=needs) == ("3 / 3", "0 %")
 
 

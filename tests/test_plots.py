@@ -64,9 +64,9 @@ def test_the_pareto_front_keeps_what_nobody_beats():
 
 
 def test_needs_and_references_are_not_on_the_front():
-    keeps = {"task_id": False, "old_data": True, "statistics": False}
+    keeps = {"task_id": False, "rehearsal": True, "stored_statistics": False}
     drawn = plots.score_against_stored(
-        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, bound=True)]
+        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, reference=True)]
     )
     labels = [each.get_text() for each in drawn.legends[0].get_texts()]
     assert labels == ["alpha", "keeper (old data)", "floor (reference)", "Pareto front"]

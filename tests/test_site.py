@@ -19,7 +19,7 @@ from tests.command import assert_one_line_error, bench
 from tests.factories import matrix, result, save
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 
 
 class Page(HTMLParser):
@@ -70,7 +70,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
         *(result("alpha", seed, last=last) for seed, last in enumerate([0.5, 0.6, 0.7])),
         *(result("beta", seed, last=last) for seed, last in enumerate([0.1, 0.2, 0.3])),
         result("keeper", needs=OLD),
-        result("joint", scores=joint, bound=True, needs=OLD),
+        result("joint", scores=joint, reference=True, needs=OLD),
     )
     assert list(page.tables) == ["Methods", "Methods that keep old data", "Reference rows", "Costs"]
     head, first, second = page.tables["Methods"]
@@ -157,12 +157,12 @@ def test_a_page_too_large_goes_without_pictures_and_says_so(tmp_path, monkeypatc
 def test_the_overview_has_the_normalised_scores(tmp_path):
     joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
     one = {"adapters": [1, 1, 1]}
-    floor = [result("floor", seed, last=0.3, bound=True) for seed in range(3)]
+    floor = [result("floor", seed, last=0.3, reference=True) for seed in range(3)]
     floor = [r.model_copy(update={"parameters": r.parameters.model_copy(update=one)}) for r in floor]
     index, _ = built(
         tmp_path,
         *floor,
-        *(result("all", seed, scores=joint, bound=True, needs=OLD) for seed in range(3)),
+        *(result("all", seed, scores=joint, reference=True, needs=OLD) for seed in range(3)),
         *(result("alpha", seed, last=0.6) for seed in range(3)),
     )
     # AP: floor (0.3 + 0.3 + 0.9) / 3 = 0.5, joint 0.9, alpha 0.7: half of the gap in every run.

@@ -15,7 +15,7 @@ from tests.factories import keep_adapters, result, save
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven with the browser extra")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 # AP is (2 last + 0.9) / 3: 50, 70 and 60, each 3.3 lower and higher in the two other runs.
 LASTS = {"alpha": 0.3, "beta": 0.6, "gamma": 0.45}
 
@@ -43,7 +43,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
         result(name, seed, last=last + 0.05 * (seed - 1)) for name, last in LASTS.items() for seed in range(3)
     ]
     unmeasured = result("unmeasured", scores=[[None] * 3, [None] * 3, [0.9, None, 0.9]])
-    save(folder / "boards", *runs, unmeasured, result("keeper", needs=OLD), result("<i>bound", bound=True))
+    save(folder / "boards", *runs, unmeasured, result("keeper", needs=OLD), result("<i>bound", reference=True))
     site.build(folder / "boards", folder / "site")
     return (folder / "site").as_uri()
 

@@ -214,7 +214,7 @@ def test_a_reference_row_that_learned_all_at_once_has_its_last_stage_alone(tmp_p
     assert "its matrix is not complete: R[0][0], R[1][0], R[1][1] missing" in refused(
         path, tmp_path / "boards"
     )
-    path = laid(tmp_path, cell(scores=scores, bound=True))
+    path = laid(tmp_path, cell(scores=scores, reference=True))
     assert submit([path], tmp_path / "boards").refused == ()
 
 

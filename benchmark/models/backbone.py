@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import UserError
+from benchmark.models.forward_equivalents import PassCounter
 from benchmark.registry import BACKBONES
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class LoadedBackbone:
         origin: preset folder, path or hub id, without a machine's own folders.
         revision: the resolved commit of a hub model.
         route: a method's own way from inputs to features, as through prompts; None for the plain way.
+        passes: counts what goes through the blocks, see `benchmark.models.forward_equivalents`.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -71,10 +75,23 @@ class LoadedBackbone:
     revision: str | None = None
     route: Callable[[dict[str, Tensor]], Tensor] | None = None
     size: int = field(init=False)
+    passes: PassCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count the model before anything is put beside it."""
+        """Count the model, and hang the counter of passes on it, before anything is put beside it."""
         self.size = sum(parameter.numel() for parameter in self.module.parameters())
+        self.passes = PassCounter(self.module)
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights: names, formats, shapes and bytes. To be asked for before they can change."""
+        import torch
+
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            found.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`, by the method's own way where it has put one in."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
+from benchmark.protocol import ADDED_LATER, OF_A_METHOD, WITHOUT_EFFECT, Protocol
 from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
 from benchmark.results import Result, read
@@ -236,7 +236,7 @@ def _setup(result: Result) -> dict[str, Any]:
     # A protocol's setting that is younger than the result had the effect of its default.
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
     protocol = later | setup["protocol"]
-    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD}
+    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD | WITHOUT_EFFECT}
     return setup | {"protocol": shared}
 
 
@@ -253,7 +253,7 @@ def _own(result: Result) -> dict[str, Any]:
     own = {name: value for name, value in result.config.items() if name not in SETUP}
     # A need that is younger than the result was not asked for.
     needs = {name: True for name, needed in result.needs.items() if needed}
-    kept = {"needs": needs, "bound": result.bound, "schema": result.schema_version}
+    kept = {"needs": needs, "reference": result.reference, "schema": result.schema_version}
     added = {"added": _added(result)} if _added(result) else {}
     return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept, **added}
 

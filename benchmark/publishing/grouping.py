@@ -9,9 +9,9 @@ from benchmark.publishing.collect import Row
 
 REFERENCES = "Reference rows"
 ASKS = {
-    "task_id": "are told the task at test",
-    "old_data": "keep old data",
-    "statistics": "keep statistics of old data",
+    "task_id": "are given the task id at inference",
+    "rehearsal": "rehearse old data",
+    "stored_statistics": "store class statistics",
     "test_batch": "look at a whole test batch",
 }
 
@@ -20,10 +20,10 @@ def by_needs(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return rows by the title of their group: competitors by needs, the fewest first, then the bounds."""
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if not row.first.bound:
+        if not row.first.reference:
             groups[row.needs].append(row)
     titled = {_title(needs): groups[needs] for needs in sorted(groups, key=lambda needs: (len(needs), needs))}
-    bounds = [row for row in rows if row.first.bound]
+    bounds = [row for row in rows if row.first.reference]
     return titled | ({REFERENCES: bounds} if bounds else {})
 
 

@@ -165,7 +165,7 @@ def _source(result: Result) -> Iterator[str]:
 def _matrix(result: Result) -> Iterator[str]:
     """A reference row that learned all tasks in one go has no stage but the last."""
     last = len(result.matrix) - 1
-    at_once = result.bound and all(cell is None for row in result.matrix[:-1] for cell in row)
+    at_once = result.reference and all(cell is None for row in result.matrix[:-1] for cell in row)
     stages = [last] if at_once else range(last + 1)
     missing = [f"R[{t}][{i}]" for t in stages for i in range(t + 1) if result.matrix[t][i] is None]
     if missing:

@@ -21,8 +21,8 @@ SCORES = {
 LEADING = "average_performance"
 COSTS: dict[str, Callable[[Result], float]] = {
     "trainable ↓": lambda run: max(run.parameters.trainable, default=0),
-    "stored ↓": lambda run: run.parameters.stored,
-    "resident ↓": lambda run: run.parameters.resident,
+    "stored ↓": lambda run: run.parameters.on_disk,
+    "resident ↓": lambda run: run.parameters.in_memory,
     "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
     "active ↓": lambda run: next(reversed(run.active_adapters), math.nan),
     "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
@@ -178,7 +178,7 @@ def _signless(value: float) -> str:
 def named(row: Row) -> str:
     """Return a row's name; a reference row with what it needs, as it has no section by needs."""
     needs = ", ".join(name.replace("_", " ") for name in row.needs)
-    return row.name + (f" ({needs})" if row.first.bound and needs else "")
+    return row.name + (f" ({needs})" if row.first.reference and needs else "")
 
 
 def shown(row: Row) -> str:

@@ -29,7 +29,7 @@ def result_table(results: Sequence[Result]) -> str:
 
 def show(result: Result) -> str:
     """Return everything that a result file says, as text."""
-    kind = "reference row" if result.bound else "competitor"
+    kind = "reference row" if result.reference else "competitor"
     blocks = [
         f"{result.name}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
         _titled("Scores x 100, row: after task, column: on task", _matrix(result)),

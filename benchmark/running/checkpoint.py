@@ -27,7 +27,10 @@ class Progress:
     key: str
     fingerprint: str = ""  # of the data; "" in what was saved before it was noted
     matrix: list[list[float | None]] = field(default_factory=list)
+    readings: list[dict[str, Any]] = field(default_factory=list)  # see `readings.packed_stage`
+    blank: dict[str, str] = field(default_factory=dict)  # readings that do not exist, with the reason
     steps: list[int] = field(default_factory=list)
+    forward_equivalents: list[float] = field(default_factory=list)
     trainable: list[int] = field(default_factory=list)
     head_trainable: list[int] = field(default_factory=list)
     adapters: list[int] = field(default_factory=list)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from operator import length_hint
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +22,7 @@ from benchmark.models.feature_statistics import no_effect
 from benchmark.models.objective import Objective, make_objective
 from benchmark.registry import METHODS
 from benchmark.results import (
+    TRAINED_HEAD,
     Parameters,
     Result,
     TaskFacts,
@@ -34,10 +36,11 @@ from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import Checkpoint, Progress, pack, reseed
 from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
+from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of
 from benchmark.running.selection import BestEpoch
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, Kind, LoadedStream, Task
+from benchmark.stream import Examples, Kind, LoadedStream, Stream, Task
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -92,6 +95,7 @@ def build(
         )
     if make.own_classifier and (cell.protocol.alignment or cell.protocol.head == "nearest-class-mean"):
         raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
+    _ = backbone.weights_hash  # taken now: a method may change the weights
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
@@ -121,6 +125,7 @@ class Learner:
         self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(cell.key(fingerprint), fingerprint)
+        self.reader = Reader(self.method)
         self._scored_rows: dict[int, Rows] = {}
 
     @property
@@ -133,6 +138,7 @@ class Learner:
         saved = self.checkpoint.load(self.progress.key)
         if saved is not None:
             self.progress, state = saved
+            self.reader.blank |= self.progress.blank
             self.method.restore(state)
         self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
         for t in range(self.progress.finished, len(self.loaded.tasks)):
@@ -145,6 +151,7 @@ class Learner:
     def learn(self, t: int) -> None:
         """Train task t and note what it cost."""
         started, steps, seen = time.perf_counter(), 0, 0
+        passed = self.backbone.passes.total
         trainable: dict[int, int] = {}
         used = list(self.method.training_tasks(t))
         head: list[torch.nn.Parameter] = []
@@ -177,6 +184,7 @@ class Learner:
                 aligned = [p for group in aligning[0].groups for p in group.parameters]
                 trainable |= {id(parameter): parameter.numel() for parameter in aligned}
                 head = [*head, *aligned]
+        self.progress.forward_equivalents.append(round(self.backbone.passes.total - passed, 3))
         self._note(t, started, steps, seen, trainable, head)
 
     def _selection(self, phase: Phase, used: list[int]) -> BestEpoch | None:
@@ -211,19 +219,26 @@ class Learner:
         # What a method chose not to learn it has saved.
         progress.adapters.append(max(counted.adapters, t + 1) if self.method.spares else counted.adapters)
         progress.active.append(counted.active)
-        progress.report.append(self.method.report(t) if steps else {})
+        progress.report.append(news(self.method.report(t), progress.report) if steps else {})
         progress.train_seconds.append(seconds)
         progress.samples_per_second.append(seen / seconds)
 
     def score(self, t: int) -> None:
         """Fill row t of the score matrix; a step that trained nothing is not scored."""
         started = time.perf_counter()
-        row: list[float | None] = [None] * len(self.loaded.tasks)
+        tasks = self.loaded.tasks
+        row: list[float | None] = [None] * len(tasks)
+        scores: dict[int, RowScores] = {}
         if self.method.training_tasks(t):
-            last = len(row) if self.cell.zero_shot else t + 1
-            for i in range(last):
-                row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
+            self.reader.take_means(range(t + 1))
+            for i in range(len(row) if self.cell.zero_shot else t + 1):
+                scores[i] = self.reader.read(i, self._scored(i), self._scored_examples(i), seen=i <= t)
+        metrics = [self.objective.metric(task) for task in tasks]
+        stage = packed_stage(scores, metrics, self.reader.blank)
+        row[: len(stage[TRAINED_HEAD]["scores"])] = stage[TRAINED_HEAD]["scores"]
         self.progress.matrix.append(row)
+        self.progress.readings.append(stage)
+        self.progress.blank = self.reader.blank
         self.progress.score_seconds.append(time.perf_counter() - started)
 
     def _training_rows(self, tasks: list[int]) -> Rows:
@@ -258,15 +273,15 @@ class Learner:
         self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, row[t], mean, seconds))
 
     def _finish(self) -> Result:
-        result = self._result()
-        # Adapters first: a result on disk means that everything it speaks of is there.
         adapters = pack(self.method.state(), self.progress.key)
+        result = self._result(hashlib.sha256(adapters).hexdigest())
+        # Adapters first: a result on disk means that everything it speaks of is there.
         atomic_write(self.path.with_suffix(".safetensors"), adapters)
         write(result, self.path)
         self.checkpoint.remove()
         return result
 
-    def _result(self) -> Result:
+    def _result(self, adapters: str) -> Result:
         progress, cell = self.progress, self.cell
         facts = [self._facts(i) for i in range(len(self.loaded.tasks))]
         return Result(
@@ -275,18 +290,22 @@ class Learner:
             stream=cell.stream,
             order=cell.order,
             seed=cell.seed,
+            run=run_index(load_stream(cell.stream_reference), cell.order, cell.seed),
             backbone=cell.backbone,
+            backbone_weights=self.backbone.weights_hash,
             protocol=cell.protocol.name,
             config=cell.config(),
             needs=self._needs(),
             # With something added to it a method is no longer what others are measured against.
-            bound=self.method.bound and not cell.protocol.alignment,
+            reference=self.method.reference and not cell.protocol.alignment,
             tasks=facts,
-            matrix=progress.matrix,
+            readings=readings_of(progress.readings, progress.blank),
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
             steps=progress.steps,
+            forward_equivalents=progress.forward_equivalents,
             report=progress.report,
+            adapters_sha256=adapters,
             provenance=describe(
                 self.loaded, self.fingerprint, self.backbone, self.device, self.source, cell.tuned
             ),
@@ -296,7 +315,7 @@ class Learner:
     def _needs(self) -> dict[str, bool]:
         """Return what the method asks for; a head that keeps something of old classes asks for statistics."""
         needs = asdict(self.method.needs)
-        return needs | {"statistics": needs["statistics"] or self.objective.auxiliary_bytes() > 0}
+        return needs | {"stored_statistics": needs["stored_statistics"] or self.objective.auxiliary_bytes() > 0}
 
     def _facts(self, i: int) -> TaskFacts:
         task = self.loaded.tasks[i]
@@ -314,8 +333,8 @@ class Learner:
         return Parameters(
             trainable=progress.trainable,
             head_trainable=progress.head_trainable,
-            stored=counted.stored,
-            resident=counted.resident,
+            on_disk=counted.stored,
+            in_memory=counted.resident,
             head=self.objective.head_size(),
             backbone=self.backbone.size,
             auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
@@ -335,3 +354,17 @@ class Learner:
             samples_per_second=progress.samples_per_second,
             peak_memory_bytes=peak_memory(self.device),
         )
+
+
+def run_index(stream: Stream, order: str, seed: int) -> int | None:
+    """Return i where these are the order and the seed of run i: the i-th order of the stream, and seed i."""
+    orders = list(stream.orders)
+    return seed if seed < len(orders) and orders[seed] == order else None
+
+
+def news(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a report says that no report before it has said last, so that each fact is written once."""
+    said: dict[str, Any] = {}
+    for earlier in before:
+        said |= earlier
+    return {name: value for name, value in report.items() if name not in said or said[name] != value}

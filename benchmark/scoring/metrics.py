@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.results import TRAINED_HEAD, Result
+
 Array = np.ndarray
 Matrix = Sequence[Sequence[float | None]] | Array
 
@@ -397,3 +399,10 @@ def headline(matrix: Matrix, sizes: Sequence[int]) -> dict[str, float | None]:
     given, scores = {"sizes": sizes}, as_array(matrix)
     chosen = (CONVENTIONS[name] for name in HEADLINE)
     return {rule.name: rule.function(scores, *(given[need] for need in rule.needs)) for rule in chosen}
+
+
+def numbers(result: Result, reading: str = TRAINED_HEAD) -> dict[str, float | None]:
+    """Return the numbers of a reading by name; None where a cell they need is missing, or the reading is."""
+    if reading == TRAINED_HEAD:
+        return result.headline
+    return headline(result.matrix_of(reading), [task.test for task in result.tasks])

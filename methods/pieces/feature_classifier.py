@@ -11,9 +11,10 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.method import Accounting, Context, Method, Needs, part
+from benchmark.models.answers import Answer
 from benchmark.models.class_means import ClassMeans
 from benchmark.models.layer_inputs import read_in_order
-from benchmark.models.objective import ClassificationObjective, best_columns
+from benchmark.models.objective import ClassificationObjective
 
 
 class FeatureClassifier(Method):
@@ -26,9 +27,10 @@ class FeatureClassifier(Method):
         learning: a task has begun and not ended.
     """
 
-    needs: ClassVar[Needs] = Needs(statistics=True)
+    needs: ClassVar[Needs] = Needs(stored_statistics=True)
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
     own_classifier: ClassVar[bool] = True
+    task_id_only_masks: ClassVar[bool] = True
     no_sum: ClassVar[str] = "statistics of features answer, which a peft checkpoint cannot hold"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -76,8 +78,11 @@ class FeatureClassifier(Method):
         """Return the columns of the best score, of all classes seen or of the given task's."""
         if self.learning:
             return super().predict(batch, task)
-        columns = None if task is None else self.objective.task_columns(self.objective.tasks[task])
-        return best_columns(self.scores(self.features(batch)), columns)
+        features = self.features(batch)
+        scores = self.scores(features)
+        predictions = self.objective.choose(scores, task)
+        self.objective.note(Answer(predictions, features, scores))
+        return predictions
 
 
 class MeanClassifier(FeatureClassifier):

@@ -21,6 +21,7 @@ class InputWeighted(LowRankMethod):
         scales_of_rows: the weights of the batch at hand, `(n, pairs)`.
     """
 
+    task_id_only_masks: ClassVar[bool] = True
     no_sum: ClassVar[str] = "it weighs its pairs anew for every input"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
