@@ -110,12 +110,15 @@ def list_(
 
 @app.command()
 @guarded
-def show(result: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
-    """Print the scores and costs of one result."""
-    from benchmark import results
+def show(
+    result: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
+) -> None:
+    """Print the scores and costs of one result, or the scores of several side by side."""
     from benchmark.publishing import leaderboard
+    from benchmark.result_files import read_all
 
-    typer.echo(leaderboard.show(results.read(result)))
+    found = [run for _, run in read_all(result)]
+    typer.echo(leaderboard.show(found[0]) if len(found) == 1 else leaderboard.result_table(found))
 
 
 @app.command("leaderboard")

@@ -105,8 +105,8 @@ class Method:
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
         own_classifier: True where it answers without the objective's head, which then only trains.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
-        task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not depend
-            on the task id given there, which only masks classes: one pass then serves all three readings.
+        task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
+            depend on the task id given, which only masks classes: one pass then serves all three readings.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 

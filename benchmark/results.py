@@ -33,9 +33,9 @@ change the prediction of some row; forward-equivalents as `benchmark.models.forw
 
 TRAINED_HEAD, CLASS_MEANS, TASK_INCREMENTAL = "trained_head", "class_means", "task_incremental"
 READINGS = {
-    TRAINED_HEAD: "what the method answers under the protocol: its trained head, or its own classifier or text",
-    CLASS_MEANS: "nearest class mean, by cosine, of the final features of up to 20 train rows a class; rows of "
-    "the evaluator, which the method never sees",
+    TRAINED_HEAD: "what the method answers under the protocol: its trained head, own classifier or text",
+    CLASS_MEANS: "nearest class mean, by cosine, of the final features of up to 20 train rows a class: rows "
+    "of the evaluator, which the method never sees",
     TASK_INCREMENTAL: "the task id is given: classes of other tasks are masked",
 }
 """Three readings of one model; the first decides where only one is shown."""
@@ -83,14 +83,14 @@ class Parameters(Part):
 class Reading(Part):
     """One way to read the model after every stage.
 
-    Row t holds the scores on tasks 0 to t, on later ones too with zero-shot; it is empty where stage t was not
-    scored. A cell is null where it was not asked for. `rows` has the packed row scores of each cell, "" for
-    null, see `benchmark.row_scores`.
+    Row t holds the scores on tasks 0 to t, on later ones too with zero-shot; it is empty where stage t was
+    not scored. A cell is null where it was not asked for. `rows` has the packed row scores of each cell, ""
+    for null, see `benchmark.row_scores`.
     """
 
     matrix: list[list[float | None]] = Field(default_factory=list)
     rows: list[list[str]] = Field(default_factory=list)
-    blank: str | None = Field(None, description="why this reading does not exist; none: it does")
+    blank: str | None = Field(default=None, description="why this reading does not exist; none: it does")
 
 
 class Tuned(Part):
@@ -103,7 +103,9 @@ class Tuned(Part):
     space: dict[str, Any] = Field(description="by name: a list of values, or the ends of a span")
     values: dict[str, Any] = Field(description="the chosen point")
     tuned_on: list[str] = Field(default_factory=list, description="orders and seeds of the trials, 'A/0'")
-    record: str | None = Field(None, description="file that lists every trial; none: it was not published")
+    record: str | None = Field(
+        default=None, description="file that lists every trial; none: it was not published"
+    )
 
     @property
     def mark(self) -> str:
@@ -170,12 +172,13 @@ class Result(Part):
     parameters: Parameters
     steps: list[int] = Field(description="optimiser steps while task t was learned")
     forward_equivalents: list[float] = Field(
-        default_factory=list, description="rows through the whole backbone, or as costly, while task t was learned"
+        default_factory=list,
+        description="rows through the whole backbone, or as costly, to learn task t",
     )
     report: list[dict[str, Any]] = Field(
-        description="what the method reports on each task; what is as it was after the task before is left out"
+        description="what the method reports on each task; what is as it was before is left out"
     )
-    adapters_sha256: str | None = Field(None, description="of the .safetensors file written beside the result")
+    adapters_sha256: str | None = Field(None, description="of the .safetensors file beside the result")
     provenance: Provenance
     timing: Timing
 
@@ -227,8 +230,9 @@ class Result(Part):
     def _ragged_matrices_of_shares(self) -> Result:
         tasks = len(self.tasks)
         unknown = sorted(set(self.readings) - set(READINGS))
+        others = ", ".join(list(READINGS)[1:])
         if unknown or TRAINED_HEAD not in self.readings:
-            raise ValueError(f"readings must hold {TRAINED_HEAD} and may hold {', '.join(list(READINGS)[1:])}")
+            raise ValueError(f"readings must hold {TRAINED_HEAD} and may hold {others}")
         for name, reading in self.readings.items():
             if reading.blank and name != TRAINED_HEAD and not reading.matrix:
                 continue

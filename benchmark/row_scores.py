@@ -58,7 +58,9 @@ def _levels(text: str, count: int, metric: str) -> np.ndarray:
     bits = metric in COMPARING
     expected = -(-count // 8) if bits else 2 * count
     if len(data) != expected:
-        raise ValueError(f"the packed scores have {len(data)} bytes, {count} rows of {metric} take {expected}")
+        raise ValueError(
+            f"the packed scores have {len(data)} bytes; {count} rows of {metric} take {expected}"
+        )
     if bits:
         return np.unpackbits(np.frombuffer(data, np.uint8), count=count).astype(np.int64)
     return np.frombuffer(data, "<u2").astype(np.int64)

@@ -22,6 +22,7 @@ from benchmark.results import (
     to_json,
     write,
 )
+from benchmark.row_scores import pack as pack_rows
 from benchmark.running.cell import Cell
 from benchmark.scoring.metrics import headline
 
@@ -86,9 +87,24 @@ def result(
 
 
 def readings(scores: list[list[float | None]]) -> dict[str, Reading]:
-    """Return a result's first reading; rows of the matrix end with their last score, row scores are not kept."""
+    """Return a result's first reading, without row scores; rows of the matrix end with their last score."""
     rows = [row[: 1 + max((i for i, x in enumerate(row) if x is not None), default=-1)] for row in scores]
     return {TRAINED_HEAD: Reading(matrix=rows)}
+
+
+def with_rows(made: Result) -> Result:
+    """Return a result with row scores from which its matrix follows; scores are tenths, of 10 rows."""
+    kept = {}
+    for name, reading in made.readings.items():
+        rows = [
+            [
+                "" if x is None else pack_rows([1.0] * round(10 * x) + [0.0] * round(10 - 10 * x), "accuracy")
+                for x in row
+            ]
+            for row in reading.matrix
+        ]
+        kept[name] = reading.model_copy(update={"rows": rows})
+    return made.model_copy(update={"readings": kept})
 
 
 def keyed(made: Result) -> Result:

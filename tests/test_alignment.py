@@ -308,7 +308,9 @@ def test_an_aligned_row_says_so_and_stands_with_methods_that_keep_statistics() -
 def test_an_aligned_reference_row_is_no_end_of_the_gap() -> None:
     """Both aligned and plain sequential training are there: only the plain one is the floor."""
     one = result().parameters.model_copy(update={"adapters": [1, 1, 1]})
-    floor = result("seq", reference=True, parameters=None).model_copy(update={"parameters": one, "reference": True})
+    floor = result("seq", reference=True, parameters=None).model_copy(
+        update={"parameters": one, "reference": True}
+    )
     joint = result("joint", scores=[[None] * 3, [None] * 3, [0.9] * 3], reference=True)
     (section,) = sections([floor, joint, aligned(0)])
     gap = find_gap(section.rows)

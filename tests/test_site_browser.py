@@ -43,7 +43,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
         result(name, seed, last=last + 0.05 * (seed - 1)) for name, last in LASTS.items() for seed in range(3)
     ]
     unmeasured = result("unmeasured", scores=[[None] * 3, [None] * 3, [0.9, None, 0.9]])
-    save(folder / "boards", *runs, unmeasured, result("keeper", needs=OLD), result("<i>bound", reference=True))
+    save(
+        folder / "boards", *runs, unmeasured, result("keeper", needs=OLD), result("<i>bound", reference=True)
+    )
     site.build(folder / "boards", folder / "site")
     return (folder / "site").as_uri()
 

@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @guarded
 def metrics(
-    result: Annotated[Path, typer.Argument(help="A result file.")],
+    result: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
     single: Annotated[
         Path | None, typer.Option(help="A result whose diagonal has each task learned alone.")
     ] = None,
@@ -39,13 +39,21 @@ def metrics(
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
     from benchmark.publishing.soundness import check_sound
+    from benchmark.result_files import read_all
     from benchmark.results import read
 
-    runs = [(path, read(path)) for path in (result, single) if path is not None]
-    for path, run in runs:
+    runs = read_all(result)
+    alone = [] if single is None else [read(single)]
+    for path, run in [*runs, *((single, run) for run in alone if single is not None)]:
         check_sound(run, path)
-    found = translator.of_result(*(run for _, run in runs))
-    typer.echo(json.dumps(translator.as_data(found), indent=1) if as_json else translator.table(found))
+    found = [translator.of_result(run, *alone) for _, run in runs]
+    if as_json:
+        data = [translator.as_data(each) for each in found]
+        typer.echo(json.dumps(data[0] if len(data) == 1 else data, indent=1))
+        return
+    tables = [translator.table(each) for each in found]
+    titles = [run.name for _, run in runs] if len(runs) > 1 else [""]
+    typer.echo("\n\n".join("\n".join(filter(None, pair)) for pair in zip(titles, tables, strict=True)))
 
 
 @guarded

@@ -84,7 +84,7 @@ class LoadedBackbone:
 
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 of the weights: names, formats, shapes and bytes. To be asked for before they can change."""
+        """SHA-256 of the weights: names, formats, shapes, bytes. To be asked for before they can change."""
         import torch
 
         found = hashlib.sha256()

@@ -2,8 +2,8 @@
 
 The unit is one row through every block of the backbone. A block's share of it is its share of all blocks'
 parameters; embeddings, the final norm and the head are not counted. A gradient that flows back through a
-block costs twice the block's forward pass. So a plain step on n rows whose lowest adapter lies in block b of B
-equal blocks costs n (1 + 2 (B - b + 1) / B): 3 n where all blocks are adapted, n where only the head learns.
+block costs twice the block's forward pass. So a plain step on n rows whose lowest adapter lies in block b
+of B equal blocks costs n (1 + 2 (B - b + 1) / B): 3 n where all are adapted, n where only the head learns.
 
 Counting hangs on the blocks themselves. Whatever a method sends through them while a task is learned is
 counted: teachers, statistics, Fisher information, further phases, passes recomputed by checkpointing. What

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from benchmark.data import encoding, images, prompts
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
+from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
-from benchmark.models.answers import Answer
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
 

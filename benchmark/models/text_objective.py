@@ -108,7 +108,7 @@ class TextObjective(Objective):
         return [labels[column] for column in best_columns(scores, columns)]
 
     def blank_readings(self) -> dict[str, str]:
-        """Return that there are no features to read and, without labels to choose from, no classes to mask."""
+        """Return that there are no features to read and, without labels to choose from, no classes."""
         blank = {CLASS_MEANS: "a language model answers in text: there is no feature to take means of"}
         if self.protocol.decoding != "labels" or not all(task.classes for task in self.tasks):
             blank[TASK_INCREMENTAL] = "the answer is free text: there are no classes to mask"

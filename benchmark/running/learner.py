@@ -315,8 +315,8 @@ class Learner:
 
     def _needs(self) -> dict[str, bool]:
         """Return what the method asks for; a head that keeps something of old classes asks for statistics."""
-        needs = asdict(self.method.needs)
-        return needs | {"stored_statistics": needs["stored_statistics"] or self.objective.auxiliary_bytes() > 0}
+        needs, kept = asdict(self.method.needs), self.objective.auxiliary_bytes() > 0
+        return needs | {"stored_statistics": needs["stored_statistics"] or kept}
 
     def _facts(self, i: int) -> TaskFacts:
         task = self.loaded.tasks[i]

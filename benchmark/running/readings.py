@@ -1,4 +1,4 @@
-"""Three readings of the model after a stage, from one forward pass over the test rows wherever that is possible.
+"""Three readings of the model after a stage, from one forward pass over the test rows if possible.
 
 A prediction that is a function of one feature pass notes its features and class scores (`Objective.note`).
 From them follow the method's own answer, the answer among the task's classes, and the nearest class mean. The
@@ -151,8 +151,9 @@ def rows_a_class(task: Task, most: int) -> list[int]:
 
 
 def only_masks(method: type[Method]) -> bool:
-    """Whether the task id given to `predict` only masks classes: by default, or as the class that changes
-    `predict`, or one built on it, says.
+    """Whether the task id given to `predict` only masks classes.
+
+    It does by default; a class that changes `predict` says so itself, or one built on it does.
     """
     for part in method.__mro__:
         if "task_id_only_masks" in vars(part) and part is not Method:

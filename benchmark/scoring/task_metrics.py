@@ -93,9 +93,7 @@ def row_scores(
     if metric == "sari":
         return [sari(*row) for row in zip(inputs, given, rows, strict=True)]
     pair = PAIRS[metric][0]
-    return [
-        max(pair(guess, accepted) for accepted in row) for guess, row in zip(given, rows, strict=True)
-    ]
+    return [max(pair(guess, accepted) for accepted in row) for guess, row in zip(given, rows, strict=True)]
 
 
 def _prepared(
