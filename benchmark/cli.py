@@ -40,6 +40,14 @@ class Topic(StrEnum):
     protocols = "protocols"
 
 
+class ReadingName(StrEnum):
+    """The readings of a run, as `benchmark.results.READINGS` names them."""
+
+    trained_head = "trained_head"
+    class_means = "class_means"
+    task_incremental = "task_incremental"
+
+
 def show_version(asked: bool) -> None:
     """Print the version and stop."""
     if asked:
@@ -127,6 +135,9 @@ def leaderboard_(
     root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("leaderboards"),
     check: Annotated[bool, typer.Option("--check", help="Only say which tables are out of date.")] = False,
+    sort_by: Annotated[
+        ReadingName, typer.Option(help="The reading that sorts the rows.")
+    ] = ReadingName.trained_head,
 ) -> None:
     """Write the leaderboards from result files.
 
@@ -135,7 +146,7 @@ def leaderboard_(
     from benchmark.publishing import leaderboard
 
     if not check:
-        written = leaderboard.build(root, out)
+        written = leaderboard.build(root, out, sort_by.value)
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
         return
     problems = leaderboard.check(root, out)

@@ -296,7 +296,7 @@ def test_an_aligned_row_says_so_and_stands_with_methods_that_keep_statistics() -
     labels = {title: [row.label for row in rows] for title, rows in by_needs(section.rows).items()}
     assert labels == {
         "Methods": ["alpha"],
-        "Methods that keep statistics of old data": [
+        "Methods that store class statistics": [
             "alpha (classifier alignment) (alignment=20)",
             "alpha (classifier alignment) (alignment=5)",
         ],

@@ -86,7 +86,9 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
         result("joint", reference=True, scores=joint),
     )
     assert [row["method"] for row in records(text, "Methods")] == ["alpha"]
-    assert [row["method"] for row in records(text, "Methods that are told the task at test")] == ["told"]
+    assert [row["method"] for row in records(text, "Methods that are given the task id at inference")] == [
+        "told"
+    ]
     bounds = records(text, "Reference rows")
     assert [row["method"] for row in bounds] == ["joint", "single (task id)"]
     assert "tier" not in bounds[0]
@@ -112,9 +114,9 @@ def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
     )
     groups = {
         "Methods": ["free"],
-        "Methods that keep old data": ["rich"],
-        "Methods that are told the task at test": ["told"],
-        "Methods that keep old data and are told the task at test": ["all"],
+        "Methods that rehearse old data": ["rich"],
+        "Methods that are given the task id at inference": ["told"],
+        "Methods that rehearse old data and are given the task id at inference": ["all"],
     }
     for title, names in groups.items():
         assert [row["method"] for row in records(text, title)] == names
@@ -170,7 +172,7 @@ def test_the_normalised_score_is_the_share_of_the_gap_that_is_closed(tmp_path):
     rows = {row["method"]: row["[orchard](orchard.md) ↑"] for row in records(front, "Methods")}
     assert rows == {"alpha": "33 (33 to 33)", "once": "100 (n = 1)"}
     ends = {row["method"]: row["[orchard](orchard.md) ↑"] for row in records(front, "Reference rows")}
-    assert ends == {"floor": "0 (0 to 0)", "ceiling (old data)": "100 (100 to 100)"}
+    assert ends == {"floor": "0 (0 to 0)", "ceiling (rehearsal)": "100 (100 to 100)"}
     assert "floor, ceiling" in front
 
 

@@ -72,7 +72,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
         result("keeper", needs=OLD),
         result("joint", scores=joint, reference=True, needs=OLD),
     )
-    assert list(page.tables) == ["Methods", "Methods that keep old data", "Reference rows", "Costs"]
+    assert list(page.tables) == ["Methods", "Methods that rehearse old data", "Reference rows", "Costs"]
     head, first, second = page.tables["Methods"]
     assert head == ["method", "tier", "AP ↑", "AAA ↑", "forgetting ↓", "BWT ↑", "AP worst", "n", "results"]
     # AP of a run: (last + last + 0.9) / 3, so alpha has 63.3, 70.0 and 76.7; it leads beta by 26.7.

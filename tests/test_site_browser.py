@@ -103,8 +103,8 @@ def test_a_filter_leaves_the_rows_that_match(page):
     assert page.locator("table:visible").count() == 0
     assert page.locator("#status").inner_text() == "no row matches"
     page.get_by_label("Filter methods").fill("")
-    page.get_by_label("Show").select_option("Methods that keep old data")
-    assert page.locator("table:visible caption").all_inner_texts() == ["Methods that keep old data"]
+    page.get_by_label("Show").select_option("Methods that rehearse old data")
+    assert page.locator("table:visible caption").all_inner_texts() == ["Methods that rehearse old data"]
 
 
 def test_details_come_with_the_pointer_and_with_the_keyboard(page):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from benchmark.publishing.collect import Row
-from benchmark.results import Result
+from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Result
 from benchmark.scoring.statistics import FEWEST_RUNS, spread, tiers
 
 SCORES = {
@@ -19,6 +19,12 @@ SCORES = {
     "BWT ↑": "backward_transfer",
 }
 LEADING = "average_performance"
+
+
+def _mean_of(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
 COSTS: dict[str, Callable[[Result], float]] = {
     "trainable ↓": lambda run: max(run.parameters.trainable, default=0),
     "stored ↓": lambda run: run.parameters.on_disk,
@@ -26,6 +32,7 @@ COSTS: dict[str, Callable[[Result], float]] = {
     "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
     "active ↓": lambda run: next(reversed(run.active_adapters), math.nan),
     "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
+    "forward-equivalents a task ↓": lambda run: _mean_of(run.forward_equivalents),
     "passes ↓": lambda run: run.parameters.passes_per_prediction,
     "seconds ↓": lambda run: run.timing.total_seconds,
 }
@@ -39,6 +46,8 @@ DEFINITIONS = {
     "intervals, Student's and bootstrap, of their mean paired AP difference (same seed, order and data); "
     "blank below three runs. Rows stand by tier, then by AP; those without a tier last.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
+    "AP, class means": READINGS[CLASS_MEANS] + ".",
+    "AP, task id": READINGS[TASK_INCREMENTAL] + ".",
     "AP worst": "the lowest AP of the row's runs.",
     "AAA": "average anytime performance, the mean over stages of the mean over the tasks seen by then.",
     "forgetting": "best score after an earlier task minus the score after the last one, mean over the first "
@@ -57,6 +66,8 @@ DEFINITIONS = {
     "component. Adapters merged into one change are one active adapter; changed weights are none.",
     "reduction": "active-adapter reduction, 1 - active / learned; blank where tasks add no adapters. A task "
     "for which a method chose to learn none counts as one learned and saved.",
+    "forward-equivalents a task": "forward passes of the backbone on one row, or what costs as much; a "
+    "gradient through a block counts twice its forward pass.",
     "passes": "passes through the backbone for one prediction.",
     "seconds": "wall time of one run, training and scoring; on the machine of that run.",
 }
@@ -90,20 +101,32 @@ def link(text: str, stream: str) -> str:
     return f"[{shown}]({quote(stream)}.md)"
 
 
-def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
+READING_COLUMNS = {"AP, class means ↑": CLASS_MEANS, "AP, task id ↑": TASK_INCREMENTAL}
+"""Further readings of the same runs beside the first, where a run has them."""
+
+
+def main_table(rows: Sequence[Row], ranked: bool = True, sort_by: str = TRAINED_HEAD) -> str:
     """Return scores and tiers, the best tier first.
 
     Args:
         rows: rows that compete with each other, or reference rows.
         ranked: whether to put the rows in tiers.
+        sort_by: the reading whose AP sorts the rows; by another than the first, they stand without tiers.
     """
+    ranked = ranked and sort_by == TRAINED_HEAD
     places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
-    ordered = standing(rows, places)
+    ordered = standing(rows, places, sort_by)
+    further = {
+        title: name
+        for title, name in READING_COLUMNS.items()
+        if any(row.values(LEADING, name) for row in rows)
+    }
     best = winner(rows, places)
     records = []
     for row in ordered:
         record = {"method": shown(row), "tier": str(places.get(row.label) or "")}
         record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
+        record |= {title: share(row.values(LEADING, name)) for title, name in further.items()}
         if row.label == best:
             record["AP ↑"] = f"**{record['AP ↑']}**"
         values = row.values(LEADING)
@@ -113,9 +136,10 @@ def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
     return markdown(frame if ranked else frame.drop(columns="tier"))
 
 
-def standing(rows: Sequence[Row], places: Mapping[str, int | None]) -> list[Row]:
+def standing(rows: Sequence[Row], places: Mapping[str, int | None], sort_by: str = TRAINED_HEAD) -> list[Row]:
     """Return rows by tier, then by mean; with other seeds, a row of a lower tier may have more."""
-    return sorted(sorted(rows, key=_by_mean), key=lambda row: places.get(row.label) or len(rows) + 1)
+    by_mean = sorted(rows, key=lambda row: _by_mean(row, sort_by))
+    return sorted(by_mean, key=lambda row: places.get(row.label) or len(rows) + 1)
 
 
 def unranked(rows: Sequence[Row]) -> str | None:
@@ -186,13 +210,13 @@ def shown(row: Row) -> str:
     return plain(named(row))
 
 
-def _by_mean(row: Row) -> tuple[float, str]:
-    return -_mean(row), row.label
+def _by_mean(row: Row, reading: str = TRAINED_HEAD) -> tuple[float, str]:
+    return -_mean(row, reading), row.label
 
 
-def _mean(row: Row) -> float:
+def _mean(row: Row, reading: str) -> float:
     """Return the mean a row is sorted by; below every score where there is none."""
-    values = row.values(LEADING)
+    values = row.values(LEADING, reading)
     return spread(values)[0] if values else -1.0
 
 
