@@ -239,7 +239,7 @@ def test_ctrl_c_once_finishes_the_task(own_process: bool, start: Start, tmp_path
     assert code == 130, errors
     assert errors.count("\n") == 1 and "the same command continues" in errors
     (progress,) = tmp_path.rglob("progress.json")
-    learned = len(json.loads(progress.read_bytes())["matrix"])
+    learned = len(json.loads(progress.read_bytes())["tasks"])
     # The signal may still reach the end of the second task.
     assert learned in (2, 3)
     assert f"task {learned}/5" in printed and f"task {learned + 1}/5" not in printed
@@ -252,7 +252,7 @@ def test_ctrl_c_twice_stops_now(start: Start, tmp_path: Path) -> None:
     assert errors.count("\n") == 1 and "the same command continues" in errors
     assert "task 3/5" not in printed
     (progress,) = tmp_path.rglob("progress.json")
-    assert len(json.loads(progress.read_bytes())["matrix"]) == 2
+    assert len(json.loads(progress.read_bytes())["tasks"]) == 2
 
 
 SWEEP = """
