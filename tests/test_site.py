@@ -80,7 +80,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     assert second[:3] == ["beta", "2", "43.3 ± 6.7"]
     (reference,) = page.tables["Reference rows"][1:]
     # Joint training has one row of scores: no score on the way, nothing forgotten.
-    assert reference[:4] == ["joint (old data)", "90.0", "", ""]
+    assert reference[:4] == ["joint (rehearsal)", "90.0", "", ""]
 
 
 def test_a_cell_tells_its_spread_and_its_runs(tmp_path):
