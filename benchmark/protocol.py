@@ -13,7 +13,8 @@ ADDED_LATER = frozenset(
     {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"}
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
-"""Settings that cannot change a number: no part of a run's key, and they do not set a table apart."""
+"""Settings that cannot change a number: no part of a run's key, and they do not set a table apart, so that
+people with less memory share both."""
 OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
 
@@ -47,7 +48,11 @@ class Protocol(BaseModel):
     rank: int = Field(8, ge=1, description="rank of one adapter")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
-    targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
+    targets: tuple[str, ...] = Field(
+        ("query", "value"),
+        description="adapted linear layers: roles (query, key, value, output, gate, up, down), module:NAME "
+        "for those of a name, or all-linear",
+    )
     schedule: Schedule = Field(
         "constant",
         description="of the learning rates over a task's main phase: constant, or down to 0 on a line or "
@@ -81,7 +86,7 @@ class Protocol(BaseModel):
     normaliser: Literal["words", "words-no-articles", "exact"] = Field(
         "words",
         description="exact match compares lower-case words without punctuation (O-LoRA, SAPT), the same "
-        "without a, an, the (SQuAD), or the strings as they are (TRACE)",
+        "without a, an, the (SQuAD), or the strings as they are, with Rouge-L as TRACE computes it (TRACE)",
     )
     pixels: Literal["backbone", "unit"] = Field(
         "backbone", description="the backbone's own mean and deviation, or plain [0, 1]"

@@ -167,7 +167,14 @@ class Result(Part):
     )
     reference: bool = Field(description="a reference row, floor or ceiling, not a competitor")
     tasks: list[TaskFacts]
+    needs_adapter: list[bool] = Field(
+        default_factory=list,
+        description="by task, whether it needs an adapter of its own; empty: the stream does not say",
+    )
     readings: dict[str, Reading] = Field(description="by a name of `READINGS`")
+    untrained: list[float | None] | None = Field(
+        None, description="score on each task before the first was learned; none: not a --zero-shot run"
+    )
     headline: dict[str, float | None] = Field(description="metrics of the first reading")
     parameters: Parameters
     steps: list[int] = Field(description="optimiser steps while task t was learned")
@@ -241,6 +248,10 @@ class Result(Part):
                 raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of at most {tasks} cells")
             if any(cell is not None and not 0 <= cell <= 1 for row in rows for cell in row):
                 raise ValueError("a score of the matrix lies outside 0..1")
+        if self.untrained is not None and len(self.untrained) != tasks:
+            raise ValueError(f"{len(self.untrained)} scores of the untrained model for {tasks} tasks")
+        if self.needs_adapter and len(self.needs_adapter) != tasks:
+            raise ValueError(f"needs_adapter holds {len(self.needs_adapter)} values for {tasks} tasks")
         return self
 
 

@@ -14,29 +14,23 @@ backbone.
 Follows the paper: energies are of the inputs' own singular values, the basis only grows. Differences: what a
 whole step has moved is projected and not the gradient alone, which with Adam would not keep it off; the
 energy rises evenly towards `last_energy` over the tasks, where the paper adds a constant.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 35.9, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 66.9, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Of the last task's rows only 17.0 % are right among all classes when it
-has just been learned. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.inputs import in_order, second_moments
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from benchmark.models.layer_inputs import exact, in_order, second_moments
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
 from methods.seq_lora import SequentialLoRA
 
@@ -57,15 +51,6 @@ class ProjectedLoRA(SequentialLoRA):
     """
 
     Hyperparameters = ProjectionHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 59.7, 68.8, 66.4.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
     reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -77,7 +62,7 @@ class ProjectedLoRA(SequentialLoRA):
     def begin_task(self, t: int, rows: Rows) -> None:
         """Note where the pair starts."""
         super().begin_task(t, rows)
-        self.start = self.bank.snapshot()
+        self.start = self.stack.snapshot()
         if not self.memories:
             sizes = [factor.shape[1] for factor in self.start]
             self.memories = [SubspaceMemory.empty(exact(self.start[0]).new_zeros(size, 0)) for size in sizes]
@@ -90,7 +75,7 @@ class ProjectedLoRA(SequentialLoRA):
     @torch.no_grad()
     def hold(self) -> None:
         """Take back what the factors have moved along old inputs."""
-        for factor, start, memory in zip(self.bank.parameters(), self.start, self.memories, strict=True):
+        for factor, start, memory in zip(self.stack.parameters(), self.start, self.memories, strict=True):
             moved = exact(factor - start)
             factor.copy_(start + memory.free(moved.t()).t().to(start))
 
@@ -100,11 +85,11 @@ class ProjectedLoRA(SequentialLoRA):
         chosen = self.hyperparameters
         threshold = chosen.energy + (chosen.last_energy - chosen.energy) * t / self.task_count
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.bank, given)
-        downs = self.bank.parameters()[::2]
-        for number, (name, down) in enumerate(zip(self.bank.layers, downs, strict=True)):
+        moments = second_moments(self.objective.loss, self.stack, given)
+        matrices = zip(self.stack.layers, self.stack.lora_a(), strict=True)
+        for number, (name, lora_a) in enumerate(matrices):
             # The mean of A x (A x)^T is A times the mean of x x^T times A^T.
-            inner = exact(down) @ moments[name] @ exact(down).t()
+            inner = exact(lora_a) @ moments[name] @ exact(lora_a).t()
             for memory, seen in zip(self.memories[2 * number :], (moments[name], inner), strict=False):
                 memory.update(seen, threshold, power=1, dual=False)
 

@@ -8,8 +8,7 @@ pairs, of which one takes part in a prediction. Needs the task id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -21,14 +20,6 @@ from methods.pieces.one_pair import OnePairAtATime
 class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
-        # 99.6, 99.6, 100.0, 96.4, 90.5.
-        "digits/quick": {"learning_rate": 0.01},
-        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01
-        # gave validation AP 67.8, 72.0, 70.5.
-        "standard-cl/quick": {"learning_rate": 0.003},
-    }
     needs = Needs(task_id=True)
     reference = True
 
@@ -40,7 +31,7 @@ class Independent(OnePairAtATime):
 
     def accounting(self) -> Accounting:
         """Count all pairs as stored, resident and active: each answers for its own task."""
-        held, adapters = self.bank.stored(), self.bank.count()
+        held, adapters = self.stack.stored(), self.stack.count()
         return Accounting(stored=held, resident=held, adapters=adapters, active=adapters)
 
 

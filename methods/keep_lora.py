@@ -21,31 +21,24 @@ decay, so this start is not offered.
 
 Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
 vision and 0.2 for text, feature energy 0.99.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 33.9, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 68.0, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Of the last task's rows only 11.0 % are right among all classes when it
-has just been learned. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import in_order, second_moments
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
-from benchmark.models.layer_inputs import exact, in_order, second_moments
 from methods.pieces import fisher
-from methods.pieces.penalties import current_pairs
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, free_rows, packed, unpacked
 
 
@@ -65,42 +58,33 @@ class KeepLoRA(LowRankMethod):
     """
 
     Hyperparameters = KeepHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 61.7, 75.5, 73.4.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with the leading input directions of the pretrained weights."""
         super().__init__(context, hyperparameters)
         self.memories = {
             name: SubspaceMemory(leading_directions(exact(layer.weight).t(), hyperparameters.weight_energy))
-            for name, layer in self.bank.layers.items()
+            for name, layer in self.stack.layers.items()
         }
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a pair whose down factor follows the task's first gradient in the free directions."""
-        self.bank.add(t)
+        self.stack.add(t)
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        gradients = fisher.mean_gradient(self.objective.loss, self.bank, given)
-        for name, (_, down, _) in zip(self.bank.layers, current_pairs(self.bank), strict=True):
-            down.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(down)))
+        gradients = fisher.mean_gradient(self.objective.loss, self.stack, given)
+        for name, lora_a in zip(self.stack.layers, self.stack.lora_a(), strict=True):
+            lora_a.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(lora_a)))
 
     def groups(self) -> list[ParameterGroup]:
-        """Return the up factors and the head; down factors stay as they were set."""
+        """Return lora_B and the head; lora_A stays as it was set."""
         pair, *head = super().groups()
-        return [replace(pair, parameters=pair.parameters[1::2]), *head]
+        return [replace(pair, parameters=self.stack.lora_b()), *head]
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Merge the pair and remember the task's inputs."""
-        self.bank.merge_current()
+        self.stack.merge_current()
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.bank, given)
+        moments = second_moments(self.objective.loss, self.stack, given)
         for name, memory in self.memories.items():
             memory.update(moments[name], self.hyperparameters.feature_energy, power=1, dual=False)
 

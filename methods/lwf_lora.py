@@ -17,7 +17,6 @@ classes old head rows do not move; temperature 2 and weight 1 are the paper's, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.models.objective import ClassificationObjective
 from benchmark.space import Between, Space
@@ -54,15 +53,6 @@ class LwFLoRA(SequentialLoRA):
 
     Hyperparameters = LwFHyperparameters
     search: ClassVar[Space] = {"distillation": Between(0.1, 10), "temperature": (1.0, 2.0, 4.0)}
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 56.9, 70.3, 69.8.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
     reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -79,7 +69,7 @@ class LwFLoRA(SequentialLoRA):
         earlier = [column for task in objective.tasks[:t] for column in objective.task_columns(task)]
         self.old_classes = max(earlier, default=-1) + 1
         if t:
-            self.teacher = self.bank.snapshot()
+            self.teacher = self.stack.snapshot()
             if isinstance(objective, ClassificationObjective):
                 held = objective.head.state().items()
                 self.teacher_head = {name: tensor.clone() for name, tensor in held}
@@ -100,7 +90,7 @@ class LwFLoRA(SequentialLoRA):
     @torch.no_grad()
     def _before(self, batch: Batch) -> Tensor:
         """Return the logits that pair and head gave before this task."""
-        with self.bank.using(self.teacher):
+        with self.stack.using(self.teacher):
             if not isinstance(self.objective, ClassificationObjective):
                 return self.objective.outputs(batch)[1]
             features = self.objective.backbone.features(batch.inputs)

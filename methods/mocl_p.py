@@ -18,14 +18,13 @@ rows stay as they were trained with the pair. What else differs is said of MoCL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
 
 from benchmark.data.batches import Rows
-from benchmark.models.layer_inputs import read_in_order
+from benchmark.lora.inputs import read_in_order
 from methods.mocl import MatchingHyperparameters, MoCL
 
 
@@ -43,7 +42,6 @@ class PrunedMoCL(MoCL):
     """
 
     Hyperparameters = PruningHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     spares = True
     weight = 1.0
 
@@ -55,12 +53,12 @@ class PrunedMoCL(MoCL):
         for batch in read_in_order(rows, self.protocol.batch_size, self.objective.device):
             total += float(self.weights(self.queries(batch))[:, -1].sum())
         self.weight = total / len(rows)
-        if self.bank.slots and self.weight < self.hyperparameters.threshold:
+        if self.stack.frozen_tasks and self.weight < self.hyperparameters.threshold:
             self.drop_current()
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the new pair's weight and whether it was kept."""
-        return {"weight": self.weight, "kept": self.bank.current is not None}
+        return {"weight": self.weight, "kept": self.stack.current_task is not None}
 
 
 METHOD = PrunedMoCL

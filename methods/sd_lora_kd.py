@@ -15,7 +15,6 @@ the next task, so the coefficients last until then; with `variant=paper` they ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +22,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from benchmark.data.batches import Rows
-from benchmark.models.layer_inputs import exact
+from benchmark.lora.layer import exact
 from methods.sd_lora import SDHyperparameters, SDLoRA
 
 
@@ -43,20 +42,11 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = DistillingHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 62.1, 68.3, 69.5.
-        "digits/quick": {"learning_rate": 0.01},
-        # Not tuned: the rate chosen for sd-lora.
-        "standard-cl/quick": {"learning_rate": 0.03},
-        # Not tuned: the optimiser and rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001, "optimizer": "adam"},
-    }
     last_residual: float | None = None
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Fit the new direction with the earlier ones and drop it where nothing is left over."""
-        if not self.bank.slots:
+        if not self.stack.frozen_tasks:
             return
         coefficients, self.last_residual = self.fit()
         if self.last_residual <= self.hyperparameters.residual:
@@ -74,11 +64,12 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
         _, own = self.scales()
         assert own is not None
         scales = torch.cat([1 / self.norms, (own / self.magnitudes[-1])[:, None]], dim=1).double()
-        count = len(self.bank.slots) + 1
+        count = len(self.stack.frozen_tasks) + 1
         gram = torch.zeros(count, count, dtype=torch.float64, device=scales.device)
-        for index, layer in enumerate(self.bank.layers.values()):
-            assert layer.down is not None and layer.up is not None
-            pairs = [self.bank.pair(layer, slot) for slot in range(count - 1)] + [(layer.down, layer.up)]
+        for number, layer in enumerate(self.stack.layers.values()):
+            assert layer.current is not None
+            pairs = [self.stack.frozen_adapter(layer, index) for index in range(count - 1)]
+            pairs.append((layer.current.lora_A, layer.current.lora_B))
             downs, ups = ([exact(factor).double() for factor in side] for side in zip(*pairs, strict=True))
             products = torch.stack(
                 [
@@ -86,7 +77,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
                     for a, u in zip(downs, ups, strict=True)
                 ]
             )
-            gram += products * scales[index][:, None] * scales[index]
+            gram += products * scales[number][:, None] * scales[number]
         # On the CPU, whose solver allows dependent directions; CUDA's asks for independent ones.
         gram = gram.cpu()
         coefficients = torch.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1:]).solution[:, 0]

@@ -11,29 +11,22 @@ on every kind of backbone.
 
 The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
 rate follows a third party's notes and is unconfirmed.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 39.0, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 65.3, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, listed, numbered
-from benchmark.models.layer_inputs import exact
-from methods.pieces.penalties import current_pairs
 
 
 class SLAOHyperparameters(LowRankHyperparameters):
@@ -43,7 +36,7 @@ class SLAOHyperparameters(LowRankHyperparameters):
 
 
 class SLAO(LowRankMethod):
-    """One merged pair in the bank while predicting, the fine-tuned one while training.
+    """One merged pair in the stack while predicting, the fine-tuned one while training.
 
     Attributes:
         merged: the merged pair's factors while a task is being learned, down and up by layer; else empty.
@@ -51,15 +44,6 @@ class SLAO(LowRankMethod):
     """
 
     Hyperparameters = SLAOHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 54.2, 68.7, 64.8.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a pair."""
@@ -69,19 +53,21 @@ class SLAO(LowRankMethod):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Put the merged pair aside and start from the last one's orthonormal directions."""
-        self.merged = self.bank.snapshot()
-        self.bank.add(t)
-        starts = zip(current_pairs(self.bank), self.last[::2], self.last[1::2], strict=False)
-        for (_, down, up), last_down, last_up in starts:
-            down.data.copy_(orthonormal(last_down))
-            up.data.copy_(last_up)
+        self.merged = self.stack.snapshot()
+        self.stack.discard_current()
+        self.stack.add(t)
+        for (_, own), last_a, last_b in zip(
+            self.stack.current_adapters(), self.last[::2], self.last[1::2], strict=False
+        ):
+            own.lora_A.data.copy_(orthonormal(last_a))
+            own.lora_B.data.copy_(last_b)
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Merge the fine-tuned pair and let the merged one answer."""
-        self.last = self.bank.snapshot()
-        for (_, _, up), merged_up in zip(current_pairs(self.bank), self.merged[1::2], strict=False):
-            # Of the first task nothing is merged yet: its pair is the merged one.
-            up.data.copy_(merged_up + (up.data - merged_up) / (t + 1) ** 0.5)
+        self.last = self.stack.snapshot()
+        for lora_b, merged in zip(self.stack.lora_b(), self.merged[1::2], strict=False):
+            # Of the first task nothing is merged yet: its adapter is the merged one.
+            lora_b.data.copy_(merged + (lora_b.data - merged) / (t + 1) ** 0.5)
         self.merged = []
 
     def accounting(self) -> Accounting:

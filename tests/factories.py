@@ -18,6 +18,7 @@ from benchmark.results import (
     Result,
     TaskFacts,
     Timing,
+    Tuned,
     read,
     to_json,
     write,
@@ -149,6 +150,36 @@ def provenance(names: tuple[str, ...] = TASKS, **changes: Any) -> Provenance:
     return Provenance(**{**fields, **changes})
 
 
+def tuned(trials: int = 8) -> Tuned:
+    """Return how a search chose the values that a result of `result` has."""
+    values: dict[str, Any] = {"lr": 0.1}
+    return Tuned(
+        trials=trials,
+        sampler="grid",
+        pruner="none",
+        selection="validation",
+        space={"lr": [0.1]},
+        values=values,
+    )
+
+
+def reference_rows(runs: int = 5, floor: float = 0.45, **changes: Any) -> list[Result]:
+    """Return tuned runs of the two ends: one adapter trained on every task (AP 60 %), all at once (90 %)."""
+    ends = []
+    for seed in range(runs):
+        searched = provenance(tuned=tuned())
+        single = counts()
+        single.adapters = [1, 1, 1]
+        one = result("floor", seed, last=floor, reference=True, provenance=searched, **changes)
+        ends.append(one.model_copy(update={"parameters": single}))
+        joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
+        needs = {"task_id": False, "rehearsal": True, "stored_statistics": False}
+        ends.append(
+            result("all", seed, scores=joint, reference=True, needs=needs, provenance=searched, **changes)
+        )
+    return ends
+
+
 def timing(tasks: int = 3, seconds: float = 12.0) -> Timing:
     return Timing(
         finished="2025-01-01T00:00:00Z",
@@ -171,16 +202,16 @@ def save(root: Path, *results: Result) -> list[Path]:
 
 
 def keep_adapters(path: Path, tasks: int) -> None:
-    """Write a bank of pairs beside a result: task t has rows t and t + 1, and columns 0 and 1."""
+    """Write a stack of adapters beside a result: task t has rows t and t + 1, and columns 0 and 1."""
     from safetensors.numpy import save_file
 
     eye = np.eye(6, dtype=np.float32)
     state = {
-        "bank.slots": np.arange(tasks),
-        "bank.ranks": np.full(tasks, 2),
-        "bank.current": np.array(-1),
-        "bank.q.past_down": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
-        "bank.q.past_up": np.concatenate([eye[:, :2]] * tasks, axis=1),
+        "stack.frozen_tasks": np.arange(tasks),
+        "stack.frozen_ranks": np.full(tasks, 2),
+        "stack.current_task": np.array(-1),
+        "stack.q.frozen.lora_A": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
+        "stack.q.frozen.lora_B": np.concatenate([eye[:, :2]] * tasks, axis=1),
     }
     save_file(state, path.with_suffix(".safetensors"), {"cell": read(path).key})
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.registry import METHODS
-from methods.pieces import keeping
+from benchmark.running.tuned_values import all_tuned_values
 from tests import tiny
 
 RULES = ["keep-first", "keep-last", "keep-random"]
@@ -35,7 +34,7 @@ def test_what_is_kept(key: str, keep: int, kept: list[int]) -> None:
     for t in range(4):
         tiny.learn(method, t)
     assert method.kept.tolist() == kept
-    assert method.holders() == [t for t in range(4) if kept[t]]
+    assert method.stack.tasks() == [t for t in range(4) if kept[t]]
     assert method.accounting().active == keep == len(method.magnitudes)
 
 
@@ -90,18 +89,20 @@ def test_keeping_everything_is_litelora_whose_gates_stay_open(key: str) -> None:
     for t in range(3):
         tiny.learn(kept, t)
         tiny.learn(lite, t)
-    assert tiny.same(kept.bank.state(), lite.bank.state())  # type: ignore[attr-defined]
+    assert tiny.same(kept.stack.state(), lite.stack.state())  # type: ignore[attr-defined]
     assert torch.equal(kept.magnitudes, lite.magnitudes)  # type: ignore[attr-defined]
 
 
 def test_controls_are_tuned_as_litelora_is() -> None:
     gate = {"sparsity", "selection_epochs", "selection_batch_size"}
-    lite = METHODS.load("litelora").tuned
+    lite = {place: chosen.values for place, chosen in all_tuned_values("litelora").items()}
     # The paper's own budgets on the large image sets are the gate's alone.
-    published = {"cifar100/litelora", "imagenet-r/litelora", "imagenet-a/litelora"}
-    assert keeping.TUNED.keys() == lite.keys() - published
-    for place, values in keeping.TUNED.items():
-        assert {name: value for name, value in lite[place].items() if name not in gate} == values
+    published = {f"{stream}/litelora" for stream in ("cifar100", "cub200", "imagenet-a", "imagenet-r")}
+    for key in RULES:
+        control = {place: chosen.values for place, chosen in all_tuned_values(key).items()}
+        assert control.keys() == lite.keys() - published
+        for place, values in control.items():
+            assert {name: value for name, value in lite[place].items() if name not in gate} == values
 
 
 # --- one large pair
@@ -110,10 +111,10 @@ def test_controls_are_tuned_as_litelora_is() -> None:
 def test_wide_pair_has_the_rank_of_several() -> None:
     method: Any = tiny.make_method("seq-lora-wide", "vector", multiple=3)
     tiny.learn(method, 0)
-    (layer,) = method.bank.layers.values()
-    assert layer.down.shape == (6, 48) and method.bank.count() == 1
+    (layer,) = method.stack.layers.values()
+    assert layer.current.lora_A.shape == (6, 48) and method.stack.count() == 1
     tiny.learn(method, 1)
-    assert method.bank.count() == 1 and method.accounting().stored == 6 * (48 + 16)
+    assert method.stack.count() == 1 and method.accounting().stored == 6 * (48 + 16)
 
 
 def test_wide_pair_larger_than_a_layer_gets_one_line() -> None:

@@ -20,7 +20,6 @@ from tests.test_faults import SETTINGS, SWEEP, Start, check_goes_on, ended, plug
 
 __all__ = ["plugin", "start", "undisturbed"]  # fixtures
 pytestmark = pytest.mark.slow
-pytest.importorskip("ray", reason="needs the ray extra")
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,7 @@ def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> No
     ("fault", "reason"),
     [
         ("hoard", "the memory ran out (RuntimeError"),
-        ("nan", "the method left NaN or infinite numbers in 'bank."),
+        ("nan", "the method left NaN or infinite numbers in 'stack."),
         ("die", "the worker was lost 3 times: The worker died unexpectedly"),
     ],
     ids=["hoard", "nan", "die"],

@@ -77,6 +77,22 @@ def test_packed_files_and_folders_can_be_submitted(tmp_path):
     )
 
 
+def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) -> None:
+    stream = tmp_path / "tickets.toml"
+    head = 'name = "tickets"\ntitle = "Tickets"\nkind = "text-classification"\nlicence = "own"\n'
+    table = '[table]\nsource = { path = "rows.csv" }\ncolumns = { task = "t", text = "x", label = "y" }\n'
+    stream.write_text(f'{head}{table}[protocol.quick]\nbackbone = "minilm"\n', encoding="utf-8")
+    protocol = load_stream(str(stream)).protocols["quick"]
+    made = result("alpha", 0, "natural", names=NAMES, protocol=protocol, stream="tickets", backbone="minilm")
+    path = laid(tmp_path, keyed(with_rows(made)))
+    command = ["submit", str(path), "--root", str(tmp_path / "boards")]
+    assert "unknown stream 'tickets'" in bench(*command).stderr
+    done = bench(*command, "--stream", str(stream))
+    assert done.returncode == 0, done.stderr
+    place = tmp_path / "boards/results/tickets/quick.jsonl"
+    assert place.is_file() and str(place) in done.stdout
+
+
 def test_the_hash_in_the_result_stands_for_adapters_that_are_elsewhere(tmp_path):
     path = laid(tmp_path, cell())
     path.with_suffix(".safetensors").unlink()
@@ -238,6 +254,10 @@ def test_a_cell_is_published_once_and_all_see_the_same_rows(tmp_path):
     (place,) = submit([first], boards).placed
     (reason,) = submit([laid(tmp_path / "b", cell(last=0.7))], boards).refused
     assert f"{place} holds this cell already" in reason
+    # The same result is no second one: of an interrupted submission a part may be there.
+    before = place.read_bytes()
+    assert submit([first], boards).placed == (place,)
+    assert place.read_bytes() == before
     # Another method, the same stream, order, seed and settings, but other rows.
     other = cell().model_copy(
         update={"method": "beta", "provenance": provenance(NAMES, data_fingerprint="bad")}

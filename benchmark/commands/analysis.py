@@ -34,19 +34,25 @@ def metrics(
     single: Annotated[
         Path | None, typer.Option(help="A result whose diagonal has each task learned alone.")
     ] = None,
+    joint: Annotated[Path | None, typer.Option(help="A result of joint training, for intransigence.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
     from benchmark.publishing.soundness import check_sound
     from benchmark.result_files import read_all
-    from benchmark.results import read
+    from benchmark.results import Result, read
 
-    runs = read_all(result)
-    alone = [] if single is None else [read(single)]
-    for path, run in [*runs, *((single, run) for run in alone if single is not None)]:
+    def sound(path: Path) -> Result:
+        run = read(path)
         check_sound(run, path)
-    found = [translator.of_result(run, *alone) for _, run in runs]
+        return run
+
+    references = [None if path is None else sound(path) for path in (single, joint)]
+    runs = read_all(result)
+    for path, run in runs:
+        check_sound(run, path)
+    found = [translator.of_result(run, *references) for _, run in runs]
     if as_json:
         data = [translator.as_data(each) for each in found]
         typer.echo(json.dumps(data[0] if len(data) == 1 else data, indent=1))
@@ -122,9 +128,3 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    for command in (metrics, ledger, redundancy, report):
-        app.command()(command)

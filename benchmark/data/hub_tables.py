@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.files import one_line
+from benchmark.data.files import describe_error
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PLAIN_PIECE = 1024
 
 
 @dataclass(frozen=True)
-class Table:
+class HubTable:
     """One split.
 
     Attributes:
@@ -86,7 +86,7 @@ class Table:
             yield encoded
 
 
-def from_parquet(path: Path) -> Table:
+def from_parquet(path: Path) -> HubTable:
     """Return a parquet file as a table.
 
     Raises:
@@ -101,8 +101,11 @@ def from_parquet(path: Path) -> Table:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+        raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
 
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise UserError(f"{path}: {schema.names.count(name)} columns are called '{name}'")
     features = datasets.Features.from_arrow_schema(schema)
 
     def pieces(column: str) -> Iterator[list[Any]]:
@@ -111,12 +114,12 @@ def from_parquet(path: Path) -> Table:
                 for batch in opened.iter_batches(_piece(features[column]), columns=[column]):
                     yield batch.column(0).to_pylist()
         except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+            raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
 
-    return Table(str(path), features, pieces, (path,))
+    return HubTable(str(path), features, pieces, (path,))
 
 
-def from_dataset(name: str, rows: Dataset) -> Table:
+def from_dataset(name: str, rows: Dataset) -> HubTable:
     """Return a split that `datasets` keeps on disk as a table."""
 
     def pieces(column: str) -> Iterator[list[Any]]:
@@ -124,7 +127,7 @@ def from_dataset(name: str, rows: Dataset) -> Table:
         for piece in chosen.iter(_piece(rows.features[column])):
             yield piece.column(0).to_pylist()
 
-    return Table(name, rows.features, pieces, tuple(Path(file["filename"]) for file in rows.cache_files))
+    return HubTable(name, rows.features, pieces, tuple(Path(file["filename"]) for file in rows.cache_files))
 
 
 def _piece(kind: Any) -> int:

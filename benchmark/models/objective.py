@@ -17,6 +17,7 @@ from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
 from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
+from benchmark.models.special_tokens import padding_id
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
 
@@ -38,7 +39,7 @@ class Objective(ABC):
         for task in tasks:
             for name in task.classes:
                 self.columns.setdefault(name, len(self.columns))
-        self._hooks: list[Callable[[], None]] = []
+        self._hooks: list[Callable[[Batch], None]] = []
         self.answers: list[Answer] | None = None
 
     def note(self, answer: Answer) -> None:
@@ -54,13 +55,14 @@ class Objective(ABC):
         """Return the answers of highest score `(n, classes seen)`, among the given task's classes if any."""
         raise NotImplementedError
 
-    def before_forward(self, hook: Callable[[], None]) -> None:
-        """Call `hook` before every forward pass, such as the one that hands out scales."""
+    def before_batch(self, hook: Callable[[Batch], None]) -> None:
+        """Call `hook` with every batch before the backbone reads it, as to weight adapters by its rows."""
         self._hooks.append(hook)
 
-    def _announce(self) -> None:
+    def announce(self, batch: Batch) -> None:
+        """Say that the backbone is about to read a batch."""
         for hook in self._hooks:
-            hook()
+            hook(batch)
 
     @property
     def device(self) -> torch.device:
@@ -142,6 +144,15 @@ class Objective(ABC):
     def metric(self, task: Task) -> str:
         """Return the name of the score, see `benchmark.scoring.task_metrics.NAMES`."""
 
+    def normaliser(self, task: Task) -> str:
+        """Return what texts are brought to before they are compared."""
+        return self.protocol.normaliser
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether there is anything to answer with; a head has no class before the first task."""
+        return True
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""
         yield from self.backbone.module.parameters()
@@ -191,7 +202,7 @@ class ClassificationObjective(Objective):
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return TokenRows(ids["prompts"], tokenizer.pad_token_id, labels)
+        return TokenRows(ids["prompts"], padding_id(tokenizer), labels)
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""
@@ -203,7 +214,7 @@ class ClassificationObjective(Objective):
 
     def features(self, batch: Batch) -> Tensor:
         """Return what the head reads, `(n, width)`."""
-        self._announce()
+        self.announce(batch)
         return self.backbone.features(batch.inputs)
 
     def logits(self, batch: Batch) -> Tensor:
@@ -253,6 +264,11 @@ class ClassificationObjective(Objective):
     def metric(self, task: Task) -> str:
         """Return accuracy."""
         return "accuracy"
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the head has classes."""
+        return len(self.head) > 0
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""

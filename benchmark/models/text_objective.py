@@ -15,6 +15,7 @@ from benchmark.data.row_cache import code_of
 from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.objective import Objective, best_columns
+from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.protocol import Protocol
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.task_metrics import draw
@@ -46,13 +47,12 @@ class TextObjective(Objective):
                 "targets": lambda rows: [self.answer(text) for text in self._answers(task, rows)],
             },
         )
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        return TokenRows(ids["prompts"], pad, None, ids["targets"], self.causal)
+        return TokenRows(ids["prompts"], padding_id(tokenizer), None, ids["targets"], self.causal)
 
     def answer(self, text: str) -> list[int]:
         """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
         tokenizer = self.backbone.tokenizer
-        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+        end = end_id(tokenizer, self.backbone.origin)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids[: self.protocol.target_length - 1], end]
 
@@ -71,14 +71,14 @@ class TextObjective(Objective):
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the mean cross-entropy of the answers' tokens, and the logits of all of them."""
-        self._announce()
+        self.announce(batch)
         answered = self.backbone.module(**batch.inputs, labels=batch.targets)
         return answered.loss, answered.logits
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[str]:
         """Return decoded strings or, with `decoding = labels`, the likeliest label seen or of the task."""
-        self._announce()
+        self.announce(batch)
         if self.protocol.decoding == "labels" and self.columns:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
             scores = self._label_scores(batch, labels)
@@ -93,9 +93,7 @@ class TextObjective(Objective):
             max_new_tokens=self.protocol.target_length,
             num_beams=1,
             do_sample=False,
-            pad_token_id=tokenizer.pad_token_id
-            if tokenizer.pad_token_id is not None
-            else tokenizer.eos_token_id,
+            pad_token_id=padding_id(tokenizer),
         )
         if self.causal:
             generated = generated[:, batch.inputs["input_ids"].shape[1] :]
@@ -137,6 +135,11 @@ class TextObjective(Objective):
         """Return every accepted answer of each row; the scorer draws one where the protocol says so."""
         return self._answers(task, examples) if examples.references is None else list(examples.references)
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether text is decoded freely, or a label has been seen."""
+        return self.protocol.decoding != "labels" or not self.columns or self.seen > 0
+
     def state(self) -> dict[str, Tensor]:
         """Return how many labels have been seen."""
         return {"seen": torch.tensor(self.seen)}
@@ -145,9 +148,19 @@ class TextObjective(Objective):
         """Take over how many labels have been seen."""
         self.seen = int(state["seen"])
 
+    def normaliser(self, task: Task) -> str:
+        """Return the protocol's, or none where one of the labels is chosen: then two never are the same."""
+        by_label = self.protocol.decoding == "labels" and bool(task.classes)
+        return "exact" if by_label else self.protocol.normaliser
+
     def metric(self, task: Task) -> str:
-        """Return the task's own, or exact-match where it has labels and rouge-l where not."""
-        return task.metric or ("exact-match" if task.classes else "rouge-l")
+        """Return the task's own, or exact-match where it has labels and rouge-l where not.
+
+        Where strings are compared as they are, Rouge-L is that of `benchmark.scoring.summary_rouge`.
+        """
+        metric = task.metric or ("exact-match" if task.classes else "rouge-l")
+        as_is = self.protocol.normaliser == "exact"
+        return "summary-rouge-l" if as_is and metric == "rouge-l" else metric
 
 
 def drawn(examples: Examples) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.protocol import ADDED_LATER, OF_A_METHOD, WITHOUT_EFFECT, Protocol
@@ -20,7 +22,7 @@ from benchmark.results import TRAINED_HEAD, Result, parse
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
 
-SETUP = ("protocol", "parameters")
+SETUP = ("protocol", "parameters", "backbone_weights")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
 
 
@@ -55,19 +57,50 @@ class Row:
         """Return a headline number by what two methods must share to be compared."""
         return dict(zip((_run(result) for result in self.results), self.values(metric), strict=False))
 
-    def cells(self) -> Runs:
-        """Return the last score of every task of every run, by run and position of the task."""
-        return {
-            (*_run(result), position): score
-            for result in self.results
-            for position, score in enumerate(result.matrix[-1])
-            if score is not None
-        }
+    def matrices(self) -> dict[Hashable, Hashable]:
+        """Return every score of every run, by what two methods must share to be compared."""
+        return {_run(result): tuple(map(tuple, result.matrix)) for result in self.results}
+
+    def row_scores(self) -> list[list[np.ndarray]] | None:
+        """Return for each run and task the score of every test row after the last task.
+
+        None where a run keeps none.
+        """
+        found = []
+        for result in self.results:
+            last, tasks = len(result.tasks) - 1, range(len(result.tasks))
+            scores = [each for each in (result.scores_of_rows(last, i) for i in tasks) if each is not None]
+            if len(scores) < len(tasks):
+                return None
+            found.append(scores)
+        return found
+
+    def row_numbers(self) -> list[list[np.ndarray]]:
+        """Return for each run and task a number for each test row, the same for the same row.
+
+        Rows are known by their task, that is its name, classes and number of test rows, and their place in
+        it. Where runs cut classes into tasks in other ways, their rows count as different ones.
+        """
+        starts: dict[Hashable, int] = {}
+        numbers, following = [], 0
+        for result in self.results:
+            own = []
+            for task in result.tasks:
+                key = task.name, tuple(task.classes), task.test
+                if key not in starts:
+                    starts[key], following = following, following + task.test
+                own.append(starts[key] + np.arange(task.test))
+            numbers.append(own)
+        return numbers
+
+    def on(self, runs: Collection[Hashable]) -> Row:
+        """Return the row with some of its runs alone."""
+        return replace(self, results=tuple(result for result in self.results if _run(result) in runs))
 
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that may be compared: one stream, protocol, backbone, head and setup."""
+    """Rows that may be compared: one stream, protocol, backbone, head, setup and way of counting adapters."""
 
     stream: str
     protocol: str
@@ -242,12 +275,13 @@ def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
 
 
 def _setup(result: Result) -> dict[str, Any]:
-    setup = {name: result.config.get(name, {}) for name in SETUP}
+    setup = {name: _as_block(name, result.config.get(name, {})) for name in SETUP}
     # A protocol's setting that is younger than the result had the effect of its default.
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
     protocol = later | setup["protocol"]
-    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD | WITHOUT_EFFECT}
-    return setup | {"protocol": shared}
+    left_out = OF_A_METHOD | WITHOUT_EFFECT
+    shared = {name: value for name, value in protocol.items() if name not in left_out}
+    return setup | {"protocol": shared, "accounting": {"accounting": result.accounting_version}}
 
 
 def _added(result: Result) -> dict[str, Any]:
@@ -263,7 +297,7 @@ def _own(result: Result) -> dict[str, Any]:
     own = {name: value for name, value in result.config.items() if name not in SETUP}
     # A need that is younger than the result was not asked for.
     needs = {name: True for name, needed in result.needs.items() if needed}
-    kept = {"needs": needs, "reference": result.reference, "accounting": result.accounting_version}
+    kept = {"needs": needs, "reference": result.reference}
     added = {"added": _added(result)} if _added(result) else {}
     return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept, **added}
 

@@ -18,11 +18,11 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
-from benchmark.publishing.checksums import record
+from benchmark.publishing.checksums import publish
 from benchmark.publishing.collect import differing, flatten, load_files, same_cell
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, find, pack, records
-from benchmark.results import Result, active_adapter_reduction, atomic_write, parse
+from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import read_state
@@ -86,7 +86,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     if refused:
         return Verdict((), tuple(refused))
     if not dry_run:
-        record(root / "results", _merge(entries))
+        publish(root / "results", _merged(entries))
     return Verdict(tuple(dict.fromkeys(entry.place for entry in entries)), ())
 
 
@@ -197,13 +197,13 @@ def _used(result: Result) -> Protocol:
 
 def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Result]]) -> Iterator[str]:
     """Yield why results do not go with the published ones and with each other."""
-    cells: dict[str, Path] = {same_cell(result): path for path, result in published}
+    cells = {same_cell(result): (path, result) for path, result in published}
     data: dict[str, tuple[Path, str]] = {}
     for path, result in published:
         data.setdefault(_rows_seen(result), (path, result.provenance.data_fingerprint))
     for entry in entries:
-        other = cells.setdefault(same_cell(entry.result), entry.path)
-        if other != entry.path:
+        other, known_result = cells.setdefault(same_cell(entry.result), (entry.path, entry.result))
+        if known_result != entry.result:
             yield f"{entry.path}: {other} holds this cell already; a cell is published once"
             continue
         fingerprint = entry.result.provenance.data_fingerprint
@@ -225,12 +225,14 @@ def _rows_seen(result: Result) -> str:
     return json.dumps([result.stream, result.order, result.seed, settings], sort_keys=True)
 
 
-def _merge(entries: Sequence[Entry]) -> list[Path]:
-    """Write results into the packed files they belong to, and return these."""
+def _merged(entries: Sequence[Entry]) -> dict[Path, bytes]:
+    """Return the packed files that results belong to, with the results in them."""
     groups: dict[Path, list[Result]] = defaultdict(list)
     for entry in entries:
         groups[entry.place].append(entry.result)
+    files = {}
     for place, results in groups.items():
         before = [parse(data, where) for where, data in records(place)] if place.is_file() else []
-        atomic_write(place, pack([*before, *results]))
-    return list(groups)
+        # What is there already is no second result, so that an interrupted submission may be given again.
+        files[place] = pack({result.key: result for result in [*before, *results]}.values())
+    return files

@@ -105,9 +105,10 @@ def _width(text: str) -> int:
 def _matrix(result: Result) -> str:
     tasks = len(result.tasks)
     digits = 1 if tasks <= MOST_TASKS_WITH_DECIMALS else 0
-    rows = [["" if cell is None else f"{100 * cell:.{digits}f}" for cell in row] for row in result.matrix]
+    stages = [*([result.untrained] if result.untrained else []), *result.matrix]
+    rows = [["" if cell is None else f"{100 * cell:.{digits}f}" for cell in row] for row in stages]
     frame = pd.DataFrame(rows, columns=[str(i + 1) for i in range(tasks)])
-    frame.insert(0, "", [str(t + 1) for t in range(tasks)])
+    frame.insert(0, "", [*(["untrained"] if result.untrained else []), *(str(t + 1) for t in range(tasks))])
     return text_table(frame)
 
 
@@ -130,12 +131,14 @@ def _readings(result: Result) -> str:
 
 
 def _tasks(result: Result) -> str:
-    counted: dict[str, Sequence[float]] = {
+    counted: dict[str, Sequence[float | bool]] = {
         "steps": result.steps,
         "forward-equivalents": result.forward_equivalents,
         "trainable": result.parameters.trainable,
         "active": result.active_adapters,
     }
+    if result.needs_adapter:
+        counted["needs an adapter"] = result.needs_adapter
     rows = []
     for t, task in enumerate(result.tasks):
         facts = [

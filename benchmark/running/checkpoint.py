@@ -57,6 +57,7 @@ class Progress(BaseModel):
     fingerprint: str
     tasks: list[TaskRecord] = Field(default_factory=list)
     blank: dict[str, str] = Field(default_factory=dict)  # readings that do not exist, with the reason
+    untrained: list[float | None] | None = None
     state_sha256: str = ""
 
     @property

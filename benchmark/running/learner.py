@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.data.batches import Rows
+from benchmark.data.scoring_checks import remarks
 from benchmark.errors import UserError
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
@@ -41,7 +42,7 @@ from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, Kind, LoadedStream, Stream, Task
+from benchmark.stream import Examples, LoadedStream, Stream, StreamKind, Task
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -70,7 +71,7 @@ def prepare_device(name: str) -> torch.device:
 
 
 def build(
-    cell: Cell, tasks: list[Task], device: torch.device, kind: Kind | None = None
+    cell: Cell, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
 ) -> tuple[Method, LoadedBackbone]:
     """Load the backbone and make the cell's method on it.
 
@@ -81,7 +82,7 @@ def build(
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
     """
-    backbone = backbones.load(cell.backbone)
+    backbone = backbones.load(cell.backbone, cell.backbone_folder, cell.backbone_weights)
     if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
         raise UserError(
             f"the stream '{cell.stream}' is {kind}, which a backbone of kind {backbone.kind} "
@@ -96,7 +97,6 @@ def build(
         )
     if make.own_classifier and (cell.protocol.alignment or cell.protocol.head == "nearest-class-mean"):
         raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
-    _ = backbone.weights_hash  # taken now: a method may change the weights
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
@@ -124,6 +124,7 @@ class Learner:
         self.device = prepare_device(device)
         kind = load_stream(cell.stream_reference).kind
         self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
+        self.remarks = remarks(loaded.tasks, cell.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(key=cell.key(fingerprint), fingerprint=fingerprint)
         self.reader = Reader(self.method)
@@ -141,7 +142,9 @@ class Learner:
             self.progress, state = saved
             self.reader.blank |= self.progress.blank
             self.method.restore(state)
-        self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
+        self.watch(CellStarted(self.cell, len(self.loaded.tasks), self.remarks))
+        if self.cell.zero_shot and not self.progress.finished:
+            self.progress.untrained = self.score_untrained()
         for t in range(self.progress.finished, len(self.loaded.tasks)):
             self.progress.tasks.append(self.learn(t))
             self.checkpoint.save(self.progress, pack(self.method.state()))
@@ -223,6 +226,14 @@ class Learner:
         metrics = [self.objective.metric(task) for task in self.loaded.tasks]
         return packed_stage(scores, metrics, self.reader.blank)
 
+    def score_untrained(self) -> list[float | None]:
+        """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""
+        tasks = range(len(self.loaded.tasks))
+        if not self.objective.can_answer:
+            return [0.0 for _ in tasks]
+        answer = self.objective.predict
+        return [evaluate(self.method, i, self._scored(i), self._scored_examples(i), answer) for i in tasks]
+
     def _scored_examples(self, i: int) -> Examples:
         task = self.loaded.tasks[i]
         if self.cell.protocol.score_on == "test":
@@ -269,7 +280,9 @@ class Learner:
             # With something added to it a method is no longer what others are measured against.
             reference=self.method.reference and not cell.protocol.alignment,
             tasks=facts,
+            needs_adapter=list(self.loaded.needs_adapter),
             readings=readings_of([task.readings for task in progress.tasks], progress.blank),
+            untrained=progress.untrained,
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
             steps=[task.steps for task in progress.tasks],

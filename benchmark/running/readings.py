@@ -10,7 +10,7 @@ scores depend on the task id is asked a second time with the id.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,9 @@ ROWS_A_CLASS = 20
 NO_FEATURE = "a prediction is no function of one feature of the row"
 BY_TASK_ID = "the features depend on the task id"
 
+Predict = Callable[[Batch, int | None], list[Any]]
+"""From a batch, and the index of its task where that is given, to an answer for each row."""
+
 RowScores = dict[str, list[float]]
 """The score of every row of a task, in 0..1, by reading."""
 
@@ -41,10 +44,12 @@ class Reader:
 
     Attributes:
         blank: readings that do not exist for this run, each with the reason.
+        predict: what answers; the method where it is None.
     """
 
     method: Method
     blank: dict[str, str] = field(default_factory=dict)
+    predict: Predict | None = None
     _means: ClassMeans | None = None
     _mean_rows: dict[int, Rows] = field(default_factory=dict)
 
@@ -121,7 +126,7 @@ class Reader:
         noted: list[Answer] = []
         self.objective.answers = noted
         try:
-            predictions = self.method.predict(batch, given)
+            predictions = (self.predict or self.method.predict)(batch, given)
         finally:
             self.objective.answers = None
         # What a method made of several passes, or changed afterwards, does not follow from one feature.
@@ -182,7 +187,7 @@ def score_rows(method: Method, i: int, predictions: Sequence[Any], examples: Exa
         ids=examples.ids,
         sources=examples.texts,
         references_rule=protocol.references,
-        normaliser=protocol.normaliser,
+        normaliser=objective.normaliser(task),
     )
 
 

@@ -15,7 +15,7 @@ from benchmark.method import Method, Phase
 from benchmark.results import TRAINED_HEAD
 from benchmark.row_scores import mean, pack
 from benchmark.running.checkpoint import reseed
-from benchmark.running.readings import Reader
+from benchmark.running.readings import Predict, Reader
 from benchmark.stream import Examples
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -126,11 +126,16 @@ def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
 
 
 @torch.no_grad()
-def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float:
+def evaluate(
+    method: Method, task: int, rows: Rows, examples: Examples, predict: Predict | None = None
+) -> float:
     """Return the score of a method's own answer on one task's rows, in 0..1, as a result states it.
 
     Rows are batched by length.
+
+    Args:
+        predict: what answers; the method where it is None.
     """
     metric = method.objective.metric(method.objective.tasks[task])
-    scores = Reader(method).read(task, rows, examples, seen=False)[TRAINED_HEAD]
+    scores = Reader(method, predict=predict).read(task, rows, examples, seen=False)[TRAINED_HEAD]
     return mean(pack(scores, metric), len(scores), metric)

@@ -88,4 +88,4 @@ def _text(row: dict[str, object], facts: TextTask, source: str, number: int) -> 
     for name in facts.columns:
         if not isinstance(row[name], str):
             raise UserError(f"{source}, row {number}: the column '{name}' is not text")
-    return facts.form(row)
+    return facts.text(row)
