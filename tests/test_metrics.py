@@ -126,6 +126,15 @@ def test_one_task_has_no_forgetting_and_no_transfer():
     assert metrics.forward_transfer_gem([[0.7]], [0.1]) is None
 
 
+def test_two_tasks_are_enough_for_every_transfer_but_libcontinuals():
+    two = [[0.8, 0.3], [0.6, 0.9]]  # 0.6 - 0.8 = -0.2 on the first task
+    assert metrics.backward_transfer(two) == metrics.backward_transfer_all_pairs(two) == pytest.approx(-0.2)
+    assert metrics.backward_transfer_sapt(two) == metrics.backward_transfer_losses(two) == pytest.approx(-0.1)
+    assert metrics.forgetting(two) == metrics.forgetting_all_rows(two) == pytest.approx(0.2)
+    assert metrics.forward_transfer_continuum(two) == metrics.forward_transfer_column_means(two) == 0.3
+    assert metrics.backward_transfer_libcontinual(two) is None is metrics.forgetting_libcontinual(two)
+
+
 def test_only_the_last_row_of_a_joint_run_gives_averages_and_nothing_else():
     joint = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
     numbers = metrics.headline(joint, SIZES)

@@ -42,25 +42,64 @@ def started(out: Path) -> subprocess.Popen[str]:
     """Start a sweep of two cells at a time that takes a minute."""
     command = [sys.executable, "-m", "benchmark", "run", "--method", "seq-lora", "--stream", "toy"]
     flags = ["--seed", "0-1", "--set", "epochs=2000", "--workers", "2", "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), OURS: out.name}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), OURS: str(out)}
     return subprocess.Popen(
         [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
 
 
-# Seconds after Ray begins to start: before it has any process, while they come up one by one, and with cells
-# at work, which is where half of the kills left processes when Ray was alone in ending them.
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0, 4.0, 8.0])
+CHILDREN = """
+import subprocess, sys, time
+from benchmark.running.executors.watchdog import ending_children
+
+# A child of a session of its own outlives its parent, as nothing tells it of the end.
+subprocess.Popen(["sleep", "301"], start_new_session=True, stdout=subprocess.DEVNULL)
+with ending_children():
+    subprocess.Popen(["sleep", "302"], start_new_session=True, stdout=subprocess.DEVNULL)
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_is_started_within_ends_with_its_starter_and_nothing_else_does(
+    killed: bool, tmp_path: Path
+) -> None:
+    mark = str(tmp_path)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", CHILDREN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), OURS: mark},
+    )
+    assert starter.stdout is not None and starter.stdout.readline() == "up\n"
+    assert {"sleep 301", "sleep 302"} <= set(left(mark))
+    if killed:
+        starter.kill()
+    starter.communicate()
+    end = time.monotonic() + MOST_SECONDS
+    while left(mark) != ["sleep 301"] and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left(mark) == ["sleep 301"]
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(OURS) == mark:
+                process.kill()
+
+
+# Seconds after Ray begins to start: its processes come up one by one, and then cells are at work.
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 3.0, 8.0])
 def test_a_killed_sweep_leaves_no_process(seconds: float, tmp_path: Path) -> None:
-    out = tmp_path / f"killed-{seconds:g}"
+    out = tmp_path / "killed"
     sweep = started(out)
     assert sweep.stdout is not None
     next(line for line in sweep.stdout if line.startswith("starting Ray"))
     time.sleep(seconds)
-    assert sweep.poll() is None and left(out.name)
+    assert sweep.poll() is None and left(str(out))
     sweep.kill()
     sweep.wait()
-    wait_until_none_is_left(out.name)
+    wait_until_none_is_left(str(out))
 
 
 def test_a_sweep_that_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
@@ -73,4 +112,4 @@ def test_a_sweep_that_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
         sweep.send_signal(signal.SIGINT)
     printed, _ = sweep.communicate(timeout=60)
     assert sweep.returncode == 130, printed
-    wait_until_none_is_left(out.name)
+    wait_until_none_is_left(str(out))

@@ -182,17 +182,6 @@ def local_folder(root: Path, wanted: HubSet) -> Path:
     return root / "hub" / wanted.identifier / (wanted.config or "default")
 
 
-def columns(rows: Dataset, names: tuple[str, ...], source: str) -> None:
-    """Check that a data set has the columns that will be read.
-
-    Raises:
-        UserError: one is missing; the message lists those there are.
-    """
-    for name in names:
-        if name not in rows.column_names:
-            raise UserError(f"{source} has no column '{name}'; it has {', '.join(rows.column_names)}")
-
-
 def _local_commit(folder: Path) -> str | None:
     """Return the commit that a local copy says it was read at, or None."""
     source = folder / SOURCE

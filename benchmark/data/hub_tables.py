@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.data.data_errors import DataError, InvalidData
 from benchmark.data.files import describe_error
-from benchmark.errors import UserError
+from benchmark.errors import UserError, hint
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -50,22 +51,13 @@ class HubTable:
             digest.update(hashlib.sha256(encoded).digest())
         return digest.hexdigest()
 
-    def require(self, column: str) -> None:
-        """Check that there is a column.
-
-        Raises:
-            UserError: there is none of this name; the message lists those there are.
-        """
-        if column not in self.features:
-            raise UserError(f"{self.name} has no column '{column}'; it has {', '.join(self.features)}")
-
     def column(self, name: str) -> Iterator[Any]:
         """Yield the values of a column.
 
         Raises:
             UserError: there is none of this name, or the file is damaged.
         """
-        self.require(name)
+        require([name], list(self.features), self.name)
         for piece in self.pieces(name):
             yield from piece
 
@@ -84,6 +76,32 @@ class HubTable:
             if not isinstance(encoded, bytes):
                 raise UserError(f"{self.name}, row {row}: '{column}' holds no image")
             yield encoded
+
+
+class Lacking(InvalidData):
+    """Columns that a table does not have, so that none of its rows can be used."""
+
+
+def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
+    """Check that columns are there, once each.
+
+    Raises:
+        Lacking: some are not; the message has the nearest and all that are.
+    """
+    errors = []
+    # One column for all of a line: it is the separator that is another one.
+    other = next((mark for mark in ";\t|," if len(there) == 1 and mark in there[0]), "")
+    if other:
+        told = f"{origin} has one column, {there[0]!r:.80}: it seems to be separated by {other!r}"
+        raise Lacking([DataError(f"{told}; save it as .csv with commas, or as .tsv with tabs")])
+    for name in wanted:
+        if name not in there:
+            guess = hint(name, there) or ";"
+            errors.append(DataError(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}"))
+        elif there.count(name) > 1:
+            errors.append(DataError(f"{origin}: {there.count(name)} columns are called '{name}'"))
+    if errors:
+        raise Lacking(errors)
 
 
 def from_parquet(path: Path) -> HubTable:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.data.data_errors import DataError, collect_into
+from benchmark.data.hub_tables import Lacking
 from benchmark.data.image_files import decode
 from benchmark.data.names import difference, folded
 from benchmark.data.part_sources import SPLITS, PartSource
-from benchmark.data.table_files import Lacking, Table
+from benchmark.data.table_files import Table
 from benchmark.errors import UserError, hint
 
 MOST_SHOWN = 20

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import RootModel
 
 from benchmark.data import hub_tables
-from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_or_collect
+from benchmark.data.data_errors import DataError, collect_into, raise_or_collect
 from benchmark.data.files import LONGEST_ROW, bounded, read_rows
-from benchmark.errors import UserError, hint
+from benchmark.data.hub_tables import require
+from benchmark.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
 Row = tuple[int, Sequence[Any]]
@@ -85,32 +86,6 @@ def from_hub(
     names = {name: known for name in wanted if (known := table.names(name))}
     values = zip(*(table.column(name) for name in wanted), strict=True)
     return Table(origin, enumerate(values, 1), names, folder)
-
-
-class Lacking(InvalidData):
-    """Columns that a table does not have, so that none of its rows can be used."""
-
-
-def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
-    """Check that columns are there, once each.
-
-    Raises:
-        Lacking: some are not; the message has the nearest and all that are.
-    """
-    errors = []
-    # One column for all of a line: it is the separator that is another one.
-    other = next((mark for mark in ";\t|," if len(there) == 1 and mark in there[0]), "")
-    if other:
-        told = f"{origin} has one column, {there[0]!r:.80}: it seems to be separated by {other!r}"
-        raise Lacking([DataError(f"{told}; save it as .csv with commas, or as .tsv with tabs")])
-    for name in wanted:
-        if name not in there:
-            guess = hint(name, there) or ";"
-            errors.append(DataError(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}"))
-        elif there.count(name) > 1:
-            errors.append(DataError(f"{origin}: {there.count(name)} columns are called '{name}'"))
-    if errors:
-        raise Lacking(errors)
 
 
 def _separated(path: Path, delimiter: str, wanted: Sequence[str], errors: list[DataError]) -> Iterator[Row]:

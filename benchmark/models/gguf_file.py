@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 def convert(source: Path, folder: Path) -> None:
@@ -13,7 +14,7 @@ def convert(source: Path, folder: Path) -> None:
     from benchmark.models.backbone import quiet
 
     quiet(transformers)
-    given = {"gguf_file": source.name}
+    given: dict[str, Any] = {"gguf_file": source.name, "trust_remote_code": False}
     model = transformers.AutoModelForCausalLM.from_pretrained(str(source.parent), dtype="float32", **given)
     tensors = dict(model.state_dict())
     if model.config.tie_word_embeddings:

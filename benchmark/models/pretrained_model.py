@@ -111,8 +111,8 @@ def make_linear(module: nn.Module) -> None:
 
     for name, layer in list(module.named_modules()):
         if isinstance(layer, Conv1D):
-            width_in, width_out = layer.weight.shape
-            plain = nn.Linear(width_in, width_out, device="meta")
+            inputs, outputs = layer.weight.shape
+            plain = nn.Linear(inputs, outputs, device="meta")
             plain.weight = nn.Parameter(layer.weight.detach().t().contiguous())
             plain.bias = layer.bias
             parent, _, child = name.rpartition(".")

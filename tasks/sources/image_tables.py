@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.hub import Hub, HubSet
-from benchmark.data.hub_tables import HubTable
+from benchmark.data.hub_tables import HubTable, require
 from benchmark.errors import UserError
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
@@ -57,7 +57,7 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     tables, commit = hub.tables(wanted.hub, (wanted.train, wanted.test))
     both = (tables[wanted.train], tables[wanted.test])
     for table in both:
-        table.require(wanted.image)
+        require([wanted.image], list(table.features), table.name)
     names, *labels = numbered(wanted.label, *both)
     domains, *places = numbered(wanted.domain, *both) if wanted.domain else ((), [], [])
     splits = [

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.hub import Hub, HubSet, columns
+from benchmark.data.hub import Hub, HubSet
+from benchmark.data.hub_tables import require
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
@@ -100,7 +101,7 @@ class Facts(BaseModel):
     category: str
 
 
-class Table(BaseModel):
+class TasksFile(BaseModel):
     """The part of `tasks.json` that is read."""
 
     tasks: dict[str, Facts]
@@ -165,11 +166,11 @@ def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int
     Raises:
         UserError: a task is not in the table, or a row is faulty.
     """
-    table = table_beside(folder, Table, names)
+    table = table_beside(folder, TasksFile, names)
     return each(names, lambda name: (_folder_task(folder, name, table), 0))
 
 
-def _folder_task(folder: Path, name: str, table: Table) -> Task:
+def _folder_task(folder: Path, name: str, table: TasksFile) -> Task:
     from benchmark.data.parsed_rows import contents, splits
     from benchmark.data.row_cache import code_of
 
@@ -242,7 +243,7 @@ def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
     collected: dict[str, dict[str, Line]] = {name: {} for name in names}
     definitions: dict[str, str] = {}
     for split, rows in found.items():
-        columns(rows, COLUMNS, f"{HUB.identifier}, {split}")
+        require(COLUMNS, rows.column_names, f"{HUB.identifier}, {split}")
         _collect(rows, collected, definitions)
     tasks = []
     for name in names:

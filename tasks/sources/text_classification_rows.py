@@ -55,7 +55,7 @@ class Facts(BaseModel):
     sapt_labels: list[str]
 
 
-class Table(BaseModel):
+class TasksFile(BaseModel):
     """The part of `tasks.json` that is read."""
 
     tasks: dict[str, Facts]
@@ -118,13 +118,13 @@ def from_folder(folder: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
     Raises:
         UserError: a task is not in the table, or a row is faulty.
     """
-    table = table_beside(folder, Table, names)
+    table = table_beside(folder, TasksFile, names)
     read = each(names, lambda name: _task(folder, name, table, sapt))
     counts = [(name, unlabelled, "rows without a label left out") for name, (_, unlabelled) in read.items()]
     return LoadedStream([task for task, _ in read.values()], OWN.origin, notes=notes(counts))
 
 
-def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]:
+def _task(folder: Path, name: str, table: TasksFile, sapt: bool) -> tuple[Task, int]:
     from benchmark.data.parsed_rows import contents, splits
     from benchmark.data.row_cache import code_of
 

@@ -74,6 +74,10 @@ def _started(workers: int, conditions: Conditions) -> Any:
         # One of its own: without "local" it would join whatever cluster runs on this machine.
         ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
         return ray
+    except ImportError as error:
+        raise UserError(
+            f"Ray cannot be loaded ({error}): pip install ray, or leave out --workers, --timeout, --address"
+        ) from None
     except Exception as error:  # Ray raises a plain one where its processes do not come up
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if conditions.address is not None:
