@@ -128,3 +128,17 @@ def test_a_folder_without_permission_gives_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write"):
         results.write(result(), tmp_path / "cell.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"untrained": [0.1, 0.2]}, "2 scores of the untrained model for 3 tasks"),
+        ({"needs_adapter": [True]}, "needs_adapter holds 1 values for 3 tasks"),
+    ],
+)
+def test_what_is_said_of_each_task_is_said_of_all(changes, reason):
+    whole = result(untrained=[0.1, 0.2, None], needs_adapter=[True, False, True])
+    assert results.parse(results.to_json(whole.model_dump(mode="json")), "here") == whole
+    with pytest.raises(ValidationError, match=reason):
+        result(**changes)
