@@ -21,7 +21,7 @@ class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
     needs = Needs(task_id=True)
-    bound = True
+    reference = True
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:

@@ -31,6 +31,7 @@ class NearestClassMean(Method):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
+    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("prototypes")
 

@@ -12,10 +12,12 @@ from torch.nn import functional
 from benchmark.data import encoding
 from benchmark.data.batches import Batch, Rows, TokenRows, pad_rows
 from benchmark.data.row_cache import code_of
+from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.objective import Objective
+from benchmark.models.objective import Objective, best_columns
 from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.protocol import Protocol
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.task_metrics import draw
 from benchmark.stream import Examples, Task
 
@@ -79,7 +81,11 @@ class TextObjective(Objective):
         self.announce(batch)
         if self.protocol.decoding == "labels" and self.columns:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
-            return self._likeliest(batch, labels)
+            scores = self._label_scores(batch, labels)
+            predictions = [labels[index] for index in scores.argmax(1).tolist()]
+            if task is None:
+                self.note(Answer(predictions, None, scores))
+            return predictions
         tokenizer = self.backbone.tokenizer
         model: Any = self.backbone.module
         generated = model.generate(
@@ -93,10 +99,22 @@ class TextObjective(Objective):
             generated = generated[:, batch.inputs["input_ids"].shape[1] :]
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
-    def _likeliest(self, batch: Batch, labels: list[str]) -> list[str]:
-        """Score every label string for every row by mean log-likelihood per token."""
-        scores = torch.stack([self._log_likelihood(batch, self.answer(label)) for label in labels], dim=1)
-        return [labels[index] for index in scores.argmax(1).tolist()]
+    def choose(self, scores: Tensor, task: int | None) -> list[str]:
+        """Return the likeliest labels by scores `(n, labels seen)`, among the given task's if any."""
+        columns = None if task is None else self.task_columns(self.tasks[task])
+        labels = list(self.columns)
+        return [labels[column] for column in best_columns(scores, columns)]
+
+    def blank_readings(self) -> dict[str, str]:
+        """Return that there are no features to read and, without labels to choose from, no classes."""
+        blank = {CLASS_MEANS: "a language model answers in text: there is no feature to take means of"}
+        if self.protocol.decoding != "labels" or not all(task.classes for task in self.tasks):
+            blank[TASK_INCREMENTAL] = "the answer is free text: there are no classes to mask"
+        return blank
+
+    def _label_scores(self, batch: Batch, labels: list[str]) -> Tensor:
+        """Return the mean log-likelihood per token of every label string for every row, `(n, labels)`."""
+        return torch.stack([self._log_likelihood(batch, self.answer(label)) for label in labels], dim=1)
 
     def _log_likelihood(self, batch: Batch, answer: list[int]) -> Tensor:
         count = len(batch)

@@ -59,6 +59,7 @@ class RowWeights:
 class InputWeighted(LowRankMethod):
     """The base of methods that keep an adapter per task: `weights` says how much each counts for a row."""
 
+    task_id_only_masks: ClassVar[bool] = True
     no_sum: ClassVar[str] = "it weighs its pairs anew for every input"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
