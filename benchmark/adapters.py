@@ -49,6 +49,7 @@ class AdapterBank:
         rank: int,
         scale: float = 1.0,
         dropout: float = 0.0,
+        blocks: str = "all",
     ) -> None:
         """Wrap the model's target layers in place and freeze the whole model.
 
@@ -58,12 +59,13 @@ class AdapterBank:
             rank: r of a new pair.
             scale: fixed factor of every pair, alpha / r.
             dropout: on the input of the pairs, not of W.
+            blocks: which blocks are adapted, see `benchmark.models.blocks`.
 
         Raises:
             UserError: no layer matches, or the rank exceeds a layer's smaller side.
         """
         model.requires_grad_(False)
-        linears = resolve(model, targets)
+        linears = resolve(model, targets, blocks)
         self.layers = {name: AdaptedLinear(linear, dropout) for name, linear in linears.items()}
         self._check(rank)
         for name, layer in self.layers.items():

@@ -37,7 +37,9 @@ class LowRankMethod(Method):
         protocol = self.protocol
         scale = 1.0 if protocol.alpha is None else protocol.alpha / protocol.rank
         module = self.objective.backbone.module
-        self.bank = AdapterBank(module, protocol.targets, protocol.rank, scale, protocol.dropout)
+        self.bank = AdapterBank(
+            module, protocol.targets, protocol.rank, scale, protocol.dropout, protocol.blocks
+        )
         self.objective.before_forward(self.bank.refresh)
 
     def begin_task(self, t: int, rows: Rows) -> None:

@@ -128,6 +128,8 @@ class Method:
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
         own_classifier: True where it answers without the objective's head, which then only trains.
+        changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
+            well, or nothing below the head. What lies below the first change is computed once for each row.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
@@ -142,6 +144,7 @@ class Method:
     no_sum: ClassVar[str] = "it learned no low-rank update"
     own_classifier: ClassVar[bool] = False
     spares: ClassVar[bool] = False
+    changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

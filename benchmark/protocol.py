@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
 ADDED_LATER = frozenset(
-    {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"}
+    {
+        *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
+        *("blocks", "prefix_dtype", "score_at"),
+    }
 )
 OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
@@ -46,6 +49,19 @@ class Protocol(BaseModel):
     alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
     targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
+    blocks: str = Field(
+        "all",
+        pattern=r"^(all|(first|last):\d+|\d+(,\d+)*)$",
+        description="the adapted blocks: all, last:4, first:2, or their numbers from 0; what lies below the "
+        "first is computed once",
+    )
+    prefix_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="how the outputs of the blocks below the first adapted one are stored"
+    )
+    score_at: Literal["every", "diagonal+last"] = Field(
+        "every",
+        description="score all tasks seen after every task, or the task just learned and all after the last",
+    )
     schedule: Schedule = Field(
         "constant",
         description="of the learning rates over a task's main phase: constant, or down to 0 on a line or "
@@ -92,6 +108,14 @@ class Protocol(BaseModel):
         description="epochs in which the head learns from Gaussians of all classes after each task but the "
         "first: classifier alignment, 5 as SLCA published it; 0: none",
     )
+
+    @field_validator("blocks", mode="before")
+    @classmethod
+    def _listed_blocks(cls, value: Any) -> Any:
+        """Take a list of numbers, or one number, as its text."""
+        if isinstance(value, int):
+            return str(value)
+        return ",".join(str(number) for number in value) if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _alignment_of_competing_classes(self) -> Protocol:

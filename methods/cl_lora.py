@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark import draws
+from benchmark.models.blocks import ordinal
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
@@ -96,14 +97,18 @@ class CLLoRA(LowRankMethod):
         """Divide the blocks, and start the shared pair."""
         super().__init__(context, hyperparameters)
         module, bank, protocol = self.objective.backbone.module, self.bank, self.protocol
-        blocks = 1 + max(block_of(name) for name in bank.layers)
-        self.shared_count = int(blocks * hyperparameters.shared_blocks)
-        bank.restrict(module, [name for name in bank.layers if block_of(name) >= self.shared_count])
+        blocks = ordinal(map(block_of, bank.layers))
+        shared = int(len(blocks) * hyperparameters.shared_blocks)
+        # All blocks below the first of the tasks' own, adapted or not.
+        self.shared_count = [*blocks, 1 + max(blocks)][shared] if shared else 0
+        bank.restrict(module, [name for name in bank.layers if blocks[block_of(name)] >= shared])
         bank.scaling = self._only_chosen
         self.shared: AdapterBank | None = None
         if self.shared_count:
             # It finds the layers that the tasks' bank has given back.
-            self.shared = AdapterBank(module, protocol.targets, protocol.rank, bank.scale, protocol.dropout)
+            self.shared = AdapterBank(
+                module, protocol.targets, protocol.rank, bank.scale, protocol.dropout, protocol.blocks
+            )
             self.shared.add(0)
             start_orthogonal(self.shared)
         self.weights: list[nn.Parameter] = []

@@ -28,6 +28,7 @@ class Frozen(Method):
     }
     Hyperparameters = LowRankHyperparameters
     bound = True
+    changes = "nothing"
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone; it has no adapters."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from benchmark.models.blocks import ordinal
 from benchmark.method import Context
 from benchmark.models.roles import block_of
 from methods.inflora import InfLoRA
@@ -42,7 +43,8 @@ class InfLoRAInFiveBlocks(InfLoRA):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Give the layers of later blocks back before anything is learned."""
         super().__init__(context, hyperparameters)
-        kept = [name for name in self.bank.layers if block_of(name) < BLOCKS]
+        places = ordinal(map(block_of, self.bank.layers))
+        kept = [name for name in self.bank.layers if places[block_of(name)] < BLOCKS]
         self.bank.restrict(self.objective.backbone.module, kept)
         self.memories = {name: self.memories[name] for name in kept}
 

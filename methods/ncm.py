@@ -22,6 +22,8 @@ from methods.pieces.feature_classifier import MeanClassifier
 class NearestClassMean(MeanClassifier):
     """Class means and nothing else; see the module."""
 
+    changes = "nothing"
+
     def phases(self, t: int) -> list[Phase]:
         """Return none."""
         return []

@@ -38,6 +38,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from benchmark.models.blocks import ordinal
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
@@ -83,14 +84,16 @@ class SEMA(LowRankMethod):
         super().__init__(context, hyperparameters)
         module, protocol = self.objective.backbone.module, self.protocol
         names = list(self.bank.layers)
-        count = 1 + max(block_of(name) for name in names)
-        first = max(count - hyperparameters.expanding_blocks, 0)
-        self.bank.restrict(module, [name for name in names if block_of(name) < first])
+        places = ordinal(map(block_of, names))
+        first = max(len(places) - hyperparameters.expanding_blocks, 0)
+        self.bank.restrict(module, [name for name in names if places[block_of(name)] < first])
         self.blocks: list[ExpandingBlock] = []
-        for number in sorted({block_of(name) for name in names if block_of(name) >= first}):
+        for number in [block for block, place in places.items() if place >= first]:
             own = [name for name in names if block_of(name) == number]
             # Each finds the layers that the banks before it have given back.
-            bank = AdapterBank(module, protocol.targets, protocol.rank, self.bank.scale, protocol.dropout)
+            bank = AdapterBank(
+                module, protocol.targets, protocol.rank, self.bank.scale, protocol.dropout, protocol.blocks
+            )
             bank.restrict(module, own)
             where = block_name(own[0])
             self.blocks.append(ExpandingBlock(where, bank, module.get_submodule(where)))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import torch
 
 from benchmark.errors import UserError
 from benchmark.registry import BACKBONES
@@ -76,12 +79,26 @@ class LoadedBackbone:
         """Count the model before anything is put beside it."""
         self.size = sum(parameter.numel() for parameter in self.module.parameters())
 
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 over names, types and values of all weights as loaded; asked for before any is changed."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for name, value in self.module.state_dict().items():
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`, by the method's own way where it has put one in."""
         return (self.route or self.plain_features)(inputs)
 
     def plain_features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`, of the model as it is called."""
+        if "features" in inputs:
+            # Of a method that changes nothing below its head: read from the frozen prefix.
+            return inputs["features"]
         if self.kind == "vector":
             return self.module(**inputs)
         return self.pool(self.module(**inputs).last_hidden_state, inputs)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmark.method import Phase
+    from benchmark.models.prefix_cache import FrozenPrefix
 
 
 class Objective(ABC):
@@ -39,6 +40,15 @@ class Objective(ABC):
             for name in task.classes:
                 self.columns.setdefault(name, len(self.columns))
         self._hooks: list[Callable[[], None]] = []
+        self.prefix: FrozenPrefix | None = None
+
+    def with_prefix(self, rows: Rows, answers: list[list[int]] | None = None) -> Rows:
+        """Return encoded rows, with the states of the frozen prefix where there is one.
+
+        Args:
+            answers: token ids of what a causal model's prompts are scored with; None where it generates.
+        """
+        return rows if self.prefix is None else self.prefix.attach(rows, answers)
 
     def before_forward(self, hook: Callable[[], None]) -> None:
         """Call `hook` before every forward pass, such as the one that hands out scales."""
@@ -172,12 +182,14 @@ class ClassificationObjective(Objective):
             settings = self.image_settings
             assert settings is not None
             pictures = encoding.resized(cast(Any, examples.inputs), settings.size)
-            return ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
+            return self.with_prefix(
+                ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
+            )
         tokenizer = self.backbone.tokenizer
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return TokenRows(ids["prompts"], tokenizer.pad_token_id, labels)
+        return self.with_prefix(TokenRows(ids["prompts"], tokenizer.pad_token_id, labels))
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from benchmark.errors import UserError, unknown
+from benchmark.models import blocks as stacks
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "query": ("query", "q_proj", "q", "q_lin"),
@@ -29,11 +30,14 @@ def role_of(name: str) -> str | None:
     return best[1] if best else None
 
 
-def resolve(module: nn.Module, roles: tuple[str, ...]) -> dict[str, nn.Linear]:
+def resolve(module: nn.Module, roles: tuple[str, ...], blocks: str = stacks.ALL) -> dict[str, nn.Linear]:
     """Return the linear layers of a model that play one of `roles`, by dotted name, in model order.
 
+    Args:
+        blocks: which blocks they may lie in, see `benchmark.models.blocks`.
+
     Raises:
-        UserError: a role is unknown, or no layer of the model plays one of them.
+        UserError: a role is unknown, no layer of the model plays one of them, or none in these blocks.
     """
     for role in roles:
         if role not in ALIASES:
@@ -47,7 +51,7 @@ def resolve(module: nn.Module, roles: tuple[str, ...]) -> dict[str, nn.Linear]:
                 f"the backbone {type(module).__name__} has no linear layer for the target '{role}'; "
                 f"it has: {', '.join(roles_here) or 'none that is known'} (set with --set targets=...)"
             )
-    return found
+    return stacks.inside(module, found, blocks)
 
 
 def block_of(name: str) -> int:

@@ -19,6 +19,7 @@ from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.objective import Objective, make_objective
+from benchmark.models.prefix_cache import make_prefix
 from benchmark.registry import METHODS
 from benchmark.results import (
     Parameters,
@@ -96,6 +97,8 @@ def build(
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
     hyperparameters = make.Hyperparameters(**cell.hyperparameters)
+    # Before the method: what is kept belongs to the weights as they were loaded.
+    objective.prefix = make_prefix(backbone, cell.protocol, make.changes)
     reseed(cell.seed, "build")
     return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone
 
