@@ -1,20 +1,25 @@
 """Continual parameter-efficient fine-tuning, measured the same way for every method.
 
-Here stand the contracts (`method`, `stream`, `protocol`, `registry`, `results`, `settings`), the bank of
-adapters (`adapters`, `low_rank`), and what any room may need: random starts (`draws`), TOML files that users
-write (`toml_file`, `toml_mistakes`) and mistakes told in one line (`errors`). The rooms follow the way of a
-run, and import from those above them:
+What stands where, in the order in which it may be imported: a room imports from its own line and from lines
+above it, and from none below. `tests/test_imports.py` holds every import to this.
 
-    scoring               from answers to task scores, to metrics, to intervals and tiers
-    data                  from sources to rows: files, folders and the hub, checked, cut into tasks, cached
-    models, backbones     the frozen pretrained model, its head, and what is learned on it
-    running, loggers      one cell from plan to result, and many side by side without losing any
-    tuning                searches for hyper-parameters
-    analysis              what finished runs can still tell: other conditions, redundancy, adapters removed
-    publishing            from result files to leaderboards, ledger, reports, pictures and the site
-    profiling             what a step, a cell and the suite cost
-    pretraining           how the bundled weights were made
-    commands, cli         the verbs of `bench`
+    errors, protocol, phase, state, space, registry, results, stream, method  the contracts
+    settings, draws, text_table, guard    what any room may need: `key=value`, random starts, errors in a line
+    scoring                               from answers to task scores, to metrics, to intervals and tiers
+    data                                  from sources to rows: files, folders and the hub, checked, cached
+    models                                the frozen pretrained model, its head, and what is learned on it
+    backbones                             the pretrained models by name
+    adapters, low_rank, models.layer_inputs  low-rank adapters over the model's layers, and what they are fed
+    running                               one cell from plan to result, and many side by side without a loss
+    loggers                               where scores are sent besides
+    tuning                                searches for hyper-parameters
+    analysis                              what finished runs can still tell: other conditions, redundancy
+    publishing                            from result files to leaderboards, ledger, reports, and the site
+    profiling                             what a step, a cell and the suite cost
+    pretraining                           how the bundled weights were made
+    commands                              the verbs of `bench`
+    cli, __main__                         `bench` itself
 
-Code in them asks the registries for methods, streams and backbones, and knows none by its name.
+`methods/` and `tasks/` import from all of these. Nothing here imports from them: methods, streams and
+backbones are asked of the registries by name.
 """

@@ -7,21 +7,39 @@ after every task and must be enough for `restore` to continue with the same byte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark.data.batches import Batch, Rows
-from benchmark.models.objective import Objective
-from benchmark.protocol import Protocol, Schedule
-from benchmark.tuning.search_space import Space
+from benchmark.phase import ParameterGroup, Phase
+from benchmark.protocol import Protocol
+from benchmark.space import Space
+from benchmark.state import listed, numbered, part
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+
+    from benchmark.data.batches import Batch, Rows
+    from benchmark.models.objective import Objective
+
+# Whoever writes a method finds here all that the contract speaks of.
+__all__ = [
+    "Accounting",
+    "Context",
+    "Hyperparameters",
+    "Method",
+    "Needs",
+    "ParameterGroup",
+    "Phase",
+    "Space",
+    "listed",
+    "numbered",
+    "part",
+]
 
 
 class Hyperparameters(BaseModel):
@@ -43,48 +61,6 @@ class Needs:
     old_data: bool = False
     statistics: bool = False
     test_batch: bool = False
-
-
-@dataclass
-class ParameterGroup:
-    """Parameters that share a learning rate and a weight decay."""
-
-    parameters: list[nn.Parameter]
-    learning_rate: float
-    weight_decay: float = 0.0
-
-
-@dataclass
-class Phase:
-    """One training segment inside a task.
-
-    Attributes:
-        groups: exactly the parameters that change; everything else is frozen while the phase runs.
-        milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
-        schedule: what the learning rate follows besides, see `benchmark.running.training.rate_factor`.
-        loss: from a batch to a scalar.
-        clip: largest norm of a step's gradient, None for no clipping.
-        further_losses: each takes a step of its own on every batch, after that of `loss`.
-        after_backward: called between a step's gradients and the optimiser, as for a projection.
-        after_step: called when the optimiser has moved the parameters.
-        main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
-    """
-
-    name: str
-    groups: list[ParameterGroup]
-    loss: Callable[[Batch], Tensor]
-    epochs: int
-    batch_size: int
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
-    momentum: float = 0.0
-    milestones: tuple[float, ...] = ()
-    factor: float = 1.0
-    schedule: Schedule = "constant"
-    clip: float | None = None
-    further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
-    after_backward: Callable[[], None] | None = None
-    after_step: Callable[[], None] | None = None
-    main: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,19 +224,3 @@ class Method:
         None for every other; `export` then writes `low_rank_sum` as a LoRA.
         """
         return None
-
-
-def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the entries under a prefix, without it."""
-    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def numbered(**lists: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of lists as entries of a state, `name.0`, `name.1` and so on."""
-    return {f"{name}.{i}": value.detach() for name, values in lists.items() for i, value in enumerate(values)}
-
-
-def listed(state: Mapping[str, Tensor], name: str, device: torch.device) -> list[Tensor]:
-    """Return the list that `numbered` wrote under a name, on a device; empty if there is none."""
-    found = part(state, f"{name}.")
-    return [found[str(i)].to(device) for i in range(len(found))]

@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows, join
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, part
-from benchmark.tuning.search_space import Space
+from benchmark.space import Space
 from methods.pieces.rehearsal_buffer import PixelFormat, Policy, RehearsalBuffer
 from methods.seq_lora import SequentialLoRA
 

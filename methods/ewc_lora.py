@@ -44,7 +44,7 @@ from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Phase, listed, numbered, part
 from benchmark.models.layer_inputs import in_order
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.pieces import fisher
 from methods.pieces.penalties import current_pairs
 

@@ -55,7 +55,7 @@ from pydantic import BaseModel, Field
 
 from benchmark.errors import UserError
 from benchmark.method import Context
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.pieces.composition import over
 from methods.pieces.gates import Gated, GateHyperparameters
 from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLoRA

@@ -29,7 +29,7 @@ from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.models.objective import ClassificationObjective
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.pieces.distillation import answered_tokens, divergence
 from methods.seq_lora import SequentialLoRA
 

@@ -35,7 +35,7 @@ from benchmark.data.batches import Batch
 from benchmark.errors import UserError
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.inc_lora import IncrementalLoRA
 from methods.pieces.penalties import crossed_size, dense_size
 

@@ -42,7 +42,7 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.tuning.search_space import Between, Space
+from benchmark.space import Between, Space
 from methods.inc_lora import IncrementalLoRA
 from methods.pieces.penalties import factor_length, overlap
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, listed, numbered
-from benchmark.tuning.search_space import Space
+from benchmark.space import Space
 from methods.pieces.prompt_tokens import PromptTokens
 
 

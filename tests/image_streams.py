@@ -2,9 +2,10 @@
 
 import pytest
 
+from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
-from benchmark.stream import Request, load
+from benchmark.stream import Request
 from tests.image_files import colours
 
 WNIDS = ["n01443537", "n01484850", "n01494475", "n01498041"]

@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.running.cell import Cell
+from benchmark.running.driver import run
 from benchmark.running.events import Event, TaskDone
-from benchmark.running.runner import Conditions, run
+from benchmark.running.job import Conditions
 from benchmark.running.sweep_file import read_sweep
 from tests.command import ROOT
 from tests.outputs import content

@@ -26,10 +26,11 @@ from benchmark.publishing.ledger import Published, Source, Table, page
 from benchmark.registry import METHODS
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import pack
+from benchmark.running.driver import run
 from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
 from benchmark.running.rebuilding import rebuild
-from benchmark.running.runner import Outcome, run
 from tests import tiny
 from tests.factories import result
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from benchmark.data.checks import check
 from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
-from benchmark.stream import LoadedStream, Request, Stream, Task, check
+from benchmark.stream import LoadedStream, Request, Stream, Task
 from tasks import long_sequence, standard_cl, superni, superni_12, trace
 from tasks.sources import cl_benchmark, trace_rows
 from tasks.sources.natural_instructions import CATEGORIES, OTHERS

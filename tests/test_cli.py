@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.results import write
-from benchmark.running import runner
+from benchmark.running import driver
 from benchmark.running.events import CellDone, TaskDone
+from benchmark.running.job import Conditions, Outcome
 from tests.command import ROOT, assert_one_line_error, bench
 from tests.factories import result as made_up
 
@@ -151,18 +152,18 @@ def test_a_dry_run_shows_the_protocol_by_value_and_writes_nothing(tmp_path: Path
     assert data["cells"][0]["config"]["protocol"]["name"] == "quick"
 
 
-Fake = Callable[..., list[runner.Outcome]]
+Fake = Callable[..., list[Outcome]]
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
     """Puts another function in the place of the runner."""
-    return lambda fake: monkeypatch.setattr(runner, "run", fake)
+    return lambda fake: monkeypatch.setattr(driver, "run", fake)
 
 
-def complete(cells: list[Any], out: Path, watch: Any, **_: Any) -> list[runner.Outcome]:
+def complete(cells: list[Any], out: Path, watch: Any, **_: Any) -> list[Outcome]:
     """Pretend to run every cell."""
-    outcomes = [runner.Outcome(cell, out / f"{cell.seed}.json") for cell in cells]
+    outcomes = [Outcome(cell, out / f"{cell.seed}.json") for cell in cells]
     for cell, outcome in zip(cells, outcomes, strict=True):
         write(made_up(cell.method, cell.seed), out / f"{cell.seed}.json")
         watch(TaskDone(outcome.cell, 0, 1, "apples", 0.5, 0.5, 1.25))
@@ -170,12 +171,12 @@ def complete(cells: list[Any], out: Path, watch: Any, **_: Any) -> list[runner.O
     return outcomes
 
 
-def failing(cells: list[Any], **more: Any) -> list[runner.Outcome]:
+def failing(cells: list[Any], **more: Any) -> list[Outcome]:
     """Pretend that the last cell failed."""
-    return [*complete(cells[:-1], **more), runner.Outcome(cells[-1], error="the disk\nis full")]
+    return [*complete(cells[:-1], **more), Outcome(cells[-1], error="the disk\nis full")]
 
 
-def interrupted(**_: Any) -> list[runner.Outcome]:
+def interrupted(**_: Any) -> list[Outcome]:
     """Pretend that the user pressed Ctrl-C."""
     raise KeyboardInterrupt
 
@@ -225,7 +226,7 @@ def test_ctrl_c_says_what_is_kept(engine: Callable[[Any], None], tmp_path: Path)
 
 
 def test_a_mistake_found_while_running_is_exit_code_2(engine: Callable[[Any], None]) -> None:
-    def refuse(cells: list[Any], **_: Any) -> list[runner.Outcome]:
+    def refuse(cells: list[Any], **_: Any) -> list[Outcome]:
         raise UserError("no data\nhere")
 
     engine(refuse)
@@ -237,7 +238,7 @@ def test_a_mistake_found_while_running_is_exit_code_2(engine: Callable[[Any], No
 def test_an_internal_error_is_one_line_unless_debugging(
     engine: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(cells: list[Any], **_: Any) -> list[runner.Outcome]:
+    def crash(cells: list[Any], **_: Any) -> list[Outcome]:
         raise RuntimeError("out of\nluck")
 
     engine(crash)
@@ -252,7 +253,7 @@ def test_an_internal_error_is_one_line_unless_debugging(
 def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def note(cells: list[Any], **more: Any) -> list[runner.Outcome]:
+    def note(cells: list[Any], **more: Any) -> list[Outcome]:
         seen.update(more)
         return complete(cells, **more)
 
@@ -260,14 +261,14 @@ def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Pat
     flags = ["--data-dir", tmp_path, "--workers", 2, "--device", "auto", "--fresh", "--out", tmp_path]
     assert invoke(*RUN, *flags).exit_code == 0
     assert seen.pop("watch")
-    assert isinstance(seen.pop("conditions"), runner.Conditions)
+    assert isinstance(seen.pop("conditions"), Conditions)
     assert seen == {"out": tmp_path, "data_dir": tmp_path, "workers": 2, "device": "auto", "fresh": True}
 
 
 def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def note(cells: list[Any], **more: Any) -> list[runner.Outcome]:
+    def note(cells: list[Any], **more: Any) -> list[Outcome]:
         seen.update(more)
         return complete(cells, **more)
 
@@ -288,7 +289,7 @@ def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path
     assert invoke(*RUN, *flags, "--device", "cuda", "--out", tmp_path).exit_code == 0
     stop = seen["conditions"].stop
     assert stop.is_relative_to(tmp_path)
-    expected = runner.Conditions(True, 30.0, "auto", 2.0, 0.5, 1536 * 1024**2, stop)
+    expected = Conditions(True, 30.0, "auto", 2.0, 0.5, 1536 * 1024**2, stop)
     assert seen["conditions"] == expected
 
 

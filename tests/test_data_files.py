@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
+from benchmark.data.load import load
 from benchmark.errors import UserError
-from benchmark.stream import Request, load
+from benchmark.stream import Request
 from tasks import long_sequence, omniglot, superni
 from tasks.sources.images import read_images
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.models import small_models
+from benchmark.running.driver import run
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 from benchmark.stream import Examples, Task
 from methods.pieces.expanding_block import autoencoder
 from tests import tiny

@@ -26,10 +26,10 @@ from benchmark.publishing.model_card import card
 from benchmark.registry import METHODS
 from benchmark.results import read, write
 from benchmark.running.cell import Cell
+from benchmark.running.driver import run
 from benchmark.running.learner import Learner
 from benchmark.running.plan import plan
 from benchmark.running.rebuilding import rebuild
-from benchmark.running.runner import run
 from benchmark.stream import LoadedStream
 from tests import tiny
 

@@ -4,9 +4,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from benchmark.data.checks import check
 from benchmark.data.hub import Hub, HubSet
+from benchmark.data.load import load
 from benchmark.errors import UserError
-from benchmark.stream import Request, check, load
+from benchmark.stream import Request
 from tasks import long_sequence, standard_cl, superni
 from tasks.sources import natural_instructions
 from tasks.sources.text_classification import TASKS

@@ -15,14 +15,15 @@ from benchmark.data.batches import ImageRows, TokenRows
 from benchmark.data.encoding import NOT_IN_TOKENS, resized, token_key, tokenizer_identity
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.images import ImageSettings, resize
+from benchmark.data.load import load
 from benchmark.data.mapped_rows import map_images
-from benchmark.models.objective import make_objective
+from benchmark.models.make import make_objective
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS
 from benchmark.results import to_json
+from benchmark.running.driver import run
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
-from benchmark.stream import Examples, Request, load
+from benchmark.stream import Examples, Request
 from tests import tiny
 from tests.image_files import save, split_folders
 from tests.image_streams import by_class, loaded
@@ -170,10 +171,10 @@ import resource, sys
 from pathlib import Path
 from pydantic import BaseModel
 from benchmark import stream
-from benchmark.data import splits
+from benchmark.data import checks, splits
 from benchmark.data.files import read_rows
 from benchmark.data.fingerprint import fingerprint
-from benchmark.models.objective import make_objective
+from benchmark.models.make import make_objective
 from benchmark.data.parsed_rows import ParsedRow, contents, splits as by_split
 from tests import tiny
 
@@ -192,7 +193,7 @@ def rows():
 
 found = by_split(["train", "test"], [contents(path)], rows)
 task = stream.Task("many", found["train"], found["test"], classes=("a", "b"))
-stream.check("many", [task])
+checks.check("many", [task])
 task = splits.prepare(task, tiny.protocol("encoder", validation=0.1), 0)
 printed = fingerprint([task])
 objective = make_objective(backbone, [task], tiny.protocol("encoder", source_length=32))

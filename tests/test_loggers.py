@@ -16,8 +16,8 @@ from benchmark.registry import LOGGERS
 from benchmark.running.cell import Cell
 from benchmark.running.cell_runs import CellRuns, facts
 from benchmark.running.events import CellDone, Event, TaskDone
+from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import Outcome
 
 Sent = list[tuple[Any, ...]]
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmark.running.driver import run
+from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
 from benchmark.running.rebuilding import rebuild
-from benchmark.running.runner import Outcome, run
 from tests import tiny
 
 SMALL = [

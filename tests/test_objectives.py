@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, by_length
 from benchmark.models.head import GrowingHead
-from benchmark.models.objective import ClassificationObjective, make_objective
+from benchmark.models.make import make_objective
+from benchmark.models.objective import ClassificationObjective
 from benchmark.models.text_objective import TextObjective
 from benchmark.stream import Examples, Task
 from tests import tiny

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import stream as streams
+from benchmark.data import checks, outcomes, splits
 from benchmark.data import fingerprint as prints
-from benchmark.data import outcomes, splits
+from benchmark.data.load import load as load_tasks
 from benchmark.errors import UserError
 from benchmark.running.catalogue import load_stream
 from benchmark.stream import Examples, Request, Task
@@ -36,7 +36,7 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def load(path: Path, seed: int = 0, **changed: Any) -> tuple[list[Task], str]:
     stream = load_stream(str(path))
     protocol = stream.protocols["quick"].model_copy(update=LIMITS | changed)
-    tasks = streams.load(stream, Request(stream.default_order, seed, protocol, None)).tasks
+    tasks = load_tasks(stream, Request(stream.default_order, seed, protocol, None)).tasks
     return tasks, outcomes.fingerprint(tasks)
 
 
@@ -55,7 +55,7 @@ def seen(tasks: list[Task]) -> list[Any]:
 
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be found out any more."""
-    for module, name in ((streams, "check"), (splits, "prepare"), (prints, "fingerprint")):
+    for module, name in ((checks, "check"), (splits, "prepare"), (prints, "fingerprint")):
         monkeypatch.setattr(module, name, None)
     monkeypatch.setattr(prints, "fingerprint_of", None)
 

@@ -18,8 +18,8 @@ from benchmark.data.findings import DataFaults
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.hub import Hub
 from benchmark.data.part_rows import PartRows, tasks_of
-from benchmark.data.stream_file import Columns, Rows, Source
 from benchmark.data.stream_records import Record
+from benchmark.data.stream_schema import Columns, Rows, Source
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream
 from tests.image_files import save, split_folders

@@ -19,7 +19,8 @@ import resource, sys
 from pathlib import Path
 from benchmark.running.catalogue import load_stream
 from benchmark.data.fingerprint import fingerprint
-from benchmark.stream import Request, check
+from benchmark.data.checks import check
+from benchmark.stream import Request
 import numpy, pydantic
 
 stream = load_stream(sys.argv[1])

@@ -9,7 +9,7 @@ from benchmark.commands.progress import Pace, TerminalWatcher, counting, duratio
 from benchmark.protocol import Protocol
 from benchmark.running.cell import Cell
 from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
-from benchmark.running.runner import Outcome
+from benchmark.running.job import Outcome
 
 
 def cell(seed: int) -> Cell:

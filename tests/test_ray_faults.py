@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmark.running.driver import run
 from benchmark.running.events import TaskDone
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 from tests.chaos import chaos
 from tests.command import ROOT
 from tests.lost_node import cluster, lose_nodes

@@ -28,8 +28,8 @@ from benchmark.analysis.task_inputs import ROWS, evenly, task_inputs
 from benchmark.errors import UserError
 from benchmark.publishing.redundancy_page import write_page
 from benchmark.results import read, write
+from benchmark.running.driver import run
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 from tests import tiny
 from tests.command import assert_one_line_error, bench
 from tests.factories import result, stream_file

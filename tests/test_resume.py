@@ -21,9 +21,10 @@ from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.running import checkpoint, learner, sweep_folder
 from benchmark.running.checkpoint import Checkpoint, Progress, pack
+from benchmark.running.driver import run
 from benchmark.running.events import Event, StepDone, TaskDone
+from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import Outcome, run
 from tests import tiny
 from tests.command import ROOT
 from tests.outputs import content

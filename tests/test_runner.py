@@ -12,12 +12,13 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.results import read
-from benchmark.running import event_log, executors, sweep_folder
+from benchmark.running import event_log, losses, sweep_folder
 from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
+from benchmark.running.driver import run
 from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.job import Job, Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import Job, Outcome, run
 from methods.frozen import METHOD as Frozen
 from methods.seq_lora import METHOD as SequentialLoRA
 from tasks import toy
@@ -246,7 +247,7 @@ def test_a_worker_tells_the_same_events_through_its_log(
     tail = event_log.Tail(log, cell)
     assert tail.events() == []
     monkeypatch.setattr(event_log, "STEP_SECONDS", 0.0)  # every step, however short
-    outcome = executors.run_limited(Job(cell, tmp_path / "there", None, "cpu", False))
+    outcome = losses.run_limited(Job(cell, tmp_path / "there", None, "cpu", False))
     told = tail.events()
     assert tail.events() == []
     _, events = go([cell], tmp_path / "here")

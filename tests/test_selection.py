@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from benchmark.method import ParameterGroup, Phase
+from benchmark.running.driver import run
 from benchmark.running.plan import plan
-from benchmark.running.runner import run
 from benchmark.running.selection import BestEpoch
 
 SMALL = ["stream.tasks=2", "stream.train_rows=24", "stream.test_rows=40", "learning_rate=0.3"]

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from benchmark.data.class_orders import chunks
 from benchmark.data.findings import DataFaults
-from benchmark.data.stream_file import order_fault
+from benchmark.data.load import load
+from benchmark.data.stream_schema import order_fault
 from benchmark.errors import UserError
 from benchmark.running.catalogue import load_stream
 from benchmark.running.plan import find_streams, plan
-from benchmark.stream import LoadedStream, Request, load
+from benchmark.stream import LoadedStream, Request
 
 HEAD = """
 name = "tickets"

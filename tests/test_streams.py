@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmark.data.checks import check
 from benchmark.data.class_orders import of_classes
 from benchmark.data.fingerprint import fingerprint
+from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
-from benchmark.stream import Examples, Request, Task, Wording, check, load
+from benchmark.stream import Examples, Request, Task, Wording
 from tasks.sources import images, natural_instructions, text_classification
 
 NAMES = (

@@ -16,11 +16,13 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
+from benchmark.running.driver import run
 from benchmark.running.event_log import EventLog, Tail
 from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.job import Conditions, Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import Conditions, Outcome, load_data, run
 from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.worker import load_data
 from methods.seq_lora import METHOD as SequentialLoRA
 from tests.command import ROOT
 
@@ -178,11 +180,11 @@ def test_a_reader_gets_whole_events_even_after_a_killed_writer(tmp_path: Path) -
 
 
 def test_a_complete_cell_is_skipped_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.running import runner
+    from benchmark.running import worker
 
     asked = cells("frozen,joint")
     go(asked, tmp_path)
-    monkeypatch.setattr(runner, "load_data", fail)
+    monkeypatch.setattr(worker, "load_data", fail)
     assert [outcome.skipped for outcome in go(asked, tmp_path)] == [True, True]
 
 

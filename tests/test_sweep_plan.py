@@ -23,10 +23,11 @@ from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
 from benchmark.running.events import CellDone, TaskDone
 from benchmark.running.forecast import Cost, History, forecast, longest_first
+from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import Outcome, load_data
 from benchmark.running.sweep_file import read_sweep
 from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.worker import load_data
 from methods.seq_lora import METHOD as SequentialLoRA
 from tests.command import install
 from tests.factories import result, timing

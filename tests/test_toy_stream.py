@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchmark.data.fingerprint import fingerprint
+from benchmark.data.load import load
 from benchmark.errors import UserError
-from benchmark.stream import Request, load
+from benchmark.stream import Request
 from tasks.toy import HIDDEN, RANK, STREAM, VISIBLE, Parameters, bases, directions
 
 

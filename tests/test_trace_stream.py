@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.data import prompts
+from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
 from benchmark.scoring.task_metrics import NAMES
-from benchmark.stream import LoadedStream, Request, Task, load
+from benchmark.stream import LoadedStream, Request, Task
 from tasks import trace
 from tasks.sources.trace_rows import TASKS
 

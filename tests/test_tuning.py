@@ -21,9 +21,10 @@ from benchmark.results import Tuned, read
 from benchmark.running.catalogue import load_method
 from benchmark.running.cell import Cell
 from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.job import Conditions, Job, Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import Conditions, Job, Outcome, run_job
 from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.worker import run_job
 from benchmark.tuning import search as tuning
 from benchmark.tuning.search import Judge, Search, tune
 from benchmark.tuning.search_space import RATES, Between, points, space_of, without

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.commands.plan_report import announcement, cell_data
+from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
 from benchmark.running.plan import plan
-from benchmark.stream import Request, load
+from benchmark.stream import Request
 from tasks.sources import images
 from tests.image_files import colours, labelled_parquet, save, split_folders
 
@@ -240,7 +241,7 @@ def test_chosen_settings_win_over_those_a_protocol_goes_with():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar100", "domainnet"])
 def test_a_cell_is_learned_from_encoded_images(tmp_path, name):
-    from benchmark.running.runner import run
+    from benchmark.running.driver import run
     from tests.test_image_sources import domainnet
 
     if name == "cifar100":

@@ -24,7 +24,7 @@ from benchmark.method import Context, Method
 from benchmark.models import backbone as backbones
 from benchmark.models.adapted_linear import AdaptedLinear
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.objective import make_objective
+from benchmark.models.make import make_objective
 from benchmark.models.small_models import small_model
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.data.findings import Finding
+from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
-from benchmark.stream import Request, load
+from benchmark.stream import Request
 
 
 def verified(stream: object, folder: Path | None, *more: str) -> list[str]:

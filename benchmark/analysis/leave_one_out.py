@@ -18,8 +18,8 @@ from benchmark.errors import UserError
 from benchmark.method import Method
 from benchmark.results import Result, read
 from benchmark.running.rebuilding import cell_of, rebuild
-from benchmark.running.runner import load_data
 from benchmark.running.training import evaluate
+from benchmark.running.worker import load_data
 from benchmark.stream import LoadedStream
 from benchmark.text_table import text_table
 

@@ -15,8 +15,8 @@ from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
 from benchmark.running.cell import plain
 from benchmark.running.rebuilding import cell_of, rebuild
-from benchmark.running.runner import load_data
 from benchmark.running.training import evaluate
+from benchmark.running.worker import load_data
 from benchmark.scoring.metrics import mean_of_seen
 from benchmark.settings import key_and_value, refine
 from benchmark.stream import Task

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.data.checks import problems
 from benchmark.data.files import data_dir
 from benchmark.data.findings import DataFaults
 from benchmark.data.hub import Hub, HubSet
@@ -15,7 +16,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.registry import STREAMS
 from benchmark.running.catalogue import load_stream
 from benchmark.running.plan import find_streams, match_orders, match_protocol
-from benchmark.stream import Request, Stream, problems
+from benchmark.stream import Request, Stream
 
 if TYPE_CHECKING:
     from benchmark.commands.verification import Report

@@ -13,7 +13,7 @@ from benchmark.guard import INCOMPLETE, guarded
 
 if TYPE_CHECKING:
     from benchmark.running.cell import Cell
-    from benchmark.running.runner import Conditions
+    from benchmark.running.job import Conditions
 
 
 class Device(StrEnum):
@@ -216,7 +216,7 @@ def _conditions(
     device: Device,
 ) -> Conditions:
     """Return the conditions that the flags mean, refusing those that cannot be met."""
-    from benchmark.running.runner import Conditions
+    from benchmark.running.job import Conditions
 
     for flag, value in (("--timeout", timeout), ("--cpus", cpus), ("--memory", memory)):
         if value is not None and value <= 0:

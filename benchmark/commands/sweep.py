@@ -15,7 +15,7 @@ from benchmark.guard import INCOMPLETE, INTERRUPTED, one_line, tell
 if TYPE_CHECKING:
     from benchmark.running.cell import Cell
     from benchmark.running.events import Event, Watch
-    from benchmark.running.runner import Conditions, Outcome
+    from benchmark.running.job import Conditions, Outcome
 
 
 def sweep(
@@ -35,7 +35,7 @@ def sweep(
         loggers: are told every event, after it is shown.
     """
     from benchmark.commands.progress import watching
-    from benchmark.running.runner import run
+    from benchmark.running.driver import run
     from benchmark.running.stopping import Stop
 
     shown = sys.stderr if as_json else sys.stdout

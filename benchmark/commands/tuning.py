@@ -58,8 +58,8 @@ def tune(
     """
     from benchmark.commands.progress import watching
     from benchmark.registry import METHODS
+    from benchmark.running.job import Conditions
     from benchmark.running.plan import find_streams, keys
-    from benchmark.running.runner import Conditions
     from benchmark.running.stopping import Stop
     from benchmark.tuning import search as tuning
     from benchmark.tuning.tuning_file import as_text, read

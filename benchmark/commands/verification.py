@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmark.data.checks import parts_agree, problems
 from benchmark.data.findings import Finding, gathering, noted
 from benchmark.data.fingerprint import fingerprint
 from benchmark.errors import UserError
-from benchmark.stream import Examples, LoadedStream, Request, Stream, Task, parts_agree, problems
+from benchmark.stream import Examples, LoadedStream, Request, Stream, Task
 
 if TYPE_CHECKING:
     from benchmark.protocol import Protocol

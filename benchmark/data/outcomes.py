@@ -14,9 +14,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from benchmark import stream as streams
+from benchmark.data import checks, mapped_rows, splits
 from benchmark.data import fingerprint as prints
-from benchmark.data import mapped_rows, splits
 from benchmark.data.mapped_rows import MappedImages, Ragged
 from benchmark.data.row_cache import Arrays, cached, code_of
 from benchmark.protocol import Protocol
@@ -30,17 +29,17 @@ ABSENT = -1
 
 
 def check(name: str, tasks: list[Task]) -> None:
-    """Check what every stream must deliver, as `benchmark.stream.check` does.
+    """Check what every stream must deliver, as `benchmark.data.checks.check` does.
 
     Raises:
         UserError: as it does.
     """
 
     def found() -> str:
-        streams.check(name, tasks)
+        checks.check(name, tasks)
         return "sound"
 
-    _remembered("sound", state_of(tasks), code_of(streams), found)
+    _remembered("sound", state_of(tasks), code_of(checks), found)
 
 
 def prepare(tasks: list[Task], protocol: Protocol, seed: int) -> list[Task]:

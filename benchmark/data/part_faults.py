@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmark.data.findings import Finding
 from benchmark.data.part_sources import SPLITS
-from benchmark.data.stream_file import Rows, source_of
+from benchmark.data.stream_schema import Rows, source_of
 
 Size = tuple[int, ...]
 

@@ -26,8 +26,8 @@ from benchmark.data.part_faults import (
 from benchmark.data.part_sources import SPLITS
 from benchmark.data.row_cache import Arrays, Found
 from benchmark.data.splits import hold_out
-from benchmark.data.stream_file import Rows, source_of
 from benchmark.data.stream_records import Record
+from benchmark.data.stream_schema import Rows, source_of
 from benchmark.stream import Examples, Task, Wording
 
 TEXTS = "texts"

@@ -12,7 +12,7 @@ from benchmark.data import image_decoding
 from benchmark.data.findings import Finding, noted, stop, strict
 from benchmark.data.hub import Hub
 from benchmark.data.image_files import class_folders, location
-from benchmark.data.stream_file import Rows
+from benchmark.data.stream_schema import Rows
 from benchmark.data.table_files import SUFFIXES, Table, from_hub, read_table
 from benchmark.errors import UserError
 

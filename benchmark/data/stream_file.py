@@ -1,4 +1,4 @@
-"""A stream described by a TOML file: what may stand in it, and what it means. Its rows are read later.
+"""A stream described by a TOML file, read and checked. Its rows are read later.
 
     name = "tickets"
     title = "Support tickets"
@@ -13,229 +13,28 @@
     backbone = "..."
     epochs = 2
 
-Paths are relative to the file. `Layout` and its parts say which keys there are.
+Paths are relative to the file. `benchmark.data.stream_schema` says which keys there are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from benchmark.data.findings import DataFaults
-from benchmark.data.hub import HubSet
-from benchmark.errors import hint
+from benchmark.data.stream_schema import AS_LISTED, NAME, Layout
+from benchmark.data.toml_file import content_of, text_of
+from benchmark.data.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS, normalise
-from benchmark.scoring.task_metrics import NAMES
 from benchmark.stream import LoadedStream, Request, Sources, Stream
-from benchmark.toml_file import content_of, text_of
-from benchmark.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
 
 SUFFIX = ".toml"
-# Names become folders and parts of file names.
-NAME = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?"
-_HUB_PART = r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*"
-AS_LISTED = "natural"
-
-
-class Part(BaseModel):
-    """A table of the file; keys that it does not know are refused with the nearest one it does."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Source(Part):
-    """Where rows are read from: one file, a file a split, an image folder, or a set of the hub."""
-
-    path: str | None = Field(None, description="a .csv, .tsv, .jsonl, .jsonl.gz or .parquet file")
-    train: str | None = Field(None, description="a file as `path`, of training rows alone")
-    validation: str | None = Field(None, description="the same for validation rows")
-    test: str | None = Field(None, description="the same for test rows")
-    folder: str | None = Field(None, description="images as <folder>/<split>/<class>/<file>")
-    hub: str | None = Field(None, pattern=rf"^{_HUB_PART}/{_HUB_PART}$", description="owner/name")
-    config: str | None = Field(None, pattern=rf"^{_HUB_PART}$", description="configuration of the hub's set")
-    converted: bool = Field(False, description="read the hub's parquet conversion of a loading script")
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The files by split."""
-        given = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {split: path for split, path in given.items() if path is not None}
-
-    @property
-    def hub_set(self) -> HubSet | None:
-        """The set of the hub, if that is the source."""
-        return HubSet(self.hub, self.config, self.converted) if self.hub else None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Source:
-        given = [bool(self.path), bool(self.files), bool(self.folder), bool(self.hub)]
-        if sum(given) != 1:
-            raise ValueError("needs one of: path; train and test; folder; hub")
-        if self.files and not (self.train and self.test):
-            raise ValueError("needs both train and test, where each split has a file of its own")
-        return self
-
-
-class Columns(Part):
-    """The columns that are read, by what they hold."""
-
-    text: str | None = None
-    label: str | None = Field(None, description="of the row's class: its name, or a value of `labels`")
-    target: str | None = Field(None, description="the accepted answer, or a list of them")
-    image: str | None = Field(None, description="encoded images, or paths relative to the table's file")
-    id: str | None = Field(None, description="a name unique in its task; without: split and row")
-    split: str | None = Field(None, description="train, validation or test; see `splits`")
-    task: str | None = Field(None, description="the task's name, where one table holds several")
-
-
-class Rows(Part):
-    """Rows, and what they mean."""
-
-    source: Source
-    columns: Columns = Columns.model_construct()
-    splits: dict[Literal["train", "validation", "test"], str] = Field(
-        default_factory=dict, description="what the source calls its splits"
-    )
-    test_share: float | None = Field(
-        None, gt=0, lt=1, description="share of the rows for test, drawn once, where the source has no split"
-    )
-    classes: tuple[str, ...] = Field((), description="class names in order; none: those of train, sorted")
-    labels: dict[str, str] = Field(default_factory=dict, description="the source's values to class names")
-    size: int | None = Field(None, ge=4, description="side of the square that images are scaled to, pixels")
-    group: str = ""
-    dataset: str = ""
-    instruction: str = ""
-    definition: str = ""
-    metric: str | None = None
-
-    @model_validator(mode="after")
-    def _sound(self) -> Rows:
-        if self.metric is not None and self.metric not in NAMES:
-            raise ValueError(f"metric: '{self.metric}' is none of: {', '.join(NAMES)}")
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: a name stands there twice")
-        strange = sorted(set(self.labels.values()) - set(self.classes)) if self.classes else []
-        if strange:
-            raise ValueError(f"labels: '{strange[0]}' is none of the classes: {', '.join(self.classes)}")
-        if self.test_share is not None and (self.columns.split or self.source.files or self.splits):
-            raise ValueError("test_share is for a source without splits; take away it, or the splits")
-        return self
-
-
-class TaskRows(Rows):
-    """The rows of one task."""
-
-    name: str = Field(min_length=1)
-
-
-class Cut(Part):
-    """How the classes of one table become tasks, in the order of the classes that an order names."""
-
-    tasks: int | None = Field(None, ge=1)
-    classes_per_task: int | None = Field(None, ge=1)
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Cut:
-        if (self.tasks is None) == (self.classes_per_task is None):
-            raise ValueError("needs either tasks or classes_per_task")
-        return self
-
-
-class Layout(Part):
-    """The whole file."""
-
-    name: str = Field(pattern=rf"^{NAME}$", description="letters, digits and dashes; not a listed stream's")
-    title: str = Field(min_length=1)
-    kind: Literal["text-classification", "text-to-text", "image"]
-    licence: str = Field(min_length=1)
-    citation: str = ""
-    homepage: str = ""
-    table: Rows | None = None
-    tasks: tuple[TaskRows, ...] = ()
-    cut: Cut | None = None
-    orders: dict[str, Any] = Field(
-        default_factory=dict, description="task names; or, with [cut], a seed; or 'natural'"
-    )
-    protocol: dict[str, dict[str, Any]] = Field(description="by name; one is called quick")
-
-    @property
-    def parts(self) -> tuple[Rows, ...]:
-        """The table, or the tasks."""
-        return (self.table,) if self.table is not None else self.tasks
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Layout:
-        if (self.table is None) == (not self.tasks):
-            raise ValueError("needs either [table] or [[tasks]]")
-        if self.table is not None and (self.table.columns.task is None) == (self.cut is None):
-            raise ValueError("[table] needs either columns.task or [cut]")
-        if self.tasks and self.cut is not None:
-            raise ValueError("[cut] goes with [table], not with [[tasks]]")
-        names = [task.name for task in self.tasks]
-        if len(set(names)) < len(names):
-            raise ValueError("two [[tasks]] have the same name")
-        for place, part in enumerate(self.parts):
-            self._check_columns(part, f"tasks[{place}]" if self.tasks else "table")
-        for name, value in self.orders.items():
-            self._check_order(name, value, names)
-        if "quick" not in self.protocol:
-            raise ValueError("needs a [protocol.quick], with at least a backbone")
-        return self
-
-    def _check_columns(self, part: Rows, place: str) -> None:
-        needed = {
-            "text-classification": ("text", "label"),
-            "text-to-text": ("text", "target"),
-            "image": () if part.source.folder else ("image", "label"),
-        }[self.kind]
-        for name in needed:
-            if getattr(part.columns, name) is None:
-                raise ValueError(f"{place}.columns: a stream of kind {self.kind} needs '{name}'")
-        if part.source.folder and self.kind != "image":
-            raise ValueError(f"{place}.source: a folder holds images, and the kind is {self.kind}")
-        if self.tasks and part.columns.task:
-            raise ValueError(f"{place}.columns.task goes with [table], not with [[tasks]]")
-        if self.cut is not None and self.kind == "text-to-text":
-            raise ValueError("[cut] cuts classes, and a stream of kind text-to-text has none")
-
-    def _check_order(self, name: str, value: Any, tasks: list[str]) -> None:
-        if not re.fullmatch(NAME, name):
-            raise ValueError(f"orders: '{name}' must consist of letters, digits and dashes")
-        if value == AS_LISTED:
-            return
-        if self.cut is not None:
-            if not (isinstance(value, int) and 0 <= value < 2**32):
-                raise ValueError(f"orders.{name}: with [cut], an order is a seed or '{AS_LISTED}'")
-            return
-        if not (isinstance(value, list) and all(isinstance(task, str) for task in value)):
-            raise ValueError(f"orders.{name}: an order is a list of task names or '{AS_LISTED}'")
-        if tasks and (wrong := order_fault(value, tasks)):
-            raise ValueError(f"orders.{name}: {wrong}")
-
-
-def order_fault(order: Iterable[str], tasks: list[str]) -> str:
-    """Return why an order is not a permutation of the tasks, or ""."""
-    listed = list(order)
-    for name in listed:
-        if name not in tasks:
-            return f"unknown task '{name}'{hint(name, tasks)}"
-    missing = [name for name in tasks if name not in listed]
-    if missing:
-        return f"the task '{missing[0]}' is missing"
-    return "a task stands there twice" if len(listed) > len(tasks) else ""
-
-
-def source_of(part: Rows) -> str:
-    """Return where a part's rows come from, as the file writes it."""
-    source = part.source
-    files = ", ".join(source.files.values())
-    return source.path or files or source.folder or f"{source.hub} of the Hugging Face hub"
 
 
 def is_stream_file(given: str) -> bool:

@@ -8,8 +8,8 @@ from benchmark.data.class_orders import chunks, of_classes, permutation, slices
 from benchmark.data.findings import DataFaults, Finding, noted, settle
 from benchmark.data.hub import Hub
 from benchmark.data.part_sources import PartSource
-from benchmark.data.stream_file import Cut, Layout, TaskRows, order_fault, source_of
 from benchmark.data.stream_records import Reader
+from benchmark.data.stream_schema import Cut, Layout, TaskRows, order_fault, source_of
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Task
 

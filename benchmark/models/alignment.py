@@ -27,10 +27,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data.batches import Batch, EqualRows, Rows
-from benchmark.method import ParameterGroup, Phase, part
 from benchmark.models.class_gaussians import ClassGaussians
 from benchmark.models.feature_statistics import FeatureStatisticsObjective
 from benchmark.models.head import GrowingHead
+from benchmark.phase import ParameterGroup, Phase
+from benchmark.state import part
 
 # Of the official code, models/slca.py and all of its configurations in exps/ (alignment = 5 epochs there).
 DRAWN = 256

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmark.method import part
 from benchmark.models.class_means import ClassMeans
 from benchmark.models.feature_statistics import FeatureStatisticsObjective
+from benchmark.state import part
 
 MEANS = "class_means."
 

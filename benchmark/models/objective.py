@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from benchmark.data import encoding, images, prompts
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
-from benchmark.errors import UserError
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
 from benchmark.protocol import Protocol
@@ -23,8 +22,8 @@ from benchmark.stream import Examples, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.method import Phase
     from benchmark.models.prefix_cache import FrozenPrefix
+    from benchmark.phase import Phase
 
 
 class Objective(ABC):
@@ -262,38 +261,6 @@ class ClassificationObjective(Objective):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over the head's blocks."""
         self.head.restore(state, self.device)
-
-
-def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> Objective:
-    """Return the objective that fits backbone and protocol: a head for features, strings for text to text.
-
-    Raises:
-        UserError: the protocol needs features and the backbone answers in text.
-    """
-    by_means = protocol.head == "nearest-class-mean"
-    if backbone.kind in ("seq2seq", "causal"):
-        if by_means:
-            raise UserError(
-                "the head nearest-class-mean compares features, but a backbone of kind "
-                f"{backbone.kind} answers in text; choose another head or a backbone of kind encoder or image"
-            )
-        if protocol.alignment:
-            raise UserError(
-                f"alignment={protocol.alignment} trains a head on features, but a backbone of kind "
-                f"{backbone.kind} answers in text; leave it at 0 or take a backbone of kind encoder or image"
-            )
-        from benchmark.models.text_objective import TextObjective
-
-        return TextObjective(backbone, tasks, protocol)
-    if by_means:
-        from benchmark.models.nearest_mean import NearestMeanObjective
-
-        return NearestMeanObjective(backbone, tasks, protocol)
-    if protocol.alignment:
-        from benchmark.models.alignment import AlignedObjective
-
-        return AlignedObjective(backbone, tasks, protocol)
-    return ClassificationObjective(backbone, tasks, protocol)
 
 
 def best_columns(scores: Tensor, columns: Sequence[int] | None) -> list[int]:

@@ -19,8 +19,8 @@ def small_model(kind: str, vocabulary: int, pad: int = 0, start: int = 1, end: i
     """
     import transformers
 
-    from benchmark.backbones.linear import make_module
     from benchmark.models import backbone as backbones
+    from benchmark.models.linear import make_module
 
     if kind == "vector":
         return make_module()

@@ -14,7 +14,7 @@ from benchmark.data.batches import Rows
 from benchmark.data.images import ImageSettings
 from benchmark.method import Context, Method, Phase
 from benchmark.models.backbone import LoadedBackbone, quiet
-from benchmark.models.objective import make_objective
+from benchmark.models.make import make_objective
 from benchmark.profiling.speed import Size, now
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS

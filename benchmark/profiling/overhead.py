@@ -24,8 +24,9 @@ from benchmark.errors import UserError
 from benchmark.method import Phase
 from benchmark.profiling.script import Methods, Settings, StreamKey, show, start
 from benchmark.registry import METHODS
-from benchmark.running import checkpoint, learner, runner, training
+from benchmark.running import checkpoint, event_log, learner, training, worker
 from benchmark.running.cell import Cell
+from benchmark.running.job import Job
 from benchmark.running.plan import plan
 
 LEARNING = ("forward", "backward", "optimiser", "scoring")
@@ -95,17 +96,17 @@ def measure(cell: Cell, data_dir: Path | None) -> dict[str, float]:
             *((kind, "step", "optimiser") for kind in training.OPTIMIZERS.values()),
             (learner, "evaluate", "scoring"),
             *((make, name, METHOD) for name in ("begin_task", "phases", "end_task")),
-            (runner, "load_data", "data"),
+            (worker, "load_data", "data"),
             (learner, "build", "model"),
             (learner, "git_state", "commit"),
             (checkpoint.Checkpoint, "save", "saving"),
             (learner.Learner, "_finish", "saving"),
-            (runner.EventLog, "__call__", "event log"),
+            (event_log.EventLog, "__call__", "event log"),
         ):
             patches.enter_context(patch.object(place, name, watch.timed(part, getattr(place, name))))
         patches.enter_context(patch.object(learner, "train", trained))
-        job = runner.Job(cell, Path(folder), data_dir, "cpu", fresh=False)
-        outcome = runner.run_job(job, lambda event: None)
+        job = Job(cell, Path(folder), data_dir, "cpu", fresh=False)
+        outcome = worker.run_job(job, lambda event: None)
         with watch.part("other"):
             pass
     if outcome.error:

@@ -11,8 +11,8 @@ import typer
 
 from benchmark.errors import UserError
 from benchmark.running.cell import Cell
+from benchmark.running.driver import run
 from benchmark.running.events import Watch
-from benchmark.running.runner import run
 
 Methods = Annotated[str, typer.Option("--method", help="Methods, separated by commas.")]
 StreamKey = Annotated[str, typer.Option("--stream", help="A stream; its protocol names the backbone.")]

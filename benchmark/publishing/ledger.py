@@ -14,13 +14,13 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from benchmark.data.toml_file import checked
 from benchmark.errors import UserError
 from benchmark.publishing.collect import load, row_method
 from benchmark.publishing.tables import markdown, plain
 from benchmark.results import Result, atomic_write
 from benchmark.scoring.metrics import CONVENTIONS
 from benchmark.scoring.statistics import spread
-from benchmark.toml_file import checked
 
 TOLERANCE = 1.0
 """Points, or adapters, that a mean of runs may lie from a published number and still match it."""

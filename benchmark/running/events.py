@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmark.running.cell import Cell
-    from benchmark.running.runner import Outcome
+    from benchmark.running.job import Outcome
 
 
 @dataclass(frozen=True)

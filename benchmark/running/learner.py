@@ -18,7 +18,8 @@ from benchmark.errors import UserError
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
-from benchmark.models.objective import Objective, make_objective
+from benchmark.models.make import make_objective
+from benchmark.models.objective import Objective
 from benchmark.models.prefix_cache import make_prefix
 from benchmark.registry import METHODS
 from benchmark.results import (

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from benchmark.data.toml_file import checked
 from benchmark.errors import UserError
 from benchmark.running.cell import Cell
-from benchmark.toml_file import checked
 
 HELP = "bench sweep --help"
 

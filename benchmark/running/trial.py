@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.linear import INPUTS, VISIBLE
 from benchmark.data.batches import ImageRows, Rows, TokenRows, VectorRows
 from benchmark.data.images import ImageSettings
 from benchmark.errors import UserError
 from benchmark.method import Context, Method
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.objective import make_objective
+from benchmark.models.linear import INPUTS, VISIBLE
+from benchmark.models.make import make_objective
 from benchmark.models.small_models import HIDDEN, small_model
 from benchmark.protocol import Protocol
 from benchmark.running.checkpoint import reseed

@@ -21,19 +21,12 @@ from benchmark.running.catalogue import load_method
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import Checkpoint
 from benchmark.running.data_index import DataIndex
+from benchmark.running.driver import check_writable, settled
 from benchmark.running.events import CellDone, Event, TaskDone, Watch
+from benchmark.running.job import Conditions, Job, Outcome
 from benchmark.running.plan import plan
-from benchmark.running.runner import (
-    Conditions,
-    Job,
-    Outcome,
-    Stopped,
-    check_writable,
-    load_data,
-    run_job,
-    settled,
-)
 from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.worker import Stopped, load_data, run_job
 from benchmark.scoring.metrics import mean_of_seen
 from benchmark.tuning.search_space import Space, as_data, points, space_of, suggest, without
 from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, value_text, write

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+from benchmark.space import Between, Space, Values
 
 if TYPE_CHECKING:
     import optuna
@@ -20,25 +20,6 @@ RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 DIGITS = 3
 """Significant digits of a drawn number: what is printed is what was tried."""
-
-
-@dataclass(frozen=True)
-class Between:
-    """Any number from `low` to `high`; with `log` each decade is as likely as the next."""
-
-    low: float
-    high: float
-    log: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse an empty span."""
-        if not (self.low > 0 or not self.log) or not self.low < self.high:
-            raise ValueError(f"no span: from {self.low:g} to {self.high:g}")
-
-
-Values = tuple[Any, ...] | Between
-"""Values to choose from, or a span of numbers."""
-Space = Mapping[str, Values]
 
 
 def space_of(method: type[Method]) -> Space:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from benchmark.data.toml_mistakes import in_lines, mistakes_of
 from benchmark.errors import UserError
-from benchmark.toml_mistakes import in_lines, mistakes_of
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,0 +1,56 @@
+"""What a method trains at a time: which parameters, on which loss, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor, nn
+
+from benchmark.protocol import Schedule
+
+if TYPE_CHECKING:
+    from benchmark.data.batches import Batch
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that share a learning rate and a weight decay."""
+
+    parameters: list[nn.Parameter]
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+@dataclass
+class Phase:
+    """One training segment inside a task.
+
+    Attributes:
+        groups: exactly the parameters that change; everything else is frozen while the phase runs.
+        milestones: shares of the phase's epochs after which the learning rate is multiplied by `factor`.
+        schedule: what the learning rate follows besides, see `benchmark.running.training.rate_factor`.
+        loss: from a batch to a scalar.
+        clip: largest norm of a step's gradient, None for no clipping.
+        further_losses: each takes a step of its own on every batch, after that of `loss`.
+        after_backward: called between a step's gradients and the optimiser, as for a projection.
+        after_step: called when the optimiser has moved the parameters.
+        main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
+    """
+
+    name: str
+    groups: list[ParameterGroup]
+    loss: Callable[[Batch], Tensor]
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    momentum: float = 0.0
+    milestones: tuple[float, ...] = ()
+    factor: float = 1.0
+    schedule: Schedule = "constant"
+    clip: float | None = None
+    further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
+    after_backward: Callable[[], None] | None = None
+    after_step: Callable[[], None] | None = None
+    main: bool = False

@@ -1,0 +1,136 @@
+"""Runs the cells of a plan: skips what is complete, continues what is not, and loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.results import read
+from benchmark.running.cell import Cell
+from benchmark.running.data_index import DataIndex
+from benchmark.running.events import CellDone, Watch
+from benchmark.running.executors import local, ray
+from benchmark.running.forecast import longest_first
+from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes
+from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.worker import debugging
+
+Executor = Callable[[list[Job], Watch], Outcomes]
+
+
+def run(
+    cells: list[Cell],
+    out: Path,
+    data_dir: Path | None,
+    workers: int,
+    device: str,
+    fresh: bool,
+    watch: Watch,
+    conditions: Conditions = USUAL,
+) -> list[Outcome]:
+    """Run every cell and return the outcomes in the cells' order.
+
+    A cell that another process works on is left to it and looked at again at the end.
+
+    Args:
+        out: folder of results; made if it is missing.
+        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+        workers: 1 runs here; more run as Ray tasks.
+        fresh: run cells again that are complete, from their first task.
+
+    Raises:
+        UserError: the output folder cannot be written, or Ray is not installed or not reached.
+        KeyboardInterrupt: the user stopped the run; what is finished is on disk.
+    """
+    check_writable(out)
+    jobs = [Job(cell, out.resolve(), data_dir, device, fresh, conditions) for cell in cells]
+    outcomes: dict[int, Outcome] = {}
+
+    def take(places: list[int], found: Iterator[tuple[int, Outcome]]) -> list[int]:
+        """Note what is over and return the places that another process works on."""
+        left = []
+        for number, outcome in found:
+            place = places[number]
+            outcomes[place] = outcome
+            if outcome.elsewhere:
+                left.append(place)
+            elif not outcome.stopped:
+                watch(CellDone(outcome.cell, outcome))
+        return left
+
+    def settle(places: list[int]) -> list[int]:
+        """Note what needs no work and return the places that do."""
+        index, open_places = DataIndex(out, data_dir), []
+        for place in places:
+            outcome = settled(jobs[place], index)
+            if outcome is None:
+                open_places.append(place)
+            else:
+                take([place], iter([(0, outcome)]))
+        return open_places
+
+    todo = settle(list(range(len(jobs))))
+    if todo:
+        if workers > 1 or conditions.address is not None:
+            todo = longest_first(todo, cells, out)
+        with open_executor(workers, conditions) as execute:
+            left = settle(take(todo, execute([jobs[place] for place in todo], watch)))
+            for place in take(left, execute([jobs[place] for place in left], watch)):
+                watch(CellDone(jobs[place].cell, outcomes[place]))
+    if any(outcome.stopped for outcome in outcomes.values()):
+        raise KeyboardInterrupt
+    return [outcomes[place] for place in range(len(jobs))]
+
+
+@contextlib.contextmanager
+def open_executor(workers: int, conditions: Conditions) -> Iterator[Executor]:
+    """Give what runs jobs, until the block ends.
+
+    Raises:
+        UserError: Ray is not installed or not reached, or is given conditions that only it can keep.
+    """
+    if workers > 1 or conditions.address is not None:
+        with ray.session(workers, conditions) as session:
+            yield lambda jobs, watch: ray.on_ray(session, jobs, watch)
+        return
+    if conditions.cpus != 1 or conditions.gpus or conditions.memory is not None:
+        raise UserError("--cpus, --gpus and --memory are kept by Ray; add --workers above 1 or --address")
+    yield local.in_process if conditions.timeout is None else local.in_own_process
+
+
+def settled(job: Job, index: DataIndex) -> Outcome | None:
+    """Return the outcome of a cell that needs no work, without loading its data; None where it needs some."""
+    cell = job.cell
+    known = None if job.fresh else index.known(cell)
+    try:
+        path = None if known is None else cell.path(job.out, known)
+        # What a kill left beside a result is tidied by whoever claims the cell.
+        if path is not None and path.exists() and not path.with_suffix(".partial").exists():
+            read(path)
+            return Outcome(cell, path, skipped=True)
+    except UserError as error:
+        return Outcome(cell, error=" ".join(str(error).split()))
+    # Who debugs wants to see the failure again.
+    again = job.fresh or job.conditions.retry or debugging()
+    failure = None if again else SweepFolder(job.out).failure(cell)
+    if failure is None:
+        return None
+    return Outcome(cell, error=f"{failure.error} (before, {failure.when}; --retry tries again)")
+
+
+def check_writable(out: Path) -> None:
+    """Make the output folder and prove that it takes a file.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # Without a name where the system can, so that a kill leaves nothing.
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(b"1")
+    except OSError as error:
+        raise UserError(f"cannot write to the output folder {out}: {error.strerror or error}") from None

@@ -1,0 +1,94 @@
+"""A run as it is handed to whoever runs it, under what conditions it runs, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from benchmark.results import Result, read
+from benchmark.running.cell import Cell
+from benchmark.running.sweep_folder import process_name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended: a result, or one line that says why there is none.
+
+    Attributes:
+        path: of the complete result.
+        skipped: the result was there before.
+        elsewhere: another process works on the cell.
+        stopped: the user stopped the sweep before the cell was complete.
+    """
+
+    cell: Cell
+    path: Path | None = None
+    error: str | None = None
+    skipped: bool = False
+    elsewhere: bool = False
+    stopped: bool = False
+
+    @property
+    def result(self) -> Result | None:
+        """The result, read each time: who drives thousands of cells keeps none of theirs.
+
+        Raises:
+            UserError: it was deleted or damaged since.
+        """
+        return None if self.path is None else read(self.path)
+
+    @property
+    def state(self) -> Literal["complete", "failed", "running elsewhere", "stopped"]:
+        """One word for people and programs."""
+        if self.elsewhere:
+            return "running elsewhere"
+        if self.stopped:
+            return "stopped"
+        return "failed" if self.error or self.path is None else "complete"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under what conditions cells run; none of them can change a number.
+
+    Attributes:
+        retry: run cells again that failed in an earlier sweep.
+        timeout: most seconds that one cell may take in one go; None: no limit.
+        address: of a running Ray cluster; None: cells run on this machine.
+        cpus, gpus: what one cell takes of Ray's resources; parts of a GPU are allowed.
+        memory: bytes that Ray reserves for one cell; None: none are counted.
+        stop: once this file exists, no cell goes on after the task it is in.
+    """
+
+    retry: bool = False
+    timeout: float | None = None
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int | None = None
+    stop: Path | None = None
+
+
+USUAL = Conditions()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell and where it runs, in a form that another process can take.
+
+    Attributes:
+        sweep: what tells this sweep from others at work on the same folder.
+    """
+
+    cell: Cell
+    out: Path
+    data_dir: Path | None
+    device: str
+    fresh: bool
+    conditions: Conditions = USUAL
+    sweep: str = field(default_factory=process_name)
+
+
+Outcomes = Iterator[tuple[int, Outcome]]

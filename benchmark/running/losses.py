@@ -1,0 +1,91 @@
+"""What a run may not do to those beside it: hang for ever, or take its worker down again and again."""
+
+from __future__ import annotations
+
+import faulthandler
+from collections import Counter
+from pathlib import Path
+
+from benchmark.running.event_log import Tail
+from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.job import Job, Outcome
+from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.worker import run_job, stop_asked
+
+LOST_LIMIT = 3
+"""A cell whose worker dies this often before it finishes a task is a failure: it may be what kills them."""
+
+
+def run_limited(job: Job) -> Outcome:
+    """Run a job in this process and end the whole process if it takes longer than its limit.
+
+    The interpreter's own watchdog does it, which also ends what hangs outside Python.
+    """
+    if job.conditions.timeout is None:
+        return run_job(job, _ignore)
+    with open(_trace(job), "w", encoding="utf-8") as trace:
+        faulthandler.dump_traceback_later(job.conditions.timeout, exit=True, file=trace)
+        try:
+            return run_job(job, _ignore)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            Path(trace.name).unlink()
+
+
+def lost(job: Job, losses: int, reason: str) -> Outcome | None:
+    """Return what came of a job whose process died; None: it shall run again, from its last task.
+
+    Args:
+        losses: how often that happened since it last finished a task in this sweep.
+        reason: what is known of the death.
+    """
+    trace, error = _trace(job), None
+    if trace.exists():
+        place = _innermost(trace)
+        trace.unlink()
+        # Empty where the process died of something else within the limit.
+        if place is not None:
+            error = f"took longer than --timeout {job.conditions.timeout:g} seconds, in {place}"
+    if error is None and losses >= LOST_LIMIT:
+        error = f"the worker was lost {losses} times: {reason}"
+    if error is None:
+        return Outcome(job.cell, stopped=True) if stop_asked(job) else None
+    SweepFolder(job.out).note_failure(job.cell, error)
+    return Outcome(job.cell, error=error)
+
+
+def _trace(job: Job) -> Path:
+    # Of this sweep alone: another one may hold the cell and be watched itself.
+    path = SweepFolder(job.out).file("timeouts", job.cell).with_suffix(f".{job.sweep}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _innermost(trace: Path) -> str | None:
+    """Return where the main thread, which is dumped last, was when time was up."""
+    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    threads = [number for number, line in enumerate(lines) if line.endswith("(most recent call first):")]
+    if not threads or threads[-1] + 1 >= len(lines):
+        return None
+    return lines[threads[-1] + 1].strip().removeprefix("File ")
+
+
+def _ignore(event: Event) -> None:
+    """Pass an event to nobody: it is in the log."""
+
+
+def forgiving(watch: Watch, losses: Counter[str]) -> Watch:
+    """Return a watcher that also forgets the losses of a cell, by its identity, when it finishes a task."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            losses.pop(event.cell.identity, None)
+        watch(event)
+
+    return tell
+
+
+def pass_on(tail: Tail, watch: Watch) -> None:
+    """Pass on what a worker has logged since the last time."""
+    for event in tail.events():
+        watch(event)

@@ -1,0 +1,176 @@
+"""Runs one cell where it is told to: claims it, loads its data, learns it, and tidies up behind it."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from benchmark.data.files import one_line
+from benchmark.data.load import load as load_tasks
+from benchmark.data.outcomes import fingerprint
+from benchmark.errors import UserError
+from benchmark.results import read
+from benchmark.running.catalogue import load_stream
+from benchmark.running.cell import Cell
+from benchmark.running.data_index import DataIndex
+from benchmark.running.event_log import EventLog
+from benchmark.running.events import CellDone, CellStarted, Event, TaskDone, Watch
+from benchmark.running.job import Job, Outcome
+from benchmark.running.sweep_folder import SweepFolder
+from benchmark.stream import LoadedStream, Request
+
+
+class Stopped(BaseException):
+    """The user asked to stop, and the cell has just saved a task."""
+
+
+def run_job(job: Job, watch: Watch) -> Outcome:
+    """Claim and run one cell; a failure becomes an outcome, so that the other cells go on."""
+    cell, folder = job.cell, SweepFolder(job.out)
+    log = EventLog(folder.log(cell))
+    begun = False
+
+    def tell(event: Event) -> None:
+        nonlocal begun
+        begun = begun or isinstance(event, CellStarted)
+        log(event)
+        watch(event)
+        # After the last task nothing is left to do but to write the result.
+        if isinstance(event, TaskDone) and event.task + 1 < event.task_count and stop_asked(job):
+            raise Stopped
+
+    if stop_asked(job):
+        return Outcome(cell, stopped=True)
+    try:
+        with folder.claim(cell) as ours:
+            if not ours:
+                return Outcome(cell, elsewhere=True)
+            outcome = _run_claimed(job, tell)
+            if outcome.skipped:
+                return outcome
+            if outcome.state == "complete":
+                folder.forget_failure(cell)
+            elif outcome.state == "failed" and begun:
+                # What fails before it begins costs nothing to try again, such as data that is not there.
+                folder.note_failure(cell, str(outcome.error))
+            log(CellDone(cell, outcome))
+            return outcome
+    except UserError as error:
+        return Outcome(cell, error=" ".join(str(error).split()))
+
+
+def stop_asked(job: Job) -> bool:
+    """Whether the user wants the sweep to end."""
+    return job.conditions.stop is not None and job.conditions.stop.exists()
+
+
+def debugging() -> bool:
+    """Whether the user wants errors with their tracebacks."""
+    return os.environ.get("BENCH_DEBUG") == "1"
+
+
+def _run_claimed(job: Job, tell: Watch) -> Outcome:
+    cell, index = job.cell, DataIndex(job.out, job.data_dir)
+    try:
+        loaded, print_of_data = load_data(cell, job.data_dir)
+        index.note(cell, print_of_data, loaded)
+        path = cell.path(job.out, print_of_data)
+        others = of_other_data(cell, path)
+        if job.fresh:
+            for old in (path, *others):
+                clear(old)
+        elif others and not path.exists():
+            raise UserError(
+                f"{others[0]} has the same settings and other data, of the fingerprint "
+                f"{made_from(others[0])[1]}, not {print_of_data}: the rows have changed since, or come from "
+                "another place; bring the old ones back, choose another folder with --out, or pass --fresh "
+                "to replace it"
+            )
+        if path.exists():
+            read(path)
+            tidy(path)
+            return Outcome(cell, path, skipped=True)
+        from benchmark.running.learner import Learner
+
+        Learner(cell, loaded, print_of_data, path, job.device, tell).run()
+        tidy(path)
+        return Outcome(cell, path)
+    except Stopped:
+        return Outcome(cell, stopped=True)
+    except UserError as error:
+        return Outcome(cell, error=" ".join(str(error).split()))
+    except Exception as error:
+        if debugging():
+            raise
+        return Outcome(cell, error=f"{_reason(error)} (BENCH_DEBUG=1 shows where)")
+
+
+def _reason(error: Exception) -> str:
+    """Return one line on an error that is not known to be the user's."""
+    # torch has a class for a full GPU alone; a full memory is to it a RuntimeError like any other.
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if full or "can't allocate memory" in str(error):
+        return (
+            f"the memory ran out ({one_line(error)}); smaller batches (--set protocol.batch_size=...) or "
+            "fewer cells at a time (--workers) need less"
+        )
+    return one_line(error)
+
+
+def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
+    """Load a cell's tasks and return them with their fingerprint."""
+    stream = load_stream(cell.stream_reference)
+    parameters = stream.parameters(**cell.parameters) if stream.parameters else None
+    request = Request(cell.order, cell.seed, cell.protocol, data_dir, parameters)
+    loaded = load_tasks(stream, request)
+    return loaded, fingerprint(loaded.tasks)
+
+
+def of_other_data(cell: Cell, path: Path) -> list[Path]:
+    """Return results and unfinished work beside a cell's path that have its settings but other data.
+
+    They would otherwise be left lying as a second result of the same cell, and no table could hold both.
+    """
+    stem = path.stem.rpartition("-")[0]
+    found = []
+    for other in sorted(path.parent.glob(f"{glob.escape(stem)}-????????.*")):
+        if other.stem != path.stem and other.suffix in (".json", ".partial"):
+            with suppress(UserError):  # what cannot be read is no cell's, and is refused by who reads it
+                key, fingerprint = made_from(other)
+                if key == cell.key(fingerprint):
+                    found.append(other)
+    return found
+
+
+def made_from(path: Path) -> tuple[str, str]:
+    """Return the key and the data's fingerprint of a result, or of a folder of unfinished work.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if path.suffix == ".json":
+        result = read(path)
+        return result.key, result.provenance.data_fingerprint
+    try:
+        progress = json.loads((path / "progress.json").read_bytes())
+        return str(progress["key"]), str(progress["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read {path / 'progress.json'}: {one_line(error)}") from None
+
+
+def clear(path: Path) -> None:
+    """Delete a cell's result, adapters and unfinished work; any of them names the cell."""
+    path.with_suffix(".json").unlink(missing_ok=True)
+    path.with_suffix(".safetensors").unlink(missing_ok=True)
+    tidy(path)
+
+
+def tidy(path: Path) -> None:
+    """Delete what killed runs of a cell left beside its result: unfinished work and half-written files."""
+    shutil.rmtree(path.with_suffix(".partial"), ignore_errors=True)
+    for stray in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"):
+        stray.unlink(missing_ok=True)
