@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -106,6 +106,8 @@ class Method:
         own_classifier: True where it answers without the objective's head, which then only trains.
         changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
             well, or nothing below the head. What lies below the first change is computed once for each row.
+        settled: True where, told the task, it answers for it ever after as when it was learned: such a score
+            is taken over.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
@@ -119,6 +121,7 @@ class Method:
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
     own_classifier: ClassVar[bool] = False
+    settled: ClassVar[bool] = False
     spares: ClassVar[bool] = False
     changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
     tried: ClassVar[bool] = False

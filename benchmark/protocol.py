@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -51,7 +52,6 @@ class Protocol(BaseModel):
     targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
     blocks: str = Field(
         "all",
-        pattern=r"^(all|(first|last):\d+|\d+(,\d+)*)$",
         description="the adapted blocks: all, last:4, first:2, or their numbers from 0; what lies below the "
         "first is computed once",
     )
@@ -113,9 +113,11 @@ class Protocol(BaseModel):
     @classmethod
     def _listed_blocks(cls, value: Any) -> Any:
         """Take a list of numbers, or one number, as its text."""
-        if isinstance(value, int):
-            return str(value)
-        return ",".join(str(number) for number in value) if isinstance(value, list | tuple) else value
+        if isinstance(value, list | tuple):
+            value = ",".join(str(number).strip() for number in value)
+        if re.fullmatch(r"all|(first|last):\d+|\d+(,\d+)*", str(value)) is None:
+            raise ValueError("all, last:4, first:2, or numbers from 0 such as 8,9,11")
+        return str(value)
 
     @model_validator(mode="after")
     def _alignment_of_competing_classes(self) -> Protocol:

@@ -43,11 +43,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark import draws
-from benchmark.models.blocks import ordinal
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, listed, numbered
+from benchmark.models.blocks import ordinal
 from benchmark.models.layer_inputs import exact
 from benchmark.models.objective import ClassificationObjective
 from benchmark.models.roles import block_of

@@ -30,6 +30,7 @@ class Independent(OnePairAtATime):
         "standard-cl/quick": {"learning_rate": 0.003},
     }
     needs = Needs(task_id=True)
+    settled = True
     bound = True
 
     @torch.no_grad()

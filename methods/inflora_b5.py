@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from benchmark.models.blocks import ordinal
 from benchmark.method import Context
+from benchmark.models.blocks import ordinal
 from benchmark.models.roles import block_of
 from methods.inflora import InfLoRA
 

@@ -63,6 +63,7 @@ class ProgressivePrompts(Method):
     needs = Needs(task_id=True)
     kinds = ("image", "encoder", "seq2seq", "causal")
     changes = "input"
+    settled = True
     no_sum = "it learned prompts, which are no change of a weight"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -38,11 +38,11 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from benchmark.models.blocks import ordinal
 from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
 from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.models.blocks import ordinal
 from benchmark.models.layer_inputs import read_in_order, token_masks
 from benchmark.models.objective import ClassificationObjective
 from benchmark.models.roles import block_of

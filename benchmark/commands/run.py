@@ -41,6 +41,12 @@ TunedFiles = Annotated[
     list[Path] | None, typer.Option("--tuned", help="A file of bench tune whose choice to use, repeatable.")
 ]
 ZeroShot = Annotated[bool, typer.Option("--zero-shot", help="Also score tasks not learned yet.")]
+ScoreAt = Annotated[
+    str | None,
+    typer.Option(
+        help="every: all tasks seen after each task; diagonal+last: the one just learned, then all."
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
 ]
@@ -64,6 +70,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan as bench plan does, then stop.")]
 
 
+def _with_score_at(settings: list[str] | None, score_at: str | None) -> list[str]:
+    """Return the settings with the one that the flag stands for."""
+    return [*(settings or ()), *([] if score_at is None else [f"protocol.score_at={score_at}"])]
+
+
 @guarded
 def run(
     method: Methods,
@@ -79,6 +90,7 @@ def run(
     device: DeviceName = Device.cpu,
     fresh: Fresh = False,
     zero_shot: ZeroShot = False,
+    score_at: ScoreAt = None,
     as_json: Json = False,
     dry_run: DryRun = False,
     retry: Retry = False,
@@ -99,7 +111,19 @@ def run(
 
     conditions = _conditions(retry, timeout, address, cpus, gpus, memory, device)
     found = by_place(tuned or ())
-    cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot, found)
+    cells = plan_cells(
+        *(
+            method,
+            stream,
+            order,
+            seed,
+            backbone,
+            protocol,
+            _with_score_at(settings, score_at),
+            zero_shot,
+            found,
+        )
+    )
     _perform(cells, out, data_dir, workers, device, fresh, as_json, dry_run, conditions, log)
 
 
@@ -146,6 +170,7 @@ def plan(
     out: Out = Path("runs"),
     workers: Workers = 1,
     zero_shot: ZeroShot = False,
+    score_at: ScoreAt = None,
     as_json: Json = False,
     tuned: TunedFiles = None,
 ) -> None:
@@ -157,7 +182,19 @@ def plan(
     from benchmark.tuning.tuning_file import by_place
 
     found = by_place(tuned or ())
-    cells = plan_cells(method, stream, order, seed, backbone, protocol, settings or (), zero_shot, found)
+    cells = plan_cells(
+        *(
+            method,
+            stream,
+            order,
+            seed,
+            backbone,
+            protocol,
+            _with_score_at(settings, score_at),
+            zero_shot,
+            found,
+        )
+    )
     _show(cells, out, data_dir, workers, as_json)
 
 

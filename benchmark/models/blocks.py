@@ -1,8 +1,8 @@
 """The blocks of a backbone, and which of them a protocol lets adapters change.
 
 Blocks are found, not named: the longest list of modules of one class, in an encoder-decoder one such list in
-either half. `protocol.blocks` chooses among them: `all`, `last:4`, `first:2`, or numbers from 0, `8,9,11`. In an
-encoder-decoder the choice holds for either half, and `last:4` of a half of two blocks is both.
+either half. `protocol.blocks` chooses among them: `all`, `last:4`, `first:2`, or numbers from 0, `8,9,11`. In
+an encoder-decoder the choice holds for either half, and `last:4` of a half of two blocks is both.
 """
 
 from __future__ import annotations

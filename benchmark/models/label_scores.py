@@ -1,9 +1,9 @@
 """How likely a language model finds each of several label strings after a prompt, with the prompt run once.
 
-A causal model reads one sequence of the prompt and all labels behind it: every label sees the prompt and itself,
-at the positions that it would have right after the prompt (a tree of which the prompt is the trunk and the labels
-are the branches). An encoder-decoder runs its encoder once and its decoder once for each label. Logits are made
-only where a token of a label is predicted.
+A causal model reads one sequence of the prompt and all labels behind it: every label sees the prompt and
+itself, at the positions that it would have right after the prompt (a tree of which the prompt is the trunk
+and the labels are the branches). An encoder-decoder runs its encoder once and its decoder once for each
+label. Logits are made only where a token of a label is predicted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def packed(inputs: dict[str, Tensor], answers: Sequence[Sequence[int]]) -> dict[
     ids, real = inputs["input_ids"], inputs["attention_mask"].bool()
     count, length = ids.shape
     device = ids.device
-    tokens = torch.tensor([token for answer in answers for token in answer[:-1]], dtype=ids.dtype, device=device)
+    tokens = torch.tensor(
+        [token for answer in answers for token in answer[:-1]], dtype=ids.dtype, device=device
+    )
     owner = torch.tensor([k for k, answer in enumerate(answers) for _ in answer[:-1]], device=device)
     depth = torch.tensor([d for answer in answers for d in range(len(answer) - 1)], device=device)
     own = (owner[:, None] == owner) & (depth[:, None] >= depth)
@@ -106,9 +108,7 @@ def _means(logits: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
     return torch.stack(scores, dim=1)
 
 
-def decoder_scores(
-    module: Any, encoded: Any, mask: Tensor, answers: Sequence[Sequence[int]]
-) -> Tensor:
+def decoder_scores(module: Any, encoded: Any, mask: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
     """Return the mean log-likelihood per token of each answer, `(n, answers)`, of an encoder-decoder.
 
     Args:
@@ -126,7 +126,7 @@ def decoder_scores(
 
 def last_logits(module: Any, inputs: dict[str, Tensor], count: int) -> Tensor:
     """Return a causal model's logits at the last `count` tokens, `(n, count, vocabulary)`."""
-    if "logits_to_keep" in _arguments(type(module)):
+    if "logits_to_keep" in _arguments(module.__class__):
         return module(**inputs, use_cache=False, logits_to_keep=count).logits
     return module(**inputs, use_cache=False).logits[:, -count:]
 
@@ -136,12 +136,12 @@ def positions(module: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Rows are padded on the left; a model that counts from the first column would count padding.
     """
-    if "position_ids" not in _arguments(type(module)) or "position_ids" in inputs:
+    if "position_ids" not in _arguments(module.__class__) or "position_ids" in inputs:
         return inputs
     places = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
     return inputs | {"position_ids": places}
 
 
 @cache
-def _arguments(kind: type) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)  # type: ignore[attr-defined]
+def _arguments(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.forward).parameters)

@@ -2,14 +2,14 @@
 
 The output of the blocks below the first adapted one is a fixed function of a row, and of a method that trains
 nothing below its head the whole feature is. It is defined row by row: a row's states are those that the model
-gives it **alone and unpadded**. So they do not depend on a batch, and a run that reads them from the cache and
-one that computes them anew for every batch (`BENCH_PREFIX_GB=0`) give the same bytes. Rows of one length go
-through the model together only where that was seen to give the same bits as going alone; on a GPU, where products
-of another size round otherwise, they always go in groups of one size, filled up by repeating a row.
+gives it **alone and unpadded**. So they do not depend on a batch, and a run that reads them from the cache
+and one that computes them anew for every batch (`BENCH_PREFIX_GB=0`) give the same bytes. Rows of one length
+go through the model together only where that was seen to give the same bits as going alone; on a GPU, where
+products of another size round otherwise, they always go in groups of one size, filled up by repeating a row.
 
-A split is one entry of the row cache (`benchmark.data.row_cache`): memory-mapped, hashed, made under a lock and
-renamed into place. Its key holds the weights, the row's own pixels or tokens, the block, the number format, the
-versions of the libraries and the kind of processor.
+A split is one entry of the row cache (`benchmark.data.row_cache`): memory-mapped, hashed, made under a lock
+and renamed into place. Its key holds the weights, the row's own pixels or tokens, the block, the number
+format, the versions of the libraries and the kind of processor.
 """
 
 from __future__ import annotations
@@ -63,7 +63,14 @@ class FrozenPrefix:
         self.tail = None if first is None else Tail(backbone.module, stack, first)
         own = next(backbone.module.parameters()).dtype
         self.dtype = HALVES.get(dtype, own)
-        self.what = [stack.name, str(first), backbone.pooling, str(own), str(self.dtype), backbone.weights_hash]
+        self.what = [
+            stack.name,
+            str(first),
+            backbone.pooling,
+            str(own),
+            str(self.dtype),
+            backbone.weights_hash,
+        ]
         self._alone: dict[tuple[Any, ...], bool] = {}
 
     @property
@@ -122,7 +129,7 @@ class FrozenPrefix:
         return list(hidden[:count])
 
     def _same(self, rows: list[Inputs], hidden: Tensor) -> bool:
-        """Whether a row's bits are those it has alone; on a GPU, those it has at another place of the group."""
+        """Whether a row's bits are those it has alone; on a GPU, those at another place of the group."""
         if len(rows) == 1:
             return True
         if self.device.type == "cpu":
@@ -145,10 +152,10 @@ class FrozenPrefix:
 class PrefixedRows:
     """Rows whose batches hold the output of the frozen prefix beside what the model is given.
 
-    Images that are augmented while training have no fixed states: then a training batch goes through the whole
-    model. A causal model's prompts have states with their answers behind them: in training the row's own, in
-    scoring by labels all labels of the stream. Where it generates they have none, since what it says goes token
-    by token through all blocks.
+    Images that are augmented while training have no fixed states: then a training batch goes through the
+    whole model. A causal model's prompts have states with their answers behind them: in training the row's
+    own, in scoring by labels all labels of the stream. Where it generates they have none, since what it says
+    goes token by token through all blocks.
     """
 
     def __init__(self, rows: Rows, prefix: FrozenPrefix, answers: list[list[int]] | None = None) -> None:
@@ -261,9 +268,7 @@ def content_of(rows: Any, training: bool) -> str:
     return digest.hexdigest()
 
 
-def make_prefix(
-    backbone: LoadedBackbone, protocol: Protocol, changes: str
-) -> FrozenPrefix | None:
+def make_prefix(backbone: LoadedBackbone, protocol: Protocol, changes: str) -> FrozenPrefix | None:
     """Return the frozen prefix of a method on a backbone; None where nothing of the model is fixed.
 
     Args:

@@ -1,9 +1,9 @@
 """Where the outputs of frozen prefixes lie on the disk: how much of it they may take, and what goes first.
 
-`BENCH_PREFIX_GB` is the limit in gigabytes, 20 where it is not set; with 0 nothing is stored. When a new entry
-does not fit, entries go in the order of their last use, but none that was used within the last hour: a sweep larger
-than the limit would else throw out what its next run reads. What then still does not fit is not stored, and its
-states are computed for every batch anew.
+`BENCH_PREFIX_GB` is the limit in gigabytes, 20 where it is not set; with 0 nothing is stored. When a new
+entry does not fit, entries go in the order of their last use, but none that was used within the last hour: a
+sweep larger than the limit would else throw out what its next run reads. What then still does not fit is not
+stored, and its states are computed for every batch anew.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def limit() -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise UserError(f"{VARIABLE}={text}: expected gigabytes, 0 for no cache, or nothing for {DEFAULT_LIMIT:g}")
+        raise UserError(
+            f"{VARIABLE}={text}: expected gigabytes, 0 for no cache, or nothing for {DEFAULT_LIMIT:g}"
+        )
     return value * 1e9
 
 

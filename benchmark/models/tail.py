@@ -1,10 +1,10 @@
 """Running a model from the input of one of its blocks on, by the model's own code.
 
-Masks, rotary embeddings and whatever else a model prepares for its blocks stay its own business: its `forward`
-runs as ever, but while stored hidden states are being fed, the blocks below answer with what they were given and
-the first block above takes the stored states for its input. So one mechanism serves a ViT, a BERT, a T5's
-encoder and a Llama, and every caller of the model, a method's own ones included: it only has to hand on the
-argument `prefix`, which the batch holds among its inputs.
+Masks, rotary embeddings and whatever else a model prepares for its blocks stay its own business: its
+`forward` runs as ever, but while stored hidden states are being fed, the blocks below answer with what they
+were given and the first block above takes the stored states for its input. So one mechanism serves a ViT, a
+BERT, a T5's encoder and a Llama, and every caller of the model, a method's own ones included: it only has to
+hand on the argument `prefix`, which the batch holds among its inputs.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class Tail:
 
         block.forward = forward  # type: ignore[method-assign]
 
-    def _enter(self, block: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    def _enter(
+        self, block: nn.Module, args: Any, kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]] | None:
         given = args[0] if args else kwargs["hidden_states"]
         if self._stopping:
             raise _Reached(given)
@@ -93,7 +95,9 @@ class Tail:
             return None
         hidden = self.hidden.to(given.dtype)
         if hidden.shape != given.shape:
-            raise ValueError(f"stored states of shape {tuple(hidden.shape)} for tokens of {tuple(given.shape)}")
+            raise ValueError(
+                f"stored states of shape {tuple(hidden.shape)} for tokens of {tuple(given.shape)}"
+            )
         return ((hidden, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": hidden})
 
     @torch.no_grad()

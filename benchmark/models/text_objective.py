@@ -141,7 +141,7 @@ class TextObjective(Objective):
         return decoder_scores(module, encoded, inputs["attention_mask"], answers)
 
     def _apart(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Return a batch's inputs and, apart from them, the states of the frozen prefix where there are any."""
+        """Return a batch's inputs and, apart from them, the states of the frozen prefix, if any."""
         inputs = dict(batch.inputs)
         return inputs, inputs.pop(PREFIX, None)
 

@@ -38,6 +38,7 @@ from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.running.selection import BestEpoch
 from benchmark.running.training import evaluate, train
+from benchmark.running.training import told as visible_task
 from benchmark.scoring.metrics import headline, mean_of_seen
 from benchmark.stream import Examples, Kind, LoadedStream, Task
 
@@ -224,11 +225,31 @@ class Learner:
         started = time.perf_counter()
         row: list[float | None] = [None] * len(self.loaded.tasks)
         if self.method.training_tasks(t):
-            last = len(row) if self.cell.zero_shot else t + 1
-            for i in range(last):
-                row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
+            for i in self._tasks_to_score(t):
+                row[i] = self._settled(t, i)
+                if row[i] is None:
+                    row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
         self.progress.matrix.append(row)
         self.progress.score_seconds.append(time.perf_counter() - started)
+
+    def _tasks_to_score(self, t: int) -> list[int]:
+        """Return the tasks that are scored after task t."""
+        count = len(self.loaded.tasks)
+        every = self.cell.protocol.score_at == "every" or t == count - 1
+        return [*range(0 if every else t, t + 1), *(range(t + 1, count) if self.cell.zero_shot else ())]
+
+    def _settled(self, t: int, i: int) -> float | None:
+        """Return the score on task i where nothing since can have changed it; None where it may have."""
+        if not self.method.settled or visible_task(self.method, i) is None:
+            return None
+        protocol, classes = self.cell.protocol, set(self.loaded.tasks[i].classes)
+        later = self.loaded.tasks[i + 1 : t + 1]
+        shared = any(classes & set(task.classes) for task in later)
+        retrained = protocol.loss == "full" or protocol.alignment > 0 or shared
+        if retrained and self.objective.head_size():
+            return None
+        earlier = [row[i] for row in self.progress.matrix[i:t] if row[i] is not None]
+        return earlier[-1] if earlier else None
 
     def _training_rows(self, tasks: list[int]) -> Rows:
         parts = [self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train) for i in tasks]
