@@ -233,7 +233,7 @@ class PrefixedRows:
 
         scored = self.answers if self._causal and not training else None
         key = self.prefix.key(content_of(self.rows, training and self._causal) + repr(scored))
-        return prefix_store.stored(key, self._bytes(training), build, self.prefix.dtype)
+        return prefix_store.stored(key, lambda: self._bytes(training), build, self.prefix.dtype)
 
     def _bytes(self, training: bool) -> int:
         first = self.prefix.states(self._inputs([0], training))[0]

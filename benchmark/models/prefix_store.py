@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,17 +71,17 @@ def _as_numpy(block: Tensor) -> np.ndarray:
     return (block.view(torch.int16) if block.dtype == torch.bfloat16 else block).numpy()
 
 
-def stored(key: list[str], size: int, build: Build, dtype: torch.dtype) -> Ragged | None:
+def stored(key: list[str], size: Callable[[], int], build: Build, dtype: torch.dtype) -> Ragged | None:
     """Return the entry of a key, made where it is missing; None where it cannot or may not be stored.
 
     Args:
-        size: the bytes that it will take.
+        size: returns the bytes that it will take; asked only where it is missing.
     """
     root = row_cache.place()
     if root is None or limit() == 0:
         return None
     try:
-        found = row_cache.stored(KIND, key, build, lambda: _make_room(root / KIND, size))
+        found = row_cache.stored(KIND, key, build, lambda: _make_room(root / KIND, size()))
     except (OSError, NotImplementedError) as error:
         log.warning("the frozen prefix is not stored but computed for every batch: %s", error)
         return None
