@@ -4,12 +4,12 @@ What stands where, in the order in which it may be imported: a room imports from
 above it, and from none below. `tests/test_imports.py` holds every import to this.
 
     errors, protocol, phase, state, space, registry, results, stream, method  the contracts
-    settings, draws, text_table, guard    what any room may need: `key=value`, random starts, errors in a line
+    settings, initialisation, text_table, guard  what any room may need: `key=value`, random starts, errors
     scoring                               from answers to task scores, to metrics, to intervals and tiers
     data                                  from sources to rows: files, folders and the hub, checked, cached
     models                                the frozen pretrained model, its head, and what is learned on it
     backbones                             the pretrained models by name
-    adapters, low_rank, models.layer_inputs  low-rank adapters over the model's layers, and what they are fed
+    lora                                  low-rank adapters over the model's layers, and what they are fed
     running                               one cell from plan to result, and many side by side without a loss
     loggers                               where scores are sent besides
     tuning                                searches for hyper-parameters

@@ -157,7 +157,7 @@ class Method:
     def head_groups(self) -> list[ParameterGroup]:
         """Return the head's parameter group; none where there is no head.
 
-        Reads the hyper-parameters of `benchmark.low_rank.LowRankHyperparameters`.
+        Reads the hyper-parameters of `benchmark.lora.method.LowRankHyperparameters`.
         """
         head, chosen = self.objective.head_parameters(), self.hyperparameters
         if not head:

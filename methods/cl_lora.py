@@ -33,7 +33,7 @@ Published settings (shipped configurations): SGD with a cosine schedule on query
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -42,15 +42,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import draws
-from benchmark.adapters import AdapterBank
+from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.stack import AdapterStack
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, listed, numbered
-from benchmark.models.blocks import ordinal
-from benchmark.models.layer_inputs import exact
 from benchmark.models.objective import ClassificationObjective
-from benchmark.models.roles import block_of
 from methods.pieces.early_exit import first_blocks
 from methods.pieces.input_weights import with_more
 
@@ -68,10 +66,10 @@ class DualHyperparameters(LowRankHyperparameters):
 
 
 class CLLoRA(LowRankMethod):
-    """A shared bank before the bank of the tasks; see the module.
+    """A shared adapter before the stack of the tasks; see the module.
 
     Attributes:
-        bank: the tasks' pairs, in the later blocks.
+        stack: the tasks' pairs, in the later blocks.
         shared: the shared pair, in the first blocks; None where there are none.
         weights: of each task's pair, one per adapted layer, `(M,)`; all but the last frozen.
         prototypes: by task, the mean feature of its classes, `(classes, width)`.
@@ -96,19 +94,10 @@ class CLLoRA(LowRankMethod):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Divide the blocks, and start the shared pair."""
         super().__init__(context, hyperparameters)
-        module, bank, protocol = self.objective.backbone.module, self.bank, self.protocol
-        blocks = ordinal(map(block_of, bank.layers))
-        shared = int(len(blocks) * hyperparameters.shared_blocks)
-        # All blocks below the first of the tasks' own, adapted or not.
-        self.shared_count = [*blocks, 1 + max(blocks)][shared] if shared else 0
-        bank.restrict(module, [name for name in bank.layers if blocks[block_of(name)] >= shared])
-        bank.scaling = self._only_chosen
-        self.shared: AdapterBank | None = None
-        if self.shared_count:
-            # It finds the layers that the tasks' bank has given back.
-            self.shared = AdapterBank(
-                module, protocol.targets, protocol.rank, bank.scale, protocol.dropout, protocol.blocks
-            )
+        self.stack.learned_scales = self._only_chosen
+        self.shared: AdapterStack | None = None
+        if self.shared_blocks:
+            self.shared = self.make_stack(self.shared_blocks)
             self.shared.add(0)
             start_orthogonal(self.shared)
         self.weights: list[nn.Parameter] = []
@@ -118,18 +107,26 @@ class CLLoRA(LowRankMethod):
         self.chosen: int | None = None
         self.distilling = False
 
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
+        """Return the blocks after the shared ones."""
+        count = int(len(chosen) * self.hyperparameters.shared_blocks)
+        self.shared_blocks, own = chosen[:count], chosen[count:]
+        # All blocks up to the last shared one, adapted or not: so far the teacher and its student are run.
+        self.shared_count = 1 + self.shared_blocks[-1] if count else 0
+        return own
+
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair and its weights; the shared pair as it is becomes the teacher."""
         super().begin_task(t, rows)
-        bank = self.bank
-        start_orthogonal(bank)
-        fresh = draws.uniform(self.classifier_scale.detach(), len(bank.layers), low=0.5, high=1.5)
+        stack = self.stack
+        start_orthogonal(stack)
+        fresh = initialisation.uniform(self.classifier_scale.detach(), len(stack.layers), low=0.5, high=1.5)
         self.weights.append(nn.Parameter(fresh))
         self.classifier_scale = nn.Parameter(fresh.new_ones(()))
         self.chosen = t
         # No earlier pair takes part in training: none may cost time.
-        bank.fold(fresh.new_zeros(len(bank.layers), len(bank.slots)))
-        distils = self.shared is not None and bank.slots and self.hyperparameters.distillation
+        stack.leave_out_frozen()
+        distils = self.shared is not None and stack.frozen_tasks and self.hyperparameters.distillation
         self.teacher = self.shared.snapshot() if self.shared is not None and distils else []
 
     @torch.no_grad()
@@ -159,12 +156,8 @@ class CLLoRA(LowRankMethod):
         pair, *head = super().groups()
         added = [replace(pair, parameters=[self.weights[-1], self.classifier_scale])]
         if self.shared is not None:
-            added.append(replace(pair, parameters=self.shared_factors()[1::2]))
+            added.append(replace(pair, parameters=self.shared.lora_b()))
         return [pair, *added, *head]
-
-    def banks(self) -> list[AdapterBank]:
-        """Return the tasks' bank and, where there is one, the shared one."""
-        return [self.bank] if self.shared is None else [self.bank, self.shared]
 
     def shared_factors(self) -> list[nn.Parameter]:
         """Return down and up of each layer with the shared pair."""
@@ -174,8 +167,6 @@ class CLLoRA(LowRankMethod):
         """Return the task loss plus the weighted likeness of the new weights to earlier ones."""
         self.distilling = False
         assert isinstance(self.objective, ClassificationObjective) and batch.labels is not None
-        for bank in self.banks():
-            bank.refresh()
         logits = self.logits(self.objective.backbone.features(batch.inputs))
         loss = self.objective.cross_entropy(logits, batch.labels)
         return loss + self.hyperparameters.orthogonality * self.likeness() if self.weights[1:] else loss
@@ -196,7 +187,6 @@ class CLLoRA(LowRankMethod):
         self.distilling = True
         assert self.shared is not None and isinstance(self.objective, ClassificationObjective)
         objective, temperature = self.objective, self.hyperparameters.temperature
-        self.shared.refresh()
         with first_blocks(objective.backbone.module, self.shared.layers, self.shared_count):
             now = objective.backbone.features(batch.inputs)
             with torch.no_grad(), self.shared.using(self.teacher):
@@ -207,29 +197,23 @@ class CLLoRA(LowRankMethod):
 
     def reassign(self) -> None:
         """Weight the distilled gradient at each row of an up factor by how much the old row was used."""
-        if not self.distilling:
+        if not self.distilling or self.shared is None:
             return
-        for up, old in zip(self.shared_factors()[1::2], self.teacher[1::2], strict=True):
-            assert up.grad is not None
-            up.grad.mul_(row_shares(old)[:, None])
-
-    def holders(self) -> list[int]:
-        """Return the tasks that have a pair, in the order of weights and prototypes."""
-        return [*self.bank.slots, *([] if self.bank.current is None else [self.bank.current])]
+        for lora_b, old in zip(self.shared.lora_b(), self.teacher[1::2], strict=True):
+            assert lora_b.grad is not None
+            lora_b.grad.mul_(row_shares(old)[:, None])
 
     def _only_chosen(self) -> tuple[Tensor | None, Tensor | None]:
-        own = [w * (task == self.chosen) for task, w in zip(self.holders(), self.weights, strict=True)]
-        past = own[: len(self.bank.slots)]
+        own = [w * (task == self.chosen) for task, w in zip(self.stack.tasks(), self.weights, strict=True)]
+        past = own[: len(self.stack.frozen_tasks)]
         scales = torch.stack(past, dim=1).detach() if past else None
-        return scales, None if self.bank.current is None else own[-1]
+        return scales, None if self.stack.current_task is None else own[-1]
 
     def features(self, batch: Batch, task: int) -> Tensor:
         """Return the features of a batch through the shared pair and one task's, `(n, width)`."""
-        # What `begin_task` folded holds for the pair under training alone.
-        self.bank.unfold()
+        # What `begin_task` left out holds for the pair under training alone.
+        self.stack.unmerge()
         before, self.chosen = self.chosen, task
-        for bank in self.banks():
-            bank.refresh()
         found = exact(self.objective.backbone.features(batch.inputs))
         self.chosen = before
         return found
@@ -239,7 +223,7 @@ class CLLoRA(LowRankMethod):
         shape, device = (len(batch), len(self.objective.columns)), self.objective.device
         found = torch.full(shape, float("-inf"), device=device)
         # A task under training has no means yet.
-        for task, means in zip(self.holders(), self.prototypes, strict=False):
+        for task, means in zip(self.stack.tasks(), self.prototypes, strict=False):
             features = functional.normalize(self.features(batch, task), dim=1)
             cosines = features @ functional.normalize(means, dim=1).t()
             columns = self.columns(task)
@@ -261,14 +245,14 @@ class CLLoRA(LowRankMethod):
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the weights of the task's pair, by adapted layer."""
-        return {"weights": dict(zip(self.bank.layers, self.weights[-1].tolist(), strict=True))}
+        return {"weights": dict(zip(self.stack.layers, self.weights[-1].tolist(), strict=True))}
 
     def low_rank_sum(self) -> None:
         """Return None: every task's classes have a sum of their own."""
         return None
 
     def state(self) -> dict[str, Tensor]:
-        """Return head, the tasks' bank, the shared pair, weights and class means."""
+        """Return head, the tasks' stack, the shared pair, weights and class means."""
         own = numbered(shared=self.shared_factors(), weights=self.weights, prototypes=self.prototypes)
         return super().state() | own
 
@@ -280,15 +264,15 @@ class CLLoRA(LowRankMethod):
             factor.data.copy_(saved)
         self.weights = [nn.Parameter(value) for value in listed(state, "weights", device)]
         self.prototypes = listed(state, "prototypes", device)
-        self.chosen = self.bank.current
+        self.chosen = self.stack.current_task
 
 
 @torch.no_grad()
-def start_orthogonal(bank: AdapterBank) -> None:
+def start_orthogonal(stack: AdapterStack) -> None:
     """Give the current pair's down factors orthonormal rows, the Q of uniform numbers as in the code."""
-    for down in bank.parameters()[::2]:
-        drawn = draws.uniform(exact(down), down.shape[1], down.shape[0])
-        down.copy_(torch.linalg.qr(drawn)[0].t())
+    for lora_a in stack.lora_a():
+        drawn = initialisation.uniform(exact(lora_a), lora_a.shape[1], lora_a.shape[0])
+        lora_a.copy_(torch.linalg.qr(drawn)[0].t())
 
 
 def row_shares(factor: Tensor) -> Tensor:

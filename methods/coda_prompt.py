@@ -40,8 +40,8 @@ from torch.nn import functional
 
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
+from benchmark.lora.layer import exact
 from benchmark.method import Accounting, Context, listed, numbered
-from benchmark.models.layer_inputs import exact
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted
 

@@ -35,7 +35,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.method import Accounting, Context, listed, numbered
@@ -86,7 +86,7 @@ class DualPrompt(QueryPrompted):
 
     def _drawn(self, *shape: int) -> nn.Parameter:
         first = next(self.backbone.module.parameters())
-        return nn.Parameter(draws.uniform(first, *shape, low=-1))
+        return nn.Parameter(initialisation.uniform(first, *shape, low=-1))
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Add the task's expert, which starts as the last one, and its key."""

@@ -34,10 +34,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data.batches import Batch
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, listed, numbered
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.layer_inputs import exact
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.one_pair import OnePairAtATime
 from methods.pieces.prototypes import completed
@@ -77,7 +77,7 @@ class EASE(FeatureClassifier, OnePairAtATime):
     def features(self, batch: Batch) -> Tensor:
         """Return the features in every task's space side by side, `(n, spaces width)`."""
         spaces = []
-        for task in self.holders():
+        for task in self.stack.tasks():
             with self.through(task):
                 spaces.append(exact(super().features(batch)))
         return torch.cat(spaces, dim=1)

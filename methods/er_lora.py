@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows, join
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, part
 from benchmark.space import Space
 from methods.pieces.rehearsal_buffer import PixelFormat, Policy, RehearsalBuffer

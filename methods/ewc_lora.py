@@ -41,12 +41,11 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import in_order
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, Phase, listed, numbered, part
-from benchmark.models.layer_inputs import in_order
 from benchmark.space import Between, Space
 from methods.pieces import fisher
-from methods.pieces.penalties import current_pairs
 
 
 class EWCHyperparameters(LowRankHyperparameters):
@@ -89,10 +88,10 @@ class EWCLoRA(LowRankMethod):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a fresh pair, or go on with the one pair of `space=factors`."""
-        if self.hyperparameters.space == "factors" and self.bank.current is not None:
-            self.anchor = self.bank.snapshot()
+        if self.hyperparameters.space == "factors" and self.stack.current_task is not None:
+            self.anchor = self.stack.snapshot()
         else:
-            self.bank.add(t)
+            self.stack.add(t)
 
     def main_phase(self, t: int, groups: Any, **changes: Any) -> Phase:
         """Let the learning rate follow a cosine, as the official code does."""
@@ -108,14 +107,11 @@ class EWCLoRA(LowRankMethod):
         if self.hyperparameters.space == "factors":
             moves = [
                 (self.information[str(i)] * (factor - start).square()).sum()
-                for i, (factor, start) in enumerate(zip(self.bank.parameters(), self.anchor, strict=True))
+                for i, (factor, start) in enumerate(zip(self.stack.parameters(), self.anchor, strict=True))
             ]
             return torch.stack(moves).sum()
-        named = zip(self.bank.layers, current_pairs(self.bank), strict=True)
-        moves = [
-            (self.information[name] * (self.bank.scale * up @ down).square()).sum()
-            for name, (_, down, up) in named
-        ]
+        layers = self.stack.layers.items()
+        moves = [(self.information[name] * layer.delta("current").square()).sum() for name, layer in layers]
         return torch.stack(moves).sum()
 
     def end_task(self, t: int, rows: Rows) -> None:
@@ -123,10 +119,10 @@ class EWCLoRA(LowRankMethod):
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
         loss = self.objective.loss
         if self.hyperparameters.space == "factors":
-            factors = fisher.of_parameters(loss, self.bank.parameters(), given)
+            factors = fisher.of_parameters(loss, self.stack.parameters(), given)
             found = {str(i): value for i, value in enumerate(factors)}
         else:
-            found = fisher.of_weights(loss, self.bank, given)
+            found = fisher.of_weights(loss, self.stack, given)
             self._merge()
         decay = self.hyperparameters.decay
         self.information = {
@@ -136,14 +132,14 @@ class EWCLoRA(LowRankMethod):
 
     def _merge(self) -> None:
         if self.hyperparameters.variant == "paper":
-            self.bank.merge_current()
-        elif not self.bank.slots:
-            self.bank.freeze_current()
+            self.stack.merge_current()
+        elif not self.stack.frozen_tasks:
+            self.stack.freeze_current()
         else:
-            for layer, down, up in current_pairs(self.bank):
-                layer.past_down = layer.past_down + down.detach()
-                layer.past_up = layer.past_up + up.detach()
-            self.bank.discard_current()
+            for layer, own in self.stack.current_adapters():
+                layer.frozen.lora_A = layer.frozen.lora_A + own.lora_A.detach()
+                layer.frozen.lora_B = layer.frozen.lora_B + own.lora_B.detach()
+            self.stack.discard_current()
 
     def accounting(self) -> Accounting:
         """Count one adapter; the information is auxiliary."""

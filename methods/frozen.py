@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Method, Phase
 
 

@@ -40,10 +40,10 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.data.batches import Rows
+from benchmark.lora.inputs import in_order
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from benchmark.models.layer_inputs import in_order
 from methods.inflora import InfHyperparameters, InfLoRA
 from methods.pieces.composition import over
 from methods.pieces.input_weights import InputWeighted, with_more
@@ -101,7 +101,9 @@ class Gains(InputWeighted):
     def _first_layers(self, queries: Tensor) -> dict[str, Tensor]:
         width, size = self.hyperparameters.gate_width, queries.shape[1]
         shapes = {"hidden": (width, size), "output": (size, width)}
-        return {name: draws.kaiming_uniform(queries, *shape, a=5**0.5) for name, shape in shapes.items()}
+        return {
+            name: initialisation.kaiming_uniform(queries, *shape, a=5**0.5) for name, shape in shapes.items()
+        }
 
     @torch.no_grad()
     def _all_queries(self, rows: Rows) -> Tensor:
@@ -110,10 +112,10 @@ class Gains(InputWeighted):
 
     def weights(self, query: Tensor) -> Tensor:
         """Return every gate's value; the past ones' without a gradient. Pairs without a gate count zero."""
-        pairs = self.bank.count()
+        pairs = self.stack.count()
         with torch.no_grad():
-            values = [gate_value(query, gate) for gate in self.gates[: len(self.bank.slots)]]
-        if len(self.gates) == pairs and self.bank.current is not None:
+            values = [gate_value(query, gate) for gate in self.gates[: len(self.stack.frozen_tasks)]]
+        if len(self.gates) == pairs and self.stack.current_task is not None:
             values.append(gate_value(query, self.gates[-1]))
         values += [query.new_zeros(len(query))] * (pairs - len(values))
         return torch.stack(values, dim=1) if values else query.new_zeros(len(query), 0)

@@ -34,9 +34,10 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.inputs import in_order, second_moments
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from benchmark.models.layer_inputs import exact, in_order, second_moments
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
 from methods.seq_lora import SequentialLoRA
 
@@ -77,7 +78,7 @@ class ProjectedLoRA(SequentialLoRA):
     def begin_task(self, t: int, rows: Rows) -> None:
         """Note where the pair starts."""
         super().begin_task(t, rows)
-        self.start = self.bank.snapshot()
+        self.start = self.stack.snapshot()
         if not self.memories:
             sizes = [factor.shape[1] for factor in self.start]
             self.memories = [SubspaceMemory.empty(exact(self.start[0]).new_zeros(size, 0)) for size in sizes]
@@ -90,7 +91,7 @@ class ProjectedLoRA(SequentialLoRA):
     @torch.no_grad()
     def hold(self) -> None:
         """Take back what the factors have moved along old inputs."""
-        for factor, start, memory in zip(self.bank.parameters(), self.start, self.memories, strict=True):
+        for factor, start, memory in zip(self.stack.parameters(), self.start, self.memories, strict=True):
             moved = exact(factor - start)
             factor.copy_(start + memory.free(moved.t()).t().to(start))
 
@@ -100,11 +101,11 @@ class ProjectedLoRA(SequentialLoRA):
         chosen = self.hyperparameters
         threshold = chosen.energy + (chosen.last_energy - chosen.energy) * t / self.task_count
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.bank, given)
-        downs = self.bank.parameters()[::2]
-        for number, (name, down) in enumerate(zip(self.bank.layers, downs, strict=True)):
+        moments = second_moments(self.objective.loss, self.stack, given)
+        matrices = zip(self.stack.layers, self.stack.lora_a(), strict=True)
+        for number, (name, lora_a) in enumerate(matrices):
             # The mean of A x (A x)^T is A times the mean of x x^T times A^T.
-            inner = exact(down) @ moments[name] @ exact(down).t()
+            inner = exact(lora_a) @ moments[name] @ exact(lora_a).t()
             for memory, seen in zip(self.memories[2 * number :], (moments[name], inner), strict=False):
                 memory.update(seen, threshold, power=1, dual=False)
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 
 
 class IncrementalLoRA(LowRankMethod):
-    """The bank's plain policy: add, train, freeze."""
+    """The stack's plain policy: add, train, freeze."""
 
     tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP

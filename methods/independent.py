@@ -41,7 +41,7 @@ class Independent(OnePairAtATime):
 
     def accounting(self) -> Accounting:
         """Count all pairs as stored, resident and active: each answers for its own task."""
-        held, adapters = self.bank.stored(), self.bank.count()
+        held, adapters = self.stack.stored(), self.stack.count()
         return Accounting(stored=held, resident=held, adapters=adapters, active=adapters)
 
 

@@ -45,9 +45,10 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import read_in_order, second_moments
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
-from benchmark.models.layer_inputs import exact, read_in_order, second_moments
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, free_rows, packed, unpacked
 
 
@@ -95,17 +96,16 @@ class InfLoRA(LowRankMethod):
         super().__init__(context, hyperparameters)
         self.memories = {
             name: SubspaceMemory.empty(exact(layer.weight.new_zeros(layer.base.in_features, 0)))
-            for name, layer in self.bank.layers.items()
+            for name, layer in self.stack.layers.items()
         }
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a pair whose down factor spans the new inputs' leading free directions."""
         super().begin_task(t, rows)
         # The new pair's up factor is zero: what is seen is the model of the task before.
-        for name, moments in self._moments(rows).items():
-            layer = self.bank.layers[name]
-            assert layer.down is not None
-            layer.down.data.copy_(free_directions(self.memories[name], moments, len(layer.down)))
+        moments = self._moments(rows)
+        for name, lora_a in zip(self.stack.layers, self.stack.lora_a(), strict=True):
+            lora_a.data.copy_(free_directions(self.memories[name], moments[name], len(lora_a)))
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Remember the directions that the task's inputs use."""
@@ -116,12 +116,12 @@ class InfLoRA(LowRankMethod):
 
     def _moments(self, rows: Rows) -> dict[str, Tensor]:
         given = read_in_order(rows, self.protocol.batch_size, self.objective.device)
-        return second_moments(self.loss, self.bank, given)
+        return second_moments(self.loss, self.stack, given)
 
     def groups(self) -> list[ParameterGroup]:
-        """Return the up factors and the head; down factors stay as they were set."""
+        """Return lora_B and the head; lora_A stays as it was set."""
         pair, *head = super().groups()
-        return [replace(pair, parameters=pair.parameters[1::2]), *head]
+        return [replace(pair, parameters=self.stack.lora_b()), *head]
 
     def accounting(self) -> Accounting:
         """Count the memories as auxiliary."""

@@ -12,12 +12,9 @@ tasks and 0.99 on 10 and 20; CIFAR-100 1e-3, 20 epochs, energy 0.95 (shipped con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from benchmark.method import Context
-from benchmark.models.blocks import ordinal
-from benchmark.models.roles import block_of
 from methods.inflora import InfLoRA
 
 BLOCKS = 5
@@ -40,13 +37,9 @@ class InfLoRAInFiveBlocks(InfLoRA):
     }
     dual = False
 
-    def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Give the layers of later blocks back before anything is learned."""
-        super().__init__(context, hyperparameters)
-        places = ordinal(map(block_of, self.bank.layers))
-        kept = [name for name in self.bank.layers if places[block_of(name)] < BLOCKS]
-        self.bank.restrict(self.objective.backbone.module, kept)
-        self.memories = {name: self.memories[name] for name in kept}
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
+        """Return the first five blocks."""
+        return chosen[:BLOCKS]
 
 
 METHOD = InfLoRAInFiveBlocks

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 from benchmark.method import Needs
 
 

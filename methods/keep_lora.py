@@ -41,11 +41,11 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import in_order, second_moments
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
-from benchmark.models.layer_inputs import exact, in_order, second_moments
 from methods.pieces import fisher
-from methods.pieces.penalties import current_pairs
 from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, free_rows, packed, unpacked
 
 
@@ -80,27 +80,27 @@ class KeepLoRA(LowRankMethod):
         super().__init__(context, hyperparameters)
         self.memories = {
             name: SubspaceMemory(leading_directions(exact(layer.weight).t(), hyperparameters.weight_energy))
-            for name, layer in self.bank.layers.items()
+            for name, layer in self.stack.layers.items()
         }
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a pair whose down factor follows the task's first gradient in the free directions."""
-        self.bank.add(t)
+        self.stack.add(t)
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        gradients = fisher.mean_gradient(self.objective.loss, self.bank, given)
-        for name, (_, down, _) in zip(self.bank.layers, current_pairs(self.bank), strict=True):
-            down.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(down)))
+        gradients = fisher.mean_gradient(self.objective.loss, self.stack, given)
+        for name, lora_a in zip(self.stack.layers, self.stack.lora_a(), strict=True):
+            lora_a.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(lora_a)))
 
     def groups(self) -> list[ParameterGroup]:
-        """Return the up factors and the head; down factors stay as they were set."""
+        """Return lora_B and the head; lora_A stays as it was set."""
         pair, *head = super().groups()
-        return [replace(pair, parameters=pair.parameters[1::2]), *head]
+        return [replace(pair, parameters=self.stack.lora_b()), *head]
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Merge the pair and remember the task's inputs."""
-        self.bank.merge_current()
+        self.stack.merge_current()
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.bank, given)
+        moments = second_moments(self.objective.loss, self.stack, given)
         for name, memory in self.memories.items():
             memory.update(moments[name], self.hyperparameters.feature_energy, power=1, dual=False)
 

@@ -41,7 +41,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.method import Accounting, Context, Needs
 from methods.pieces.prompt_tokens import PromptTokens
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted, best, similarity
@@ -79,9 +79,9 @@ class LearningToPrompt(QueryPrompted):
         )
         first, width = next(self.backbone.module.parameters()), self.backbone.width
         shape = (hyperparameters.pool_size, hyperparameters.length, width)
-        self.prompts = nn.Parameter(draws.uniform(first, *shape, high=0.01))
+        self.prompts = nn.Parameter(initialisation.uniform(first, *shape, high=0.01))
         # In all directions, so that keys chosen together do not end as one; see the module.
-        self.keys = nn.Parameter(draws.uniform(first, hyperparameters.pool_size, width, low=-1))
+        self.keys = nn.Parameter(initialisation.uniform(first, hyperparameters.pool_size, width, low=-1))
 
     def prompted(self, inputs: dict[str, Tensor], query: Tensor) -> Tensor:
         """Return the mean last state of the prompts put before the tokens."""

@@ -37,9 +37,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import read_in_order, second_moments
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Context, ParameterGroup, Phase
-from benchmark.models.layer_inputs import exact, read_in_order, second_moments
 from methods.pieces.feature_classifier import MeanClassifier
 from methods.pieces.prototypes import augmented_triplet
 from methods.pieces.subspace_memory import energies
@@ -80,23 +81,25 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Find the task's drift-resistant space, then start a pair."""
-        self.bank.freeze_current()
-        if self.bank.slots:
+        self.stack.freeze_current()
+        if self.stack.frozen_tasks:
             energy = self.hyperparameters.energy
             moments = self.moments_without_past(rows)
-            self.spaces = [leading(moments[name], energy) for name in self.bank.layers]
+            self.spaces = [leading(moments[name], energy) for name in self.stack.layers]
         super().begin_task(t, rows)
 
     def moments_without_past(self, rows: Rows) -> dict[str, Tensor]:
         """Return the second moments of each layer's inputs while the old pairs are subtracted."""
-        self.bank.unfold()
-        signs = -torch.ones(len(self.bank.layers), len(self.bank.slots), device=self.objective.device)
-        self.bank.scaling = lambda: (signs, None)
+        self.stack.unmerge()
+        signs = -torch.ones(
+            len(self.stack.layers), len(self.stack.frozen_tasks), device=self.objective.device
+        )
+        self.stack.learned_scales = lambda: (signs, None)
         try:
             given = read_in_order(rows, self.protocol.batch_size, self.objective.device)
-            return second_moments(self.objective.loss, self.bank, given)
+            return second_moments(self.objective.loss, self.stack, given)
         finally:
-            self.bank.scaling = None
+            self.stack.learned_scales = None
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
         """Keep the steps in the space once there is one; let the learning rate follow a cosine."""
@@ -120,18 +123,18 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
 
     def note_factors(self) -> None:
         """Remember where a step starts."""
-        self.before = self.bank.snapshot()
+        self.before = self.stack.snapshot()
 
     @torch.no_grad()
     def project_steps(self) -> None:
         """Replace what a step has moved by its part in the space over the projection's length."""
-        for number, (factor, old) in enumerate(zip(self.bank.parameters(), self.before, strict=True)):
+        for number, (factor, old) in enumerate(zip(self.stack.parameters(), self.before, strict=True)):
             factor.copy_(old + self.inside(number, factor - old, divide=True))
 
     @torch.no_grad()
     def project_gradients(self) -> None:
         """Replace gradients by their part in the space."""
-        for number, factor in enumerate(self.bank.parameters()):
+        for number, factor in enumerate(self.stack.parameters()):
             if factor.grad is not None:
                 factor.grad.copy_(self.inside(number, factor.grad, divide=False))
 

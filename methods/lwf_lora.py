@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.models.objective import ClassificationObjective
 from benchmark.space import Between, Space
@@ -79,7 +79,7 @@ class LwFLoRA(SequentialLoRA):
         earlier = [column for task in objective.tasks[:t] for column in objective.task_columns(task)]
         self.old_classes = max(earlier, default=-1) + 1
         if t:
-            self.teacher = self.bank.snapshot()
+            self.teacher = self.stack.snapshot()
             if isinstance(objective, ClassificationObjective):
                 held = objective.head.state().items()
                 self.teacher_head = {name: tensor.clone() for name, tensor in held}
@@ -100,7 +100,7 @@ class LwFLoRA(SequentialLoRA):
     @torch.no_grad()
     def _before(self, batch: Batch) -> Tensor:
         """Return the logits that pair and head gave before this task."""
-        with self.bank.using(self.teacher):
+        with self.stack.using(self.teacher):
             if not isinstance(self.objective, ClassificationObjective):
                 return self.objective.outputs(batch)[1]
             features = self.objective.backbone.features(batch.inputs)

@@ -55,12 +55,12 @@ class MagMax(RunningMerging):
     def begin_task(self, t: int, rows: Rows) -> None:
         """Go on with the pair as last trained."""
         super().begin_task(t, rows)
-        for factor, last in zip(self.bank.parameters(), self.last, strict=False):
+        for factor, last in zip(self.stack.parameters(), self.last, strict=False):
             factor.data.copy_(last)
 
     def keep(self, t: int) -> None:
         """Merge the pair's change; put the pair aside."""
-        self.last = self.bank.snapshot()
+        self.last = self.stack.snapshot()
         super().keep(t)
 
     def merge(self, t: int, change: Change) -> Change:

@@ -26,14 +26,17 @@ class AverageMerging(PairMerging):
 
     def merged(self) -> Change:
         """Return the mean change by layer."""
-        changes = [self.change(slot) for slot in range(len(self.bank.slots))]
-        names = self.bank.layers if changes else ()
+        changes = [self.change(index) for index in range(len(self.stack.frozen_tasks))]
+        names = self.stack.layers if changes else ()
         return {name: torch.stack([change[name] for change in changes]).mean(0) for name in names}
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return all pairs stacked, with scale over T in the down factor."""
-        share = self.hyperparameters.scale * self.bank.scale / max(len(self.bank.slots), 1)
-        return {name: (share * layer.past_down, layer.past_up) for name, layer in self.bank.layers.items()}
+        share = self.hyperparameters.scale * self.stack.scaling / max(len(self.stack.frozen_tasks), 1)
+        return {
+            name: (share * layer.frozen.lora_A, layer.frozen.lora_B)
+            for name, layer in self.stack.layers.items()
+        }
 
 
 METHOD = AverageMerging

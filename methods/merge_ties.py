@@ -39,7 +39,7 @@ class TiesMerging(PairMerging):
         """Return the merged change by layer."""
         from peft.utils.merge_utils import ties
 
-        changes = [self.change(slot) for slot in range(len(self.bank.slots))]
+        changes = [self.change(index) for index in range(len(self.stack.frozen_tasks))]
         if not changes:
             return {}
         vectors = [flat(change) for change in changes]

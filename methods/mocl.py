@@ -31,9 +31,9 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, ParameterGroup
 from methods.pieces.input_weights import InputWeighted, with_more
 
@@ -71,12 +71,12 @@ class MoCL(InputWeighted):
         query = self.queries(rows.batch([0], training=True).to(self.objective.device))
         self.past_keys = query[:0] if self.past_keys is None else self.keys().detach()
         super().begin_task(t, rows)
-        self.key = nn.Parameter(draws.uniform(query, query.shape[1]))
+        self.key = nn.Parameter(initialisation.uniform(query, query.shape[1]))
 
     def keys(self) -> Tensor:
         """Return the keys of all pairs held, `(pairs, d)`."""
         assert self.past_keys is not None
-        if self.bank.current is None:
+        if self.stack.current_task is None:
             return self.past_keys
         return torch.cat([self.past_keys, self.key[None]])
 
@@ -106,7 +106,7 @@ class MoCL(InputWeighted):
     def state(self) -> dict[str, Tensor]:
         """Return head, bank and keys."""
         assert self.past_keys is not None
-        current = {} if self.bank.current is None else {"key": self.key.detach()}
+        current = {} if self.stack.current_task is None else {"key": self.key.detach()}
         return super().state() | {"past_keys": self.past_keys} | current
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -114,7 +114,7 @@ class MoCL(InputWeighted):
         super().restore(state)
         device = self.objective.device
         self.past_keys = state["past_keys"].to(device)
-        if self.bank.current is not None:
+        if self.stack.current_task is not None:
             self.key = nn.Parameter(state["key"].to(device))
 
 

@@ -25,7 +25,7 @@ import torch
 from pydantic import Field
 
 from benchmark.data.batches import Rows
-from benchmark.models.layer_inputs import read_in_order
+from benchmark.lora.inputs import read_in_order
 from methods.mocl import MatchingHyperparameters, MoCL
 
 
@@ -55,12 +55,12 @@ class PrunedMoCL(MoCL):
         for batch in read_in_order(rows, self.protocol.batch_size, self.objective.device):
             total += float(self.weights(self.queries(batch))[:, -1].sum())
         self.weight = total / len(rows)
-        if self.bank.slots and self.weight < self.hyperparameters.threshold:
+        if self.stack.frozen_tasks and self.weight < self.hyperparameters.threshold:
             self.drop_current()
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the new pair's weight and whether it was kept."""
-        return {"weight": self.weight, "kept": self.bank.current is not None}
+        return {"weight": self.weight, "kept": self.stack.current_task is not None}
 
 
 METHOD = PrunedMoCL

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.space import Between, Space
 from methods.inc_lora import IncrementalLoRA
@@ -71,7 +71,7 @@ class SparseLoRA(IncrementalLoRA):
         """
         super().__init__(context, hyperparameters)
         if hyperparameters.variant == "official":
-            for name, layer in self.bank.layers.items():
+            for name, layer in self.stack.layers.items():
                 if layer.base.in_features != layer.base.out_features:
                     raise UserError(
                         f"n-lora's official form needs layers with as many outputs as inputs, but {name} is "
@@ -84,7 +84,7 @@ class SparseLoRA(IncrementalLoRA):
         if not price:
             return loss
         size = crossed_size if self.hyperparameters.variant == "official" else dense_size
-        return loss + price * size(self.bank)
+        return loss + price * size(self.stack)
 
 
 METHOD = SparseLoRA

@@ -40,7 +40,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.space import Between, Space
 from methods.inc_lora import IncrementalLoRA
@@ -100,11 +100,11 @@ class OrthogonalLoRA(IncrementalLoRA):
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus the weighted penalties."""
         loss = super().loss(batch)
-        if self.orthogonal and self.bank.slots:
+        if self.orthogonal and self.stack.frozen_tasks:
             power = 1 if self.hyperparameters.variant == "official" else 2
-            loss = loss + self.orthogonal * overlap(self.bank, power)
+            loss = loss + self.orthogonal * overlap(self.stack, power)
         if self.norm:
-            loss = loss + self.norm * factor_length(self.bank)
+            loss = loss + self.norm * factor_length(self.stack)
         return loss
 
 

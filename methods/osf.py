@@ -32,7 +32,7 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, ParameterGroup, Phase, part
 from methods.pieces.peft_layers import PeftMethod
 

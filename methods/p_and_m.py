@@ -35,12 +35,11 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import in_order
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, part
-from benchmark.models.layer_inputs import exact, in_order
 from methods.pieces import fisher
 from methods.pieces.merging import Change, current_change
-from methods.pieces.penalties import current_pairs
 
 
 class PerturbHyperparameters(LowRankHyperparameters):
@@ -69,17 +68,17 @@ class PerturbAndMerge(LowRankMethod):
         self.solutions: Change = {}
         self.share: float = 1.0
         self.perturbed = 1.0
-        self.bank.scaling = lambda: (None, self._current_scales())
+        self.stack.learned_scales = lambda: (None, self._current_scales())
 
     def _current_scales(self) -> Tensor:
-        return torch.full((len(self.bank.layers),), self.perturbed, device=self.objective.device)
+        return torch.full((len(self.stack.layers),), self.perturbed, device=self.objective.device)
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair on the merged model."""
         super().begin_task(t, rows)
         if self.protocol.dropout == 0:
             # The past's scales are fixed, though the current pair's are not.
-            self.bank.fold()
+            self.stack.merge_frozen()
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss with the pair as it is, larger or smaller, one third of the time each."""
@@ -92,21 +91,20 @@ class PerturbAndMerge(LowRankMethod):
     def end_task(self, t: int, rows: Rows) -> None:
         """Find the share of the change that all tasks together want, and keep that much of the pair."""
         given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        information = fisher.of_weights(self.objective.loss, self.bank, given)
-        merged, change = self.merged(), current_change(self.bank)
+        information = fisher.of_weights(self.objective.loss, self.stack, given)
+        merged, change = self.merged(), current_change(self.stack)
         self.share = best_share(change, information, merged, self.information, self.solutions)
         for name, value in information.items():
             solution = value * (merged[name] + change[name])
             first = name not in self.information
             self.information[name] = value if first else self.information[name] + value
             self.solutions[name] = solution if first else self.solutions[name] + solution
-        for _, _, up in current_pairs(self.bank):
-            up.data.mul_(self.share)
+        for lora_b in self.stack.lora_b():
+            lora_b.data.mul_(self.share)
 
     def merged(self) -> Change:
         """Return what earlier tasks have changed, by layer, in float32 or float64."""
-        layers, scale = self.bank.layers.items(), self.bank.scale
-        return {name: scale * (exact(layer.past_up) @ exact(layer.past_down)) for name, layer in layers}
+        return {name: layer.delta("frozen") for name, layer in self.stack.layers.items()}
 
     def accounting(self) -> Accounting:
         """Count the pairs as stored, one change as active; the two sums are auxiliary."""

@@ -31,7 +31,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, listed, numbered
 from benchmark.space import Space
 from methods.pieces.prompt_tokens import PromptTokens

@@ -37,8 +37,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data.batches import Batch, Rows
+from benchmark.lora.layer import exact
 from benchmark.method import Accounting, Context, Phase, part
-from benchmark.models.layer_inputs import exact
 from methods.pieces.feature_classifier import FeatureClassifier
 from methods.pieces.first_task import FirstTaskAdapted, FirstTaskHyperparameters
 from methods.pieces.ridge import chosen_ridge, rounding, solution
@@ -80,7 +80,7 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
         """Make the pair at the first task, where one is wanted."""
         super().begin_task(t, rows)
         if not self.hyperparameters.adapt:
-            self.bank.discard_current()
+            self.stack.discard_current()
 
     def phases(self, t: int) -> Iterable[Phase]:
         """Return the first task's phase, where a pair is wanted."""

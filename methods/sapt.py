@@ -38,11 +38,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.inputs import in_order
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, Needs, ParameterGroup, listed, numbered
-from benchmark.models.layer_inputs import in_order
 from methods.pieces.input_weights import InputWeighted, with_more
 
 
@@ -95,9 +95,9 @@ class SharedAttention(InputWeighted):
         size, width = query.shape[1], self.hyperparameters.attention_width
         if not self.network:
             for shape in ((width, size), (size, width)):
-                self.network.append(nn.Parameter(draws.kaiming_uniform(query, *shape, a=5**0.5)))
+                self.network.append(nn.Parameter(initialisation.kaiming_uniform(query, *shape, a=5**0.5)))
             self.network += [nn.Parameter(query.new_ones(size)), nn.Parameter(query.new_zeros(size))]
-        self.keys.append(nn.Parameter(draws.uniform(query, size, low=-1)))
+        self.keys.append(nn.Parameter(initialisation.uniform(query, size, low=-1)))
 
     def weights(self, query: Tensor) -> Tensor:
         """Return the attention over keys, `(n, t)`: softmax of scaled products with the normalised query."""
@@ -158,7 +158,7 @@ class SharedAttention(InputWeighted):
         return {"attention": self.attentions[t].tolist()} if self.attentions else {}
 
     def state(self) -> dict[str, Tensor]:
-        """Return head, bank, attention and what is stored of old tasks."""
+        """Return head, stack, attention and what is stored of old tasks."""
         stored = numbered(input=self.inputs, attention=self.attentions)
         return super().state() | numbered(network=self.network, key=self.keys) | stored
 

@@ -48,7 +48,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup
 
 EPSILON = 1e-8
@@ -95,9 +95,9 @@ class SDLoRA(LowRankMethod):
     variant_magnitude: Mapping[str, float] = {"official": 0.8, "paper": 1.0}
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Let the magnitudes scale the bank."""
+        """Let the magnitudes scale the stack."""
         super().__init__(context, hyperparameters)
-        self.bank.scaling = self.scales
+        self.stack.learned_scales = self.scales
         self.magnitudes = nn.Parameter(torch.zeros(0, device=self.objective.device))
         self.norms = torch.zeros(0)
 
@@ -113,7 +113,7 @@ class SDLoRA(LowRankMethod):
 
     def _measure_past(self) -> None:
         official = self.hyperparameters.variant == "official"
-        norms = self.bank.factor_norms() if official else self.bank.product_norms()
+        norms = self.stack.factor_norms() if official else self.stack.product_norms()
         self.norms = norms + EPSILON
 
     def groups(self) -> list[ParameterGroup]:
@@ -132,10 +132,10 @@ class SDLoRA(LowRankMethod):
 
     def scales(self) -> tuple[Tensor, Tensor | None]:
         """Return the scales of past pairs `(M, slots)` and of the current pair `(M,)`."""
-        past = self.magnitudes[: len(self.bank.slots)] / self.norms
-        if self.bank.current is None:
+        past = self.magnitudes[: len(self.stack.frozen_tasks)] / self.norms
+        if self.stack.current_task is None:
             return past, None
-        current = self.magnitudes[-1].expand(len(self.bank.layers))
+        current = self.magnitudes[-1].expand(len(self.stack.layers))
         if self.normalises_current:
             current = current / (self._current_norms() + EPSILON)
         return past, current
@@ -143,10 +143,8 @@ class SDLoRA(LowRankMethod):
     def _current_norms(self) -> Tensor:
         """Return |B A|_F of the current pair at each layer, `(M,)`, with a zero gradient at zero."""
         squares = []
-        for layer in self.bank.layers.values():
-            assert layer.down is not None and layer.up is not None
-            gram = (layer.down @ layer.down.t()) * (layer.up.t() @ layer.up)
-            squares.append(gram.sum())
+        for a, b in zip(self.stack.lora_a(), self.stack.lora_b(), strict=True):
+            squares.append(((a @ a.t()) * (b.t() @ b)).sum())
         return torch.stack(squares).clamp(min=EPSILON**2).sqrt()
 
     def drop_current(self) -> None:
@@ -162,12 +160,7 @@ class SDLoRA(LowRankMethod):
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the magnitude of every pair held, by the task that made it."""
-        return {"magnitudes": dict(zip(map(str, self.holders()), self.magnitudes.tolist(), strict=True))}
-
-    def holders(self) -> list[int]:
-        """Return the task index of every pair held, in the magnitudes' order."""
-        current = [] if self.bank.current is None else [self.bank.current]
-        return [*self.bank.slots, *current]
+        return {"magnitudes": dict(zip(map(str, self.stack.tasks()), self.magnitudes.tolist(), strict=True))}
 
     def state(self) -> dict[str, Tensor]:
         """Return head, bank and magnitudes."""

@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from benchmark.data.batches import Rows
-from benchmark.models.layer_inputs import exact
+from benchmark.lora.layer import exact
 from methods.sd_lora import SDHyperparameters, SDLoRA
 
 
@@ -56,7 +56,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Fit the new direction with the earlier ones and drop it where nothing is left over."""
-        if not self.bank.slots:
+        if not self.stack.frozen_tasks:
             return
         coefficients, self.last_residual = self.fit()
         if self.last_residual <= self.hyperparameters.residual:
@@ -74,11 +74,12 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
         _, own = self.scales()
         assert own is not None
         scales = torch.cat([1 / self.norms, (own / self.magnitudes[-1])[:, None]], dim=1).double()
-        count = len(self.bank.slots) + 1
+        count = len(self.stack.frozen_tasks) + 1
         gram = torch.zeros(count, count, dtype=torch.float64, device=scales.device)
-        for index, layer in enumerate(self.bank.layers.values()):
-            assert layer.down is not None and layer.up is not None
-            pairs = [self.bank.pair(layer, slot) for slot in range(count - 1)] + [(layer.down, layer.up)]
+        for number, layer in enumerate(self.stack.layers.values()):
+            assert layer.current is not None
+            pairs = [self.stack.frozen_adapter(layer, index) for index in range(count - 1)]
+            pairs.append((layer.current.lora_A, layer.current.lora_B))
             downs, ups = ([exact(factor).double() for factor in side] for side in zip(*pairs, strict=True))
             products = torch.stack(
                 [
@@ -86,7 +87,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
                     for a, u in zip(downs, ups, strict=True)
                 ]
             )
-            gram += products * scales[index][:, None] * scales[index]
+            gram += products * scales[number][:, None] * scales[number]
         # On the CPU, whose solver allows dependent directions; CUDA's asks for independent ones.
         gram = gram.cpu()
         coefficients = torch.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1:]).solution[:, 0]

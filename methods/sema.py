@@ -31,21 +31,18 @@ Published settings (shipped configurations): the last three of twelve blocks, bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.inputs import read_in_order, token_masks
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
-from benchmark.models.blocks import ordinal
-from benchmark.models.layer_inputs import read_in_order, token_masks
 from benchmark.models.objective import ClassificationObjective
-from benchmark.models.roles import block_of
 from methods.pieces.expanding_block import ExpandingBlock
 
 
@@ -67,7 +64,7 @@ class SEMA(LowRankMethod):
     """Blocks that grow on demand over blocks that do not; see the module.
 
     Attributes:
-        bank: one pair for the blocks that do not grow.
+        stack: one pair for the blocks that do not grow.
         blocks: those that do, in model order.
         rows: the current task's.
         described: the blocks whose newest descriptor is being trained.
@@ -82,29 +79,28 @@ class SEMA(LowRankMethod):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Divide the blocks and watch those that may grow."""
         super().__init__(context, hyperparameters)
-        module, protocol = self.objective.backbone.module, self.protocol
-        names = list(self.bank.layers)
-        places = ordinal(map(block_of, names))
-        first = max(len(places) - hyperparameters.expanding_blocks, 0)
-        self.bank.restrict(module, [name for name in names if places[block_of(name)] < first])
         self.blocks: list[ExpandingBlock] = []
-        for number in [block for block, place in places.items() if place >= first]:
-            own = [name for name in names if block_of(name) == number]
-            # Each finds the layers that the banks before it have given back.
-            bank = AdapterBank(
-                module, protocol.targets, protocol.rank, self.bank.scale, protocol.dropout, protocol.blocks
+        for number in self.growing:
+            stack = self.make_stack([number])
+            name = block_name(next(iter(stack.layers)))
+            self.blocks.append(
+                ExpandingBlock(name, stack, self.objective.backbone.module.get_submodule(name))
             )
-            bank.restrict(module, own)
-            where = block_name(own[0])
-            self.blocks.append(ExpandingBlock(where, bank, module.get_submodule(where)))
+        self.objective.before_batch(self.attend)
         self.described: list[ExpandingBlock] = []
         self.grown: list[str] = []
+
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
+        """Return the blocks that do not grow."""
+        first = max(len(chosen) - self.hyperparameters.expanding_blocks, 0)
+        self.growing = chosen[first:]
+        return chosen[:first]
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Keep the rows to look at; make the pair of the blocks that do not grow at the first task."""
         self.rows, self.grown = rows, []
         if t == 0:
-            self.bank.add(t)
+            self.stack.add(t)
 
     def phases(self, t: int) -> Iterator[Phase]:
         """Yield what each addition has to learn; where nothing is added, the head's phase."""
@@ -131,7 +127,7 @@ class SEMA(LowRankMethod):
             block.grow(t, width, chosen.descriptor_width)
             self.grown.append(block.name)
         place = "all blocks" if len(blocks) > 1 else f"block {blocks[0].name}"
-        fresh = [] if t else self.bank.parameters()
+        fresh = [] if t else self.stack.parameters()
         pairs = [*fresh, *(parameter for block in blocks for parameter in block.parameters())]
         group = ParameterGroup(pairs, chosen.learning_rate, chosen.weight_decay)
         yield self.main_phase(t, [group, *self.head_groups()], name=f"adapt {place}")
@@ -151,7 +147,6 @@ class SEMA(LowRankMethod):
     @torch.no_grad()
     def look(self, batch: Batch) -> None:
         """Let the blocks see a batch."""
-        self.attend(batch)
         assert isinstance(self.objective, ClassificationObjective)
         self.objective.features(batch)
 
@@ -195,28 +190,17 @@ class SEMA(LowRankMethod):
                     return block
         return None
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the objective's loss under the routers' mixtures."""
-        self.attend(batch)
-        return super().loss(batch)
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer under the routers' mixtures."""
-        self.attend(batch)
-        return super().predict(batch, task)
-
     def accounting(self) -> Accounting:
         """Count pairs, router rows and descriptors; descriptors are not resident while predicting."""
-        banks = [self.bank, *(block.bank for block in self.blocks)]
+        stacks = [self.stack, *(block.stack for block in self.blocks)]
         routers = sum(block.past_router.numel() + block.router.numel() for block in self.blocks)
         networks = [network for block in self.blocks for network in block.descriptors]
         described = sum(value.numel() for network in networks for value in network.parameters())
-        held = sum(bank.stored() for bank in banks) + routers
+        held = sum(stack.stored() for stack in stacks) + routers
         kept = [block.errors for block in self.blocks]
         for block in self.blocks:
-            kept += [value for value in block.bank.state().values() if not value.is_floating_point()]
-        tasks = {task for block in self.blocks for task in [*block.bank.slots, block.bank.current]}
+            kept += [value for value in block.stack.state().values() if not value.is_floating_point()]
+        tasks = {task for block in self.blocks for task in block.stack.tasks()}
         return Accounting(
             stored=held + described,
             resident=held,
@@ -227,7 +211,7 @@ class SEMA(LowRankMethod):
 
     def report(self, t: int) -> dict[str, Any]:
         """Return which blocks the task has extended and how many pairs each has."""
-        return {"grown": self.grown, "pairs": {block.name: block.bank.count() for block in self.blocks}}
+        return {"grown": self.grown, "pairs": {block.name: block.stack.count() for block in self.blocks}}
 
     def state(self) -> dict[str, Tensor]:
         """Return head, the fixed blocks' pair and the growing blocks."""

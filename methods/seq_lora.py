@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 
 
 class SequentialLoRA(LowRankMethod):
@@ -32,8 +32,8 @@ class SequentialLoRA(LowRankMethod):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Make the pair at the first task; go on with it at later ones."""
-        if self.bank.current is None:
-            self.bank.add(t, self.rank(t))
+        if self.stack.current_task is None:
+            self.stack.add(t, self.rank(t))
 
 
 METHOD = SequentialLoRA

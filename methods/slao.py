@@ -30,10 +30,9 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Accounting, Context, listed, numbered
-from benchmark.models.layer_inputs import exact
-from methods.pieces.penalties import current_pairs
 
 
 class SLAOHyperparameters(LowRankHyperparameters):
@@ -43,7 +42,7 @@ class SLAOHyperparameters(LowRankHyperparameters):
 
 
 class SLAO(LowRankMethod):
-    """One merged pair in the bank while predicting, the fine-tuned one while training.
+    """One merged pair in the stack while predicting, the fine-tuned one while training.
 
     Attributes:
         merged: the merged pair's factors while a task is being learned, down and up by layer; else empty.
@@ -69,19 +68,21 @@ class SLAO(LowRankMethod):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Put the merged pair aside and start from the last one's orthonormal directions."""
-        self.merged = self.bank.snapshot()
-        self.bank.add(t)
-        starts = zip(current_pairs(self.bank), self.last[::2], self.last[1::2], strict=False)
-        for (_, down, up), last_down, last_up in starts:
-            down.data.copy_(orthonormal(last_down))
-            up.data.copy_(last_up)
+        self.merged = self.stack.snapshot()
+        self.stack.discard_current()
+        self.stack.add(t)
+        for (_, own), last_a, last_b in zip(
+            self.stack.current_adapters(), self.last[::2], self.last[1::2], strict=False
+        ):
+            own.lora_A.data.copy_(orthonormal(last_a))
+            own.lora_B.data.copy_(last_b)
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Merge the fine-tuned pair and let the merged one answer."""
-        self.last = self.bank.snapshot()
-        for (_, _, up), merged_up in zip(current_pairs(self.bank), self.merged[1::2], strict=False):
-            # Of the first task nothing is merged yet: its pair is the merged one.
-            up.data.copy_(merged_up + (up.data - merged_up) / (t + 1) ** 0.5)
+        self.last = self.stack.snapshot()
+        for lora_b, merged in zip(self.stack.lora_b(), self.merged[1::2], strict=False):
+            # Of the first task nothing is merged yet: its adapter is the merged one.
+            lora_b.data.copy_(merged + (lora_b.data - merged) / (t + 1) ** 0.5)
         self.merged = []
 
     def accounting(self) -> Accounting:

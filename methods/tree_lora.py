@@ -41,11 +41,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.layer import exact
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from benchmark.models.layer_inputs import exact
 from methods.pieces import task_tree
 from methods.pieces.task_tree import TaskTree
 from methods.seq_lora import SequentialLoRA
@@ -108,7 +108,7 @@ class TreeLoRA(SequentialLoRA):
 
     def flat_downs(self) -> Tensor:
         """Return the down factors `(layers, n)` with their gradient."""
-        downs = [exact(down).flatten() for down in self.bank.parameters()[::2]]
+        downs = [exact(lora_a).flatten() for lora_a in self.stack.lora_a()]
         return pad_sequence(downs, batch_first=True)
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
@@ -137,7 +137,7 @@ class TreeLoRA(SequentialLoRA):
     @torch.no_grad()
     def draw(self) -> Tensor:
         """Draw one earlier task for each layer, `(layers,)`, and note how far it is."""
-        drawn = draws.one_of(self.probabilities().t())
+        drawn = initialisation.one_of(self.probabilities().t())
         layers = torch.arange(len(drawn), device=drawn.device)
         self.draws[drawn, layers] += 1
         self.distances[drawn, layers] += (self.running - self.chosen(drawn)).abs().sum(1)
@@ -149,7 +149,7 @@ class TreeLoRA(SequentialLoRA):
         width = math.sqrt(math.log(2 * self.rounds * (self.round + 1) * (self.round + 2)))
         bounds = self.distances / self.draws.clamp(min=1) + width / (2 * self.draws + 1e-5).sqrt()
         bounds = bounds + bounds.min()
-        first = int(draws.one_of(bounds.sum(1).softmax(0)))
+        first = int(initialisation.one_of(bounds.sum(1).softmax(0)))
         group = self.tree.child_with(first)
         if group is not None and group.median is not None:
             bounds[group.tasks] *= min(group.median, 1.5)

@@ -136,16 +136,16 @@ def save(root: Path, *results: Result) -> list[Path]:
 
 
 def keep_adapters(path: Path, tasks: int) -> None:
-    """Write a bank of pairs beside a result: task t has rows t and t + 1, and columns 0 and 1."""
+    """Write a stack of adapters beside a result: task t has rows t and t + 1, and columns 0 and 1."""
     from safetensors.numpy import save_file
 
     eye = np.eye(6, dtype=np.float32)
     state = {
-        "bank.slots": np.arange(tasks),
-        "bank.ranks": np.full(tasks, 2),
-        "bank.current": np.array(-1),
-        "bank.q.past_down": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
-        "bank.q.past_up": np.concatenate([eye[:, :2]] * tasks, axis=1),
+        "stack.frozen_tasks": np.arange(tasks),
+        "stack.frozen_ranks": np.full(tasks, 2),
+        "stack.current_task": np.array(-1),
+        "stack.q.frozen.lora_A": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
+        "stack.q.frozen.lora_B": np.concatenate([eye[:, :2]] * tasks, axis=1),
     }
     save_file(state, path.with_suffix(".safetensors"), {"cell": read(path).key})
 

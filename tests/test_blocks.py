@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import UserError
-from benchmark.models.blocks import adapted_blocks, chosen_blocks, find_stacks, first_adapted_block, ordinal
+from benchmark.models.blocks import adapted_blocks, chosen_blocks, find_stacks, first_adapted_block
 from benchmark.protocol import Protocol
 from tests import tiny
 
@@ -97,7 +97,7 @@ def test_a_backbone_without_blocks_takes_no_choice() -> None:
 def test_only_the_chosen_blocks_are_adapted(key: str, kind: str) -> None:
     """Of two blocks the second is adapted, in both halves of a seq2seq model."""
     whole, half = (tiny.make_method(key, kind, settings={"blocks": b}) for b in ("all", "last:1"))
-    names = [list(vars(m).get("linears") or m.bank.layers) for m in (whole, half)]
+    names = [list(vars(m).get("linears") or m.stack.layers) for m in (whole, half)]
     stacks = find_stacks(half.objective.backbone.module)
     assert all(any(stack.index(name) == 1 for stack in stacks) for name in names[1])
     assert len(names[0]) == 2 * len(names[1])
@@ -107,10 +107,6 @@ def test_the_first_adapted_block_is_that_of_the_half_that_reads() -> None:
     module = tiny.backbone("seq2seq").module
     assert first_adapted_block(module, "last:1") == 1
     assert first_adapted_block(module, "first:1") == 0
-
-
-def test_blocks_are_numbered_among_those_adapted() -> None:
-    assert ordinal([11, 8, 9, 8]) == {8: 0, 9: 1, 11: 2}
 
 
 @pytest.mark.parametrize("key", ["cl-lora", "sema"])

@@ -41,8 +41,8 @@ def test_first_half_is_shared_and_the_other_half_has_a_pair_per_task(kind: str) 
     method = learned(3, kind)
     # Two blocks with query and value: block 0 is shared, block 1 has a pair per task.
     assert all(".0." in name for name in method.shared.layers) and len(method.shared.layers) == 2
-    assert all(".1." in name for name in method.bank.layers) and len(method.bank.layers) == 2
-    assert method.shared.count() == 1 and method.bank.count() == 3
+    assert all(".1." in name for name in method.stack.layers) and len(method.stack.layers) == 2
+    assert method.shared.count() == 1 and method.stack.count() == 3
     counted = method.accounting()
     # Rank 2 and width 32: a pair is 2 x 2 x 32 = 128 numbers. Shared 2 x 128, tasks 3 x 2 x 128, weights 6.
     assert counted.stored == 256 + 768 + 6
@@ -78,13 +78,13 @@ def test_shared_down_factors_are_orthonormal_and_never_move() -> None:
 
 def test_weights_start_between_one_half_and_three_halves_and_old_ones_are_frozen() -> None:
     method = learned(1)
-    old, pairs = method.weights[0].detach().clone(), method.bank.snapshot()
+    old, pairs = method.weights[0].detach().clone(), method.stack.snapshot()
     tiny.begin(method, 1)
     assert ((method.weights[1] >= 0.5) & (method.weights[1] <= 1.5)).all()
     method = learned(2)
     assert torch.equal(method.weights[0], old)
-    for layer, down, up in zip(method.bank.layers.values(), pairs[::2], pairs[1::2], strict=True):
-        kept = method.bank.pair(layer, 0)
+    for layer, down, up in zip(method.stack.layers.values(), pairs[::2], pairs[1::2], strict=True):
+        kept = method.stack.frozen_adapter(layer, 0)
         assert torch.equal(kept[0], down) and torch.equal(kept[1], up)
 
 
@@ -92,7 +92,7 @@ def test_weights_start_between_one_half_and_three_halves_and_old_ones_are_frozen
 def test_share_of_the_blocks_is_rounded_down(share: float, count: int) -> None:
     method = learned(2, shared_blocks=share)
     assert method.shared_count == count and (method.shared is None) == (count == 0)
-    assert len(method.bank.layers) == 2 * (2 - count)
+    assert len(method.stack.layers) == 2 * (2 - count)
 
 
 def test_all_blocks_cannot_be_shared() -> None:
@@ -113,14 +113,20 @@ def test_one_block_has_nothing_to_share() -> None:
 def by_hand(method: Any, task: int, batch: Any) -> Tensor:
     """Return the features of a plain backbone whose weights hold the shared product and the task's."""
     plain = tiny.backbone(method.objective.backbone.kind, torch.float64)
-    place = method.holders().index(task)
+    place = method.stack.tasks().index(task)
     for name, layer in method.shared.layers.items():
-        plain.module.get_submodule(name).weight.data += method.shared.scale * (layer.up @ layer.down)
-    for index, (name, layer) in enumerate(method.bank.layers.items()):
-        past = place < len(method.bank.slots)
-        down, up = method.bank.pair(layer, place) if past else (layer.down, layer.up)
+        plain.module.get_submodule(name).weight.data += method.shared.scale * (
+            layer.current.lora_B @ layer.current.lora_A
+        )
+    for index, (name, layer) in enumerate(method.stack.layers.items()):
+        past = place < len(method.stack.frozen_tasks)
+        down, up = (
+            method.stack.frozen_adapter(layer, place)
+            if past
+            else (layer.current.lora_A, layer.current.lora_B)
+        )
         weight = method.weights[place][index].item()
-        plain.module.get_submodule(name).weight.data += method.bank.scale * weight * (up @ down)
+        plain.module.get_submodule(name).weight.data += method.stack.scaling * weight * (up @ down)
     return plain.features(batch.inputs)
 
 
@@ -199,9 +205,9 @@ def test_earlier_pairs_take_no_part_in_training() -> None:
     method = learned(2)
     taken, _ = tiny.begin(method, 2)
     before = method.loss(tiny.whole(taken))
-    for layer in method.bank.layers.values():
+    for layer in method.stack.layers.values():
         assert layer.folded is not None and torch.equal(layer.folded, layer.start)
-        layer.past_up = torch.randn_like(layer.past_up)
+        layer.frozen.lora_B = torch.randn_like(layer.frozen.lora_B)
     assert torch.equal(method.loss(tiny.whole(taken)), before)
 
 
@@ -224,7 +230,7 @@ def test_first_blocks_answer_as_a_shallower_model(kind: str) -> None:
     plain = tiny.backbone(kind, torch.float64)
     blocks = plain.module.layers if kind == "image" else plain.module.encoder.layer
     for name, layer in method.shared.layers.items():
-        plain.module.get_submodule(name).weight.data += layer.up @ layer.down
+        plain.module.get_submodule(name).weight.data += layer.current.lora_B @ layer.current.lora_A
     assert isinstance(blocks, nn.ModuleList)
     del blocks[1]
     assert torch.allclose(shallow, plain.features(batch.inputs))
@@ -253,11 +259,11 @@ def test_distilled_loss_by_hand_and_what_it_reaches() -> None:
     # 5 times the cross-entropy of the softened answers, without a factor of 4.
     expected = -5 * (teacher.softmax(1) * student.log_softmax(1)).sum(1).mean()
     assert torch.isclose(loss, expected)
-    for factor in [*method.bank.parameters(), *method.shared.parameters()]:
+    for factor in [*method.stack.parameters(), *method.shared.parameters()]:
         factor.requires_grad_(True)
     method.distilled(batch).backward()
     assert all(up.grad.abs().max() > 0 for up in method.shared.parameters()[1::2])
-    assert all(factor.grad is None for factor in method.bank.parameters()), "later blocks are left out"
+    assert all(factor.grad is None for factor in method.stack.parameters()), "later blocks are left out"
     # At the teacher itself the divergence is least: nothing pulls the shared pair.
     for factor, old in zip(method.shared.parameters(), method.teacher, strict=True):
         factor.data.copy_(old)
@@ -365,5 +371,5 @@ def test_smallest_streams(count: int, classes: int, rows: int) -> None:
     method = learned(count, stream=tiny.tasks("image", count, classes, rows))
     for t in range(count):
         assert len(method.predict(tiny.whole(tiny.rows(method, t, "test")), None)) == classes * rows
-    assert method.report(count - 1)["weights"].keys() == method.bank.layers.keys()
+    assert method.report(count - 1)["weights"].keys() == method.stack.layers.keys()
     assert method.low_rank_sum() is None

@@ -95,9 +95,9 @@ def test_frozen_past_is_bit_identical_after_a_later_task(key: str, kind: str) ->
     states = story(key, kind).states
     for before, after in pairwise(states):
         for name, value in before.items():
-            if name.endswith(".past_down"):
+            if name.endswith(".frozen.lora_A"):
                 assert torch.equal(after[name][: len(value)], value), name
-            if name.endswith(".past_up"):
+            if name.endswith(".frozen.lora_B"):
                 assert torch.equal(after[name][:, : value.shape[1]], value), name
 
 
@@ -141,10 +141,10 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
 
 @everywhere
 def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
-    """Everything in the state is head, bank bookkeeping, counted as stored, or counted as auxiliary."""
+    """Everything in the state is head, the stack's bookkeeping, counted as stored, or counted as auxiliary."""
     method = story(key, kind).method
     counted = method.accounting()
-    books = ("bank.slots", "bank.ranks", "bank.current", "bank.merged_rank")
+    books = ("stack.frozen_tasks", "stack.frozen_ranks", "stack.current_task", "stack.merged_rank")
     held = {n: x for n, x in method.state().items() if not n.startswith("head.") and n not in books}
     if counted.auxiliary_bytes == 0:
         assert counted.stored == sum(value.numel() for value in held.values())
@@ -164,18 +164,18 @@ def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
 
 @on_one_kind
 def test_as_many_pairs_are_active_as_change_an_answer_when_removed(key: str, kind: str) -> None:
-    """Only where every adapter is a pair of the bank that can be left out: not for what was merged."""
+    """Only where every adapter is one of the stack that can be left out: not for what was merged."""
     method = fresh(key, kind)
     for t in range(TASKS):
         tiny.learn(method, t)
-    bank, counted = getattr(method, "bank", None), method.accounting()
-    if bank is None or not bank.layers or bank.count() != counted.active or type(method).own_classifier:
-        pytest.skip("its adapters are no pairs of one bank, or were merged")
-    bank.unfold()
+    stack, counted = getattr(method, "stack", None), method.accounting()
+    if stack is None or not stack.layers or stack.count() != counted.active or type(method).own_classifier:
+        pytest.skip("its adapters are no pairs of one stack, or were merged")
+    stack.unmerge()
     full = features_of_all(method)
     changed = []
     for place in range(counted.active):
-        with without(bank, place):
+        with without(stack, place):
             changed.append(
                 any(not torch.equal(a, b) for a, b in zip(features_of_all(method), full, strict=True))
             )
@@ -324,11 +324,11 @@ def test_exported_sum_put_into_plain_weights_gives_the_same_answers(key: str, ki
 def outputs(method: Method, other: Any = None) -> Iterator[Tensor]:
     """Yield the logits, or the token logits, of each task's test rows; through another backbone if given."""
     objective = method.objective
-    if other is None:
-        objective._announce()
     used = other or objective.backbone
     for t in range(TASKS):
         batch = tiny.whole(tiny.rows(method, t, "test"))
+        if other is None:
+            objective.announce(batch)
         if hasattr(objective, "head"):
             yield objective.head(used.features(batch.inputs))
         elif used.kind == "causal":
@@ -350,5 +350,5 @@ def test_two_tasks_of_one_step_in_each_number_format(key: str, kind: str, dtype:
     assert len(answers(method, 0)) == 2 * ROWS
     floating = {n: x for n, x in method.state().items() if x.is_floating_point()}
     assert all(torch.isfinite(value).all() for value in floating.values())
-    stored = {value.dtype for name, value in floating.items() if name.startswith("head.") or "_down" in name}
+    stored = {value.dtype for name, value in floating.items() if name.startswith("head.") or ".lora_" in name}
     assert stored <= {dtype}

@@ -35,7 +35,7 @@ def test_what_is_kept(key: str, keep: int, kept: list[int]) -> None:
     for t in range(4):
         tiny.learn(method, t)
     assert method.kept.tolist() == kept
-    assert method.holders() == [t for t in range(4) if kept[t]]
+    assert method.stack.tasks() == [t for t in range(4) if kept[t]]
     assert method.accounting().active == keep == len(method.magnitudes)
 
 
@@ -90,7 +90,7 @@ def test_keeping_everything_is_litelora_whose_gates_stay_open(key: str) -> None:
     for t in range(3):
         tiny.learn(kept, t)
         tiny.learn(lite, t)
-    assert tiny.same(kept.bank.state(), lite.bank.state())  # type: ignore[attr-defined]
+    assert tiny.same(kept.stack.state(), lite.stack.state())  # type: ignore[attr-defined]
     assert torch.equal(kept.magnitudes, lite.magnitudes)  # type: ignore[attr-defined]
 
 
@@ -110,10 +110,10 @@ def test_controls_are_tuned_as_litelora_is() -> None:
 def test_wide_pair_has_the_rank_of_several() -> None:
     method: Any = tiny.make_method("seq-lora-wide", "vector", multiple=3)
     tiny.learn(method, 0)
-    (layer,) = method.bank.layers.values()
-    assert layer.down.shape == (6, 48) and method.bank.count() == 1
+    (layer,) = method.stack.layers.values()
+    assert layer.current.lora_A.shape == (6, 48) and method.stack.count() == 1
     tiny.learn(method, 1)
-    assert method.bank.count() == 1 and method.accounting().stored == 6 * (48 + 16)
+    assert method.stack.count() == 1 and method.accounting().stored == 6 * (48 + 16)
 
 
 def test_wide_pair_larger_than_a_layer_gets_one_line() -> None:

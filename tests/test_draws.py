@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark import draws
+from benchmark import initialisation
 
 ROOT = Path(__file__).parents[1]
 # What would draw on the device that holds its tensor, where a seed means other numbers than on the CPU.
@@ -31,27 +31,27 @@ def test_a_uniform_start_is_what_the_seed_gives_on_the_cpu() -> None:
     torch.manual_seed(3)
     expected = torch.rand(4, 2) * 3 - 1
     torch.manual_seed(3)
-    drawn = draws.uniform(torch.empty(0), 4, 2, low=-1, high=2)
+    drawn = initialisation.uniform(torch.empty(0), 4, 2, low=-1, high=2)
     torch.testing.assert_close(drawn, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_start_has_the_number_format_of_its_example(dtype: torch.dtype) -> None:
-    assert draws.uniform(torch.empty(0, dtype=dtype), 3).dtype == dtype
-    assert draws.kaiming_uniform(torch.empty(0, dtype=dtype), 3, 2).dtype == dtype
+    assert initialisation.uniform(torch.empty(0, dtype=dtype), 3).dtype == dtype
+    assert initialisation.kaiming_uniform(torch.empty(0, dtype=dtype), 3, 2).dtype == dtype
 
 
 def test_a_matrix_starts_as_a_linear_layer_of_torch() -> None:
     torch.manual_seed(5)
     layer = nn.Linear(6, 4, bias=False)
     torch.manual_seed(5)
-    assert torch.equal(draws.kaiming_uniform(torch.empty(0), 4, 6, a=5**0.5), layer.weight)
+    assert torch.equal(initialisation.kaiming_uniform(torch.empty(0), 4, 6, a=5**0.5), layer.weight)
 
 
 def test_an_index_of_no_weight_is_never_drawn() -> None:
     weights = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]])
-    assert draws.one_of(weights).tolist() == [1, 0]
-    assert int(draws.one_of(weights[0])) == 1
+    assert initialisation.one_of(weights).tolist() == [1, 0]
+    assert int(initialisation.one_of(weights[0])) == 1
 
 
 def test_nothing_else_draws_on_a_device() -> None:

@@ -60,7 +60,7 @@ def test_block_grows_where_inputs_shift_and_not_elsewhere(
     pairs = []
     for t in range(3):
         tiny.learn(method, t)
-        pairs.append(method.blocks[0].bank.count())
+        pairs.append(method.blocks[0].stack.count())
         assert method.report(t)["grown"] == ([""] if t == 0 or grown[t] > grown[t - 1] else [])
     assert pairs == grown
     counted = method.accounting()
@@ -72,7 +72,7 @@ def test_threshold_decides(threshold: float, pairs: int) -> None:
     method = sema(stream(0, 20), threshold=threshold)
     for t in range(2):
         tiny.learn(method, t)
-    assert method.blocks[0].bank.count() == pairs
+    assert method.blocks[0].stack.count() == pairs
 
 
 def test_without_an_addition_the_head_alone_is_trained() -> None:
@@ -127,7 +127,7 @@ def test_each_block_grows_once_a_task_in_order_and_learns_before_the_next_is_loo
     names = []
     for phase in phases:
         names.append(phase.name)
-        counts.append([block.bank.count() for block in method.blocks])
+        counts.append([block.stack.count() for block in method.blocks])
         tiny.train(method, phase, rows, (0, 1, phase.name), lambda share: None)
     first, second = (block.name for block in method.blocks)
     assert names == [f"{word} block {name}" for name in (first, second) for word in ("adapt", "describe")]
@@ -143,7 +143,7 @@ def mixed(method: Any) -> tuple[Any, Any]:
     block = method.blocks[-1]
     for number in range(3):
         block.grow(number, small_models.HIDDEN, 4)
-        tiny.randomise(block.bank, number)
+        tiny.randomise(block.stack, number)
     return block, tiny.whole(taken)
 
 
@@ -153,7 +153,7 @@ def test_pairs_are_mixed_by_a_softmax_over_the_mean_real_token() -> None:
     seen: dict[str, Any] = {}
     module = method.objective.backbone.module.get_submodule(block.name)
     module.register_forward_pre_hook(lambda _, given: seen.update(x=given[0]))
-    name, layer = next(iter(block.bank.layers.items()))
+    name, layer = next(iter(block.stack.layers.items()))
     layer.register_forward_hook(lambda _, given, out: seen.update(given=given[0], out=out))
     method.look(batch)
     mask = batch.inputs["attention_mask"].double()
@@ -162,7 +162,9 @@ def test_pairs_are_mixed_by_a_softmax_over_the_mean_real_token() -> None:
     rows = torch.cat([block.past_router, block.router[None]]).double()
     weights = (mean @ rows[:, :-1].t() + rows[:, -1]).softmax(1)
     assert torch.allclose(block.shares.double(), weights)
-    pairs = [block.bank.pair(layer, slot) for slot in range(2)] + [(layer.down, layer.up)]
+    pairs = [block.stack.frozen_adapter(layer, slot) for slot in range(2)] + [
+        (layer.current.lora_A, layer.current.lora_B)
+    ]
     wanted = functional.linear(seen["given"], layer.weight, layer.bias)
     for number, (down, up) in enumerate(pairs):
         wanted = wanted + weights[:, number, None, None] * (seen["given"] @ down.t() @ up.t())
@@ -175,7 +177,7 @@ def test_router_row_and_newest_pair_get_gradients_and_nothing_older() -> None:
     block, batch = mixed(method)
     method.loss(batch).backward()
     assert block.router.grad.abs().max() > 0
-    assert all(parameter.grad.abs().max() > 0 for parameter in block.bank.parameters())
+    assert all(parameter.grad.abs().max() > 0 for parameter in block.stack.parameters())
     assert all(weight.grad is None for network in block.descriptors for weight in network.parameters())
 
 
@@ -183,14 +185,14 @@ def test_blocks_before_the_expanding_ones_have_one_pair_of_the_first_task() -> N
     method: Any = tiny.make_method("sema", "encoder", expanding_blocks=1, threshold=0.0)
     for t in range(2):
         tiny.learn(method, t)
-    assert [name.count("layer.0") for name in method.bank.layers] == [1, 1]
-    assert method.bank.count() == 1 and method.blocks[0].bank.count() == 2
-    assert not set(method.bank.layers) & set(method.blocks[0].bank.layers)
+    assert [name.count("layer.0") for name in method.stack.layers] == [1, 1]
+    assert method.stack.count() == 1 and method.blocks[0].stack.count() == 2
+    assert not set(method.stack.layers) & set(method.blocks[0].stack.layers)
 
 
 def test_more_expanding_blocks_than_there_are_means_all() -> None:
     method: Any = tiny.make_method("sema", "encoder", expanding_blocks=9)
-    assert len(method.blocks) == small_models.BLOCKS and not method.bank.layers
+    assert len(method.blocks) == small_models.BLOCKS and not method.stack.layers
 
 
 def test_sema_counts_by_hand() -> None:
@@ -226,7 +228,7 @@ def test_pairs_of_little_weight_are_dropped_with_their_keys(threshold: float, ke
     method: Any = tiny.make_method("mocl-p", "encoder", torch.float64, threshold=threshold)
     for t, count in enumerate(kept):
         tiny.learn(method, t)
-        assert method.bank.count() == len(method.keys()) == count
+        assert method.stack.count() == len(method.keys()) == count
         assert (method.accounting().adapters, method.accounting().active) == (count, count)
         assert method.report(t)["kept"] == (t == 0 or threshold == 0)
     # A pair of rank 2 at four layers of 32 x 32, and a key of 32.
@@ -243,7 +245,7 @@ def test_decision_compares_the_mean_weight_on_the_task_s_rows() -> None:
         method: Any = tiny.make_method("mocl-p", "encoder", torch.float64, threshold=threshold)
         for t in range(2):
             tiny.learn(method, t)
-        assert method.bank.count() == count
+        assert method.stack.count() == count
 
 
 def test_without_a_threshold_it_is_mocl() -> None:
@@ -258,11 +260,11 @@ def test_without_a_threshold_it_is_mocl() -> None:
 def test_old_pairs_and_keys_are_untouched_by_a_dropped_one() -> None:
     method: Any = tiny.make_method("mocl-p", "encoder", torch.float64, threshold=1.0)
     tiny.learn(method, 0)
-    keys, factors = method.keys().detach().clone(), method.bank.snapshot()
+    keys, factors = method.keys().detach().clone(), method.stack.snapshot()
     tiny.learn(method, 1)
     assert torch.equal(method.keys(), keys)
-    layer = next(iter(method.bank.layers.values()))
-    assert torch.equal(method.bank.pair(layer, 0)[0], factors[0])
+    layer = next(iter(method.stack.layers.values()))
+    assert torch.equal(method.stack.frozen_adapter(layer, 0)[0], factors[0])
     # One pair is left, so its weight is 1 for every input.
     assert torch.equal(mean_weight(method, 1), torch.ones((), dtype=torch.float64))
 

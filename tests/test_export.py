@@ -97,14 +97,17 @@ def check_export(path: Path, kind: str, folder: Path) -> Method:
     """Check that plain peft on the plain backbone gives the outputs of the suite's own model."""
     assert export(path, folder) == folder
     ours = rebuild(read(path), path)
-    ours.bank.refresh()
     expected = answer(ours.objective.backbone.module.eval(), kind)
     untouched = answer(plain(kind).eval(), kind)
     assert not torch.allclose(untouched, expected, atol=1e-2)
     loaded = peft.PeftModel.from_pretrained(plain(kind), folder).eval()
     assert torch.allclose(answer(loaded, kind), expected, rtol=1e-5, atol=1e-5)
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    assert config["r"] == config["lora_alpha"] == sum(ours.bank.ranks) + 2 * (ours.bank.current is not None)
+    assert (
+        config["r"]
+        == config["lora_alpha"]
+        == sum(ours.stack.frozen_ranks) + 2 * (ours.stack.current_task is not None)
+    )
     assert (folder / "head.safetensors").exists() is (kind in ("image", "encoder"))
     if not ours.objective.head_size():
         return ours
@@ -148,7 +151,7 @@ def test_plain_peft_answers_the_same_on_texts(method: str, kind: str, tmp_path: 
 def test_pruned_adapters_are_not_exported(out: Path, tmp_path: Path) -> None:
     path = on_digits("litelora", out, "sparsity=100", "selection_epochs=20")
     ours = check_export(path, "image", tmp_path / "adapter")
-    assert ours.bank.count() == 1  # the first one is always kept
+    assert ours.stack.count() == 1  # the first one is always kept
     assert read(path).parameters.adapters[-1] == 5
 
 
@@ -269,7 +272,7 @@ def test_damaged_or_missing_adapters_are_refused(out: Path, tmp_path: Path) -> N
     adapters.write_bytes(whole[:-4])
     with pytest.raises(UserError, match="not a whole safetensors file"):
         export(path, tmp_path / "adapter")
-    save_file({name: tensor for name, tensor in state.items() if "past_up" not in name}, adapters)
+    save_file({name: tensor for name, tensor in state.items() if "frozen.lora_B" not in name}, adapters)
     with pytest.raises(UserError, match="another"):
         export(path, tmp_path / "adapter")
     adapters.unlink()

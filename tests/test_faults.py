@@ -58,7 +58,7 @@ class Faulty(SequentialLoRA):
     def end_task(self, t, rows):
         super().end_task(t, rows)
         if t == 1 and os.environ.get("FAULT") == "nan":
-            next(iter(self.bank.parameters())).data[0, 0] = float("nan")
+            next(iter(self.stack.parameters())).data[0, 0] = float("nan")
 
 
 METHOD = Faulty
@@ -168,7 +168,7 @@ def test_nan_is_never_saved(start: Start, undisturbed: dict[str, bytes], tmp_pat
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path]
     code, printed, errors = ended(start(*command, FAULT="nan"))
     assert code == 1
-    assert errors.count("\n") == 1 and "the method left NaN or infinite numbers in 'bank." in errors
+    assert errors.count("\n") == 1 and "the method left NaN or infinite numbers in 'stack." in errors
     assert "seq-lora on toy, order 1, seed 0 | complete" in printed
     check_goes_on(start, tmp_path, undisturbed, "--retry")
 

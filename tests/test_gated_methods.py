@@ -58,10 +58,10 @@ def test_weights_of_rows_reach_every_layer(key: str, chosen: dict[str, Any]) -> 
     batch = tiny.whole(tiny.rows(method, 0, "test"))
     with torch.no_grad():
         answered = method.predict(batch, None)
-        (layer,) = method.bank.layers.values()
+        (layer,) = method.stack.layers.values()
         weights = method.weights(method.queries(batch))
         x = batch.inputs["x"]
-        pairs = [method.bank.pair(layer, 0), (layer.down, layer.up)]
+        pairs = [method.stack.frozen_adapter(layer, 0), (layer.current.lora_A, layer.current.lora_B)]
         parts = [w[:, None] * (x @ d.t() @ u.t()) for w, (d, u) in zip(weights.t(), pairs, strict=True)]
         features = x @ layer.base.weight.t() + sum(parts)
         if layer.base.bias is not None:
@@ -135,9 +135,9 @@ def test_gate_starts_from_the_last_one_s_layers() -> None:
 def test_base_o_lora_keeps_its_penalty() -> None:
     method = learned("gainlora", 1, base="o-lora", base_settings={"orthogonal": 2.0})
     rows, _ = tiny.begin(method, 1)
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     batch = tiny.whole(rows)
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.bank, 1))
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.stack, 1))
 
 
 # --- MoCL

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark.data.batches import VectorRows
+from benchmark.lora.inputs import in_order, second_moments, watching
+from benchmark.lora.targets import block_of
 from benchmark.models import small_models
-from benchmark.models.layer_inputs import in_order, second_moments, watching
-from benchmark.models.roles import block_of
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
 from methods.inflora import free_directions
@@ -26,7 +26,7 @@ def inflora(kind: str = "encoder", **chosen: Any) -> Any:
 
 
 def moments(method: Any, rows: Any, size: int) -> dict[str, Tensor]:
-    return second_moments(method.loss, method.bank, in_order(rows, size, method.objective.device))
+    return second_moments(method.loss, method.stack, in_order(rows, size, method.objective.device))
 
 
 def inputs(method: Any, t: int) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def inputs(method: Any, t: int) -> dict[str, Tensor]:
     def see(name: str, x: Tensor) -> None:
         seen.setdefault(name, []).append(x.reshape(-1, x.shape[-1]))
 
-    with watching(method.bank, see), torch.no_grad():
+    with watching(method.stack, see), torch.no_grad():
         method.objective.loss(tiny.whole(tiny.rows(method, t)))
     return {name: torch.cat(rows) for name, rows in seen.items()}
 
@@ -48,14 +48,16 @@ def inputs(method: Any, t: int) -> dict[str, Tensor]:
 def test_rows_of_a_new_down_factor_are_orthogonal_and_as_long_as_usual(kind: str) -> None:
     method = inflora(kind)
     tiny.begin(method, 0)
-    for layer in method.bank.layers.values():
-        assert torch.allclose(layer.down @ layer.down.t(), torch.eye(2).double() / 3, atol=1e-10)
+    for layer in method.stack.layers.values():
+        assert torch.allclose(
+            layer.current.lora_A @ layer.current.lora_A.t(), torch.eye(2).double() / 3, atol=1e-10
+        )
 
 
 def test_layers_with_one_input_get_one_down_factor() -> None:
     method = inflora("encoder")
     tiny.begin(method, 0)
-    downs = {name: layer.down for name, layer in method.bank.layers.items()}
+    downs = {name: layer.current.lora_A for name, layer in method.stack.layers.items()}
     pairs = [(name, name.replace("query", "value")) for name in downs if "query" in name]
     assert len(pairs) == 2
     assert all(torch.equal(downs[query], downs[value]) for query, value in pairs)
@@ -64,11 +66,11 @@ def test_layers_with_one_input_get_one_down_factor() -> None:
 def test_training_moves_only_the_up_factor() -> None:
     method = inflora("encoder", learning_rate=0.01)
     _, [phase] = tiny.begin(method, 0)
-    before = {name: layer.down.clone() for name, layer in method.bank.layers.items()}
+    before = {name: layer.current.lora_A.clone() for name, layer in method.stack.layers.items()}
     tiny.learn(method, 0)
     # `learn` began the task anew from the same seed: the same factors, and trained ones beside them.
-    for name, layer in method.bank.layers.items():
-        assert torch.equal(layer.down, before[name]) and layer.up.abs().sum() > 0
+    for name, layer in method.stack.layers.items():
+        assert torch.equal(layer.current.lora_A, before[name]) and layer.current.lora_B.abs().sum() > 0
     # 2 blocks x (query, value) up factors, then weight and bias of the head.
     assert [len(group.parameters) for group in phase.groups] == [4, 2]
 
@@ -110,8 +112,8 @@ def test_new_rows_are_orthogonal_to_the_memory_in_both_modes(
     tiny.begin(method, 2)
     modes = {memory.retains for memory in method.memories.values()}
     assert modes == ({True} if dual else {False})
-    for name, layer in method.bank.layers.items():
-        rows, memory = layer.down.t(), method.memories[name]
+    for name, layer in method.stack.layers.items():
+        rows, memory = layer.current.lora_A.t(), method.memories[name]
         assert (rows - memory.free(rows)).abs().max() < 1e-8
 
 
@@ -159,15 +161,17 @@ def test_tasks_of_orthogonal_inputs_do_not_disturb_each_other_unless_the_rows_ar
         objective.begin_task([0])
         method.begin_task(0, given[0])
         run(method, 0, given[0])
-        (memory,), (layer,) = method.memories.values(), method.bank.layers.values()
+        (memory,), (layer,) = method.memories.values(), method.stack.layers.values()
         memory.basis = spaces[0].t().clone()
         before = objective.logits(tiny.whole(given[0])).detach()
         objective.begin_task([1])
         method.begin_task(1, given[1])
         if chosen == "random":
-            layer.down.data.copy_(torch.randn(layer.down.shape, generator=torch.Generator().manual_seed(0)))
+            layer.current.lora_A.data.copy_(
+                torch.randn(layer.current.lora_A.shape, generator=torch.Generator().manual_seed(0))
+            )
         run(method, 1, given[1])
-        assert layer.up.abs().max() > 1e-3
+        assert layer.current.lora_B.abs().max() > 1e-3
         after = objective.logits(tiny.whole(given[0])).detach()[:, : before.shape[1]]
         changes[chosen] = (after - before).abs().max().item()
     assert changes["free"] < 1e-10 < 1e-3 < changes["random"]
@@ -189,23 +193,25 @@ def run(method: Any, t: int, rows: VectorRows) -> None:
 def test_update_is_confined_to_the_rows_of_the_down_factor() -> None:
     method = inflora("encoder", learning_rate=0.1)
     tiny.learn(method, 0)
-    for layer in method.bank.layers.values():
-        change = layer.up.detach() @ layer.down.detach()
+    for layer in method.stack.layers.values():
+        change = layer.current.lora_B.detach() @ layer.current.lora_A.detach()
         # Rows of A have length 1 / sqrt(3), so the projector on them is 3 A^T A.
-        assert torch.allclose(change @ (3 * layer.down.t() @ layer.down), change, atol=1e-12)
+        assert torch.allclose(
+            change @ (3 * layer.current.lora_A.t() @ layer.current.lora_A), change, atol=1e-12
+        )
         assert change.abs().max() > 0
 
 
 def test_old_inputs_in_the_memory_get_the_same_output_after_a_new_task() -> None:
     method = inflora("vector", learning_rate=0.1)
     tiny.learn(method, 0)
-    (layer,) = method.bank.layers.values()
+    (layer,) = method.stack.layers.values()
     (memory,) = method.memories.values()
     used = torch.eye(48).double() - memory.free(torch.eye(48).double())
     old = next(iter(inputs(method, 0).values())) @ used
     tiny.learn(method, 1)
-    change = old @ layer.down.t() @ layer.up.t()
-    moved = next(iter(inputs(method, 1).values())) @ layer.down.t() @ layer.up.t()
+    change = old @ layer.current.lora_A.t() @ layer.current.lora_B.t()
+    moved = next(iter(inputs(method, 1).values())) @ layer.current.lora_A.t() @ layer.current.lora_B.t()
     assert change.abs().max() < 1e-8 < 1e-3 < moved.abs().max()
 
 
@@ -217,7 +223,6 @@ def test_first_task_starts_from_the_pretrained_features() -> None:
     rows, _ = tiny.begin(method, 0)
     inputs = tiny.whole(rows).inputs
     with torch.no_grad():
-        method.bank.refresh()  # type: ignore[attr-defined]
         plain = tiny.backbone("image").features(inputs)
         assert torch.equal(method.objective.backbone.features(inputs), plain)
 
@@ -293,14 +298,8 @@ def test_memories_survive_a_restart() -> None:
 def test_b5_adapts_the_first_five_blocks_and_leaves_the_others_as_they_were() -> None:
     assert [block_of(name) for name in ("a.0.q", "a.layer.11.self.v", "projection")] == [0, 11, 0]
     method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64)
-    assert len(method.bank.layers) == 4, "a model of two blocks is adapted throughout"
-    layers = list(method.bank.layers)
-    method.bank.restrict(method.objective.backbone.module, layers[:2])
-    assert list(method.bank.layers) == layers[:2]
-    module = method.objective.backbone.module
-    assert [type(module.get_submodule(name)).__name__ for name in layers] == ["AdaptedLinear"] * 2 + [
-        "Linear"
-    ] * 2
+    assert len(method.stack.layers) == 4, "a model of two blocks is adapted throughout"
+    assert list(method.adapted_blocks(range(12))) == [0, 1, 2, 3, 4]
 
 
 def test_b5_leaves_blocks_past_the_fifth_untouched_through_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,9 +307,9 @@ def test_b5_leaves_blocks_past_the_fifth_untouched_through_training(monkeypatch:
     monkeypatch.setattr("methods.inflora_b5.BLOCKS", 1)
     method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64)
     every: Any = tiny.make_method("inflora", "encoder", torch.float64)
-    late = [name for name in every.bank.layers if block_of(name) == 1]
-    assert len(late) == 2 and not set(late) & set(method.bank.layers)
-    assert list(method.memories) == list(method.bank.layers) == list(method.bank.sum())
+    late = [name for name in every.stack.layers if block_of(name) == 1]
+    assert len(late) == 2 and not set(late) & set(method.stack.layers)
+    assert list(method.memories) == list(method.stack.layers) == list(method.stack.sum())
     for t in range(2):
         tiny.learn(method, t)
     plain = tiny.backbone("encoder", torch.float64).module

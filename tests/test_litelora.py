@@ -188,15 +188,15 @@ def test_kept_if_the_logit_is_strictly_above_zero(logit: float, kept: bool) -> N
     decide(method, 0, 0.5)
     decide(method, 1, logit)
     assert method.kept.tolist() == [1, int(kept)]
-    assert method.bank.count() == 1 + kept
+    assert method.stack.count() == 1 + kept
     # What is kept is switched on, however small its logit.
-    assert method.bank.current is None or method.gates().tolist() == [1.0]
+    assert method.stack.current_task is None or method.gates().tolist() == [1.0]
 
 
 def test_first_task_is_always_kept() -> None:
     method = lite()
     decide(method, 0, -3.0)
-    assert method.kept.tolist() == [1] and method.bank.count() == 1
+    assert method.kept.tolist() == [1] and method.stack.count() == 1
 
 
 def test_a_gate_cannot_start_closed() -> None:
@@ -208,16 +208,16 @@ def test_a_gate_cannot_start_closed() -> None:
 def test_pruning_is_for_good() -> None:
     method = lite("encoder", settings=QUIET)
     decide(method, 0, 0.5)
-    held = method.bank.stored()
+    held = method.stack.stored()
     decide(method, 1, -0.5)
-    assert method.bank.stored() == held and method.magnitudes.shape == (1,)
-    assert method.holders() == [0]
+    assert method.stack.stored() == held and method.magnitudes.shape == (1,)
+    assert method.stack.tasks() == [0]
     # One pair, one magnitude, two logits, two decisions.
     assert (method.accounting().stored, method.accounting().active) == (held + 1 + 2 + 2, 1)
     decide(method, 2, 0.5)
-    assert method.holders() == [0, 2] and method.kept.tolist() == [1, 0, 1]
+    assert method.stack.tasks() == [0, 2] and method.kept.tolist() == [1, 0, 1]
     assert method.accounting().adapters == 3 and method.accounting().active == 2
-    assert method.bank.stored() == 2 * held
+    assert method.stack.stored() == 2 * held
 
 
 @pytest.mark.parametrize("kind", ["vector", "encoder"])
@@ -227,12 +227,12 @@ def test_after_pruning_the_method_answers_as_if_the_pair_had_never_been(kind: st
     decide(never, 0, 0.5)
     decide(method, 1, -0.5)
     # What task 1 leaves behind is its head rows and the magnitude of pair 0, learned again.
-    never.bank.freeze_current()
+    never.stack.freeze_current()
     never._measure_past()
     never.objective.restore(method.objective.state())
     never.magnitudes = nn.Parameter(method.magnitudes.detach().clone())
     assert torch.equal(tiny.logits(method, 0), tiny.logits(never, 0))
-    assert method.bank.current is None and method.bank.stored() == never.bank.stored()
+    assert method.stack.current_task is None and method.stack.stored() == never.stack.stored()
 
 
 def test_restored_decisions_and_outputs_are_equal() -> None:
@@ -241,7 +241,7 @@ def test_restored_decisions_and_outputs_are_equal() -> None:
         decide(method, t, logit)
     again.restore(method.state())
     assert again.kept.tolist() == [1, 0, 1] and again.logits.tolist() == [0.5, -0.5, 0.25]
-    assert again.holders() == method.holders() == [0, 2]
+    assert again.stack.tasks() == method.stack.tasks() == [0, 2]
     assert (tiny.logits(again, 2) - tiny.logits(method, 2)).abs().max() < 1e-5
     assert tiny.same(again.state(), method.state())
 

@@ -34,14 +34,14 @@ def test_open_gates_leave_the_base_as_it_is(base: str) -> None:
     for method in (gated, plain):
         learned(method, 3)
     assert isinstance(gated, Gated) and gated.kept.tolist() == [1, 1, 1]
-    ours, theirs = gated.bank.state(), plain.bank.state()  # type: ignore[attr-defined]
+    ours, theirs = gated.stack.state(), plain.stack.state()  # type: ignore[attr-defined]
     assert tiny.same(ours, theirs)
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_closed_gates_prune_every_pair_but_the_first(base: str) -> None:
     method = learned(lite(base=base, sparsity=1000.0, gate_learning_rate=1.0), 3)
-    assert method.kept.tolist() == [1, 0, 0] and method.bank.count() == 1
+    assert method.kept.tolist() == [1, 0, 0] and method.stack.count() == 1
     counted = method.accounting()
     assert (counted.adapters, counted.active) == (3, 1)
 
@@ -61,7 +61,7 @@ def test_a_memory_holds_what_the_model_without_the_pruned_pair_sees() -> None:
         rows, _ = tiny.begin(method, 1)
         method.logit.data.fill_(-1.0)
         if prune:
-            tiny.randomise(method.bank)
+            tiny.randomise(method.stack)
         method.end_task(1, rows)
         return method
 
@@ -91,11 +91,11 @@ def test_selection_moves_the_gate_alone_on_another_base() -> None:
 def test_base_settings_reach_the_base() -> None:
     method = lite("encoder", torch.float64, base="o-lora", base_settings={"orthogonal": 2.0})
     tiny.begin(method, 0)
-    tiny.randomise(method.bank, 0)
+    tiny.randomise(method.stack, 0)
     rows, _ = tiny.begin(method, 1)
-    tiny.randomise(method.bank, 1)
+    tiny.randomise(method.stack, 1)
     batch = tiny.whole(rows)
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.bank, 1))
+    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.stack, 1))
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_a_pair_is_zero_where_its_gates_are_closed(scope: str, gates: int, base:
     tiny.learn(method, 0)
     rows, _ = tiny.begin(method, 1)
     assert method.logit.shape == (gates,)
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     method.logit.data[0] = -1.0
     method.end_task(1, rows)
-    closed = [bool((layer.up == 0).all()) for layer in method.bank.layers.values()]
+    closed = [bool((layer.current.lora_B == 0).all()) for layer in method.stack.layers.values()]
     # Two blocks of query and value: the first block has both layers, the first module one.
     assert closed == ([True, True, False, False] if scope == "layer" else [True, False, False, False])
     assert method.kept.tolist() == [1, 1] and method.accounting().active == 2
@@ -152,7 +152,14 @@ def test_every_base_and_scope_learns_and_counts(base: str, kind: str, scope: str
     learned(method, 2)
     state = method.state()
     assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
-    books = ("head.", "memory.", "bank.slots", "bank.ranks", "bank.current", "bank.merged_rank")
+    books = (
+        "head.",
+        "memory.",
+        "stack.frozen_tasks",
+        "stack.frozen_ranks",
+        "stack.current_task",
+        "stack.merged_rank",
+    )
     stored = [value.numel() for name, value in state.items() if not name.startswith(books)]
     assert method.accounting().stored == sum(stored)
 
@@ -162,7 +169,7 @@ def test_exported_sum_holds_the_open_places_alone(base: str) -> None:
     method = lite(dtype=torch.float64, scope="module", base=base)
     tiny.learn(method, 0)
     rows, _ = tiny.begin(method, 1)
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     method.logit.data[1:3] = -1.0
     method.end_task(1, rows)
     plain = tiny.backbone("encoder", torch.float64)
@@ -180,4 +187,4 @@ def test_a_pair_without_an_open_gate_is_dropped() -> None:
     rows, _ = tiny.begin(method, 1)
     method.logit.data.fill_(-1.0)
     method.end_task(1, rows)
-    assert method.kept.tolist() == [1, 0] and method.bank.count() == 1 == len(method.magnitudes)
+    assert method.kept.tolist() == [1, 0] and method.stack.count() == 1 == len(method.magnitudes)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from benchmark.lora.inputs import in_order, second_moments
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.layer_inputs import in_order, second_moments
 from benchmark.running.checkpoint import pack
 from methods.lora_drs import leading
 from methods.pieces.prototypes import augmented_triplet
@@ -30,23 +30,23 @@ def begun(t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, Any, Any]:
 
 def test_moments_are_those_of_the_model_less_its_old_pairs() -> None:
     method, rows, _ = begun(0)
-    tiny.randomise(method.bank)
-    method.bank.freeze_current()
+    tiny.randomise(method.stack)
+    method.stack.freeze_current()
     found = method.moments_without_past(rows)
     plain = tiny.make_method("inc-lora", "encoder", torch.float64)
     tiny.begin(plain, 0)
-    for name, layer in plain.bank.layers.items():
-        past = method.bank.layers[name]
-        layer.base.weight.data -= past.past_up @ past.past_down
+    for name, layer in plain.stack.layers.items():
+        past = method.stack.layers[name]
+        layer.base.weight.data -= past.frozen.lora_B @ past.frozen.lora_A
     given = in_order(tiny.rows(plain, 0), 4, plain.objective.device)
-    expected = second_moments(plain.objective.loss, plain.bank, given)
+    expected = second_moments(plain.objective.loss, plain.stack, given)
     for name, moments in found.items():
         assert torch.allclose(moments, expected[name])
     # Later layers see what earlier ones give, so a sum instead of a difference would be seen.
     last = list(found)[-1]
     untouched = tiny.make_method("inc-lora", "encoder", torch.float64)
     tiny.begin(untouched, 0)
-    other = second_moments(untouched.objective.loss, untouched.bank, given)[last]
+    other = second_moments(untouched.objective.loss, untouched.stack, given)[last]
     assert not torch.allclose(found[last], other, rtol=1e-3)
 
 
@@ -71,9 +71,9 @@ def test_steps_of_both_factors_stay_in_the_space_of_a_square_layer(optimizer: st
     rate = {"sgd": 3.0, "adam": 0.01}[optimizer]
     method, rows, phase = begun(1, optimizer=optimizer, energy=0.9)
     phase.groups[0].learning_rate = rate
-    start = method.bank.snapshot()
+    start = method.stack.snapshot()
     tiny.train(method, phase, rows, (0, 1, "adapt"), lambda share: None)
-    for number, (now, old) in enumerate(zip(method.bank.parameters(), start, strict=True)):
+    for number, (now, old) in enumerate(zip(method.stack.parameters(), start, strict=True)):
         basis = method.spaces[number // 2]
         assert basis.shape[1] < 32
         moved = (now - old).t() if number % 2 == 0 else now - old
@@ -91,9 +91,9 @@ def test_official_step_is_divided_by_the_root_of_the_rank_and_paper_projects_the
     for variant in ("official", "paper"):
         method, rows, phase = begun(1, variant=variant, optimizer="sgd", energy=0.9)
         phase.epochs, phase.batch_size = 1, len(rows)
-        start = method.bank.snapshot()
+        start = method.stack.snapshot()
         tiny.train(method, phase, rows, (0, 1, "adapt"), lambda share: None)
-        moves[variant] = [now - old for now, old in zip(method.bank.parameters(), start, strict=True)]
+        moves[variant] = [now - old for now, old in zip(method.stack.parameters(), start, strict=True)]
         roots = [basis.shape[1] ** 0.5 for basis in method.spaces]
     # A plain gradient step is linear in the gradient, so the two differ by the division alone.
     assert roots[0] > 1

@@ -30,7 +30,7 @@ def trained(key: str, tasks: int = 3, **chosen: Any) -> tuple[Any, list[dict[str
         rows, phases = tiny.begin(method, t)
         for phase in phases:
             tiny.train(method, phase, rows, (0, t, phase.name), lambda share: None)
-        changes.append(current_change(method.bank))
+        changes.append(current_change(method.stack))
         tiny.reseed(0, t, "end")
         method.end_task(t, rows)
     return method, changes
@@ -147,7 +147,7 @@ def test_task_vectors_start_from_the_pretrained_model(key: str) -> None:
 def test_magmax_goes_on_with_the_pair_as_last_trained_and_not_with_the_merged_model() -> None:
     method, changes = trained("magmax", 2)
     tiny.begin(method, 2)
-    assert all(torch.equal(now, old) for now, old in zip(method.bank.parameters(), method.last, strict=True))
+    assert all(torch.equal(now, old) for now, old in zip(method.stack.parameters(), method.last, strict=True))
     assert torch.allclose(tiny.logits(method, 0), answers_of(method, changes[-1]))
 
 
@@ -254,7 +254,7 @@ def test_p_and_m_adds_the_share_of_each_change_to_the_merged_model() -> None:
     for t in range(3):
         rows, [phase] = tiny.begin(method, t)
         tiny.train(method, phase, rows, (0, t, phase.name), lambda share: None)
-        change = current_change(method.bank)
+        change = current_change(method.stack)
         method.end_task(t, rows)
         share = method.report(t)["share"]
         assert (share == 1.0) == (t == 0) and share > 0
@@ -268,7 +268,7 @@ def test_p_and_m_adds_the_share_of_each_change_to_the_merged_model() -> None:
 def test_perturbed_losses_are_those_of_larger_and_smaller_pairs() -> None:
     method: Any = tiny.make_method("p-and-m", "encoder", torch.float64)
     rows, _ = tiny.begin(method, 0)
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     batch = tiny.whole(rows)
     seen = {round(float(method.loss(batch).detach()), 10) for _ in range(30)}
     wanted = set()

@@ -22,17 +22,22 @@ def at_task(t: int, key: str = "o-lora", kind: str = "encoder", **chosen: Any) -
     method = tiny.make_method(key, kind, torch.float64, **chosen)
     for task in range(t + 1):
         rows, _ = tiny.begin(method, task)
-        tiny.randomise(method.bank, seed=task)
+        tiny.randomise(method.stack, seed=task)
     return method, rows
 
 
 def overlaps(method: Any) -> Tensor:
     """Return A_k A_t^T of every layer and earlier pair, `(M, slots, r, r)`."""
-    bank = method.bank
+    stack = method.stack
     return torch.stack(
         [
-            torch.stack([bank.pair(layer, k)[0] @ layer.down.t() for k in range(len(bank.slots))])
-            for layer in bank.layers.values()
+            torch.stack(
+                [
+                    stack.frozen_adapter(layer, k)[0] @ layer.current.lora_A.t()
+                    for k in range(len(stack.frozen_tasks))
+                ]
+            )
+            for layer in stack.layers.values()
         ]
     )
 
@@ -42,38 +47,38 @@ def overlaps(method: Any) -> Tensor:
 
 def test_overlap_by_hand() -> None:
     method, _ = at_task(1, kind="vector")
-    (layer,) = method.bank.layers.values()
-    layer.past_down.zero_()
-    layer.past_down[0, 0], layer.past_down[1, 1] = 2.0, 1.0
-    layer.down.data.zero_()
-    layer.down.data[0, :2] = torch.tensor([3.0, -1.0])
+    (layer,) = method.stack.layers.values()
+    layer.frozen.lora_A.zero_()
+    layer.frozen.lora_A[0, 0], layer.frozen.lora_A[1, 1] = 2.0, 1.0
+    layer.current.lora_A.data.zero_()
+    layer.current.lora_A.data[0, :2] = torch.tensor([3.0, -1.0])
     # A_past A^T has the column (2 x 3, 1 x -1) = (6, -1): absolute sum 7, squared sum 37.
-    assert penalties.overlap(method.bank, 1).item() == 7
-    assert penalties.overlap(method.bank, 2).item() == 37
+    assert penalties.overlap(method.stack, 1).item() == 7
+    assert penalties.overlap(method.stack, 2).item() == 37
 
 
 @pytest.mark.parametrize("power", [1, 2])
 def test_stacked_overlap_is_that_of_each_earlier_task(power: int) -> None:
     method, _ = at_task(2)
-    assert torch.isclose(penalties.overlap(method.bank, power), overlaps(method).abs().pow(power).sum())
+    assert torch.isclose(penalties.overlap(method.stack, power), overlaps(method).abs().pow(power).sum())
 
 
 def test_first_task_has_no_overlap() -> None:
     method, rows = at_task(0)
-    assert penalties.overlap(method.bank, 1) == 0
+    assert penalties.overlap(method.stack, 1) == 0
     assert torch.equal(method.loss(tiny.whole(rows)), method.objective.loss(tiny.whole(rows)))
 
 
 def test_gradient_of_the_overlap() -> None:
     method, _ = at_task(2)
-    for parameter in method.bank.parameters():
+    for parameter in method.stack.parameters():
         parameter.requires_grad_(True)
-    penalties.overlap(method.bank, 1).backward()
-    for layer in method.bank.layers.values():
+    penalties.overlap(method.stack, 1).backward()
+    for layer in method.stack.layers.values():
         # d sum |P A^T| / dA = sign(P A^T)^T P; neither the past nor the up factor has a share in it.
-        sign = torch.sign(layer.past_down @ layer.down.t())
-        assert torch.allclose(layer.down.grad, sign.t() @ layer.past_down)
-        assert layer.up.grad is None and layer.past_down.grad is None
+        sign = torch.sign(layer.frozen.lora_A @ layer.current.lora_A.t())
+        assert torch.allclose(layer.current.lora_A.grad, sign.t() @ layer.frozen.lora_A)
+        assert layer.current.lora_B.grad is None and layer.frozen.lora_A.grad is None
 
 
 def test_overlap_of_initial_factors_has_its_expected_size() -> None:
@@ -84,7 +89,7 @@ def test_overlap_of_initial_factors_has_its_expected_size() -> None:
         tiny.begin(method, t)
     layers, rank, width = 4, 16, small_models.HIDDEN
     expected = layers * rank * rank * (2 / torch.pi) ** 0.5 / (3 * width**0.5)
-    assert penalties.overlap(method.bank, 1).item() == pytest.approx(expected, rel=0.1)
+    assert penalties.overlap(method.stack, 1).item() == pytest.approx(expected, rel=0.1)
 
 
 def test_new_pair_leaves_the_function_as_it_was() -> None:
@@ -97,10 +102,10 @@ def test_new_pair_leaves_the_function_as_it_was() -> None:
 def test_length_has_a_finite_gradient_where_the_up_factor_is_zero() -> None:
     method = tiny.make_method("o-lora", "encoder", torch.float64, norm=0.3)
     rows, _ = tiny.begin(method, 0)
-    expected = sum(layer.down.norm() for layer in method.bank.layers.values())  # type: ignore[attr-defined]
-    assert torch.isclose(penalties.factor_length(method.bank), expected)  # type: ignore[attr-defined]
+    expected = sum(layer.current.lora_A.norm() for layer in method.stack.layers.values())  # type: ignore[attr-defined]
+    assert torch.isclose(penalties.factor_length(method.stack), expected)  # type: ignore[attr-defined]
     method.loss(tiny.whole(rows)).backward()
-    assert all(torch.isfinite(p.grad).all() for p in method.bank.parameters())  # type: ignore[attr-defined]
+    assert all(torch.isfinite(p.grad).all() for p in method.stack.parameters())  # type: ignore[attr-defined]
 
 
 def test_without_penalties_it_is_incremental_lora_bit_for_bit() -> None:
@@ -115,11 +120,11 @@ def test_without_penalties_it_is_incremental_lora_bit_for_bit() -> None:
 
 def test_orthogonal_pair_is_silent_on_the_past_s_rows() -> None:
     method, _ = at_task(1, kind="vector")
-    (layer,) = method.bank.layers.values()
-    basis = torch.linalg.qr(layer.past_down.t())[0]
-    layer.down.data -= layer.down.data @ basis @ basis.t()
-    assert penalties.overlap(method.bank, 1) < 1e-10
-    assert (layer.up @ layer.down @ layer.past_down.t()).abs().max() < 1e-10
+    (layer,) = method.stack.layers.values()
+    basis = torch.linalg.qr(layer.frozen.lora_A.t())[0]
+    layer.current.lora_A.data -= layer.current.lora_A.data @ basis @ basis.t()
+    assert penalties.overlap(method.stack, 1) < 1e-10
+    assert (layer.current.lora_B @ layer.current.lora_A @ layer.frozen.lora_A.t()).abs().max() < 1e-10
 
 
 def test_weights_by_task_hold_on_after_the_last() -> None:
@@ -167,7 +172,7 @@ def test_penalty_lowers_the_overlap() -> None:
         method = tiny.make_method("o-lora", "encoder", orthogonal=weight, learning_rate=0.01)
         tiny.learn(method, 0)
         tiny.learn(method, 1)
-        ended.append(penalties.overlap(method.bank, 1).item())  # type: ignore[attr-defined]
+        ended.append(penalties.overlap(method.stack, 1).item())  # type: ignore[attr-defined]
     assert ended[1] < 0.8 * ended[0]
 
 
@@ -176,21 +181,29 @@ def test_penalty_lowers_the_overlap() -> None:
 
 def test_both_prices_by_hand() -> None:
     method, _ = at_task(0, "n-lora")
-    for parameter in method.bank.parameters():
+    for parameter in method.stack.parameters():
         parameter.data.zero_()
-    layer = next(iter(method.bank.layers.values()))
-    layer.down.data[0, 0], layer.down.data[0, 1], layer.down.data[1, 1] = 2.0, -1.0, 3.0
-    layer.up.data[0, 0], layer.up.data[1, 1] = 5.0, -4.0
+    layer = next(iter(method.stack.layers.values()))
+    layer.current.lora_A.data[0, 0], layer.current.lora_A.data[0, 1], layer.current.lora_A.data[1, 1] = (
+        2.0,
+        -1.0,
+        3.0,
+    )
+    layer.current.lora_B.data[0, 0], layer.current.lora_B.data[1, 1] = 5.0, -4.0
     # B A has the rows (5 x 2, 5 x -1) = (10, -5) and (0, -4 x 3) = (0, -12): 27. A B has the rows
     # (2 x 5, -1 x -4) = (10, 4) and (0, 3 x -4) = (0, -12): 26.
-    assert penalties.dense_size(method.bank).item() == 27
-    assert penalties.crossed_size(method.bank).item() == 26
+    assert penalties.dense_size(method.stack).item() == 27
+    assert penalties.crossed_size(method.stack).item() == 26
 
 
 def test_price_is_added_to_the_task_loss() -> None:
     method, rows = at_task(0, "n-lora")
-    dense = sum((layer.up @ layer.down).abs().sum() for layer in method.bank.layers.values())
-    crossed = sum((layer.down @ layer.up).abs().sum() for layer in method.bank.layers.values())
+    dense = sum(
+        (layer.current.lora_B @ layer.current.lora_A).abs().sum() for layer in method.stack.layers.values()
+    )
+    crossed = sum(
+        (layer.current.lora_A @ layer.current.lora_B).abs().sum() for layer in method.stack.layers.values()
+    )
     plain = method.objective.loss(tiny.whole(rows))
     assert torch.isclose(method.loss(tiny.whole(rows)), plain + 0.4 * dense)
     official, rows = at_task(0, "n-lora", variant="official")
@@ -209,5 +222,5 @@ def test_price_makes_the_update_smaller() -> None:
     for price in (0.0, 0.05):
         method = tiny.make_method("n-lora", "encoder", sparsity=price, learning_rate=0.01)
         tiny.learn(method, 0)
-        sizes.append(penalties.dense_size(method.bank).item())  # type: ignore[attr-defined]
+        sizes.append(penalties.dense_size(method.stack).item())  # type: ignore[attr-defined]
     assert sizes[1] < 0.8 * sizes[0]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.models.layer_inputs import in_order
+from benchmark.lora.inputs import in_order
 from benchmark.running.checkpoint import pack
 from methods.keep_lora import leading_directions
 from methods.pieces import fisher
@@ -38,25 +38,25 @@ def test_continued_after_a_stop_gives_the_same_bytes(key: str) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_remembered_inputs_keep_their_output_whatever_the_optimiser(optimizer: str) -> None:
     method = learned("gpm-lora", 1, "vector", optimizer=optimizer, learning_rate=0.1, energy=0.9)
-    (layer,) = method.bank.layers.values()
+    (layer,) = method.stack.layers.values()
     inputs, middle = method.memories
-    old_down, old_up = layer.down.detach().clone(), layer.up.detach().clone()
+    old_down, old_up = layer.current.lora_A.detach().clone(), layer.current.lora_B.detach().clone()
     tiny.learn(method, 1)
     # The memories grew at the end of task 1; what task 0 had remembered is in front.
     used = method.memories[0].basis[:, :1]
-    assert (used.t() @ (layer.down - old_down).t()).abs().max() < 1e-10
-    assert (layer.down - old_down).abs().max() > 1e-4
+    assert (used.t() @ (layer.current.lora_A - old_down).t()).abs().max() < 1e-10
+    assert (layer.current.lora_A - old_down).abs().max() > 1e-4
     first = method.memories[1].basis[:, :1]
-    assert (first.t() @ (layer.up - old_up).t()).abs().max() < 1e-10
+    assert (first.t() @ (layer.current.lora_B - old_up).t()).abs().max() < 1e-10
     assert inputs is method.memories[0] and middle is method.memories[1]
 
 
 def test_middle_memory_is_of_what_the_down_factor_gives() -> None:
     method = learned("gpm-lora", 0, "vector", energy=1 - 1e-9)
     rows, _ = tiny.begin(method, 0)
-    tiny.randomise(method.bank)
-    (layer,) = method.bank.layers.values()
-    layer.down.data[1] = 0
+    tiny.randomise(method.stack)
+    (layer,) = method.stack.layers.values()
+    layer.current.lora_A.data[1] = 0
     method.end_task(0, rows)
     # A x has one direction that is not zero: the first.
     assert torch.allclose(method.memories[1].basis.abs(), torch.tensor([[1.0], [0.0]]).double())
@@ -77,9 +77,9 @@ def test_bases_grow_and_stay_orthonormal() -> None:
 def test_a_full_memory_stops_the_pair() -> None:
     method = learned("gpm-lora", 1)
     method.memories = [SubspaceMemory(torch.eye(len(m.basis)).double()) for m in method.memories]
-    before = method.bank.snapshot()
+    before = method.stack.snapshot()
     tiny.learn(method, 1)
-    after = method.bank.snapshot()
+    after = method.stack.snapshot()
     assert all((a - b).abs().max() < 1e-12 for a, b in zip(after, before, strict=True))
 
 
@@ -90,8 +90,8 @@ def test_mean_gradient_is_that_of_autograd() -> None:
     method = learned("keep-lora", 0, "vector")
     rows, _ = tiny.begin(method, 0)
     given = in_order(rows, 5, method.objective.device)
-    (found,) = fisher.mean_gradient(method.objective.loss, method.bank, given).values()
-    (layer,) = method.bank.layers.values()
+    (found,) = fisher.mean_gradient(method.objective.loss, method.stack, given).values()
+    (layer,) = method.stack.layers.values()
     weight = layer.base.weight.detach().clone().requires_grad_(True)
     layer.whole = weight
     (expected,) = torch.autograd.grad(method.objective.loss(tiny.whole(rows)), [weight])
@@ -107,12 +107,14 @@ def test_leading_directions_by_hand() -> None:
 def test_down_factor_is_orthonormal_and_off_weight_and_old_inputs() -> None:
     method = learned("keep-lora", 1, weight_energy=0.3, feature_energy=0.5)
     tiny.begin(method, 1)
-    for name, layer in method.bank.layers.items():
+    for name, layer in method.stack.layers.items():
         memory = method.memories[name]
-        assert torch.allclose(layer.down @ layer.down.t(), torch.eye(2).double(), atol=1e-8)
-        assert (layer.down @ memory.basis).abs().max() < 1e-8
+        assert torch.allclose(
+            layer.current.lora_A @ layer.current.lora_A.t(), torch.eye(2).double(), atol=1e-8
+        )
+        assert (layer.current.lora_A @ memory.basis).abs().max() < 1e-8
         weight = leading_directions(layer.base.weight.t(), 0.3)
-        assert (layer.down @ weight).abs().max() < 1e-8
+        assert (layer.current.lora_A @ weight).abs().max() < 1e-8
 
 
 def test_rows_that_the_gradient_does_not_choose_are_zero() -> None:
@@ -120,10 +122,10 @@ def test_rows_that_the_gradient_does_not_choose_are_zero() -> None:
     # negative.
     method = learned("keep-lora", 0, "vector")
     tiny.begin(method, 0)
-    (layer,) = method.bank.layers.values()
-    assert torch.allclose(layer.down.norm(dim=1), torch.tensor([1.0, 0.0]).double())
+    (layer,) = method.stack.layers.values()
+    assert torch.allclose(layer.current.lora_A.norm(dim=1), torch.tensor([1.0, 0.0]).double())
     (memory,) = method.memories.values()
-    assert (layer.down @ memory.basis).abs().max() < 1e-10
+    assert (layer.current.lora_A @ memory.basis).abs().max() < 1e-10
 
 
 def test_nothing_is_free_in_a_full_memory() -> None:

@@ -122,8 +122,8 @@ def test_aper_puts_pretrained_and_adapted_features_side_by_side() -> None:
     features = method.features(batch)
     plain, _ = plain_features(method, 0, "test")
     adapted = tiny.backbone("encoder", torch.float64)
-    for name, layer in method.bank.layers.items():
-        adapted.module.get_submodule(name).weight.data += layer.up @ layer.down
+    for name, layer in method.stack.layers.items():
+        adapted.module.get_submodule(name).weight.data += layer.current.lora_B @ layer.current.lora_A
     assert torch.allclose(features[:, :32], plain)
     assert torch.allclose(features[:, 32:], adapted.features(batch.inputs))
     assert not torch.allclose(features[:, 32:], plain)
@@ -132,12 +132,12 @@ def test_aper_puts_pretrained_and_adapted_features_side_by_side() -> None:
 @pytest.mark.parametrize("key", ["aper", "ranpac"])
 def test_pair_is_trained_on_the_first_task_alone(key: str) -> None:
     method = learned(key, 1)
-    before = method.bank.snapshot()
+    before = method.stack.snapshot()
     assert any(factor.abs().max() > 0 for factor in before[1::2])
     tiny.learn(method, 1)
     _, phases = tiny.begin(method, 2)
     assert phases == []
-    assert all(torch.equal(a, b) for a, b in zip(before, method.bank.snapshot(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, method.stack.snapshot(), strict=True))
     assert (method.accounting().adapters, method.accounting().active) == (1, 1)
 
 
@@ -282,11 +282,15 @@ def test_completion_is_by_all_classes_from_the_space_s_task_on() -> None:
 def ease_features(method: Any, batch: Any) -> list[Tensor]:
     """Return the features of the backbone with each task's pair added to its weights."""
     found = []
-    for slot in range(method.bank.count()):
+    for slot in range(method.stack.count()):
         plain = tiny.backbone("encoder", torch.float64)
-        for name, layer in method.bank.layers.items():
-            last = slot == len(method.bank.slots)
-            down, up = (layer.down, layer.up) if last else method.bank.pair(layer, slot)
+        for name, layer in method.stack.layers.items():
+            last = slot == len(method.stack.frozen_tasks)
+            down, up = (
+                (layer.current.lora_A, layer.current.lora_B)
+                if last
+                else method.stack.frozen_adapter(layer, slot)
+            )
             plain.module.get_submodule(name).weight.data += up @ down
         found.append(plain.features(batch.inputs))
     return found

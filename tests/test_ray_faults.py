@@ -52,7 +52,7 @@ def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> No
     ("fault", "reason"),
     [
         ("hoard", "the memory ran out (RuntimeError"),
-        ("nan", "the method left NaN or infinite numbers in 'bank."),
+        ("nan", "the method left NaN or infinite numbers in 'stack."),
         ("die", "the worker was lost 3 times: The worker died unexpectedly"),
     ],
     ids=["hoard", "nan", "die"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from benchmark.analysis import redundancy
-from benchmark.analysis.leave_one_out import LeaveOneOut, Removal, remove_each, with_bank
+from benchmark.analysis.leave_one_out import LeaveOneOut, Removal, remove_each, with_stack
 from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
 from benchmark.analysis.subspaces import (
     effect_residual,
@@ -248,7 +248,7 @@ def test_a_finished_run_is_read_from_its_file(cell):
 @pytest.mark.slow
 def test_the_inputs_of_a_layer_are_the_task_s_own_rows(cell):
     inputs = task_inputs(cell, None)
-    *_, loaded = with_bank(read(cell), cell, None, "")
+    *_, loaded = with_stack(read(cell), cell, None, "")
     assert list(inputs) == [0, 1, 2]
     for task, layers in inputs.items():
         # The one layer of the toy stream's backbone sees the vectors themselves.

@@ -17,17 +17,17 @@ def learned(key: str, count: int = 3):
 def test_sequential_lora_goes_on_with_the_one_pair_it_made():
     method = tiny.make_method("seq-lora", "vector", stream=tiny.tasks("vector", 3))
     tiny.learn(method, 0)
-    first = [id(parameter) for parameter in method.bank.parameters()]
-    before = [parameter.detach().clone() for parameter in method.bank.parameters()]
+    first = [id(parameter) for parameter in method.stack.parameters()]
+    before = [parameter.detach().clone() for parameter in method.stack.parameters()]
     tiny.learn(method, 1)
-    assert [id(parameter) for parameter in method.bank.parameters()] == first
-    assert not all(torch.equal(old, new) for old, new in zip(before, method.bank.parameters(), strict=True))
-    assert method.bank.slots == [] and method.accounting().active == 1
+    assert [id(parameter) for parameter in method.stack.parameters()] == first
+    assert not all(torch.equal(old, new) for old, new in zip(before, method.stack.parameters(), strict=True))
+    assert method.stack.frozen_tasks == [] and method.accounting().active == 1
 
 
 def test_incremental_lora_stacks_a_pair_per_task():
     method = learned("inc-lora")
-    assert method.bank.slots == [0, 1] and method.bank.current == 2
+    assert method.stack.frozen_tasks == [0, 1] and method.stack.current_task == 2
     # 3 pairs of rank r on one layer of 48 -> 16: 3 r (48 + 16).
     assert method.accounting().stored == 3 * method.protocol.rank * (48 + 16)
 
@@ -36,13 +36,12 @@ def test_independent_lora_answers_with_the_named_pair_alone():
     method = learned("independent")
     batch = tiny.rows(method, 0, "test").batch(range(8))
     before = method.predict(batch, 0)
-    for name, factor in [("down", 2), ("up", 2)]:
-        # The pairs of tasks 1 and 2 turn into noise: task 0 must not notice.
-        for layer in method.bank.layers.values():
-            torch.nn.init.normal_(getattr(layer, name))
-            past = getattr(layer, f"past_{name}")
-            half = past[method.bank.ranks[0] :] if name == "down" else past[:, method.bank.ranks[0] :]
-            half.mul_(-factor)
+    # The adapters of tasks 1 and 2 turn into noise: task 0 must not notice.
+    for layer in method.stack.layers.values():
+        torch.nn.init.normal_(layer.current.lora_A)
+        torch.nn.init.normal_(layer.current.lora_B)
+        layer.frozen.lora_A[method.stack.frozen_ranks[0] :].mul_(-2)
+        layer.frozen.lora_B[:, method.stack.frozen_ranks[0] :].mul_(-2)
     assert method.predict(batch, 0) == before
     allowed = set(method.objective.task_columns(method.objective.tasks[0]))
     assert set(before) <= allowed

@@ -25,16 +25,16 @@ def at_task(t: int, kind: str = "encoder", **options: Any) -> tuple[Method, Any]
     for task in range(t + 1):
         taken, _ = tiny.begin(method, task)
         method.magnitudes = nn.Parameter(method.magnitudes.data.double())
-        tiny.randomise(method.bank, task)
+        tiny.randomise(method.stack, task)
     return method, taken
 
 
 def directions(method: Method) -> list[tuple[str, Tensor, Tensor]]:
     """Return (layer and slot, B_k A_k as a dense matrix, |B_k|_F |A_k|_F) of every past pair."""
     found = []
-    for name, layer in method.bank.layers.items():
-        for slot in range(len(method.bank.slots)):
-            down, up = method.bank.pair(layer, slot)
+    for name, layer in method.stack.layers.items():
+        for slot in range(len(method.stack.frozen_tasks)):
+            down, up = method.stack.frozen_adapter(layer, slot)
             found.append((f"{name}/{slot}", up @ down, torch.linalg.norm(up) * torch.linalg.norm(down)))
     return found
 
@@ -50,7 +50,6 @@ def test_task_0_starts_at_the_pretrained_features(kind: str, variant: str) -> No
     inputs = tiny.whole(taken).inputs
     plain = tiny.backbone(kind)
     with torch.no_grad():
-        method.bank.refresh()
         assert torch.equal(method.objective.backbone.features(inputs), plain.features(inputs))
 
 
@@ -58,7 +57,7 @@ def test_task_0_is_plain_lora_with_scale_0_8() -> None:
     method, taken = at_task(0)
     plain = tiny.make_method("inc-lora", "encoder", torch.float64, settings={"alpha": 0.8 * 2})
     tiny.begin(plain, 0)
-    tiny.randomise(plain.bank, 0)
+    tiny.randomise(plain.stack, 0)
     for ours, theirs in zip(
         method.objective.head.parameters(), plain.objective.head.parameters(), strict=True
     ):
@@ -75,8 +74,8 @@ def test_task_0_is_plain_lora_with_scale_0_8() -> None:
 def test_stored_directions_are_scale_free(variant: str) -> None:
     method, _ = at_task(2, variant=variant)
     before = tiny.logits(method, 0)
-    for layer in method.bank.layers.values():
-        layer.past_down, layer.past_up = layer.past_down * 30.0, layer.past_up * 0.2
+    for layer in method.stack.layers.values():
+        layer.frozen.lora_A, layer.frozen.lora_B = layer.frozen.lora_A * 30.0, layer.frozen.lora_B * 0.2
     method._measure_past()
     assert torch.allclose(tiny.logits(method, 0), before, atol=1e-6)
 
@@ -111,7 +110,9 @@ def test_past_scale_divides_by_the_variant_s_norm(variant: str) -> None:
     if variant == "official":
         assert torch.equal(current, torch.full_like(current, 3.0))
     else:
-        lengths = [torch.linalg.norm(a.up @ a.down) for a in method.bank.layers.values()]
+        lengths = [
+            torch.linalg.norm(a.current.lora_B @ a.current.lora_A) for a in method.stack.layers.values()
+        ]
         assert torch.allclose(current, 3 / torch.stack(lengths), rtol=1e-6)
 
 
@@ -122,7 +123,7 @@ def test_past_scale_divides_by_the_variant_s_norm(variant: str) -> None:
 def test_gradient_of_a_magnitude_sums_the_layers_inner_products(variant: str) -> None:
     method, taken = at_task(2, variant=variant)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, layer in method.bank.layers.items():
+    for name, layer in method.stack.layers.items():
 
         def keep(_: nn.Module, given: tuple[Tensor], out: Tensor, name: str = name) -> None:
             out.retain_grad()
@@ -132,8 +133,8 @@ def test_gradient_of_a_magnitude_sums_the_layers_inner_products(variant: str) ->
     method.loss(tiny.whole(taken)).backward()
     for slot in range(2):
         expected = torch.zeros((), dtype=torch.float64)
-        for m, (name, layer) in enumerate(method.bank.layers.items()):
-            down, up = method.bank.pair(layer, slot)
+        for m, (name, layer) in enumerate(method.stack.layers.items()):
+            down, up = method.stack.frozen_adapter(layer, slot)
             x, out = seen[name]
             # dL/dp_k = sum over layers of <dL/dq, D_k x>, D_k = B_k A_k / norm.
             expected += (out.grad * (x @ down.t() @ up.t())).sum() / method.norms[m, slot]
@@ -156,8 +157,12 @@ def test_only_pair_magnitudes_and_new_head_rows_get_gradients() -> None:
     # 2 blocks x (query, value) x (down, up) = 8, the magnitudes, weight and bias of the third task's rows.
     assert len(trained) == 8 + 1 + 2
     assert {name for name in with_gradient if name.startswith("head")} == {"head.weights.2", "head.biases.2"}
-    for layer in method.bank.layers.values():
-        assert layer.past_down.grad is None and layer.past_up.grad is None and layer.weight.grad is None
+    for layer in method.stack.layers.values():
+        assert (
+            layer.frozen.lora_A.grad is None
+            and layer.frozen.lora_B.grad is None
+            and layer.weight.grad is None
+        )
 
 
 # --- item 4: old head rows
@@ -220,9 +225,9 @@ def test_task_without_steps_gives_no_nan(variant: str) -> None:
     taken, _ = tiny.begin(method, 1)
     assert torch.isfinite(tiny.logits(method, 0)).all()
     method.loss(tiny.whole(taken)).backward()
-    assert all(torch.isfinite(p.grad).all() for p in [*method.bank.parameters(), method.magnitudes])
+    assert all(torch.isfinite(p.grad).all() for p in [*method.stack.parameters(), method.magnitudes])
     assert torch.isfinite(
-        torch.cat([group.flatten() for pair in method.bank.sum().values() for group in pair])
+        torch.cat([group.flatten() for pair in method.stack.sum().values() for group in pair])
     ).all()
 
 
@@ -264,7 +269,7 @@ def test_restored_method_answers_the_same(variant: str) -> None:
     for t in range(2):
         tiny.learn(method, t)
     again.restore(method.state())
-    assert again.holders() == [0, 1]
+    assert again.stack.tasks() == [0, 1]
     assert (tiny.logits(again, 1) - tiny.logits(method, 1)).abs().max() < 1e-5
     for either in (method, again):
         tiny.learn(either, 2)

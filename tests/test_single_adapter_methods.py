@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from benchmark.data.batches import Rows
-from benchmark.models.layer_inputs import in_order
+from benchmark.lora.inputs import in_order
 from benchmark.running.checkpoint import pack
 from methods.pieces import distillation, fisher
 from methods.slao import orthonormal
@@ -35,11 +35,11 @@ def begun(key: str, t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, 
 
 def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
     method, rows = begun("ewc-lora", 0, "vector")
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     given = in_order(rows, 4, method.objective.device)
     assert [len(batch) for batch in given] == [4, 4, 4]
-    (found,) = fisher.of_weights(method.objective.loss, method.bank, given).values()
-    (layer,) = method.bank.layers.values()
+    (found,) = fisher.of_weights(method.objective.loss, method.stack, given).values()
+    (layer,) = method.stack.layers.values()
     weight = layer.base.weight.detach().clone().requires_grad_(True)
     expected = torch.zeros_like(weight)
     for batch in given:
@@ -51,9 +51,9 @@ def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
 
 def test_information_of_factors_is_that_of_autograd() -> None:
     method, rows = begun("ewc-lora", 0, space="factors")
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     given = in_order(rows, 8, method.objective.device)
-    parameters = method.bank.parameters()
+    parameters = method.stack.parameters()
     found = fisher.of_parameters(method.objective.loss, parameters, given)
     # 12 rows in batches of 8 and 4: weights 8/12 and 4/12.
     gradients = [torch.autograd.grad(method.objective.loss(batch), parameters) for batch in given]
@@ -69,20 +69,20 @@ def test_penalty_is_zero_where_a_task_begins_and_grows_with_the_square() -> None
     batch = tiny.whole(rows)
     assert method.change() == 0, "the anchor is a change of zero"
     assert torch.equal(method.loss(batch), method.objective.loss(batch))
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     once = method.change()
-    for layer in method.bank.layers.values():
-        layer.up.data *= 3
+    for layer in method.stack.layers.values():
+        layer.current.lora_B.data *= 3
     assert torch.isclose(method.change(), 9 * once)
 
 
 def test_penalty_by_hand() -> None:
     method, rows = begun("ewc-lora", 1, "vector", penalty=6.0)
-    (name,) = method.bank.layers
-    layer = method.bank.layers[name]
-    layer.down.data.zero_()
-    layer.up.data.zero_()
-    layer.down.data[0, 5], layer.up.data[3, 0] = 2.0, 0.5
+    (name,) = method.stack.layers
+    layer = method.stack.layers[name]
+    layer.current.lora_A.data.zero_()
+    layer.current.lora_B.data.zero_()
+    layer.current.lora_A.data[0, 5], layer.current.lora_B.data[3, 0] = 2.0, 0.5
     method.information[name] = torch.full_like(method.information[name], 7.0)
     # One entry of B A is 0.5 x 2 = 1; half of lambda times 7 x 1 is 21.
     batch = tiny.whole(rows)
@@ -93,7 +93,7 @@ def test_merging_keeps_the_function_and_adding_factors_does_not() -> None:
     jumps = {}
     for variant in ("paper", "official"):
         method, rows = begun("ewc-lora", 1, variant=variant)
-        tiny.randomise(method.bank)
+        tiny.randomise(method.stack)
         before = tiny.logits(method, 0)
         method.end_task(1, rows)
         tiny.begin(method, 2)
@@ -103,10 +103,13 @@ def test_merging_keeps_the_function_and_adding_factors_does_not() -> None:
 
 def test_official_variant_adds_the_factors() -> None:
     method, rows = begun("ewc-lora", 1, variant="official")
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     parts = {
-        name: (layer.past_down + layer.down.detach(), layer.past_up + layer.up.detach())
-        for name, layer in method.bank.layers.items()
+        name: (
+            layer.frozen.lora_A + layer.current.lora_A.detach(),
+            layer.frozen.lora_B + layer.current.lora_B.detach(),
+        )
+        for name, layer in method.stack.layers.items()
     }
     method.end_task(1, rows)
     summed = method.low_rank_sum()
@@ -118,7 +121,7 @@ def test_official_variant_adds_the_factors() -> None:
 
 def test_a_price_of_zero_is_no_price() -> None:
     method, rows = begun("ewc-lora", 1, penalty=0.0)
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     batch = tiny.whole(rows)
     assert torch.equal(method.loss(batch), method.objective.loss(batch))
 
@@ -128,8 +131,8 @@ def test_penalty_counts_the_scale_of_the_pair() -> None:
     for alpha in (2, 4):
         method: Any = tiny.make_method("ewc-lora", "vector", torch.float64, settings={"alpha": alpha})
         tiny.begin(method, 0)
-        tiny.randomise(method.bank)
-        layers = method.bank.layers.items()
+        tiny.randomise(method.stack)
+        layers = method.stack.layers.items()
         method.information = {name: torch.ones_like(layer.weight) for name, layer in layers}
         changes.append(method.change())
     # alpha / r is 1 and 2: the change of the weight is twice as large, its square four times.
@@ -161,9 +164,9 @@ def test_high_price_holds_a_factor_where_it_was() -> None:
     moved = []
     for price in (0.0, 1e6):
         method, _ = begun("ewc-lora", 1, space="factors", penalty=price)
-        before = method.bank.snapshot()
+        before = method.stack.snapshot()
         tiny.learn(method, 1)
-        after = method.bank.snapshot()
+        after = method.stack.snapshot()
         moved.append(sum((a - b).square().sum() for a, b in zip(after, before, strict=True)).item())
     assert moved[1] < 0.5 * moved[0]
 
@@ -203,7 +206,7 @@ def test_distillation_is_zero_until_the_pair_moves(kind: str) -> None:
     batch = tiny.whole(rows, training=True)
     # Llama's own loss is in float32 whatever the model's format.
     assert method.loss(batch).item() == pytest.approx(method.objective.loss(batch).item(), rel=1e-6)
-    for parameter in method.bank.parameters():
+    for parameter in method.stack.parameters():
         parameter.data += 0.1
     assert method.loss(batch) > method.objective.loss(batch) + 1e-4
 
@@ -213,7 +216,7 @@ def test_distillation_is_over_old_classes_and_teaches_the_pair() -> None:
     batch = tiny.whole(rows)
     with torch.no_grad():
         old = method.objective.logits(batch)[:, :2]
-    tiny.randomise(method.bank)
+    tiny.randomise(method.stack)
     logits = method.objective.logits(batch)
     kl = functional.kl_div((logits[:, :2] / 2).log_softmax(1), (old / 2).softmax(1), reduction="batchmean")
     assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 4 * kl)
@@ -238,12 +241,12 @@ def test_teacher_keeps_the_head_it_had(loss: str) -> None:
 
 def test_teacher_is_neither_trained_nor_left_in_place() -> None:
     method, rows = begun("lwf-lora", 1)
-    tiny.randomise(method.bank)
-    parameters, teacher = method.bank.parameters(), [factor.clone() for factor in method.teacher]
+    tiny.randomise(method.stack)
+    parameters, teacher = method.stack.parameters(), [factor.clone() for factor in method.teacher]
     for parameter in parameters:
         parameter.requires_grad_(True)
     method.loss(tiny.whole(rows)).backward()
-    assert all(a is b for a, b in zip(parameters, method.bank.parameters(), strict=True))
+    assert all(a is b for a, b in zip(parameters, method.stack.parameters(), strict=True))
     assert all(parameter.grad is not None for parameter in parameters)
     assert all(torch.equal(a, b) for a, b in zip(teacher, method.teacher, strict=True))
     method.end_task(1, rows)
@@ -256,34 +259,34 @@ def test_teacher_is_neither_trained_nor_left_in_place() -> None:
 def test_merged_pair_alone_answers() -> None:
     method = learned("slao", 3)
     summed = method.low_rank_sum()
-    for number, (name, layer) in enumerate(method.bank.layers.items()):
+    for number, (name, layer) in enumerate(method.stack.layers.items()):
         last_down, last_up = method.last[2 * number : 2 * number + 2]
-        assert torch.equal(summed[name][0], last_down) and torch.equal(summed[name][1], layer.up)
-        assert not torch.equal(layer.up, last_up), "after the first task the merged B lags behind"
+        assert torch.equal(summed[name][0], last_down) and torch.equal(summed[name][1], layer.current.lora_B)
+        assert not torch.equal(layer.current.lora_B, last_up), "after the first task the merged B lags behind"
 
 
 def test_start_spans_the_last_directions_with_orthonormal_rows() -> None:
     method, _ = begun("slao", 1)
-    for number, layer in enumerate(method.bank.layers.values()):
+    for number, layer in enumerate(method.stack.layers.values()):
         last_down, last_up = method.last[2 * number : 2 * number + 2]
-        assert torch.allclose(layer.down @ layer.down.t(), torch.eye(2).double())
-        projected = last_down @ layer.down.t() @ layer.down
+        assert torch.allclose(layer.current.lora_A @ layer.current.lora_A.t(), torch.eye(2).double())
+        projected = last_down @ layer.current.lora_A.t() @ layer.current.lora_A
         assert torch.allclose(projected, last_down)
-        assert torch.equal(layer.up, last_up)
+        assert torch.equal(layer.current.lora_B, last_up)
     # Signs: a row that is already a basis vector stays what it is.
     assert torch.equal(orthonormal(torch.tensor([[0.0, 2.0, 0.0]])), torch.tensor([[0.0, 1.0, 0.0]]))
 
 
 def test_merging_by_hand() -> None:
     method, rows = begun("slao", 1, "vector")
-    (layer,) = method.bank.layers.values()
+    (layer,) = method.stack.layers.values()
     merged_up = method.merged[1].clone()
-    layer.down.data.fill_(0.25)
-    layer.up.data.copy_(merged_up + 1)
+    layer.current.lora_A.data.fill_(0.25)
+    layer.current.lora_B.data.copy_(merged_up + 1)
     method.end_task(1, rows)
     # Second task: B moves by 1 / sqrt 2, A is the newest.
-    assert torch.allclose(layer.up, merged_up + 2**-0.5)
-    assert (layer.down == 0.25).all()
+    assert torch.allclose(layer.current.lora_B, merged_up + 2**-0.5)
+    assert (layer.current.lora_A == 0.25).all()
     assert torch.equal(method.last[1], merged_up + 1)
     assert method.accounting().active == method.accounting().adapters == 1
     assert method.accounting().stored == 2 * 2 * (48 + 16)

@@ -29,6 +29,6 @@ def test_a_method_is_timed_at_the_task_asked_for() -> None:
     made = method_speed.at_task("inc-lora", 2, 3, SMALL, torch.device("cpu"))
     assert made is not None
     method, phase, rows = made
-    assert method.bank.slots == [0, 1] and method.bank.current == 2  # type: ignore[attr-defined]
+    assert method.stack.frozen_tasks == [0, 1] and method.stack.current_task == 2  # type: ignore[attr-defined]
     assert phase.name == "adapt" and len(rows) == SMALL.batch
     assert method.objective.backbone.module.config.hidden_size == SMALL.width  # type: ignore[union-attr]

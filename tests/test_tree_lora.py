@@ -61,8 +61,8 @@ def test_mean_is_of_the_last_epoch_times_the_number_of_layers() -> None:
     method, rows = begun(0)
     seen = []
     for step in range(6):  # two epochs of three steps
-        for layer in method.bank.layers.values():
-            layer.down.data.fill_(step)
+        for layer in method.stack.layers.values():
+            layer.current.lora_A.data.fill_(step)
         seen.append(step)
         method.loss(rows.batch([step]))
     method.end_task(0, rows)
@@ -77,7 +77,7 @@ def test_layers_of_unequal_width_share_a_tensor() -> None:
     tiny.begin(method, 0)
     flat = method.flat_downs()
     assert flat.shape == (4, 2 * 48)
-    assert torch.equal(flat[1], list(method.bank.layers.values())[1].down.flatten())
+    assert torch.equal(flat[1], list(method.stack.layers.values())[1].current.lora_A.flatten())
     assert not flat[0, 2 * 32 :].any()
 
 
@@ -146,7 +146,7 @@ def test_term_by_hand_and_its_rise_within_an_epoch() -> None:
     total = method.loss(batch)
     # One of three steps is over: a third of 0.6 of the loss is taken off.
     assert torch.isclose(total, 0.8 * plain)
-    downs = method.bank.parameters()[::2]
+    downs = method.stack.lora_a()
     found = torch.autograd.grad(total, downs)
     task = torch.autograd.grad(plain, downs)
     alignment = (method.flat_downs() * method.means[0]).sum().detach()
@@ -162,7 +162,7 @@ def test_no_alignment_is_sequential_lora() -> None:
         [phase] = tiny.begin(plain, task)[1]
         phase.schedule = "cosine-by-epoch"
         tiny.train(plain, phase, tiny.rows(plain, task), (0, task, phase.name), lambda share: None)
-    for mine, theirs in zip(ours.bank.parameters(), plain.bank.parameters(), strict=True):
+    for mine, theirs in zip(ours.stack.parameters(), plain.stack.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 

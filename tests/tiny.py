@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.data.batches import Batch, JoinedRows, Rows
+from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method
 from benchmark.models import backbone as backbones
-from benchmark.models.adapted_linear import AdaptedLinear
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.make import make_objective
 from benchmark.models.small_models import small_model
@@ -257,17 +257,17 @@ def logits(method: Method, t: int, split: str = "test") -> Tensor:
         return method.objective.logits(whole(rows(method, t, split)))
 
 
-def randomise(bank: Any, seed: int = 0) -> None:
+def randomise(stack: Any, seed: int = 0) -> None:
     """Give the current pair values as if it had been trained: up is zero at its start."""
     generator = torch.Generator().manual_seed(seed)
-    for factor in bank.parameters():
+    for factor in stack.parameters():
         values = torch.randn(factor.shape, generator=generator, dtype=torch.float64)
         factor.data.copy_(values / factor.shape[-1] ** 0.5)
 
 
 def bytes_of(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of the frozen weights under the names they had before any layer was wrapped."""
-    wraps = {name: "base" for name, layer in module.named_modules() if isinstance(layer, AdaptedLinear)}
+    wraps = {name: "base" for name, layer in module.named_modules() if isinstance(layer, LoraLinear)}
     # A tuner of peft keeps the layer that it wraps under this name.
     wraps |= {name: "base_layer" for name, layer in module.named_modules() if hasattr(layer, "base_layer")}
     found = {}

@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError
+from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import Result, read
 from benchmark.running.rebuilding import cell_of, rebuild
@@ -89,15 +89,15 @@ def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
 
     Raises:
         UserError: result, adapters or data cannot be read, the data are not those of the result, or the
-            method keeps no bank of pairs.
+            method keeps no adapter stack.
     """
     result = read(path)
-    method, bank, loaded = with_bank(result, path, data_dir, "there is none to remove", stream_files)
+    method, stack, loaded = with_stack(result, path, data_dir, "there is none to remove", stream_files)
     scores, answers = _score(method, loaded)
     removals = []
-    tasks = [*bank.slots, *([] if bank.current is None else [bank.current])]
+    tasks = stack.tasks()
     for place, task in enumerate(tasks):
-        with without(bank, place):
+        with without(stack, place):
             left, others = _score(method, loaded)
         changed = sum(one != other for one, other in zip(answers, others, strict=True))
         change = [less - full for less, full in zip(left, scores, strict=True)]
@@ -107,41 +107,41 @@ def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
     return LeaveOneOut(result, tuple(removals), same, len(answers))
 
 
-def with_bank(
+def with_stack(
     result: Result, path: Path, data_dir: Path | None, without: str, stream_files: Sequence[Path] = ()
-) -> tuple[Method, AdapterBank, LoadedStream]:
-    """Return the method of a finished cell as it was after its last task, its bank, and the cell's data.
+) -> tuple[Method, AdapterStack, LoadedStream]:
+    """Return the method of a finished cell as it was after its last task, its stack, and the cell's data.
 
     Args:
         result: of the cell.
         path: of the result; the adapters lie beside it.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
-        without: what it means that a method keeps no bank, for the message.
+        without: what it means that a method keeps no stack, for the message.
         stream_files: that describe streams, where the result's is not a registered one.
 
     Raises:
-        UserError: the adapters or the data are not those of the result, or the method keeps no bank of pairs.
+        UserError: the adapters or the data are not those of the result, or the method keeps no adapter stack.
     """
     loaded, fingerprint = load_data(cell_of(result, stream_files), data_dir)
     stored = result.provenance.data_fingerprint
     if fingerprint != stored:
         raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")
     method = rebuild(result, path, loaded.tasks)
-    bank = getattr(method, "bank", None)
-    if not isinstance(bank, AdapterBank):
+    stack = getattr(method, "stack", None)
+    if not isinstance(stack, AdapterStack):
         raise UserError(f"{result.method} keeps no low-rank pairs: {without}")
-    return method, bank, loaded
+    return method, stack, loaded
 
 
 @contextmanager
-def without(bank: AdapterBank, place: int) -> Iterator[None]:
-    """Within the context, let the bank answer without one of its pairs.
+def without(stack: AdapterStack, place: int) -> Iterator[None]:
+    """Within the context, let the stack answer without one of its pairs.
 
     Args:
         place: among the past pairs, or after them for the current one.
     """
-    own = bank.scaling
-    count, layers = len(bank.slots), len(bank.layers)
+    own = stack.learned_scales
+    count, layers = len(stack.frozen_tasks), len(stack.layers)
 
     def masked() -> tuple[Tensor | None, Tensor | None]:
         past, current = own() if own else (None, None)
@@ -152,11 +152,11 @@ def without(bank: AdapterBank, place: int) -> Iterator[None]:
         kept[place] = 0
         return (kept.expand(layers, -1) if past is None else past * kept.to(past)), current
 
-    bank.scaling = masked
+    stack.learned_scales = masked
     try:
         yield
     finally:
-        bank.scaling = own
+        stack.learned_scales = own
 
 
 def _score(method: Method, loaded: LoadedStream) -> tuple[list[float], list[Any]]:

@@ -39,7 +39,7 @@ class NoPairs(UserError):
     """A method's state holds no low-rank pairs, so there is nothing to compare."""
 
 
-PREFIX, DOWN, UP = "bank.", ".past_down", ".past_up"
+PREFIX, DOWN, UP = "stack.", ".frozen.lora_A", ".frozen.lora_B"
 
 
 @dataclass(frozen=True)
@@ -154,27 +154,29 @@ def read_pairs(path: Path) -> tuple[Result, Pairs]:
 
 
 def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
-    """Return the pairs that a method's state holds, see `benchmark.adapters.AdapterBank.state`.
+    """Return the pairs that a method's state holds, see `benchmark.lora.stack.AdapterStack.state`.
 
     Raises:
-        NoPairs: it holds no bank of pairs.
+        NoPairs: it holds no adapter stack.
     """
-    if f"{PREFIX}slots" not in state:
+    if f"{PREFIX}frozen_tasks" not in state:
         raise NoPairs(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
     layers = [
         name[len(PREFIX) : -len(DOWN)] for name in state if name.startswith(PREFIX) and name.endswith(DOWN)
     ]
-    ends = np.cumsum(state[f"{PREFIX}ranks"]).astype(int)
+    ends = np.cumsum(state[f"{PREFIX}frozen_ranks"]).astype(int)
     pairs: Pairs = {}
-    for task, start, end in zip(state[f"{PREFIX}slots"].astype(int), [0, *ends[:-1]], ends, strict=True):
+    for task, start, end in zip(
+        state[f"{PREFIX}frozen_tasks"].astype(int), [0, *ends[:-1]], ends, strict=True
+    ):
         own = slice(start, end)
         pairs[int(task)] = {
             layer: (state[PREFIX + layer + DOWN][own], state[PREFIX + layer + UP][:, own]) for layer in layers
         }
-    current = int(state[f"{PREFIX}current"])
+    current = int(state[f"{PREFIX}current_task"])
     if current >= 0:
         pairs[current] = {
-            layer: (state[f"{PREFIX}{layer}.down"], state[f"{PREFIX}{layer}.up"]) for layer in layers
+            layer: (state[f"{PREFIX}{layer}.lora_A"], state[f"{PREFIX}{layer}.lora_B"]) for layer in layers
         }
     return dict(sorted(pairs.items()))
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.adapters import AdapterBank
-from benchmark.analysis.leave_one_out import with_bank
+from benchmark.analysis.leave_one_out import with_stack
 from benchmark.analysis.redundancy import Inputs
 from benchmark.data.batches import by_length
+from benchmark.lora.inputs import real_tokens, token_masks, watching
+from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
-from benchmark.models.layer_inputs import real_tokens, token_masks, watching
 from benchmark.results import read
 from benchmark.running.training import told
 
@@ -36,14 +36,14 @@ def task_inputs(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
 
     Raises:
         UserError: result, adapters or data cannot be read, the data are not those of the result, or the
-            method keeps no bank of pairs.
+            method keeps no adapter stack.
     """
-    method, bank, loaded = with_bank(read(path), path, data_dir, "there is no effect to fit", stream_files)
-    return {task: _inputs(method, bank, task) for task in range(len(loaded.tasks))}
+    method, stack, loaded = with_stack(read(path), path, data_dir, "there is no effect to fit", stream_files)
+    return {task: _inputs(method, stack, task) for task in range(len(loaded.tasks))}
 
 
 @torch.no_grad()
-def _inputs(method: Method, bank: AdapterBank, index: int) -> dict[str, np.ndarray]:
+def _inputs(method: Method, stack: AdapterStack, index: int) -> dict[str, np.ndarray]:
     objective, task = method.objective, method.objective.tasks[index]
     seen: dict[str, list[Tensor]] = {}
     masks: list[Tensor] = []
@@ -52,7 +52,7 @@ def _inputs(method: Method, bank: AdapterBank, index: int) -> dict[str, np.ndarr
         seen.setdefault(layer, []).append(real_tokens(x, masks).float().cpu())
 
     rows = objective.encode(task, task.train.take(evenly(len(task.train), ROWS)))
-    with watching(bank, see):
+    with watching(stack, see):
         for chosen in by_length(rows, method.protocol.evaluation_batch_size):
             batch = rows.batch(chosen).to(objective.device)
             masks[:] = token_masks(batch)

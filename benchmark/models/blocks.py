@@ -7,7 +7,6 @@ an encoder-decoder the choice holds for either half, and `last:4` of a half of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -145,8 +144,3 @@ def first_adapted_block(module: nn.Module, choice: str) -> int:
         return 0
     _, numbers = adapted_blocks(module, choice)[0]
     return numbers[0] if numbers else 0
-
-
-def ordinal(numbers: Iterable[int]) -> dict[int, int]:
-    """Return the place of each block number among those given: of 8, 9 and 11, block 11 is the third, 2."""
-    return {number: place for place, number in enumerate(sorted(set(numbers)))}

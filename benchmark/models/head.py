@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import draws
+from benchmark import initialisation
 
 
 class GrowingHead(nn.Module):
@@ -28,7 +28,7 @@ class GrowingHead(nn.Module):
         """Append rows for `count` new classes: Kaiming-uniform weights of gain 1, zero biases."""
         if count <= 0:
             return
-        weight = draws.kaiming_uniform(like, count, self.width, nonlinearity="linear")
+        weight = initialisation.kaiming_uniform(like, count, self.width, nonlinearity="linear")
         self.weights.append(nn.Parameter(weight))
         self.biases.append(nn.Parameter(like.new_zeros(count)))
 

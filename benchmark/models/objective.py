@@ -38,7 +38,7 @@ class Objective(ABC):
         for task in tasks:
             for name in task.classes:
                 self.columns.setdefault(name, len(self.columns))
-        self._hooks: list[Callable[[], None]] = []
+        self._hooks: list[Callable[[Batch], None]] = []
         self.prefix: FrozenPrefix | None = None
 
     def with_prefix(self, rows: Rows, answers: list[list[int]] | None = None) -> Rows:
@@ -49,13 +49,14 @@ class Objective(ABC):
         """
         return rows if self.prefix is None else self.prefix.attach(rows, answers)
 
-    def before_forward(self, hook: Callable[[], None]) -> None:
-        """Call `hook` before every forward pass, such as the one that hands out scales."""
+    def before_batch(self, hook: Callable[[Batch], None]) -> None:
+        """Call `hook` with every batch before the backbone reads it, as to weight adapters by its rows."""
         self._hooks.append(hook)
 
-    def _announce(self) -> None:
+    def announce(self, batch: Batch) -> None:
+        """Say that the backbone is about to read a batch."""
         for hook in self._hooks:
-            hook()
+            hook(batch)
 
     @property
     def device(self) -> torch.device:
@@ -200,7 +201,7 @@ class ClassificationObjective(Objective):
 
     def features(self, batch: Batch) -> Tensor:
         """Return what the head reads, `(n, width)`."""
-        self._announce()
+        self.announce(batch)
         return self.backbone.features(batch.inputs)
 
     def logits(self, batch: Batch) -> Tensor:

@@ -87,7 +87,7 @@ class TextObjective(Objective):
 
         Those of a causal model are made for the longest answer alone: they end where the batch ends.
         """
-        self._announce()
+        self.announce(batch)
         module: Any = self.backbone.module
         if not self.causal:
             answered = module(**batch.inputs, labels=batch.targets)
@@ -102,7 +102,7 @@ class TextObjective(Objective):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[str]:
         """Return decoded strings or, with `decoding = labels`, the likeliest label seen or of the task."""
-        self._announce()
+        self.announce(batch)
         if self.by_labels:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
             scores = self.label_scores(batch, labels)

@@ -1,4 +1,4 @@
-"""Measures what a training step costs as tasks pile up: the bank, folded and stacked, against peft's sum."""
+"""Measures what a training step costs as tasks pile up: merged and stacked, against peft's sum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from benchmark.adapters import AdapterBank
+from benchmark.lora.stack import AdapterStack
 from benchmark.models.backbone import quiet
 from benchmark.running.learner import prepare_device
 
@@ -75,8 +75,8 @@ def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
     shape = size.shape()
     images = torch.randn(size.batch, 3, size.side, size.side).to(place)
     variants: dict[str, Callable[[ViTConfig, int, int], nn.Module]] = {
-        "bank, fixed scales (folded)": folded,
-        "bank, learned scales (stacked)": stacked,
+        "fixed scales, merged": merged,
+        "learned scales, stacked": stacked,
         "peft, adapters summed one by one": summed_by_peft,
     }
     seconds: dict[tuple[str, int], float] = {}
@@ -109,8 +109,6 @@ def step_seconds(model: nn.Module, images: Tensor) -> float:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
     started = now(images.device)
-    refresh: Callable[[], None] = getattr(model, "refresh", lambda: None)
-    refresh()
     loss = model(pixel_values=images).last_hidden_state[:, 0].square().mean()
     loss.backward()
     optimizer.step()
@@ -125,34 +123,31 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _with_past(shape: ViTConfig, count: int, rank: int) -> tuple[ViTModel, AdapterBank]:
+def _with_past(shape: ViTConfig, count: int, rank: int) -> tuple[ViTModel, AdapterStack]:
     model = ViTModel(shape, add_pooling_layer=False)
-    bank = AdapterBank(model, ("query", "value"), rank)
+    stack = AdapterStack(model, ("query", "value"), rank)
     for task in range(count):
-        bank.freeze_current()
-        bank.add(task)
-        for layer in bank.layers.values():
-            assert layer.up is not None
-            nn.init.normal_(layer.up, std=0.02)
-    return model, bank
+        stack.freeze_current()
+        stack.add(task)
+        for lora_b in stack.lora_b():
+            nn.init.normal_(lora_b, std=0.02)
+    return model, stack
 
 
-def folded(shape: ViTConfig, count: int, rank: int) -> nn.Module:
-    """Return a model whose past is folded into its weights, as where scales are fixed."""
-    model, bank = _with_past(shape, count, rank)
-    bank.fold()
-    model.refresh = bank.refresh  # type: ignore[assignment]
+def merged(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+    """Return a model whose frozen adapters are merged into its weights, as where scales are fixed."""
+    model, stack = _with_past(shape, count, rank)
+    stack.merge_frozen()
     return model
 
 
 def stacked(shape: ViTConfig, count: int, rank: int) -> nn.Module:
     """Return a model with one learned magnitude per task over normalised directions."""
-    model, bank = _with_past(shape, count, rank)
+    model, stack = _with_past(shape, count, rank)
     magnitudes = nn.Parameter(torch.ones(count))
     model.register_parameter("magnitudes", magnitudes)
-    norms = bank.factor_norms()
-    bank.scaling = lambda: (magnitudes[:-1] / norms, magnitudes[-1].expand(len(bank.layers)))
-    model.refresh = bank.refresh  # type: ignore[assignment]
+    norms = stack.factor_norms()
+    stack.learned_scales = lambda: (magnitudes[:-1] / norms, magnitudes[-1].expand(len(stack.layers)))
     return model
 
 

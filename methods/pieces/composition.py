@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from benchmark.errors import UserError
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 from benchmark.method import Context
 from benchmark.registry import METHODS
 

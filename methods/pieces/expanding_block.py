@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import draws
-from benchmark.adapters import AdapterBank
+from benchmark import initialisation
+from benchmark.lora.layer import exact
+from benchmark.lora.stack import AdapterStack
 from benchmark.method import part
-from benchmark.models.layer_inputs import exact
 
 
 class ExpandingBlock:
@@ -24,7 +24,7 @@ class ExpandingBlock:
     Every pair has a descriptor, an autoencoder of the tokens that the block saw when the pair was learned.
 
     Attributes:
-        bank: the block's pairs, the newest as the bank's current one.
+        stack: the block's pairs, the newest as the stack's current one.
         past_router: rows of weights and bias for the frozen pairs, `(slots, d + 1)`.
         router: the newest pair's row, `(d + 1,)`.
         descriptors: one autoencoder a pair.
@@ -37,15 +37,15 @@ class ExpandingBlock:
     router: nn.Parameter
     errors: Tensor
 
-    def __init__(self, name: str, bank: AdapterBank, module: nn.Module) -> None:
-        """Watch a block whose layers are in the bank."""
+    def __init__(self, name: str, stack: AdapterStack, module: nn.Module) -> None:
+        """Watch a block whose layers are in the stack."""
         self.name = name
-        self.bank = bank
+        self.stack = stack
         self.descriptors: list[nn.Sequential] = []
         self.mask: Tensor | None = None
         self.tokens: Tensor | None = None
         self.shares: Tensor | None = None
-        bank.scaling = self._scales
+        stack.learned_scales = self._scales
         module.register_forward_pre_hook(self._route, with_kwargs=True)
 
     def grow(self, task: int, width: int, hidden: int) -> None:
@@ -55,28 +55,27 @@ class ExpandingBlock:
             width: of a token.
             hidden: of the descriptor's hidden layer.
         """
-        device = next(iter(self.bank.layers.values())).weight.device
+        device = next(iter(self.stack.layers.values())).weight.device
         bound = width**-0.5
-        fresh = draws.uniform(torch.empty(0, device=device), width + 1, low=-bound, high=bound)
-        if self.bank.count():
+        fresh = initialisation.uniform(torch.empty(0, device=device), width + 1, low=-bound, high=bound)
+        if self.stack.count():
             self.past_router = torch.cat([self.past_router, self.router.detach()[None]])
         else:
             self.past_router, self.errors = fresh.new_zeros(0, width + 1), fresh.new_zeros(0, 2)
         self.router = nn.Parameter(fresh)
-        self.bank.freeze_current()
-        self.bank.add(task)
+        self.stack.freeze_current()
+        self.stack.add(task)
         self.descriptors.append(autoencoder(width, hidden).to(device))
 
     def _route(self, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         """Weight the pairs by the block's input, before its layers answer."""
         tokens = given[0] if given else next(iter(named.values()))
         self.tokens = tokens[:, None] if tokens.dim() == 2 else tokens
-        if not self.bank.count():
+        if not self.stack.count():
             return
         mean = (self._importance()[..., None] * exact(self.tokens)).sum(1)
         rows = torch.cat([self.past_router, self.router[None]]).to(mean)
         self.shares = functional.softmax(mean @ rows[:, :-1].t() + rows[:, -1], dim=1)
-        self.bank.refresh()
 
     def _importance(self) -> Tensor:
         """Return how much each token of the batch counts in a mean over a row's real ones, `(n, length)`."""
@@ -89,8 +88,8 @@ class ExpandingBlock:
     def _scales(self) -> tuple[Tensor | None, Tensor | None]:
         if self.shares is None:
             return None, None
-        layers = len(self.bank.layers)
-        past = self.shares[:, : len(self.bank.slots)].expand(layers, -1, -1)
+        layers = len(self.stack.layers)
+        past = self.shares[:, : len(self.stack.frozen_tasks)].expand(layers, -1, -1)
         return past, self.shares[:, -1].expand(layers, -1)
 
     def reconstruction_errors(self, number: int) -> Tensor:
@@ -120,11 +119,11 @@ class ExpandingBlock:
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the newest pair's factors and router row."""
-        return [*self.bank.parameters(), self.router]
+        return [*self.stack.parameters(), self.router]
 
     def state(self) -> dict[str, Tensor]:
         """Return pairs, router, descriptors and their errors."""
-        state = {f"bank.{name}": value for name, value in self.bank.state().items()}
+        state = {f"stack.{name}": value for name, value in self.stack.state().items()}
         for number, descriptor in enumerate(self.descriptors):
             for name, value in descriptor.state_dict().items():
                 state[f"descriptors.{number}.{name}"] = value
@@ -133,8 +132,8 @@ class ExpandingBlock:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        self.bank.restore(part(state, "bank."))
-        device = next(iter(self.bank.layers.values())).weight.device
+        self.stack.restore(part(state, "stack."))
+        device = next(iter(self.stack.layers.values())).weight.device
         self.past_router, self.errors = state["past_router"].to(device), state["errors"].to(device)
         self.router = nn.Parameter(state["router"].to(device))
         self.descriptors = []

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
+from benchmark.lora.inputs import read_in_order
 from benchmark.method import Accounting, Context, Method, Needs, part
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.layer_inputs import read_in_order
 from benchmark.models.objective import ClassificationObjective, best_columns
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import ParameterGroup, Phase
 from methods.pieces.one_pair import OnePairAtATime
 

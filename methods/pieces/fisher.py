@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch
-from benchmark.models.layer_inputs import exact
+from benchmark.lora.layer import exact
+from benchmark.lora.stack import AdapterStack
 
 Loss = Callable[[Batch], Tensor]
 
@@ -26,18 +26,18 @@ def of_parameters(loss: Loss, parameters: list[nn.Parameter], given: list[Batch]
     return [total / count for total in sums]
 
 
-def of_weights(loss: Loss, bank: AdapterBank, given: list[Batch]) -> dict[str, Tensor]:
+def of_weights(loss: Loss, stack: AdapterStack, given: list[Batch]) -> dict[str, Tensor]:
     """Return the same of each adapted layer's whole weight, `(d_out, d_in)`, by layer."""
-    return _mean(loss, bank, given, Tensor.square)
+    return _mean(loss, stack, given, Tensor.square)
 
 
-def mean_gradient(loss: Loss, bank: AdapterBank, given: list[Batch]) -> dict[str, Tensor]:
+def mean_gradient(loss: Loss, stack: AdapterStack, given: list[Batch]) -> dict[str, Tensor]:
     """Return the mean gradient of each adapted layer's whole weight, `(d_out, d_in)`, by layer."""
-    return _mean(loss, bank, given, lambda gradient: gradient)
+    return _mean(loss, stack, given, lambda gradient: gradient)
 
 
 def _mean(
-    loss: Loss, bank: AdapterBank, given: list[Batch], value: Callable[[Tensor], Tensor]
+    loss: Loss, stack: AdapterStack, given: list[Batch], value: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
     """Return the mean over rows of a function of their batch's weight gradients.
 
@@ -52,9 +52,9 @@ def _mean(
 
         return hook
 
-    for parameter in bank.parameters():
+    for parameter in stack.parameters():
         parameter.requires_grad_(True)
-    handles = [layer.register_forward_hook(remember(name)) for name, layer in bank.layers.items()]
+    handles = [layer.register_forward_hook(remember(name)) for name, layer in stack.layers.items()]
     try:
         for batch in given:
             seen.clear()

@@ -11,11 +11,11 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from benchmark import draws
+from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
+from benchmark.lora.targets import block_of
 from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from benchmark.models.roles import block_of
 
 
 class GateHyperparameters(BaseModel):
@@ -47,16 +47,16 @@ class Gated(LowRankMethod):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without gates, in front of the base's own scales."""
         super().__init__(context, hyperparameters)
-        self.places = gate_places(list(self.bank.layers), hyperparameters.scope)
+        self.places = gate_places(list(self.stack.layers), hyperparameters.scope)
         shape = () if hyperparameters.scope == "model" else (max(self.places) + 1,)
         self.logit = nn.Parameter(torch.zeros(shape))
         self.logits = torch.zeros(0, *shape)
         self.kept = torch.zeros(0, dtype=torch.int64)
         self.noise: Tensor | None = None
         # Fixed scales of a base stay fixed while its own phases run, so that the past stays folded.
-        self.base_scales = self.bank.scaling
+        self.base_scales = self.stack.learned_scales
         if self.base_scales is not None:
-            self.bank.scaling = self.gated_scales
+            self.stack.learned_scales = self.gated_scales
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair with open gates."""
@@ -78,7 +78,7 @@ class Gated(LowRankMethod):
 
     def selection_loss(self, batch: Batch) -> Tensor:
         """Return the task loss under one noisy gate per layer, plus lambda times the mean open gate."""
-        uniform = draws.uniform(self.logit.detach().float(), len(self.bank.layers))
+        uniform = initialisation.uniform(self.logit.detach().float(), len(self.stack.layers))
         self.noise = -torch.log(-torch.log(uniform + 1e-20) + 1e-20)
         # The absolute value has slope zero at zero: a closed gate pays nothing and gets no gradient from it.
         price = self.gates().abs().mean()
@@ -90,11 +90,11 @@ class Gated(LowRankMethod):
     @contextmanager
     def _gating(self) -> Iterator[None]:
         """Within the context, let the current pair answer through its gates on any base."""
-        own, self.bank.scaling = self.bank.scaling, self.gated_scales
+        own, self.stack.learned_scales = self.stack.learned_scales, self.gated_scales
         try:
             yield
         finally:
-            self.bank.scaling = own
+            self.stack.learned_scales = own
 
     def gates(self) -> Tensor:
         """Return the current pair's gate at each layer, `(M,)`: 0 or 1 forward, a sigmoid backward."""
@@ -109,7 +109,7 @@ class Gated(LowRankMethod):
     def gated_scales(self) -> tuple[Tensor | None, Tensor | None]:
         """Gate the current pair; past pairs are the kept ones, whose gates are open."""
         past, current = self.base_scales() if self.base_scales else (None, None)
-        if self.bank.current is None:
+        if self.stack.current_task is None:
             return past, None
         return past, self.gates() if current is None else current * self.gates()
 
@@ -128,11 +128,11 @@ class Gated(LowRankMethod):
             self._close(open_gates[self.places].tolist())
 
     def _close(self, open_gates: list[float]) -> None:
-        for layer, is_open in zip(self.bank.layers.values(), open_gates, strict=True):
+        for layer, is_open in zip(self.stack.layers.values(), open_gates, strict=True):
             if not is_open:
-                assert layer.down is not None and layer.up is not None
-                layer.down.data.zero_()
-                layer.up.data.zero_()
+                assert layer.current is not None
+                layer.current.lora_A.data.zero_()
+                layer.current.lora_B.data.zero_()
 
     def accounting(self) -> Accounting:
         """Count gates and decisions with the pairs; only kept pairs are held, and all of them are active."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.batches import Batch
-from benchmark.low_rank import LowRankMethod
+from benchmark.lora.method import LowRankMethod
 from benchmark.method import Accounting, Context
 from methods.pieces.queries import pooled_embeddings
 
@@ -24,10 +24,11 @@ class InputWeighted(LowRankMethod):
     no_sum: ClassVar[str] = "it weighs its pairs anew for every input"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Let the weights scale the bank."""
+        """Let the weights scale the stack."""
         super().__init__(context, hyperparameters)
         self.scales_of_rows: Tensor | None = None
-        self.bank.scaling = self._row_scales
+        self.stack.learned_scales = self._row_scales
+        self.objective.before_batch(self.weight_rows)
 
     def weights(self, query: Tensor) -> Tensor:
         """Return the weight of every pair held, past ones first, for queries `(n, d)`: `(n, pairs)`."""
@@ -38,23 +39,16 @@ class InputWeighted(LowRankMethod):
         query = pooled_embeddings(self.objective.backbone, batch)
         return query if query.dtype == torch.float64 else query.float()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Weight the pairs by the batch's queries, then return the base's loss."""
+    def weight_rows(self, batch: Batch) -> None:
+        """Weight the pairs by a batch's queries until the next batch."""
         self.scales_of_rows = self.weights(self.queries(batch))
-        return super().loss(batch)
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Weight the pairs by the batch's queries, then answer."""
-        self.scales_of_rows = self.weights(self.queries(batch))
-        return super().predict(batch, task)
 
     def _row_scales(self) -> tuple[Tensor | None, Tensor | None]:
-        rows, layers = self.scales_of_rows, len(self.bank.layers)
+        rows, layers = self.scales_of_rows, len(self.stack.layers)
         if rows is None:
             return None, None
-        past = rows[:, : len(self.bank.slots)].expand(layers, -1, -1)
-        return past, None if self.bank.current is None else rows[:, -1].expand(layers, -1)
+        past = rows[:, : len(self.stack.frozen_tasks)].expand(layers, -1, -1)
+        return past, None if self.stack.current_task is None else rows[:, -1].expand(layers, -1)
 
     def low_rank_sum(self) -> None:
         """Return None: every input has a sum of its own."""

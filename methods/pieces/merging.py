@@ -21,12 +21,10 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Rows
-from benchmark.low_rank import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
+from benchmark.lora.stack import AdapterStack
 from benchmark.method import Accounting, Context, part
-from benchmark.models.layer_inputs import exact
-from methods.pieces.penalties import current_pairs
 
 Change = dict[str, Tensor]
 
@@ -48,9 +46,8 @@ class Merging(LowRankMethod):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair from the pretrained model."""
-        self.bank.add(t, self.rank(t))
-        layers, slots = len(self.bank.layers), len(self.bank.slots)
-        self.bank.fold(torch.zeros(layers, slots, device=self.objective.device))
+        self.stack.add(t, self.rank(t))
+        self.stack.leave_out_frozen()
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Keep what merging needs of the pair, and let the merged change answer."""
@@ -67,10 +64,11 @@ class Merging(LowRankMethod):
 
     def answer(self) -> None:
         """Add the scaled merged change to a copy of each frozen weight, which then answers alone."""
-        self.bank.unfold()
+        self.stack.unmerge()
         for name, change in self.merged().items():
-            layer = self.bank.layers[name]
-            layer.folded = layer.start + (self.hyperparameters.scale * change).to(layer.start)
+            layer = self.stack.layers[name]
+            weight = layer.merged_weight()
+            layer.answer_with(weight + (self.hyperparameters.scale * change).to(weight), beside=("current",))
 
     def accounting(self) -> Accounting:
         """Count what is stored; one change answers, and in the weights it needs no room."""
@@ -91,13 +89,14 @@ class PairMerging(Merging):
 
     def keep(self, t: int) -> None:
         """Freeze the pair."""
-        self.bank.freeze_current()
+        self.stack.freeze_current()
 
-    def change(self, slot: int) -> Change:
+    def change(self, index: int) -> Change:
         """Return the change of one past task by layer, in float32 or float64."""
-        scale = self.bank.scale
-        pairs = {name: self.bank.pair(layer, slot) for name, layer in self.bank.layers.items()}
-        return {name: scale * (exact(up) @ exact(down)) for name, (down, up) in pairs.items()}
+        return {
+            name: layer.frozen_delta(*self.stack.frozen_adapter(layer, index))
+            for name, layer in self.stack.layers.items()
+        }
 
 
 class RunningMerging(Merging):
@@ -118,8 +117,8 @@ class RunningMerging(Merging):
 
     def keep(self, t: int) -> None:
         """Merge the pair's change and drop the pair."""
-        self.running = self.merge(t, current_change(self.bank))
-        self.bank.discard_current()
+        self.running = self.merge(t, current_change(self.stack))
+        self.stack.discard_current()
 
     def merged(self) -> Change:
         """Return the running change."""
@@ -142,10 +141,9 @@ class RunningMerging(Merging):
         super().restore(state)
 
 
-def current_change(bank: AdapterBank) -> Change:
+def current_change(stack: AdapterStack) -> Change:
     """Return the scaled product of the current pair by layer, in float32 or float64."""
-    products = [exact(up.detach()) @ exact(down.detach()) for _, down, up in current_pairs(bank)]
-    return dict(zip(bank.layers, [bank.scale * product for product in products], strict=True))
+    return {name: layer.delta("current").detach() for name, layer in stack.layers.items()}
 
 
 def flat(change: Mapping[str, Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from benchmark.errors import UserError
-from benchmark.models.roles import role_of
+from benchmark.lora.targets import role_of
 from benchmark.protocol import Protocol
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from benchmark.errors import UserError
+from benchmark.lora.targets import find_targets
 from benchmark.method import Context, Method
-from benchmark.models.roles import resolve
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -30,7 +30,7 @@ class PeftMethod(Method):
         super().__init__(context, hyperparameters)
         self.module = self.objective.backbone.module
         self.module.requires_grad_(False)
-        self.linears = resolve(self.module, self.protocol.targets, self.protocol.blocks)
+        self.linears = find_targets(self.module, self.protocol.targets, self.protocol.blocks)
 
     def put_on(self, config: PeftConfig) -> PeftModel:
         """Put a tuner on the target layers; afterwards exactly its parameters require a gradient.

@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from benchmark.data.batches import Batch
 from benchmark.errors import UserError, unknown
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
 from methods.pieces.peft_configurations import TUNERS, Layers
 from methods.pieces.peft_layers import ADAPTER, PeftMethod
@@ -47,7 +48,7 @@ class PeftTuner(PeftMethod):
         super().__init__(context, hyperparameters)
         self.peft = self.put_on(self._configuration())
         self.parameters = self.trained()
-        self.objective.before_forward(self._switch_dropout)
+        self.objective.before_batch(self._switch_dropout)
 
     def _configuration(self) -> PeftConfig:
         from peft import PeftType
@@ -69,7 +70,7 @@ class PeftTuner(PeftMethod):
                 f"peft's {make.__name__} refuses {fields}: {' '.join(str(error).split())}"
             ) from error
 
-    def _switch_dropout(self) -> None:
+    def _switch_dropout(self, batch: Batch) -> None:
         """Let the tuner's dropout be drawn while training alone: predictions are made without gradients."""
         for layer in self.layers().values():
             layer.train(torch.is_grad_enabled())

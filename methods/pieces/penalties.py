@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from benchmark.adapters import AdapterBank
-from benchmark.models.adapted_linear import AdaptedLinear
+from benchmark.lora.stack import AdapterStack
 
 
-def current_pairs(bank: AdapterBank) -> Iterator[tuple[AdaptedLinear, Tensor, Tensor]]:
-    """Yield every adapted layer with its current down (r, d_in) and up (d_out, r)."""
-    for layer in bank.layers.values():
-        assert layer.down is not None and layer.up is not None
-        yield layer, layer.down, layer.up
-
-
-def overlap(bank: AdapterBank, power: int) -> Tensor:
+def overlap(stack: AdapterStack, power: int) -> Tensor:
     """Return sum over layers and entries of |A_past A^T|^power; 0 without a past.
 
-    A_past (R, d_in) are the stacked down factors of all earlier tasks, A (r, d_in) is the current one. The
-    past is no parameter, so the gradient reaches the current down factor alone. O-LoRA (arXiv 2310.14152).
+    A_past (R, d_in) are the stacked lora_A of all earlier tasks, A (r, d_in) is the current one. The
+    past is no parameter, so the gradient reaches the current lora_A alone. O-LoRA (arXiv 2310.14152).
     """
-    parts = [(layer.past_down @ down.t()).abs().pow(power).sum() for layer, down, _ in current_pairs(bank)]
+    adapters = stack.current_adapters()
+    parts = [(layer.frozen.lora_A @ own.lora_A.t()).abs().pow(power).sum() for layer, own in adapters]
     return torch.stack(parts).sum()
 
 
-def factor_length(bank: AdapterBank) -> Tensor:
+def factor_length(stack: AdapterStack) -> Tensor:
     """Return sum over layers of |A|_F + |B|_F of the current pair; a zero factor has a zero gradient."""
     # torch's norm has a zero gradient at zero, where the root of a sum of squares would give NaN.
-    return torch.stack([down.norm() + up.norm() for _, down, up in current_pairs(bank)]).sum()
+    return torch.stack([own.lora_A.norm() + own.lora_B.norm() for _, own in stack.current_adapters()]).sum()
 
 
-def dense_size(bank: AdapterBank) -> Tensor:
+def dense_size(stack: AdapterStack) -> Tensor:
     """Return sum over layers and entries of |B A| of the current pair: N-LoRA's text (arXiv 2410.10179)."""
-    return torch.stack([(up @ down).abs().sum() for _, down, up in current_pairs(bank)]).sum()
+    return torch.stack([(own.lora_B @ own.lora_A).abs().sum() for _, own in stack.current_adapters()]).sum()
 
 
-def crossed_size(bank: AdapterBank) -> Tensor:
+def crossed_size(stack: AdapterStack) -> Tensor:
     """Return sum over layers and entries of |A B| (r, r) of the current pair: N-LoRA's released code.
 
     Exists for square layers alone, since A (r, d_in) meets B (d_out, r) on the wrong side.
     """
-    return torch.stack([(down @ up).abs().sum() for _, down, up in current_pairs(bank)]).sum()
+    return torch.stack([(own.lora_A @ own.lora_B).abs().sum() for _, own in stack.current_adapters()]).sum()

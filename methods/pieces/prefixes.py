@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.errors import UserError
+from benchmark.lora.targets import role_of
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.roles import role_of
 from methods.pieces.prompt_tokens import sample
 
 # The name under which transformers calls the attention below.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.data.batches import Batch
-from benchmark.low_rank import LowRankHyperparameters
+from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context, Method, Needs, ParameterGroup, Phase
 
 

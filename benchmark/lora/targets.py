@@ -30,11 +30,11 @@ def role_of(name: str) -> str | None:
     return best[1] if best else None
 
 
-def resolve(module: nn.Module, roles: tuple[str, ...], blocks: str = stacks.ALL) -> dict[str, nn.Linear]:
+def find_targets(module: nn.Module, roles: tuple[str, ...], choice: str = stacks.ALL) -> dict[str, nn.Linear]:
     """Return the linear layers of a model that play one of `roles`, by dotted name, in model order.
 
     Args:
-        blocks: which blocks they may lie in, see `benchmark.models.blocks`.
+        choice: which blocks they may lie in, see `benchmark.models.blocks`.
 
     Raises:
         UserError: a role is unknown, no layer of the model plays one of them, or none in these blocks.
@@ -51,7 +51,7 @@ def resolve(module: nn.Module, roles: tuple[str, ...], blocks: str = stacks.ALL)
                 f"the backbone {type(module).__name__} has no linear layer for the target '{role}'; "
                 f"it has: {', '.join(roles_here) or 'none that is known'} (set with --set targets=...)"
             )
-    return stacks.inside(module, found, blocks)
+    return stacks.inside(module, found, choice)
 
 
 def block_of(name: str) -> int:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from benchmark.adapters import AdapterBank
 from benchmark.data.batches import Batch, Rows
+from benchmark.lora.layer import exact
+from benchmark.lora.stack import AdapterStack
 
 
 def in_order(rows: Rows, size: int, device: torch.device) -> list[Batch]:
@@ -24,10 +25,10 @@ def read_in_order(rows: Rows, size: int, device: torch.device, training: bool = 
 
 
 @contextmanager
-def watching(bank: AdapterBank, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+def watching(stack: AdapterStack, see: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Within the context, call `see(layer name, input (n, ..., d_in))` before an adapted layer answers."""
     handles = []
-    for name, layer in bank.layers.items():
+    for name, layer in stack.layers.items():
         hook = lambda _, given, name=name: see(name, given[0].detach())  # noqa: E731
         handles.append(layer.register_forward_pre_hook(hook))
     try:
@@ -39,7 +40,7 @@ def watching(bank: AdapterBank, see: Callable[[str, Tensor], None]) -> Iterator[
 
 @torch.no_grad()
 def second_moments(
-    loss: Callable[[Batch], Tensor], bank: AdapterBank, given: Iterable[Batch]
+    loss: Callable[[Batch], Tensor], stack: AdapterStack, given: Iterable[Batch]
 ) -> dict[str, Tensor]:
     """Return, by layer, the mean of x x^T over rows and tokens, `(d_in, d_in)`, in float32 or float64.
 
@@ -58,16 +59,11 @@ def second_moments(
         sums[name] = sums.get(name, 0) + x.t() @ x
         counts[name] = counts.get(name, 0) + len(x)
 
-    with watching(bank, see):
+    with watching(stack, see):
         for batch in given:
             masks[:] = token_masks(batch)
             loss(batch)
     return {name: total / counts[name] for name, total in sums.items()}
-
-
-def exact(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32, or in float64 if it is that already: a basis needs the digits."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def token_masks(batch: Batch) -> list[Tensor]:

@@ -1,0 +1,190 @@
+"""One adapted layer: a frozen linear layer with its LoRA adapters beside it.
+
+With frozen weight W it computes
+
+    y = W x + B_f (s_f * (A_f x)) + B (s * (A x)),
+
+where A_f (R, d_in) and B_f (d_out, R) hold the frozen adapters one above the other, R the sum of their
+ranks, and A (r, d_in) and B (d_out, r) are the adapter under training. A scale is alpha / r times what the
+method has learned. It multiplies the r-dimensional middle, never a weight, so the cost of a step hardly grows
+with R.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Part = Literal["frozen", "current"]
+PARTS: tuple[Part, ...] = ("frozen", "current")
+
+LayerScales = tuple[Tensor | None, Tensor | None]
+"""Learned scales of the frozen adapters, `(R,)` or `(n, R)`, and of the current one, `()` or `(n, 1)`."""
+
+
+class Adapter(nn.Module):
+    """Two matrices, named as peft names them, whose product B A is added to a weight.
+
+    Attributes:
+        lora_A: `(r, d_in)`.
+        lora_B: `(d_out, r)`.
+    """
+
+    lora_A: Tensor
+    lora_B: Tensor
+
+    def __init__(self, lora_a: Tensor, lora_b: Tensor, trained: bool = True) -> None:
+        """Hold the matrices as parameters, or as buffers where they are not trained."""
+        super().__init__()
+        for name, matrix in (("lora_A", lora_a), ("lora_B", lora_b)):
+            if trained:
+                self.register_parameter(name, nn.Parameter(matrix))
+            else:
+                self.register_buffer(name, matrix, persistent=False)
+
+
+class Term(NamedTuple):
+    """What is added to W: B (scale * A); the scale is a number, `(R,)`, or for n rows of a batch `(n, R)`."""
+
+    lora_a: Tensor
+    lora_b: Tensor
+    scale: Tensor | float
+
+    def scaled_a(self) -> Tensor:
+        """Return scale * A, `(R, d_in)`, for a scale that all rows share."""
+        scale = self.scale
+        if isinstance(scale, Tensor):
+            return self.lora_a * (scale[:, None] if scale.dim() else scale)
+        return self.lora_a if scale == 1.0 else self.lora_a * scale
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer with adapters beside it; made by `AdapterStack`, not by hand.
+
+    Attributes:
+        frozen: the adapters of earlier tasks, stacked; of rank 0 at first.
+        current: the adapter under training, or None.
+        scaling: alpha / r.
+        merged: what has been added to the weight for good, `(d_out, d_in)`, or None.
+    """
+
+    def __init__(
+        self, base: nn.Linear, scaling: float, dropout: float, ask_scales: Callable[[bool], LayerScales]
+    ) -> None:
+        """Wrap a layer; it has no adapter until the stack adds one.
+
+        Args:
+            base: the pretrained layer.
+            scaling: alpha / r.
+            dropout: on the input of the adapters, not of W.
+            ask_scales: returns the layer's learned scales, None for ones; True if a forward pass asks.
+        """
+        super().__init__()
+        weight = base.weight
+        self.base = base
+        self.scaling = scaling
+        self.dropout = dropout
+        self.frozen = Adapter(
+            weight.new_zeros(0, base.in_features), weight.new_zeros(base.out_features, 0), False
+        )
+        self.current: Adapter | None = None
+        self.merged: Tensor | None = None
+        self._ask_scales = ask_scales
+        self._answering: Tensor | None = None
+        self._beside = PARTS
+
+    @property
+    def weight(self) -> Tensor:
+        """The pretrained weight, for code that looks at a layer's dtype or shape."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The pretrained bias."""
+        return self.base.bias
+
+    def merged_weight(self) -> Tensor:
+        """Return the pretrained weight with what was merged into it for good."""
+        return self.base.weight if self.merged is None else self.base.weight + self.merged
+
+    def terms(self, parts: Iterable[Part] = PARTS, in_pass: bool = False) -> list[Term]:
+        """Return what the adapters add to the weight as they are now: the one place that scales them."""
+        learned = dict(zip(PARTS, self._ask_scales(in_pass), strict=True))
+        found = []
+        for part in parts:
+            adapter = self.current if part == "current" else self.frozen
+            if adapter is not None and len(adapter.lora_A):
+                scale = learned[part]
+                times: Tensor | float = self.scaling
+                if scale is not None:
+                    times = scale if self.scaling == 1.0 else self.scaling * scale
+                found.append(Term(adapter.lora_A, adapter.lora_B, times))
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(..., d_in)` to `(..., d_out)`."""
+        weight = self.base.weight if self._answering is None else self._answering
+        y = functional.linear(x, weight, self.base.bias)
+        # One mask for all adapters, as O-LoRA draws it; predictions, made without gradients, get none.
+        x = functional.dropout(x, self.dropout, training=torch.is_grad_enabled())
+        for term in self.terms(self._beside, in_pass=True):
+            middle = functional.linear(x, term.lora_a)
+            if isinstance(term.scale, Tensor) or term.scale != 1.0:
+                middle = middle * _by_row(term.scale, middle)
+            y = _add_product(y, middle, term.lora_b)
+        return y
+
+    def delta(self, *parts: Part) -> Tensor:
+        """Return what the adapters, or some, add to the weight: `(d_out, d_in)`, in float32 or float64."""
+        total = torch.zeros_like(exact(self.base.weight))
+        for number, term in enumerate(self.terms(parts or PARTS)):
+            product = exact(term.lora_b) @ exact(term.scaled_a())
+            total = total + product if number else product
+        return total
+
+    def frozen_delta(self, lora_a: Tensor, lora_b: Tensor) -> Tensor:
+        """Return what one frozen adapter adds at scale alpha / r: `(d_out, d_in)`, in float32 or float64."""
+        return exact(lora_b) @ exact(Term(lora_a, lora_b, self.scaling).scaled_a())
+
+    def answer_with(self, weight: Tensor | None, beside: tuple[Part, ...] = PARTS) -> None:
+        """Use a weight until the next call; None for what `merged_weight` returns.
+
+        Args:
+            weight: `(d_out, d_in)`.
+            beside: the adapters that are still added to it.
+        """
+        self._beside = beside
+        self._answering = weight if weight is not None or self.merged is None else self.merged_weight()
+
+    def answering(self) -> tuple[Tensor | None, tuple[Part, ...]]:
+        """Return what `answer_with` was last called with, as it takes it."""
+        return self._answering, self._beside
+
+    def merge(self, *parts: Part) -> None:
+        """Answer with a copy of the weight that holds some of the adapters as they are now."""
+        weight = self.merged_weight().detach()
+        for term in self.terms(parts):
+            weight = torch.addmm(weight, term.lora_b.detach(), term.scaled_a().detach())
+        self.answer_with(weight, tuple(part for part in PARTS if part not in parts))
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """Return the tensor in float32, or in float64 if it is that already: a basis needs the digits."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _by_row(scale: Tensor | float, middle: Tensor) -> Tensor | float:
+    """Return scales `(R,)` or, one for each row, `(n, R)`, in a shape that multiplies `(n, ..., R)`."""
+    if not isinstance(scale, Tensor) or scale.dim() < 2:
+        return scale
+    return scale.view(len(scale), *[1] * (middle.dim() - 2), scale.shape[1])
+
+
+def _add_product(y: Tensor, middle: Tensor, lora_b: Tensor) -> Tensor:
+    """Return y + middle B^T in one kernel, for `(..., d_out)` and `(..., R)`."""
+    flat = torch.addmm(y.flatten(0, -2), middle.flatten(0, -2), lora_b.t())
+    return flat.view(y.shape)
