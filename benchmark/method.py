@@ -8,6 +8,7 @@ after every task and must be enough for `restore` to continue with the same byte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -197,6 +198,10 @@ class Method:
         task-incremental.
         """
         return self.objective.predict(batch, task)
+
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context in which a whole task is scored: nothing is trained within it."""
+        return nullcontext()
 
     def accounting(self) -> Accounting:
         """Return the counts after the task just learned."""

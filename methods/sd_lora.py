@@ -90,6 +90,7 @@ class SDLoRA(LowRankMethod):
         "domainnet/sdlora": {"learning_rate": 0.02},
         "cub200/sdlora": {"learning_rate": 8e-3, "optimizer": "adam"},
     }
+    constant_scales = True
     carries_over = property(lambda self: self.hyperparameters.variant == "paper")
     normalises_current = property(lambda self: self.hyperparameters.variant == "paper")
     variant_magnitude: Mapping[str, float] = {"official": 0.8, "paper": 1.0}

@@ -26,6 +26,7 @@ from benchmark.running.training import evaluate
 from tests import tiny
 
 KINDS = ("image", "encoder", "seq2seq", "causal")
+TASKS = 2
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def prefixed(key: str, kind: str, plain: bool = False, **settings: Any) -> Method:
     """Return a method as the learner builds it; `plain` leaves the frozen prefix out."""
-    chosen, stream, backbone = tiny.protocol(kind, **settings), tiny.tasks(kind), tiny.backbone(kind)
+    chosen, stream, backbone = tiny.protocol(kind, **settings), tiny.tasks(kind, TASKS), tiny.backbone(kind)
     objective, made = make_objective(backbone, stream, chosen), METHODS.load(key)
     if not plain:
         objective.prefix = make_prefix(backbone, chosen, made.changes)
@@ -46,12 +47,12 @@ def prefixed(key: str, kind: str, plain: bool = False, **settings: Any) -> Metho
     return made(Context(objective, chosen, len(stream)), made.Hyperparameters())
 
 
-def learned(method: Method, count: int = 2) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """Return the state after some tasks, and every score on the way."""
+def learned(method: Method) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """Return the state after all tasks, and every score on the way."""
     scores = []
-    for t in range(count):
+    for t in range(TASKS):
         tiny.learn(method, t)
-        for i in range(t + 1):
+        for i in range(t + 1 if method.training_tasks(t) else 0):
             scores.append(evaluate(method, i, tiny.rows(method, i, "test"), method.objective.tasks[i].test))
     return method.state(), scores
 
@@ -232,13 +233,13 @@ def test_the_longest_unused_goes_first_but_nothing_of_the_last_hour(
     manifests = sorted(cache.glob("*/entry.json"), key=lambda path: path.stat().st_mtime)
     size = sum(file.stat().st_size for file in manifests[0].parent.iterdir())
     monkeypatch.setenv(prefix_store.VARIABLE, str(2.5 * size / 1e9))
-    tiny.rows(prefixed("seq-lora", "image", blocks="last:1"), 2).batch([0])
+    tiny.rows(prefixed("seq-lora", "image", blocks="last:1"), 1, "test").batch([0])
     assert all(path.exists() for path in manifests), (
         "both were used within the hour, so the third is not stored"
     )
     for age, path in ((7200, manifests[1]), (9000, manifests[0])):
         os.utime(path, (time.time() - age,) * 2)
-    tiny.rows(prefixed("seq-lora", "image", blocks="last:1"), 2).batch([0])
+    tiny.rows(prefixed("seq-lora", "image", blocks="last:1"), 1, "test").batch([0])
     assert [path.exists() for path in manifests] == [False, True]
     assert len(list(cache.glob("*/entry.json"))) == 2
 

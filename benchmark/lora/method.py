@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -32,9 +33,12 @@ class LowRankMethod(Method):
 
     Attributes:
         stack: the adapters of all tasks.
+        constant_scales: True where learned scales are the same for every row while predicting; then all
+            adapters are merged into one weight a layer before a task is scored.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = LowRankHyperparameters
+    constant_scales: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Wrap the backbone's target layers."""
@@ -80,6 +84,12 @@ class LowRankMethod(Method):
         chosen = self.hyperparameters
         adapter = ParameterGroup(self.stack.parameters(), chosen.learning_rate, chosen.weight_decay)
         return [adapter, *self.head_groups()]
+
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context of scoring: where that is right, at the cost of the plain model."""
+        if self.constant_scales and self.stack.learned_scales is not None:
+            return self.stack.merged_for_prediction()
+        return super().predicting()
 
     def accounting(self) -> Accounting:
         """Count every adapter; all are summed into each prediction. What was merged needs no room."""

@@ -140,10 +140,11 @@ def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float
     objective, protocol = method.objective, method.protocol
     given = told(method, task)
     predictions: list[Any] = [None] * len(rows)
-    for chosen in by_length(rows, protocol.evaluation_batch_size):
-        answers = method.predict(rows.batch(chosen).to(objective.device), given)
-        for row, answer in zip(chosen, answers, strict=True):
-            predictions[row] = answer
+    with method.predicting():
+        for chosen in by_length(rows, protocol.evaluation_batch_size):
+            answers = method.predict(rows.batch(chosen).to(objective.device), given)
+            for row, answer in zip(chosen, answers, strict=True):
+                predictions[row] = answer
     stream_task = objective.tasks[task]
     references = objective.references(stream_task, examples)
     return score(
