@@ -58,13 +58,14 @@ class FrozenPrefix:
     def __init__(self, backbone: LoadedBackbone, first: int | None, dtype: str) -> None:
         """Hook the model; its weights must be those that were loaded."""
         self.backbone, self.first = backbone, first
-        stack = find_stacks(backbone.module)[0]
+        # Whole features are there without blocks too.
+        stack = next(iter(find_stacks(backbone.module)), None)
         self.part = backbone.module.get_encoder() if backbone.kind == "seq2seq" else backbone.module  # type: ignore[operator]
-        self.tail = None if first is None else Tail(backbone.module, stack, first)
+        self.tail = None if first is None or stack is None else Tail(backbone.module, stack, first)
         own = next(backbone.module.parameters()).dtype
         self.dtype = HALVES.get(dtype, own)
         self.what = [
-            stack.name,
+            stack.name if stack else "",
             str(first),
             backbone.pooling,
             str(own),
@@ -171,6 +172,8 @@ class PrefixedRows:
         return len(self.rows)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "rows":  # not there yet, as in a copy being made
+            raise AttributeError(name)
         return getattr(self.rows, name)
 
     def length(self, row: int) -> int:
