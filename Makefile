@@ -33,7 +33,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.full: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[ray,tune,plots,offline,dev]"
+	$(INSTALL) -e ".[tune,plots,offline,backbones,dev]"
 	touch $(VENV)/.base $@
 
 $(BIN)/python:

@@ -5,7 +5,7 @@ above it, and from none below. `tests/test_imports.py` holds every import to thi
 
     errors, protocol, phase, state, space, registry, results, stream, method  the contracts
     settings, initialisation, text_table, guard  what any room may need: `key=value`, random starts, errors
-    scoring                               from answers to task scores, to metrics, to intervals and tiers
+    scoring                               from answers to task scores, to metrics, to intervals
     data                                  from sources to rows: files, folders and the hub, checked, cached
     models                                the frozen pretrained model, its head, and what is learned on it
     backbones                             the pretrained models by name

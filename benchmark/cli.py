@@ -9,24 +9,28 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import analysis as cli_analysis
-from benchmark.commands import publish as cli_publish
-from benchmark.commands import run as run_commands
-from benchmark.commands import tuning as cli_tuning
+from benchmark.commands.analysis import ledger, metrics, redundancy, report
+from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
+from benchmark.commands.options import Device
+from benchmark.commands.publish import export, submit
+from benchmark.commands.run import plan, run, score, sweep
+from benchmark.commands.sections import Sections
 from benchmark.commands.site import app as site
+from benchmark.commands.tuning import tune
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 app = typer.Typer(
+    cls=Sections,
     help="Compare continual parameter-efficient fine-tuning methods.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(data, name="data")
-app.add_typer(site, name="site")
+analyse = typer.Typer(help="Say more of results: conventions, redundancy, a page.", no_args_is_help=True)
+develop = typer.Typer(help="Time steps; write the ledger and the site.", no_args_is_help=True)
 
 
 class Topic(StrEnum):
@@ -61,11 +65,6 @@ def bench(
     """Compare continual parameter-efficient fine-tuning methods."""
 
 
-run_commands.register(app)
-cli_tuning.register(app)
-
-
-@app.command("list")
 @guarded
 def list_(
     topic: Annotated[
@@ -108,19 +107,17 @@ def list_(
     raise typer.Exit(0 if sound else INCOMPLETE)
 
 
-@app.command()
 @guarded
 def show(result: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
     """Print the scores and costs of one result."""
     from benchmark import results
-    from benchmark.publishing import leaderboard
+    from benchmark.publishing import leaderboard as boards
 
-    typer.echo(leaderboard.show(results.read(result)))
+    typer.echo(boards.show(results.read(result)))
 
 
-@app.command("leaderboard")
 @guarded
-def leaderboard_(
+def leaderboard(
     root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("leaderboards"),
     check: Annotated[bool, typer.Option("--check", help="Only say which tables are out of date.")] = False,
@@ -129,19 +126,18 @@ def leaderboard_(
 
     --check writes nothing and fails where a table is out of date.
     """
-    from benchmark.publishing import leaderboard
+    from benchmark.publishing import leaderboard as boards
 
     if not check:
-        written = leaderboard.build(root, out)
+        written = boards.build(root, out)
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
         return
-    problems = leaderboard.check(root, out)
+    problems = boards.check(root, out)
     lines = [f"out of date: {problem} (bench leaderboard writes it anew)" for problem in problems]
     typer.echo("\n".join(lines) or "leaderboards are up to date")
     raise typer.Exit(INCOMPLETE if problems else 0)
 
 
-@app.command()
 @guarded
 def speed(
     tasks: Annotated[str, typer.Option(help="Numbers of tasks, separated by commas.")] = "1,5,10,20,50",
@@ -153,9 +149,7 @@ def speed(
     method: Annotated[
         str | None, typer.Option(help="Time these methods instead, at the last of --tasks over task 1.")
     ] = None,
-    device: Annotated[
-        run_commands.Device, typer.Option(help="Where the steps run.")
-    ] = run_commands.Device.cpu,
+    device: Annotated[Device, typer.Option(help="Where the steps run.")] = Device.cpu,
 ) -> None:
     """Time a training step as tasks add up."""
     counts = [part.strip() for part in tasks.split(",")]
@@ -174,8 +168,24 @@ def speed(
     method_speed.main(keys(METHODS, method), int(counts[-1]), size, device)
 
 
-cli_publish.register(app)
-cli_analysis.register(app)
+app.command("list")(list_)
+for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
+    app.command()(verb)
+for verb in (metrics, redundancy, report):
+    analyse.command()(verb)
+for verb in (speed, ledger):
+    develop.command()(verb)
+data.add_typer(backbone, name="backbone")
+app.add_typer(data, name="data")
+app.add_typer(analyse, name="analyse")
+app.add_typer(develop, name="develop")
+develop.add_typer(site, name="site")
+
+# Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
+for verb in (plan, metrics, redundancy, report, speed, ledger):
+    app.command(hidden=True)(verb)
+app.add_typer(site, name="site", hidden=True)
+app.add_typer(backbone, name="backbone", hidden=True)
 
 
 def main() -> None:

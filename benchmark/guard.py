@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -24,6 +26,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            hear_interrupts()
             command(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
@@ -51,3 +54,10 @@ def tell(line: str) -> None:
 def one_line(error: BaseException | str) -> str:
     """Return a message without line breaks."""
     return " ".join(str(error).split()) or "no message"
+
+
+def hear_interrupts() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt, which `benchmark.__main__` has end the process while it loads."""
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -49,6 +49,15 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+TRAINING: Mapping[str, Any] = {
+    "learning_rate": 1e-3,
+    "head_learning_rate": None,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+}
+"""How a phase trains where a method's hyper-parameters do not say: as `LowRankHyperparameters` does."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a method asks for beyond the current task's training data; unlike is never ranked with unlike.
@@ -97,7 +106,6 @@ class Method:
 
     Class attributes:
         Hyperparameters: pydantic model; its fields are the method's `--set` keys.
-        tuned: values chosen for a protocol, by "<stream>/<protocol>"; they override the defaults.
         search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
         bound: True for reference rows.
@@ -114,7 +122,6 @@ class Method:
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
     bound: ClassVar[bool] = False
@@ -158,24 +165,32 @@ class Method:
     def head_groups(self) -> list[ParameterGroup]:
         """Return the head's parameter group; none where there is no head.
 
-        Reads the hyper-parameters of `benchmark.lora.method.LowRankHyperparameters`.
+        Reads `head_learning_rate`, `learning_rate` and `weight_decay` of the hyper-parameters; what they do
+        not have is as in `TRAINING`.
         """
-        head, chosen = self.objective.head_parameters(), self.hyperparameters
+        head = self.objective.head_parameters()
         if not head:
             return []
-        rate = chosen.head_learning_rate or chosen.learning_rate
-        return [ParameterGroup(head, rate, chosen.weight_decay)]
+        rate = self._setting("head_learning_rate") or self._setting("learning_rate")
+        return [ParameterGroup(head, rate, self._setting("weight_decay"))]
+
+    def _setting(self, name: str) -> Any:
+        return getattr(self.hyperparameters, name, TRAINING[name])
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Return the phase that runs for the protocol's epochs, with the given fields changed."""
+        """Return the phase that runs for the protocol's epochs, with the given fields changed.
+
+        Reads `optimizer` of the hyper-parameters; where they have none it is that of `TRAINING`.
+        """
+        optimizer = self._setting("optimizer")
         settings: dict[str, Any] = {
             "name": "adapt",
             "groups": groups,
             "loss": self.loss,
             "epochs": self.epochs(t),
             "batch_size": self.protocol.batch_size,
-            "optimizer": self.hyperparameters.optimizer,
-            "momentum": 0.9 if self.hyperparameters.optimizer == "sgd" else 0.0,
+            "optimizer": optimizer,
+            "momentum": 0.9 if optimizer == "sgd" else 0.0,
             "clip": self.protocol.gradient_clip,
             "main": True,
         }

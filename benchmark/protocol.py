@@ -18,6 +18,8 @@ ADDED_LATER = frozenset(
 )
 OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
+NO_SCORES = frozenset({"evaluation_batch_size"})
+"""Settings that cannot change a score, so that people with less memory share a cell and a table."""
 
 
 class Protocol(BaseModel):
@@ -49,7 +51,11 @@ class Protocol(BaseModel):
     rank: int = Field(8, ge=1, description="rank of one adapter")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
-    targets: tuple[str, ...] = Field(("query", "value"), description="roles of the adapted linear layers")
+    targets: tuple[str, ...] = Field(
+        ("query", "value"),
+        description="adapted linear layers: roles (query, key, value, output, gate, up, down), module:NAME "
+        "for those of a name, or all-linear",
+    )
     blocks: str = Field(
         "all",
         description="the adapted blocks: all, last:4, first:2, or their numbers from 0; what lies below the "
@@ -95,7 +101,7 @@ class Protocol(BaseModel):
     normaliser: Literal["words", "words-no-articles", "exact"] = Field(
         "words",
         description="exact match compares lower-case words without punctuation (O-LoRA, SAPT), the same "
-        "without a, an, the (SQuAD), or the strings as they are (TRACE)",
+        "without a, an, the (SQuAD), or the strings as they are, with Rouge-L as TRACE computes it (TRACE)",
     )
     pixels: Literal["backbone", "unit"] = Field(
         "backbone", description="the backbone's own mean and deviation, or plain [0, 1]"
@@ -134,5 +140,6 @@ class Protocol(BaseModel):
         So a result written before a setting existed stays the result of the same cell.
         """
         fields = type(self).model_fields
+        same = {name: fields[name].default for name in NO_SCORES}
         unchanged = {name for name in ADDED_LATER if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude=unchanged)
+        return self.model_dump(mode="json", exclude=unchanged) | same

@@ -119,6 +119,9 @@ class Result(Part):
     bound: bool = Field(description="a reference row, not a competitor")
     tasks: list[TaskFacts]
     matrix: list[list[float | None]]
+    untrained: list[float | None] | None = Field(
+        None, description="score on each task before the first was learned; none: not a --zero-shot run"
+    )
     headline: dict[str, float | None]
     parameters: Parameters
     steps: list[int] = Field(description="optimiser steps while task t was learned")
@@ -156,6 +159,8 @@ class Result(Part):
             raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of {tasks} cells")
         if any(cell is not None and not 0 <= cell <= 1 for row in self.matrix for cell in row):
             raise ValueError("a score of the matrix lies outside 0..1")
+        if self.untrained is not None and len(self.untrained) != tasks:
+            raise ValueError(f"{len(self.untrained)} scores of the untrained model for {tasks} tasks")
         return self
 
 

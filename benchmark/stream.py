@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.data.layouts import Layout
     from benchmark.data.mapped_rows import MappedImages
 
-Kind = Literal["vector", "image", "text-classification", "text-to-text"]
+StreamKind = Literal["vector", "image", "text-classification", "text-to-text"]
 Side = Literal["start", "end"]
 
 
@@ -120,8 +120,10 @@ class LoadedStream:
         class_order: the source's class numbers in the order learned, for class-incremental streams.
         revisions: hub id to the commit that was read, where it could be resolved.
         notes: what was left out or rebuilt on loading, one line each.
-        checked: whether what read the rows tells what `problems` would, and classes without rows, and tells
-            it with file and row, so that no report needs to tell it once more.
+        checked: whether what read the rows tells what `validation_errors` would, and classes without rows,
+            and tells it with file and row, so that no report needs to tell it once more.
+        needs_adapter: by task, whether it needs an adapter of its own, where the stream is made so that this
+            is known; empty elsewhere.
     """
 
     tasks: list[Task]
@@ -130,6 +132,7 @@ class LoadedStream:
     revisions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     checked: bool = False
+    needs_adapter: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Stream:
 
     name: str
     title: str
-    kind: Kind
+    kind: StreamKind
     licence: str
     citation: str
     homepage: str

@@ -19,11 +19,16 @@ Differences: the official code and its ports give a whole test batch the expert 
 which tells something of the task; here every row chooses (`batchwise` switches the vote on, and the need of a
 test batch is then declared). The ports reshape the chosen prompts without swapping axes, which mixes the keys
 and values of a batch; here every row gets its own, as in the paper. A new expert starts where the last one
-ended, as in the code (`shared_prompt_pool`); its key is drawn afresh, uniform in [-1, 1]. The pull is
-weighted 1.0 (the official configuration and JH-LEE-KR/dualprompt-pytorch; PILOT has 0.1).
+ended, as in the code (`shared_prompt_pool`); its key is drawn afresh, uniform in [-1, 1]. At test
+the programs choose among the keys of the whole pool, those of tasks not yet seen included, whose experts are
+untrained; here among the keys of tasks seen. The pull is weighted 1.0 (the official configuration and
+JH-LEE-KR/dualprompt-pytorch; PILOT has 0.1).
+
+Defaults that differ from the released program: learning rate 0.001, PILOT's (there 0.0028 at batch 24), a
+choice by row (there by batch), a pool as large as the stream has tasks (there 10).
 
 Published: ViT-B/16, Adam, 5 epochs (CIFAR-100), batch 24, learning rate 0.03 x batch / 256 = 0.0028 in the
-official configuration, 0.001 in PILOT; a gradient norm of at most 1.
+official configuration, 0.001 in PILOT; a gradient norm of at most 1 (`gradient_clip`).
 """
 
 from __future__ import annotations
@@ -51,6 +56,9 @@ class DualHyperparameters(PromptHyperparameters):
     pull: float = Field(1.0, ge=0, description="weight of the similarity of the task's key")
     pool_size: int | None = Field(None, ge=1, description="most experts; none: as many as there are tasks")
     batchwise: bool = Field(False, description="one expert a test batch, by majority")
+    gradient_clip: float | None = Field(
+        1.0, gt=0, description="largest norm of a step's gradient; none: the protocol's"
+    )
 
 
 class DualPrompt(QueryPrompted):

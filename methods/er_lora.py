@@ -47,15 +47,6 @@ class RehearsalLoRA(SequentialLoRA):
     Hyperparameters = RehearsalHyperparameters
     # Not the size of the buffer: more old rows are better and cost more, which no search should hide.
     search: ClassVar[Space] = {"buffer": ("reservoir", "class-balanced"), "rehearsed": (4, 8, 16)}
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
-        # 90.0, 92.0, 92.8, 77.7.
-        "digits/quick": {"learning_rate": 0.01},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
     needs = Needs(old_data=True)
     bound = False
 

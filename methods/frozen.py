@@ -7,9 +7,6 @@ neither task id, old data nor statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Method, Phase
@@ -18,14 +15,6 @@ from benchmark.method import Method, Phase
 class Frozen(Method):
     """A linear probe on frozen features."""
 
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
-        # 54.9, 67.1, 73.8, 75.0, 73.7.
-        "digits/quick": {"learning_rate": 0.03},
-        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01, 0.03
-        # gave validation AP 27.8, 43.0, 46.2, 44.8.
-        "standard-cl/quick": {"learning_rate": 0.01},
-    }
     Hyperparameters = LowRankHyperparameters
     bound = True
     changes = "nothing"

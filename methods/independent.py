@@ -8,8 +8,7 @@ pairs, of which one takes part in a prediction. Needs the task id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -21,14 +20,6 @@ from methods.pieces.one_pair import OnePairAtATime
 class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
-        # 99.6, 99.6, 100.0, 96.4, 90.5.
-        "digits/quick": {"learning_rate": 0.01},
-        # Search on 100 validation rows a task: learning rates 0.001, 0.003, 0.01
-        # gave validation AP 67.8, 72.0, 70.5.
-        "standard-cl/quick": {"learning_rate": 0.003},
-    }
     needs = Needs(task_id=True)
     settled = True
     bound = True

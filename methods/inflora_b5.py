@@ -12,8 +12,7 @@ tasks and 0.99 on 10 and 20; CIFAR-100 1e-3, 20 epochs, energy 0.95 (shipped con
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Sequence
 
 from methods.inflora import InfLoRA
 
@@ -23,18 +22,6 @@ BLOCKS = 5
 class InfLoRAInFiveBlocks(InfLoRA):
     """InfLoRA whose pairs stand in the first five blocks."""
 
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 61.7, 77.5, 75.5.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for inc-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-        # configs/*_inflorab5.json of the official code; of ImageNet-R those with 10 and 20 tasks.
-        "cifar100/inflora": {"learning_rate": 1e-3, "energy": 0.95},
-        "imagenet-r/inflora": {"learning_rate": 5e-4, "energy": 0.99},
-    }
     dual = False
 
     def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:

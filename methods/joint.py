@@ -8,8 +8,7 @@ why it is a bound and not a competitor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 from benchmark.lora.method import LowRankMethod
 from benchmark.method import Needs
@@ -18,14 +17,6 @@ from benchmark.method import Needs
 class Joint(LowRankMethod):
     """One pair, trained once on everything."""
 
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03, 0.1 gave validation AP
-        # 97.6, 98.8, 92.5, 77.0, 64.3.
-        "digits/quick": {"learning_rate": 0.003},
-        # Search on 100 validation rows a task: learning rates 0.001, 0.003
-        # gave validation AP 69.8, 68.2.
-        "standard-cl/quick": {"learning_rate": 0.001},
-    }
     needs = Needs(old_data=True)
     bound = True
 

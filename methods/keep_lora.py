@@ -21,20 +21,13 @@ decay, so this start is not offered.
 
 Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
 vision and 0.2 for text, feature energy 0.99.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 33.9, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 68.0, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Of the last task's rows only 11.0 % are right among all classes when it
-has just been learned. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -65,15 +58,6 @@ class KeepLoRA(LowRankMethod):
     """
 
     Hyperparameters = KeepHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 61.7, 75.5, 73.4.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with the leading input directions of the pretrained weights."""

@@ -20,16 +20,14 @@ defaults here, 0.1 and 5 prompts of 5 tokens, are those of the common PyTorch po
 PILOT). The pull is the sum over chosen keys, averaged over rows, as in all of them. Prompts stand before the
 class token and have no position. Prompts start uniform in [0, 0.01), as in the official code (JH-LEE-KR:
 [0, 1)); keys start in [-1, 1), as DualPrompt's do. The official keys start as its prompts do and so all point
-much the same way: the five chosen first are pulled along together and become one. On digits (seed 0, by row)
-the ten keys then ended as two groups of five equal ones, which every task used, with an average performance
-of 20.0, and 62.5 with the task given, where guessing gives 50; keys in [-1, 1) give 33.8 and 81.0.
+much the same way: the five chosen first are pulled along together and become one. A later task trains the
+prompts that earlier ones chose, and the features of old classes move with them.
 
-Forgetting that is left on digits comes from what the method leaves open: a later task trains the prompts that
-earlier ones chose, and the features of old classes move with them. With the official keys neither a tenth of
-the learning rate (17.6), nor one of 0.0001 for the head (17.1), nor classifier alignment (21.9) helped.
+Defaults that differ from the released program: pull 0.1 (there 1.0), 5 prompts of 5 tokens from a pool of 10
+(there 4 of 10 tokens), keys uniform in [-1, 1) (there [0, 0.01)).
 
 Published: ViT-B/16, Adam, learning rate 0.03 x batch / 256 = 0.001875 at batch 16, 5 epochs (CIFAR-100), a
-gradient norm of at most 1.
+gradient norm of at most 1 (`gradient_clip`).
 """
 
 from __future__ import annotations
@@ -56,6 +54,9 @@ class PoolHyperparameters(PromptHyperparameters):
     chosen: int = Field(5, ge=1, description="prompts put before an input")
     pull: float = Field(0.1, ge=0, description="weight of the similarity of chosen keys")
     batchwise: bool = Field(True, description="one choice a batch, by majority, at test too")
+    gradient_clip: float | None = Field(
+        1.0, gt=0, description="largest norm of a step's gradient; none: the protocol's"
+    )
 
     @model_validator(mode="after")
     def _enough(self) -> PoolHyperparameters:

@@ -28,8 +28,7 @@ head 5e-4, margin 2, weight 0.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -65,13 +64,6 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
     """
 
     Hyperparameters = SubtractionHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003 gave validation AP
-        # 90.5, 83.0.
-        "digits/quick": {"learning_rate": 0.001},
-        # Not tuned: the rate chosen for inc-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-    }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without classes."""

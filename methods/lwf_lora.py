@@ -17,7 +17,6 @@ classes old head rows do not move; temperature 2 and weight 1 are the paper's, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -54,15 +53,6 @@ class LwFLoRA(SequentialLoRA):
 
     Hyperparameters = LwFHyperparameters
     search: ClassVar[Space] = {"distillation": Between(0.1, 10), "temperature": (1.0, 2.0, 4.0)}
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 56.9, 70.3, 69.8.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
     bound = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

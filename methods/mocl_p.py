@@ -18,8 +18,7 @@ rows stay as they were trained with the pair. What else differs is said of MoCL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -43,7 +42,6 @@ class PrunedMoCL(MoCL):
     """
 
     Hyperparameters = PruningHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     spares = True
     weight = 1.0
 

@@ -14,19 +14,11 @@ Differences from the official code: the kept share of directions is the same in 
 over the tasks, where the paper derives it from each layer's importance; only the protocol's target layers are
 trained, where the paper trains all linear layers. peft projects gradients, which an adaptive optimiser's
 steps follow only approximately.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 33.5, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 67.2, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Of the last task's rows only 7.0 % are right among all classes when it has
-just been learned. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -51,15 +43,6 @@ class OrthogonalSubspaceFineTuning(PeftMethod):
 
     Hyperparameters = SubspaceHyperparameters
     no_sum = "its updates have full rank"
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 62.9, 77.5, 70.2.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
     changes_backbone = True
 
     def begin_task(self, t: int, rows: Rows) -> None:

@@ -20,18 +20,13 @@ included). `rehearsed=0` switches the holding off.
 Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, batch 32, 100 epochs, holding
 0.5; Long rank 8, 10 epochs, holding 0.1.
 
-Measured here: on standard-cl (quick, order 1, one seed) AP 35.6, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 67.0, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Of the last task's rows only 16.5 % are right among all classes when it
-has just been learned. Frozen features leave a point to gain on this stream.
+Defaults that differ from the released program: stored inputs in place of generated ones (`rehearsed`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -66,18 +61,6 @@ class SharedAttention(InputWeighted):
     """
 
     Hyperparameters = AttentionHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 58.5, 70.3, 65.2.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for inc-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-        # As published, for T5-large: the official code's gen_script_superni_t5.py and gen_script_long_t5.py.
-        "superni/sapt": {"learning_rate": 0.0003, "holding": 0.5},
-        "long-sequence/sapt": {"learning_rate": 0.0003, "holding": 0.1},
-    }
     needs = Needs(old_data=True)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

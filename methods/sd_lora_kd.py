@@ -15,7 +15,6 @@ the next task, so the coefficients last until then; with `variant=paper` they ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -43,15 +42,6 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = DistillingHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 62.1, 68.3, 69.5.
-        "digits/quick": {"learning_rate": 0.01},
-        # Not tuned: the rate chosen for sd-lora.
-        "standard-cl/quick": {"learning_rate": 0.03},
-        # Not tuned: the optimiser and rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001, "optimizer": "adam"},
-    }
     last_residual: float | None = None
 
     def end_task(self, t: int, rows: Rows) -> None:

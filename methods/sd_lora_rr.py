@@ -11,8 +11,7 @@ protocol's rank, rounded, at least 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
@@ -32,15 +31,6 @@ class SDLoRAWithReducedRanks(SDLoRA):
     """SD-LoRA with a rank schedule."""
 
     Hyperparameters: ClassVar[type[BaseModel]] = ReducingHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01, 0.03 gave validation AP
-        # 62.1, 68.3, 69.5, 69.5.
-        "digits/quick": {"learning_rate": 0.01},
-        # Not tuned: the rate chosen for sd-lora.
-        "standard-cl/quick": {"learning_rate": 0.03},
-        # Not tuned: the optimiser and rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001, "optimizer": "adam"},
-    }
 
     def rank(self, t: int) -> int:
         """Return the rank of task t's pair."""

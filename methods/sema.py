@@ -1,10 +1,10 @@
 """SEMA: a block gets a new adapter where a task looks unlike all it has seen (arXiv 2403.18886, CVPR 2025).
 
 Idea: a task need not bring an adapter; where its inputs look like old ones, old adapters serve it. Each
-adapter of the last blocks has a descriptor, an autoencoder of what its block saw when it was learned. If
-every descriptor of a block errs on a new task by more than its known errors vary, the block gets a new
-adapter. All adapters of a block answer together, weighted per input by a router. Official repository:
-huiyiwang01/SEMA-CL.
+adapter of the last blocks has a descriptor, a linear autoencoder of the mean token that its block saw when it
+was learned. If every descriptor of a block errs on a new task by more than its known errors vary, the block
+gets a new adapter. All adapters of a block answer together, weighted per input by a router. Official
+repository: huiyiwang01/SEMA-CL.
 
 Trained: on the first task a pair, a router row and a descriptor in every expanding block, one pair for all
 other blocks, and the head; later, block by block where something new is found, the same and the head rows of
@@ -21,8 +21,10 @@ generates token by token does not have.
 
 Differences: adapters are pairs on the protocol's targets, where the official code has bottlenecks beside the
 MLP; router and descriptors look at the block's input, there at the MLP's; known errors are those of the
-finished descriptor on all the task's rows, there the last 500 met while it was trained; the descriptor's
-activation could not be read and is a ReLU. The loss of the head is the protocol's.
+finished descriptor on all the task's rows, there the last 500 met while it was trained. The loss of the head
+is the protocol's.
+
+Defaults that differ from the released program: none; it has threshold 1 on ImageNet-A and VTAB.
 
 Published settings (shipped configurations): the last three of twelve blocks, bottleneck 16, descriptor width
 128; SGD 5e-3, weight decay 5e-4, batch 32, 5 epochs on CIFAR-100 and 20 elsewhere; descriptors 20 epochs at

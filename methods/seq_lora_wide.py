@@ -11,9 +11,6 @@ LoRA's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from pydantic import Field
 
 from benchmark.lora.method import LowRankHyperparameters
@@ -30,15 +27,6 @@ class WideSequentialLoRA(SequentialLoRA):
     """One pair of several times the rank."""
 
     Hyperparameters = WideHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 55.7, 63.5, 39.9.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
     bound = False
 
     def rank(self, t: int) -> int:

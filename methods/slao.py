@@ -11,19 +11,13 @@ on every kind of backbone.
 
 The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
 rate follows a third party's notes and is unconfirmed.
-
-Measured here: on standard-cl (quick, order 1, one seed) AP 39.0, above seq-lora (32.5), below frozen (46.0).
-With the task given (`bench score --set head=task-incremental`, the same adapters) it is 65.3, seq-lora 58.9,
-frozen 69.5, a pair for each task 70.4: within tasks it forgets less than seq-lora, which is what its paper
-claims. What is lost is the contest between classes of different tasks, which a loss over the current classes
-never trains: that is the protocol. Frozen features leave a point to gain on this stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -50,15 +44,6 @@ class SLAO(LowRankMethod):
     """
 
     Hyperparameters = SLAOHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Search on validation rows: learning rates 0.001, 0.003, 0.01 gave validation AP
-        # 54.2, 68.7, 64.8.
-        "digits/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for seq-lora.
-        "standard-cl/quick": {"learning_rate": 0.003},
-        # Not tuned: the rate chosen for litelora.
-        "superni/quick": {"learning_rate": 0.001},
-    }
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a pair."""

@@ -1,7 +1,8 @@
 """Split CIFAR-100: 100 classes in 10 tasks of 10 (or 5, 20, 50), class-incremental; from files or the hub.
 
-Read from image folders or from `uoft-cs/cifar100`; the original python archive is pickled and refused. Images
-are kept enlarged to `size` pixels; training crops are cut from these, not from the 32 pixels of the source.
+Read from image folders, from the sample of 120 training and 40 test images a class in the data folder's
+`vision/`, or from `uoft-cs/cifar100`; the original python archive is pickled and refused. Images are kept
+enlarged to `size` pixels; training crops are cut from these, not from the 32 pixels of the source.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import Source, sliced, split_folders
+from tasks.sources.image_arrays import array_file
+from tasks.sources.image_sources import ImageSource, sliced, split_folders
 from tasks.sources.image_tables import HubImages
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "CIFAR-100",
-    (split_folders("cifar100"),),
+    (split_folders("cifar100"), array_file("cifar100_32")),
     HubImages(HubSet("uoft-cs/cifar100"), image="img", label="fine_label"),
     pickles=("cifar-100-python", "cifar-100-python.tar.gz", "cifar100/cifar-100-python"),
     rows=(50000, 10000),
@@ -44,14 +46,16 @@ STREAM = Stream(
         ),
         image_protocols.inflora("cifar100_inflora.json", epochs=20),
         image_protocols.pilot("exps/ease.json, there with 20 tasks", batch_size=48),
+        image_protocols.cllora("cifar.json", epochs=30, batch_size=64, rank=8),
     ),
     load=load,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
-    # InfLoRA tests CIFAR-100 on whole images; PILOT's configuration has 20 tasks.
+    # InfLoRA tests CIFAR-100 on whole images; PILOT's and CL-LoRA's configurations have 20 tasks.
     published={
         **image_sets.PUBLISHED,
         "inflora": {"test_view": "whole"},
         "pilot": {"test_view": "centre", "tasks": 20},
+        "cllora": {"test_view": "centre", "tasks": 20},
     },
 )

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.findings import Finding, settle
+from benchmark.data.data_errors import DataError, raise_or_collect
 from benchmark.data.image_files import images_below
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets
-from tasks.sources.image_sources import Reading, Source, folder_layout
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout
 from tasks.sources.rows import each
 
 FOLDER = "core50_128x128"
@@ -47,11 +47,11 @@ def _session(folder: Path, whole: bool) -> list[image_folders.Row]:
         raise UserError(f"the session {folder} does not exist; CORe50 has s1 to s11")
     files = [images_below(folder / name) for name in OBJECTS]
     lacking = [name for name, found in zip(OBJECTS, files, strict=True) if whole and not found]
-    settle([Finding(f"{folder}: the class {name} has no images") for name in lacking])
+    raise_or_collect([DataError(f"{folder}: the class {name} has no images") for name in lacking])
     return [(path, number) for number, found in enumerate(files) for path in found]
 
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "CORe50",
     (
         Reading(

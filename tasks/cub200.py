@@ -13,12 +13,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from benchmark.data.findings import Finding, noted, settle, stop
+from benchmark.data.data_errors import DataError, collect_into, raise_any, raise_or_collect
 from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import Reading, Source, folder_layout, joined, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout, joined, sliced, split_folders
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -40,17 +40,17 @@ def read_archive(root: Path) -> image_sets.ImageSet | None:
     folder = root / ARCHIVE
     if not folder.is_dir():
         return None
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     paths: dict[str, str] = {}
-    with noted(findings):
+    with collect_into(errors):
         paths = {image: path for _, image, path in _table(folder / "images.txt")}
     tables = []
     for name in ("image_class_labels.txt", "train_test_split.txt"):
-        with noted(findings):
+        with collect_into(errors):
             tables.append(_numbers(folder / name))
             if paths and tables[-1].keys() != paths.keys():
                 raise UserError(f"{folder / name} does not list the same images as images.txt")
-    stop(findings)
+    raise_any(errors)
     labels, trained = tables
     # A class is numbered from 1 and called by its folder, such as 001.Black_footed_Albatross.
     names: dict[int, str] = {}
@@ -69,12 +69,12 @@ def _table(path: Path) -> list[tuple[int, str, str]]:
     """Return the rows of a table: where each stands, from 1, the image and what is said of it."""
     rows = [(number, *row) for number, row in image_folders.lines(path, 2)]
     seen: set[str] = set()
-    findings = []
+    errors = []
     for number, image, _ in rows:
         if image in seen:
-            findings.append(Finding(f"{path} lists an image twice: row {number}, {image}"))
+            errors.append(DataError(f"{path} lists an image twice: row {number}, {image}"))
         seen.add(image)
-    settle(findings)
+    raise_or_collect(errors)
     return [(number, image, said) for number, image, said in rows]
 
 
@@ -87,7 +87,7 @@ def _numbers(path: Path) -> dict[str, int]:
 
 
 SOURCES = {
-    "official": Source(
+    "official": ImageSource(
         "CUB-200-2011 in its official split",
         (
             Reading(
@@ -99,7 +99,7 @@ SOURCES = {
         HubImages(HubSet("bentrevett/caltech-ucsd-birds-200-2011")),
         rows=(5994, 5794),
     ),
-    "pilot": Source(
+    "pilot": ImageSource(
         "CUB-200-2011 in PILOT's split",
         (split_folders("cub"),),
         without_hub="only PILOT's download has this split; --set split=official can come from the hub",
@@ -123,11 +123,16 @@ STREAM = Stream(
     orders=images.ORDERS,
     protocols=protocols(
         image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.litelora("CUB-200"),
         image_protocols.sdlora("the paper's text for CUB-200 (Adam)", epochs=20),
     ),
     load=load,
     sources=joined(SOURCES.values()),
     parameters=Parameters,
-    # SD-LoRA's data loader is PILOT's.
-    published={**image_sets.PUBLISHED, "sdlora": {"test_view": "centre", "split": "pilot"}},
+    # The data loaders of SD-LoRA and LiteLoRA are PILOT's.
+    published={
+        **image_sets.PUBLISHED,
+        "litelora": {"test_view": "centre", "split": "pilot"},
+        "sdlora": {"test_view": "centre", "split": "pilot"},
+    },
 )

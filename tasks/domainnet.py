@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from benchmark.data.findings import Finding, noted, settle
+from benchmark.data.data_errors import DataError, collect_into, raise_or_collect
 from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import Reading, Source, folder_layout, sliced
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout, sliced
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -56,14 +56,14 @@ def read_lists(root: Path) -> image_sets.ImageSet | None:
     names: dict[int, str] = {}
     rows: tuple[list, list] = ([], [])
     domains: tuple[list[int], list[int]] = ([], [])
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     for number, domain in enumerate(DOMAINS):
         for part, split in enumerate(("train", "test")):
-            with noted(findings):
+            with collect_into(errors):
                 found = _listed(folder, folder / f"{domain}_{split}.txt", names)
                 rows[part].extend(found)
                 domains[part].extend([number] * len(found))
-    settle(findings)
+    raise_or_collect(errors)
     if sorted(names) != list(range(len(names))):
         raise UserError(f"{folder}: the lists do not number the classes 0 to {len(names) - 1}")
     listed = tuple(names[number] for number in range(len(names)))
@@ -86,7 +86,7 @@ def _listed(folder: Path, path: Path, names: dict[int, str]) -> list[tuple[Path,
     return list(sound(image_folders.lines(path, 2), checked))
 
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "DomainNet",
     (
         Reading(
@@ -133,7 +133,7 @@ STREAM = Stream(
     title="DomainNet, 5 tasks of 69 classes, or 6 domains",
     kind="image",
     licence="fair-use research",
-    citation="Peng et al., Moment Matching for Multi-Source Domain Adaptation, 2019",
+    citation="Peng et al., Moment Matching for Multi-ImageSource Domain Adaptation, 2019",
     homepage="https://ai.bu.edu/M3SDA/",
     orders=images.ORDERS,
     protocols=protocols(

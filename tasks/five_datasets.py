@@ -9,7 +9,7 @@ from __future__ import annotations
 from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, Task, protocols
 from tasks.sources import image_protocols, image_sets
-from tasks.sources.image_sources import Reading, Source, joined, split_folders
+from tasks.sources.image_sources import ImageSource, Reading, joined, split_folders
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import each
 
@@ -18,8 +18,8 @@ def _hub(identifier: str, config: str | None = None, image: str = "image") -> Hu
     return HubImages(HubSet(identifier, config, recalled=True), image)
 
 
-def _source(name: str, reading: Reading, hub: HubImages | None, *pickles: str) -> Source:
-    return Source(name, (reading,), hub, "" if hub else "no settled hub id is known", pickles)
+def _source(name: str, reading: Reading, hub: HubImages | None, *pickles: str) -> ImageSource:
+    return ImageSource(name, (reading,), hub, "" if hub else "no settled hub id is known", pickles)
 
 
 SOURCES = (

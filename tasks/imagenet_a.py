@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import Source, listed_folders, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, listed_folders, sliced, split_folders
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "ImageNet-A",
     (split_folders("imagenet-a"), listed_folders("imagenet-a")),
     without_hub="the hub's barkermrl/imagenet-a has no file names to match a published split to",
@@ -36,6 +36,7 @@ STREAM = Stream(
         image_protocols.quick(train_limit=400, test_limit=200),
         image_protocols.litelora("ImageNet-A, 20 tasks"),
         image_protocols.sdlora("the authors' log for ImageNet-A, seed 1993 (--order 1)", epochs=20),
+        image_protocols.cllora("ina.json", epochs=25, batch_size=32),
     ),
     load=load,
     sources=SOURCE.stated,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import Source, listed_folders, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, listed_folders, sliced, split_folders
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "ImageNet-R",
     (split_folders("imagenet-r"), listed_folders("imagenet-r")),
     without_hub="the hub's axiong/imagenet-r has no file names to match a published split to",
@@ -40,9 +40,14 @@ STREAM = Stream(
         ),
         image_protocols.inflora("mimg10_inflora.json", epochs=50),
         image_protocols.pilot("exps/ease_inr.json", batch_size=16),
+        image_protocols.cllora("inr.json", epochs=20, batch_size=32, backbone=image_protocols.VIT),
     ),
     load=load,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
-    published={**image_sets.PUBLISHED, "litelora": {"test_view": "centre", "tasks": 20}},
+    published={
+        **image_sets.PUBLISHED,
+        "litelora": {"test_view": "centre", "tasks": 20},
+        "cllora": {"test_view": "centre", "tasks": 40},
+    },
 )

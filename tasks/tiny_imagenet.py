@@ -19,7 +19,7 @@ from benchmark.data.layouts import Layout
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import Reading, Source, folder_layout, sliced
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout, sliced
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -67,7 +67,7 @@ def read_archive(root: Path) -> image_sets.ImageSet | None:
     return image_folders.image_set(folder, train, test, names)
 
 
-SOURCE = Source(
+SOURCE = ImageSource(
     "Tiny ImageNet",
     (Reading(folder_layout(ARCHIVE, "wnids.txt"), f"{ARCHIVE}/ as its archive unpacks", read_archive),),
     HubImages(HubSet("zh-plus/tiny-imagenet", recalled=True), test="valid"),

@@ -1,8 +1,10 @@
 """TRACE: 8 text-to-text tasks of three languages and code, each with its own score, in two orders.
 
 Scores, all in 0..1: exact match of the letter (C-STANCE, FOMC) or of the number (NumGLUE), Rouge-L
-(MeetingBank), edit similarity (Py150), the first letter (ScienceQA), SARI (20Minuten). The official code
-hands SARI the whole prompt as the source; here it gets the paragraph alone.
+(MeetingBank), edit similarity (Py150), the first letter (ScienceQA), SARI (20Minuten). The protocol `trace`
+compares strings as they are, and its Rouge-L is that of the official scorer, over white-space words; `quick`
+forgives case and punctuation, and stems. The official code hands SARI the whole prompt as the source; here it
+gets the paragraph alone.
 
 Rows that the source repeats, and train or eval rows that are also in test, are left out and
 counted. A long text is cut, never the words around it, while the official code cuts whatever stands last.

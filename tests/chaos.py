@@ -27,7 +27,7 @@ from benchmark.running.sweep_folder import SweepFolder
 from tests.command import ROOT
 from tests.outputs import content
 
-# Far more than a cell takes: the limit only makes the sweep work in a process of its own. And three kills
+# Far more than a cell takes: the limit only makes the sweep work with Ray. And three kills
 # in a row at one task look like a cell that kills its workers, which only --retry runs again.
 FLAGS = ["--timeout", "3600", "--retry"]
 
@@ -79,12 +79,12 @@ class Sweep:
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return the processes that run cells for a sweep: a spawned one, or workers of Ray that have a cell."""
+    """Return the processes that run cells for a sweep: workers of Ray that have one."""
     try:
         found = {child: " ".join(child.cmdline()) for child in psutil.Process(process.pid).children(True)}
     except psutil.Error:  # one of them ended meanwhile
         return []
-    return [child for child, line in found.items() if "spawn_main" in line or "ray::run_limited" in line]
+    return [child for child, line in found.items() if "ray::run_limited" in line]
 
 
 def chaos(file: Path, folder: Path, kills: int, seed: int, workers: int, longest: float) -> Counter[str]:

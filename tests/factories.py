@@ -10,7 +10,17 @@ import numpy as np
 
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.results import Parameters, Provenance, Result, TaskFacts, Timing, read, to_json, write
+from benchmark.results import (
+    Parameters,
+    Provenance,
+    Result,
+    TaskFacts,
+    Timing,
+    Tuned,
+    read,
+    to_json,
+    write,
+)
 from benchmark.running.cell import Cell
 from benchmark.scoring.metrics import headline
 
@@ -112,6 +122,36 @@ def provenance(names: tuple[str, ...] = TASKS, **changes: Any) -> Provenance:
         "task_order": list(names),
     }
     return Provenance(**{**fields, **changes})
+
+
+def tuned(trials: int = 8) -> Tuned:
+    """Return how a search chose the values that a result of `result` has."""
+    values: dict[str, Any] = {"lr": 0.1}
+    return Tuned(
+        trials=trials,
+        sampler="grid",
+        pruner="none",
+        selection="validation",
+        space={"lr": [0.1]},
+        values=values,
+    )
+
+
+def reference_rows(runs: int = 5, floor: float = 0.45, **changes: Any) -> list[Result]:
+    """Return tuned runs of the two ends: one adapter trained on every task (AP 60 %), all at once (90 %)."""
+    ends = []
+    for seed in range(runs):
+        searched = provenance(tuned=tuned())
+        single = counts()
+        single.adapters = [1, 1, 1]
+        one = result("floor", seed, last=floor, bound=True, provenance=searched, **changes)
+        ends.append(one.model_copy(update={"parameters": single}))
+        joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
+        needs = {"task_id": False, "old_data": True, "statistics": False}
+        ends.append(
+            result("all", seed, scores=joint, bound=True, needs=needs, provenance=searched, **changes)
+        )
+    return ends
 
 
 def timing(tasks: int = 3, seconds: float = 12.0) -> Timing:

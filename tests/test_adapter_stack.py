@@ -308,12 +308,46 @@ def test_roles_find_every_layer_once(kind: str) -> None:
         ("encoder.layer.0.intermediate.dense", "up"),
         ("decoder.block.0.layer.1.EncDecAttention.q", "query"),
         ("transformer.layer.3.attention.out_lin", "output"),
+        ("deberta.encoder.layer.2.attention.self.query_proj", "query"),
+        ("deberta.encoder.layer.2.attention.self.key_proj", "key"),
+        ("deberta.encoder.layer.2.attention.self.value_proj", "value"),
         ("faq", None),
         ("classifier", None),
     ],
 )
 def test_role_of_a_name(name: str, role: str | None) -> None:
     assert role_of(name) == role
+
+
+def fused() -> nn.Module:
+    """Return two blocks as GPT-NeoX names them, and an output layer."""
+    block = nn.ModuleDict({"query_key_value": nn.Linear(4, 12), "dense": nn.Linear(4, 4)})
+    model = nn.ModuleDict({"layers": nn.ModuleList([block, nn.ModuleDict(dict(block.items()))])})
+    model["embed_out"] = nn.Linear(4, 9)
+    model["layers"][1]["query_key_value"] = nn.Linear(4, 12)
+    model.get_output_embeddings = lambda: model["embed_out"]
+    return model
+
+
+def test_fused_projections_are_meant_by_name() -> None:
+    found = find_targets(fused(), ("module:query_key_value",))
+    assert list(found) == ["layers.0.query_key_value", "layers.1.query_key_value"]
+    assert list(find_targets(fused(), ("module:layers.1.query_key_value",))) == ["layers.1.query_key_value"]
+    with pytest.raises(UserError, match=r"target 'query'; it has: .*module:dense, .*module:query_key_value"):
+        find_targets(fused(), ("query",))
+    with pytest.raises(UserError, match="no linear layer for the target 'module:key_value'"):
+        find_targets(fused(), ("module:key_value",))
+
+
+@pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
+def test_all_linear_means_what_peft_means(kind: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    theirs = get_peft_model(tiny.backbone(kind).module, LoraConfig(target_modules="all-linear"))
+    wrapped = {
+        name for name, layer in theirs.base_model.model.named_modules() if hasattr(layer, "base_layer")
+    }
+    assert set(find_targets(tiny.backbone(kind).module, ("all-linear",))) == wrapped
 
 
 def test_missing_role_names_what_exists() -> None:

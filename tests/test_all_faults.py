@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from benchmark.data.findings import DataFaults, Finding, gathering, noted, settle, strict
+from benchmark.data.data_errors import (
+    DataError,
+    InvalidData,
+    collect_into,
+    collecting_errors,
+    raise_or_collect,
+    strict,
+)
 from benchmark.errors import UserError
 from tasks.sources import natural_instructions, text_classification
 from tests.test_benchmark_layouts import dump, olora, superni_folders, trace_folders
@@ -28,21 +35,21 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def test_noted_faults_are_raised_together_or_gathered_while_reading_goes_on() -> None:
     def read() -> str:
-        findings: list[Finding] = []
+        errors: list[DataError] = []
         for name in ("a", "b"):
-            with noted(findings):
+            with collect_into(errors):
                 raise UserError(name)
-        settle(findings)
+        raise_or_collect(errors)
         return "what is sound"
 
-    with pytest.raises(DataFaults, match=r"^a \(and 1 more fault\)$"):
+    with pytest.raises(InvalidData, match=r"^a \(and 1 more fault\)$"):
         read()
-    with gathering() as gathered:
+    with collecting_errors() as gathered:
         assert read() == "what is sound"
-        with strict(), pytest.raises(DataFaults):
+        with strict(), pytest.raises(InvalidData):
             read()
     assert [one.message for one in gathered] == ["a", "b"]
-    with pytest.raises(KeyError), noted([]):
+    with pytest.raises(KeyError), collect_into([]):
         raise KeyError("no mistake of the user's")
 
 

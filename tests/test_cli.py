@@ -260,7 +260,7 @@ def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Pat
     engine(note)
     flags = ["--data-dir", tmp_path, "--workers", 2, "--device", "auto", "--fresh", "--out", tmp_path]
     assert invoke(*RUN, *flags).exit_code == 0
-    assert seen.pop("watch")
+    assert seen.pop("watch") and seen.pop("say")
     assert isinstance(seen.pop("conditions"), Conditions)
     assert seen == {"out": tmp_path, "data_dir": tmp_path, "workers": 2, "device": "auto", "fresh": True}
 
@@ -300,7 +300,7 @@ def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path
         (["--memory", "-1"], ["--memory -1 must be above 0"]),
         (["--gpus", "0.5"], ["--device cpu leaves idle", "--device cuda"]),
         (["--gpus", "1.5", "--device", "cuda"], ["a part of one GPU or a whole number"]),
-        (["--cpus", "2"], ["kept by Ray", "--workers above 1 or --address"]),
+        (["--cpus", "2"], ["kept by Ray", "--workers above 1, --timeout or --address"]),
     ],
 )
 def test_conditions_that_cannot_be_met_are_refused(

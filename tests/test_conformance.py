@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmark.analysis.leave_one_out import without
-from benchmark.method import Method
+from benchmark.method import Method, Phase
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import evaluate, make_optimizer, train
@@ -105,31 +105,30 @@ def test_frozen_past_is_bit_identical_after_a_later_task(key: str, kind: str) ->
 def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str) -> None:
     method = fresh(key, kind)
     trained = 0
+
+    def train_phase(method: Method, phase: Phase, *rest: Any) -> int:
+        nonlocal trained
+        own = [parameter for group in phase.groups for parameter in group.parameters]
+        assert len({id(parameter) for parameter in own}) == len(own), "a parameter is listed twice"
+        in_optimizer = {id(p) for group in make_optimizer(phase).param_groups for p in group["params"]}
+        assert in_optimizer == {id(parameter) for parameter in own}
+        before = everything(method)
+        values = [[p.detach().clone() for p in group.parameters] for group in phase.groups]
+        steps = train(method, phase, *rest)
+        for group, old in zip(phase.groups, values, strict=True):
+            pairs = zip(group.parameters, old, strict=True)
+            assert any(not torch.equal(p, value) for p, value in pairs), f"{phase.name}: a group stood still"
+        after = everything(method)
+        assert after.keys() == before.keys()
+        for name, value in after.items():
+            if not torch.equal(before[name], value):
+                is_own = any(p.shape == value.shape and torch.equal(p, value) for p in own)
+                assert is_own, f"{phase.name} changed {name}"
+        trained += 1
+        return steps
+
     for t in range(TASKS):
-        if not method.training_tasks(t):
-            continue
-        rows, phases = tiny.begin(method, t)
-        for phase in phases:
-            own = [parameter for group in phase.groups for parameter in group.parameters]
-            assert len({id(parameter) for parameter in own}) == len(own), "a parameter is listed twice"
-            in_optimizer = {id(p) for group in make_optimizer(phase).param_groups for p in group["params"]}
-            assert in_optimizer == {id(parameter) for parameter in own}
-            before = everything(method)
-            values = [[p.detach().clone() for p in group.parameters] for group in phase.groups]
-            train(method, phase, rows, (0, t, phase.name), lambda share: None)
-            for group, old in zip(phase.groups, values, strict=True):
-                pairs = zip(group.parameters, old, strict=True)
-                assert any(not torch.equal(p, value) for p, value in pairs), (
-                    f"{phase.name}: a group stood still"
-                )
-            after = everything(method)
-            assert after.keys() == before.keys()
-            for name, value in after.items():
-                if not torch.equal(before[name], value):
-                    is_own = any(p.shape == value.shape and torch.equal(p, value) for p in own)
-                    assert is_own, f"{phase.name} changed {name}"
-            trained += 1
-        method.end_task(t, rows)
+        tiny.learn(method, t, train_phase=train_phase)
     text = kind in ("seq2seq", "causal")
     by_statistics = method.needs.statistics and method.accounting().stored == 0
     untrained = by_statistics or (text and not method.state().keys() - {"head.seen"})
@@ -141,7 +140,7 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
 
 @everywhere
 def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
-    """Everything in the state is head, the stack's bookkeeping, counted as stored, or counted as auxiliary."""
+    """All of the state is head, the stack's bookkeeping, counted as stored, or counted as auxiliary."""
     method = story(key, kind).method
     counted = method.accounting()
     books = ("stack.frozen_tasks", "stack.frozen_ranks", "stack.current_task", "stack.merged_rank")

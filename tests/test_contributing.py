@@ -17,7 +17,9 @@ def test_it_is_short():
 def test_its_commands_exist():
     commands = get_command(app).commands
     named = set(re.findall(r"\bbench ([a-z]+)", TEXT))
-    assert {"run", "submit", "leaderboard", "score", "ledger"} <= named <= set(commands)
+    assert {"run", "submit", "leaderboard", "score", "develop"} <= named <= set(commands)
+    grouped = set(re.findall(r"\bbench\s+develop\s+([a-z]+)", TEXT))
+    assert {"ledger", "site"} == grouped <= set(commands["develop"].commands)
     flags = {name for option in commands["submit"].params for name in option.opts}
     assert set(re.findall(r"bench submit (--[a-z]+)", TEXT)) <= flags
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
-from benchmark.registry import METHODS
-from methods.pieces import keeping
+from benchmark.running.tuned_values import all_tuned_values
 from tests import tiny
 
 RULES = ["keep-first", "keep-last", "keep-random"]
@@ -96,12 +95,14 @@ def test_keeping_everything_is_litelora_whose_gates_stay_open(key: str) -> None:
 
 def test_controls_are_tuned_as_litelora_is() -> None:
     gate = {"sparsity", "selection_epochs", "selection_batch_size"}
-    lite = METHODS.load("litelora").tuned
+    lite = {place: chosen.values for place, chosen in all_tuned_values("litelora").items()}
     # The paper's own budgets on the large image sets are the gate's alone.
-    published = {"cifar100/litelora", "imagenet-r/litelora", "imagenet-a/litelora"}
-    assert keeping.TUNED.keys() == lite.keys() - published
-    for place, values in keeping.TUNED.items():
-        assert {name: value for name, value in lite[place].items() if name not in gate} == values
+    published = {f"{stream}/litelora" for stream in ("cifar100", "cub200", "imagenet-a", "imagenet-r")}
+    for key in RULES:
+        control = {place: chosen.values for place, chosen in all_tuned_values(key).items()}
+        assert control.keys() == lite.keys() - published
+        for place, values in control.items():
+            assert {name: value for name, value in lite[place].items() if name not in gate} == values
 
 
 # --- one large pair

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from benchmark.models import small_models
@@ -45,14 +45,14 @@ def stream(*shifts: float) -> list[Task]:
 
 def sema(tasks: list[Task], **chosen: Any) -> Any:
     """Return a method whose descriptors are small and quickly learned."""
-    options = {"descriptor_width": 8, "descriptor_learning_rate": 0.1} | chosen
+    options = {"descriptor_width": 8, "descriptor_learning_rate": 0.05} | chosen
     return tiny.make_method("sema", "vector", stream=tasks, settings={"batch_size": 10}, **options)
 
 
 # --- SEMA: the decision
 
 
-@pytest.mark.parametrize(("shifts", "grown"), [((0, 0, 0), [1, 1, 1]), ((0, 20, 20), [1, 2, 2])])
+@pytest.mark.parametrize(("shifts", "grown"), [((0, 0, 0), [1, 1, 1]), ((0, 3, 3), [1, 2, 2])])
 def test_block_grows_where_inputs_shift_and_not_elsewhere(
     shifts: tuple[float, ...], grown: list[int]
 ) -> None:
@@ -69,7 +69,7 @@ def test_block_grows_where_inputs_shift_and_not_elsewhere(
 
 @pytest.mark.parametrize(("threshold", "pairs"), [(0.0, 2), (1e6, 1)])
 def test_threshold_decides(threshold: float, pairs: int) -> None:
-    method = sema(stream(0, 20), threshold=threshold)
+    method = sema(stream(0, 3), threshold=threshold)
     for t in range(2):
         tiny.learn(method, t)
     assert method.blocks[0].stack.count() == pairs
@@ -209,9 +209,29 @@ def test_sema_counts_by_hand() -> None:
 
 
 def test_autoencoder_returns_tokens_of_its_size() -> None:
-    network = autoencoder(7, 3)
-    assert network(torch.zeros(2, 5, 7)).shape == (2, 5, 7)
-    assert [type(layer) for layer in network] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert autoencoder(7, 3)(torch.zeros(2, 5, 7)).shape == (2, 5, 7)
+
+
+def test_descriptor_is_linear_and_starts_without_biases() -> None:
+    network, x, y = autoencoder(7, 3), torch.randn(7), torch.randn(7)
+    # As the class AE of the official code: no activation stands between its two layers.
+    assert torch.allclose(network(x) + network(y), network(x + y), atol=1e-6)
+    assert torch.equal(network(torch.zeros(7)), torch.zeros(7))
+
+
+def test_descriptor_sees_the_mean_token() -> None:
+    method = sema(stream(0))
+    tiny.begin(method, 0)
+    block = method.blocks[0]
+    block.grow(0, INPUTS, 1)
+    for parameter in block.descriptors[0].parameters():
+        parameter.data.zero_()
+    block.tokens = torch.zeros(1, 2, INPUTS)
+    block.tokens[0, 0, 0], block.tokens[0, 1, 0] = 12.0, -12.0
+    # The tokens' mean is 0, which a descriptor that answers 0 gets right; each alone errs by 144 / 48 = 3.
+    assert block.reconstruction_errors(0).tolist() == [0.0]
+    block.mask = torch.tensor([[True, False]])  # padding has no part in the mean
+    assert block.reconstruction_errors(0).tolist() == [3.0]
 
 
 # --- MoCL-P

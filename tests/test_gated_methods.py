@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from benchmark.tuning.tuned_values import tuned_values
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.registry import METHODS
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
 from methods.gainlora import gate_value, layer_inputs
@@ -129,7 +131,17 @@ def test_gate_starts_from_the_last_one_s_layers() -> None:
     tiny.begin(method, 1)
     assert all(torch.equal(method.gates[1][name], last[name]) for name in ("hidden", "output"))
     assert torch.equal(method.gates[0]["key"], last["key"]), "earlier gates are frozen"
-    assert method.gates[1]["key"].norm().item() == pytest.approx(1)
+    # The official key keeps the length of 32 numbers uniform in [-1, 1], of mean square 1 / 3: sqrt(32 / 3).
+    assert method.gates[1]["key"].norm().item() == pytest.approx(3.2660, abs=1e-4)
+
+
+def test_gainlora_remembers_as_much_as_the_released_scripts() -> None:
+    # --threshold 0.995 and --transthreshold 0.995 in every script, of both orders of both streams.
+    settings = METHODS.load("gainlora").Hyperparameters()
+    assert (settings.energy, settings.gate_energy) == (0.995, 0.995)
+    for stream in ("superni", "long-sequence"):
+        assert tuned_values("gainlora", stream, "gainlora")["energy"] == 0.995
+        assert tuned_values("inflora", stream, "gainlora")["energy"] == 0.995
 
 
 def test_base_o_lora_keeps_its_penalty() -> None:

@@ -68,14 +68,14 @@ def test_every_text_task_is_rebuilt_from_its_hub_columns(tmp_path):
         assert task.classes == facts.labels and task.wording.instruction == facts.instruction
         for text, label in zip(task.test.inputs, task.test.labels, strict=True):
             number = facts.hub_labels.index(facts.labels[label])
-            assert text == facts.form({column: f"{column} {number} t" for column in facts.columns})
+            assert text == facts.text({column: f"{column} {number} t" for column in facts.columns})
         assert len(task.train) + len(task.validation) == 3 * len(facts.labels)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_the_text_forms_are_oloras(name):
     facts = TASKS[name]
-    assert facts.form({column: column for column in facts.columns}) == EXPECTED[name]
+    assert facts.text({column: column for column in facts.columns}) == EXPECTED[name]
 
 
 def test_training_texts_of_test_and_unlabelled_rows_are_left_out(tmp_path):

@@ -109,6 +109,7 @@ def test_the_hub_is_read_in_pieces_and_its_commit_is_kept(tmp_path, monkeypatch)
     cached = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
     monkeypatch.setattr(Hub, "commit", lambda *_: "0" * 40)
     monkeypatch.setattr(Hub, "_download", lambda *_: dict(cached))
+    monkeypatch.delenv("BENCH_DATA", raising=False)  # whose folder holds a sample
     stream = loaded("cifar100", None, tasks=2)
     assert by_class(stream) == expected(WNIDS)
     assert stream.revisions == {"uoft-cs/cifar100": "0" * 40}

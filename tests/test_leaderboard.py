@@ -8,10 +8,11 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.publishing import leaderboard
-from benchmark.publishing.collect import load, sections
+from benchmark.publishing.collect import differing, load, sections
 from benchmark.publishing.terminal import result_table, show
-from tests.factories import counts, keyed, matrix, provenance, result, save
+from tests.factories import counts, matrix, provenance, reference_rows, result, save
 
+TASK_ID = "Task-incremental (task id at inference)"
 TOLD = {"task_id": True, "old_data": False, "statistics": False}
 OLD = {"task_id": False, "old_data": True, "statistics": False}
 
@@ -33,15 +34,21 @@ def records(text, title):
     return [dict(zip(head, row, strict=True)) for row in rows]
 
 
+def every_row(text):
+    """Return the rows that compete on a page of one group, those of fewer runs last."""
+    apart = text.replace("#### With", "### With")
+    return records(text, "Rehearsal-free") + records(apart, "With fewer runs: rehearsal-free")
+
+
 def test_scores_are_means_with_deviation_and_worst(tmp_path):
     text = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
-    (row,) = records(text, "Methods")
+    (row,) = records(text, "Rehearsal-free")
     # AP of a run: (last + last + 0.9) / 3; forgetting: 0.9 - last
     assert row == {
         "method": "alpha",
-        "tier": "",
+        "could be best": "",
         "AP ↑": "70.0 ± 6.7",
-        "AAA ↑": "78.3 ± 3.9",
+        "AIA (AAA) ↑": "78.3 ± 3.9",
         "forgetting ↓": "30.0 ± 10.0",
         "BWT ↑": "-30.0 ± 10.0",
         "AP worst": "63.3",
@@ -56,13 +63,14 @@ def test_different_settings_are_never_averaged(tmp_path):
         result(seed=0, last=0.6, hyperparameters={"lr": 0.1, "steps": 3}),
         result(seed=1, last=0.6, hyperparameters={"lr": 0.1, "steps": 3}),
         result(seed=0, last=0.3, hyperparameters={"lr": 0.2, "steps": 3}),
-        result(method="beta", seed=0),
+        result(method="beta", seed=0, last=0.4),
+        result(method="beta", seed=1, last=0.4),
     )
-    rows = {row["method"]: row for row in records(text, "Methods")}
+    rows = {row["method"]: row for row in every_row(text)}
     assert {name: row["n"] for name, row in rows.items()} == {
         "alpha (lr=0.1)": "2",
         "alpha (lr=0.2)": "1",
-        "beta": "1",
+        "beta": "2",
     }
     assert rows["alpha (lr=0.2)"]["AP ↑"] == "50.0"
 
@@ -73,7 +81,7 @@ def test_other_stream_parameters_and_protocol_settings_get_their_own_section(tmp
     titles = [line for line in text.splitlines() if line.startswith("## tiny")]
     assert len(titles) == 3 and len(set(titles)) == 3
     assert any("epochs=2" in title for title in titles) and any("tasks=3" in title for title in titles)
-    assert all(row["n"] == "1" for row in records(text, "Methods"))
+    assert all(row["n"] == "1" for row in records(text, "Rehearsal-free"))
 
 
 def test_task_identity_and_bounds_stand_apart(tmp_path):
@@ -83,15 +91,16 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
         result("alpha"),
         result("told", needs=TOLD),
         result("single", needs=TOLD, bound=True),
-        result("joint", bound=True, scores=joint),
+        result("joint", bound=True, scores=joint, needs=OLD),
+        result("frozen", bound=True, last=0.1),
     )
-    assert [row["method"] for row in records(text, "Methods")] == ["alpha"]
-    assert [row["method"] for row in records(text, "Methods that are told the task at test")] == ["told"]
-    bounds = records(text, "Reference rows")
-    assert [row["method"] for row in bounds] == ["joint", "single (task id)"]
-    assert "tier" not in bounds[0]
-    assert bounds[0]["AP ↑"] == "90.0" and bounds[0]["forgetting ↓"] == bounds[0]["AAA ↑"] == ""
-    assert len(records(text, "Costs")) == 4
+    assert [row["method"] for row in records(text, "Rehearsal-free")] == ["alpha"]
+    assert [row["method"] for row in records(text, TASK_ID)] == ["told"]
+    bounds = records(text, "References: floor and ceiling")
+    assert [row["method"] for row in bounds] == ["joint (old data)", "single (task id)", "frozen"]
+    assert "could be best" not in bounds[0] and {row["reference"] for row in bounds} == {"floor", "ceiling"}
+    assert bounds[0]["AP ↑"] == "90.0" and bounds[0]["forgetting ↓"] == bounds[0]["AIA (AAA) ↑"] == ""
+    assert len(records(text, "Costs")) == 5
 
 
 def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
@@ -111,21 +120,20 @@ def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
         ),
     )
     groups = {
-        "Methods": ["free"],
-        "Methods that keep old data": ["rich"],
-        "Methods that are told the task at test": ["told"],
-        "Methods that keep old data and are told the task at test": ["all"],
+        "Rehearsal-free": ["free"],
+        "Rehearsal-based": ["rich"],
+        TASK_ID: ["told"],
+        "Rehearsal-based and task-incremental (task id at inference)": ["all"],
     }
     for title, names in groups.items():
         assert [row["method"] for row in records(text, title)] == names
-    # Alone in its group, nobody has a tier.
-    assert text.count("One method alone is not ranked.") == 4
+    assert text.count("One row alone is not compared.") == 4
 
 
 def test_a_need_younger_than_a_result_does_not_split_its_row(tmp_path):
     young = {"task_id": False, "old_data": False, "statistics": False, "test_batch": False}
     text = built(tmp_path, result(seed=0), result(seed=1, needs=young))
-    assert [(row["method"], row["n"]) for row in records(text, "Methods")] == [("alpha", "2")]
+    assert [(row["method"], row["n"]) for row in records(text, "Rehearsal-free")] == [("alpha", "2")]
 
 
 def test_head_protocols_have_sections_of_their_own(tmp_path):
@@ -139,8 +147,8 @@ def test_head_protocols_have_sections_of_their_own(tmp_path):
 
 def test_rows_selected_on_test_are_marked_in_every_table(tmp_path):
     peeking = Protocol(name="tiny", source="made up", backbone="seed", selection="paper")
-    ends = reference_rows(protocol=peeking)
-    text = built(tmp_path, *(result(seed=s, protocol=peeking) for s in range(3)), *ends)
+    runs = [result(seed=s, protocol=peeking) for s in range(5)]
+    text = built(tmp_path, *runs, *reference_rows(protocol=peeking))
     front = (tmp_path / "README.md").read_text()
     rows = [line for line in (text + front).splitlines() if line.startswith("| alpha")]
     assert len(rows) == 3  # scores, costs, overview
@@ -150,80 +158,11 @@ def test_rows_selected_on_test_are_marked_in_every_table(tmp_path):
     assert "selected on test" not in result_table([result()])
 
 
-def reference_rows(**changes):
-    """Return the two ends: one adapter trained on every task (AP 60 %), and all at once (AP 90 %)."""
-    ends = []
-    for seed in range(3):
-        single = counts()
-        single.adapters = [1, 1, 1]
-        floor = result("floor", seed, last=0.45, bound=True, **changes)
-        ends.append(floor.model_copy(update={"parameters": single}))
-        joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
-        ends.append(result("ceiling", seed, scores=joint, bound=True, needs=OLD, **changes))
-    return ends
-
-
-def test_the_normalised_score_is_the_share_of_the_gap_that_is_closed(tmp_path):
-    # AP (0.6 + 0.6 + 0.9) / 3 = 0.7; floor (0.45 + 0.45 + 0.9) / 3 = 0.6; ceiling 0.9: (0.7 - 0.6) / 0.3
-    built(tmp_path, *(result(seed=s) for s in range(3)), result("once", last=0.9), *reference_rows())
-    front = (tmp_path / "README.md").read_text()
-    rows = {row["method"]: row["[orchard](orchard.md) ↑"] for row in records(front, "Methods")}
-    assert rows == {"alpha": "33 (33 to 33)", "once": "100 (n = 1)"}
-    ends = {row["method"]: row["[orchard](orchard.md) ↑"] for row in records(front, "Reference rows")}
-    assert ends == {"floor": "0 (0 to 0)", "ceiling (old data)": "100 (100 to 100)"}
-    assert "floor, ceiling" in front
-
-
-def test_without_both_ends_the_overview_says_so(tmp_path):
-    floors = [row for row in reference_rows() if row.method == "floor"]
-    built(tmp_path / "a", *(result(seed=s) for s in range(3)), *floors)
-    front = (tmp_path / "a" / "README.md").read_text()
-    assert "no joint reference row" in front and "Normalised scores" not in front
-    twins = [keyed(row.model_copy(update={"method": "other"})) for row in floors]
-    built(tmp_path / "b", *reference_rows(), *twins)
-    assert "several sequential reference rows" in (tmp_path / "b" / "README.md").read_text()
-
-
-def test_methods_are_compared_over_cells_and_ranked(tmp_path):
-    cells = [
-        result(m, s, last=last + s / 50) for s in range(3) for m, last in [("a", 0.6), ("b", 0.5), ("c", 0.4)]
-    ]
-    text = built(tmp_path, *cells)
-    table = text.split("#### Compared: methods\n\n")[1]
-    first, second, third = [line.split("|")[1:-1] for line in table.splitlines()[2:5]]
-    assert [cell.strip() for cell in first] == ["a", "1.3", "", "", "", "", ""]
-    # Of 9 cells 6 differ by 0.1 and 3 (the last task) not at all: AP by 6.7, rank 2 in 6 cells and 3 ties.
-    # Six equal signs: p = 2 / 2^6 = 0.031; Holm doubles the smallest of two.
-    assert [cell.strip() for cell in second] == ["b", "2.0", "6.7", "6.7 to 6.7", "0.031", "0.062", "9"]
-    assert [cell.strip() for cell in third][:3] == ["c", "2.7", "13.3"]
-    assert "Friedman over 9 cells shared by 3 methods" in table
-
-
-def test_too_few_runs_are_said_not_ranked(tmp_path):
-    cells = [result(m, s, last=last) for s in range(3) for m, last in [("a", 0.6), ("b", 0.5)]]
-    text = built(tmp_path, *cells, result("hasty", last=0.9))
-    assert "Too few runs to rank, 3 are needed: hasty." in text
-    assert "hasty" not in text.split("#### Compared: methods\n\n")[1].split("#")[0]
-
-
 def test_a_result_edited_by_hand_is_refused(tmp_path):
     (path,) = save(tmp_path, result())
     path.write_text(path.read_text().replace('"average_performance": 0.7', '"average_performance": 0.9'))
     found, problems = load(tmp_path)
     assert not found and "average_performance" in problems[0] and path.name in problems[0]
-
-
-def test_the_best_is_bold_only_in_a_tier_of_its_own(tmp_path):
-    runs = [result(seed=s, last=0.6 + s / 10) for s in range(3)]
-    clear = built(tmp_path / "a", *runs, *(result("beta", s, last=0.5 + s / 10) for s in range(3)))
-    assert [(r["method"], r["tier"]) for r in records(clear, "Methods")] == [("alpha", "1"), ("beta", "2")]
-    assert records(clear, "Methods")[0]["AP ↑"].startswith("**")
-    assert not records(clear, "Methods")[1]["AP ↑"].startswith("**")
-    shared = built(tmp_path / "b", *runs, *(result("beta", s, last=0.8 - s / 10) for s in range(3)))
-    assert {row["tier"] for row in records(shared, "Methods")} == {"1"}
-    assert "**7" not in shared
-    few = built(tmp_path / "c", result(), result("beta", last=0.1))
-    assert {row["tier"] for row in records(few, "Methods")} == {""} and "**7" not in few
 
 
 def test_costs_show_what_differs_between_tasks_and_runs(tmp_path):
@@ -287,7 +226,7 @@ def test_bad_files_are_named_once_after_the_good_ones_are_written(tmp_path, capl
         leaderboard.build(tmp_path, tmp_path)
     assert "\n" not in str(caught.value) and good.name not in str(caught.value)
     assert str(caught.value).count(bad.name) == 1 and not caplog.records
-    assert records((tmp_path / "orchard.md").read_text(), "Methods")[0]["n"] == "1"
+    assert records((tmp_path / "orchard.md").read_text(), "Rehearsal-free")[0]["n"] == "1"
     with pytest.raises(UserError, match=re.escape(bad.name)):
         leaderboard.check(tmp_path, tmp_path)
 
@@ -332,8 +271,15 @@ def test_check_sees_a_missing_and_an_edited_page(tmp_path):
 
 def test_names_cannot_break_a_table(tmp_path):
     text = built(tmp_path, result(backbone="a|b\nc"), result(hyperparameters={"x": "p|q"}, backbone="a|b\nc"))
-    assert [row["n"] for row in records(text, "Methods")] == ["1", "1"]
+    (row,) = records(text, "Rehearsal-free")
+    assert row["method"] == r"alpha (lr=0.1, x=unset) = alpha (lr=unset, x=p\|q)"
     assert r"a\|b c" in text
+
+
+def test_settings_that_differ_are_named_by_the_alphabet():
+    names = [f"z.{letter}" for letter in "gcaebfd"]
+    own, other = dict.fromkeys(names, "1"), dict.fromkeys(names, "2")
+    assert differing(own, [own, other]) == "a=1, b=1, c=1, d=1, e=1, f=1, g=1"
 
 
 def test_sections_do_not_depend_on_the_order_of_results():

@@ -57,6 +57,57 @@ def test_forward_transfer_needs_its_references():
         metrics.forward_transfer_sapt(WORKED, [82.0])
 
 
+def test_forward_transfer_without_a_baseline_has_two_conventions():
+    full = [[66.0, 13.0, 21.0], [56.5, 94.0, 33.5], [65.0, 79.0, 92.5]]
+    assert metrics.forward_transfer_continuum(full) == close(23.25)  # (13 + 33.5) / 2
+    assert metrics.forward_transfer_column_means(full) == close(20.125)  # (13 + (21 + 33.5) / 2) / 2
+    assert metrics.forward_transfer_continuum(WORKED) is None is metrics.forward_transfer_column_means(WORKED)
+
+
+def test_intransigence_is_what_joint_training_has_more():
+    # j - diagonal: 90 - 80, 84 - 80, 86 - 85: (10 + 4 + 1) / 3, positive where the method learns less.
+    assert metrics.intransigence(WORKED, [90.0, 84.0, 86.0]) == close(5.0)
+    assert metrics.intransigence(WORKED, [70.0, 80.0, 85.0]) == close(-3.33)  # (-10 + 0 + 0) / 3
+    assert metrics.intransigence(WORKED, [90.0, None, 86.0]) is None
+    with pytest.raises(ValueError, match="3 reference scores, got 2"):
+        metrics.intransigence(WORKED, [90.0, 84.0])
+
+
+def test_retention_is_a_mean_of_ratios_and_needs_every_one():
+    assert metrics.retention(WORKED) == pytest.approx(1.04375)  # (85/80 + 82/80) / 2
+    # One task that scored 0 when it was learned has no ratio, though the other one has: 0.4 / 0.8.
+    holed = [[0.0, None, None], [0.2, 0.8, None], [0.1, 0.4, 0.9]]
+    assert metrics.retention(holed) is None
+    assert metrics.retention([[0.0, None, None], [0.2, 0.0, None], [0.1, 0.4, 0.9]]) is None
+
+
+def test_continuum_splits_transfer_into_gain_and_loss():
+    # Over all later rows: (90-80 + 85-80 + 82-80) / 3 = 5.67, a gain, and nothing is lost of a full score.
+    assert metrics.positive_backward_transfer(WORKED) == close(5.67)
+    assert metrics.remembering(WORKED, 100.0) == 100.0
+    # 0.5-0.9, 0.3-0.9, 0.4-0.8: -1.4 / 3 = -0.467
+    falling = [[0.9, None, None], [0.5, 0.8, None], [0.3, 0.4, 0.7]]
+    assert metrics.positive_backward_transfer(falling) == 0.0
+    assert metrics.remembering(falling) == pytest.approx(1 - 1.4 / 3)
+    assert metrics.remembering([[0.9]]) is None is metrics.positive_backward_transfer([[0.9]])
+
+
+def test_libcontinuals_overall_numbers_are_means_over_stages():
+    four = [
+        [0.9, None, None, None],
+        [0.8, 0.9, None, None],
+        [0.7, 0.6, 0.9, None],
+        [0.5, 0.4, 0.3, 0.9],
+    ]
+    # Up to the third task: 0.7 - 0.9 = -0.2, times 2 / (3 * 2). Up to the fourth: -0.2, and 0.5-0.9 and
+    # 0.4-0.9: -1.1, times 2 / (4 * 3).
+    assert metrics.backward_transfer_libcontinual(four) == pytest.approx(-1.1 / 6)
+    assert metrics.backward_transfer_libcontinual_overall(four) == pytest.approx((-0.2 / 3 - 1.1 / 6) / 2)
+    # 0.2 / 2 after the third task, (0.4 + 0.5) / 3 after the fourth.
+    assert metrics.forgetting_libcontinual_overall(four) == pytest.approx((0.1 + 0.3) / 2)
+    assert metrics.forgetting_libcontinual_overall([[0.9, None], [0.8, 0.9]]) is None
+
+
 def test_one_task_has_no_forgetting_and_no_transfer():
     numbers = metrics.headline([[0.7]], [10])
     assert numbers == {
@@ -75,6 +126,15 @@ def test_one_task_has_no_forgetting_and_no_transfer():
     assert metrics.forward_transfer_gem([[0.7]], [0.1]) is None
 
 
+def test_two_tasks_are_enough_for_every_transfer_but_libcontinuals():
+    two = [[0.8, 0.3], [0.6, 0.9]]  # 0.6 - 0.8 = -0.2 on the first task
+    assert metrics.backward_transfer(two) == metrics.backward_transfer_all_pairs(two) == pytest.approx(-0.2)
+    assert metrics.backward_transfer_sapt(two) == metrics.backward_transfer_losses(two) == pytest.approx(-0.1)
+    assert metrics.forgetting(two) == metrics.forgetting_all_rows(two) == pytest.approx(0.2)
+    assert metrics.forward_transfer_continuum(two) == metrics.forward_transfer_column_means(two) == 0.3
+    assert metrics.backward_transfer_libcontinual(two) is None is metrics.forgetting_libcontinual(two)
+
+
 def test_only_the_last_row_of_a_joint_run_gives_averages_and_nothing_else():
     joint = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
     numbers = metrics.headline(joint, SIZES)
@@ -82,6 +142,12 @@ def test_only_the_last_row_of_a_joint_run_gives_averages_and_nothing_else():
     assert numbers["average_performance_pooled"] == close(0.775)
     rest = set(metrics.HEADLINE) - {"average_performance", "average_performance_pooled"}
     assert [numbers[name] for name in rest] == [None] * len(rest)
+
+
+def test_the_mean_of_the_tasks_seen_leaves_out_what_was_not_scored():
+    assert metrics.mean_of_seen([0.9, 0.5, 0.1, 0.0], 1) == 0.7  # (0.9 + 0.5) / 2: tasks 2 and 3 are not seen
+    assert metrics.mean_of_seen([0.9, None, 0.1], 2) == 0.5
+    assert metrics.mean_of_seen([None, None], 1) is None
 
 
 def test_a_missing_cell_is_never_read_as_zero():

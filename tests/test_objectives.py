@@ -223,6 +223,15 @@ def test_label_decoding_picks_the_highest_mean_log_likelihood(kind: str) -> None
     assert made.predict(rows.batch(range(5)), 2) == [labels[4 + best] for best in scores[:, 4:].argmax(1)]
 
 
+def test_a_model_can_answer_before_its_first_task_in_free_text_alone() -> None:
+    """The untrained model of a zero-shot run: labels compete once they are seen, text is always there."""
+    assert text_objective("causal", decoding="greedy").can_answer
+    labels = text_objective("causal")
+    assert not labels.can_answer
+    labels.begin_task([0])
+    assert labels.can_answer
+
+
 def test_causal_generation_continues_the_prompt() -> None:
     made = text_objective("causal", decoding="greedy", target_length=3)
     rows = made.encode(made.tasks[0], made.tasks[0].test)

@@ -13,6 +13,7 @@ from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.models import small_models
 from benchmark.running.checkpoint import pack
+from methods.n_lora import dense_price
 from methods.pieces import penalties
 from tests import tiny
 
@@ -192,23 +193,46 @@ def test_both_prices_by_hand() -> None:
     layer.current.lora_B.data[0, 0], layer.current.lora_B.data[1, 1] = 5.0, -4.0
     # B A has the rows (5 x 2, 5 x -1) = (10, -5) and (0, -4 x 3) = (0, -12): 27. A B has the rows
     # (2 x 5, -1 x -4) = (10, 4) and (0, 3 x -4) = (0, -12): 26.
-    assert penalties.dense_size(method.stack).item() == 27
-    assert penalties.crossed_size(method.stack).item() == 26
+    assert penalties.dense_size(layer.current.lora_A, layer.current.lora_B).item() == 27
+    assert penalties.crossed_size(layer.current.lora_A, layer.current.lora_B).item() == 26
 
 
-def test_price_is_added_to_the_task_loss() -> None:
-    method, rows = at_task(0, "n-lora")
-    dense = sum(
-        (layer.current.lora_B @ layer.current.lora_A).abs().sum() for layer in method.stack.layers.values()
-    )
-    crossed = sum(
-        (layer.current.lora_A @ layer.current.lora_B).abs().sum() for layer in method.stack.layers.values()
+def test_square_layers_have_the_price_of_the_released_code() -> None:
+    method, rows = at_task(0, "n-lora")  # 32 x 32 layers: the code's form, at the lambda of its scripts
+    dense, crossed = (
+        sum_over_layers(method, size) for size in (penalties.dense_size, penalties.crossed_size)
     )
     plain = method.objective.loss(tiny.whole(rows))
-    assert torch.isclose(method.loss(tiny.whole(rows)), plain + 0.4 * dense)
-    official, rows = at_task(0, "n-lora", variant="official")
-    assert torch.isclose(official.loss(tiny.whole(rows)), plain + 0.4 * crossed)
+    assert torch.isclose(method.loss(tiny.whole(rows)), plain + 0.4 * crossed)
+    paper, rows = at_task(0, "n-lora", variant="paper", sparsity=0.4)
+    assert torch.isclose(paper.loss(tiny.whole(rows)), plain + 0.4 * dense)
     assert not torch.isclose(dense, crossed)
+
+
+def test_other_layers_have_the_form_of_the_paper_at_a_lambda_of_its_own() -> None:
+    # d = 1024, r = 8 of T5-large: 0.4 x (8 / 1024)^1.5 = 0.4 / 128^1.5 = 0.4 / 1448.15.
+    assert dense_price(8, 1024, 1024) == pytest.approx(0.4 / 1448.15, rel=1e-5)
+    method, rows = at_task(0, "n-lora", "vector")  # one layer of 48 x 16, rank 2: d = sqrt(768) = 27.713
+    plain = method.objective.loss(tiny.whole(rows))
+    price = 0.4 * (2 / 27.712813) ** 1.5  # 0.00775
+    assert price == pytest.approx(0.00775, abs=1e-5)
+    expected = plain + price * sum_over_layers(method, penalties.dense_size)
+    assert torch.isclose(method.loss(tiny.whole(rows)), expected)
+
+
+def test_both_forms_price_random_factors_alike() -> None:
+    torch.manual_seed(0)
+    down, up = torch.randn(8, 384), torch.randn(384, 8)
+    dense, crossed = penalties.dense_size(down, up), penalties.crossed_size(down, up)
+    # Sums of absolute normal numbers: d^2 sqrt(r) against r^2 sqrt(d), so (384 / 8)^1.5 = 333 apart.
+    assert dense / crossed == pytest.approx(333, rel=0.25)
+    assert dense_price(8, 384, 384) * dense == pytest.approx(0.4 * crossed, rel=0.25)
+
+
+def sum_over_layers(method: Any, size: Any) -> Tensor:
+    return torch.stack(
+        [size(layer.current.lora_A, layer.current.lora_B) for layer in method.stack.layers.values()]
+    ).sum()
 
 
 def test_official_price_needs_square_layers() -> None:
@@ -219,8 +243,8 @@ def test_official_price_needs_square_layers() -> None:
 
 def test_price_makes_the_update_smaller() -> None:
     sizes = []
-    for price in (0.0, 0.05):
+    for price in (0.0, 1.0):
         method = tiny.make_method("n-lora", "encoder", sparsity=price, learning_rate=0.01)
         tiny.learn(method, 0)
-        sizes.append(penalties.dense_size(method.stack).item())  # type: ignore[attr-defined]
+        sizes.append(sum_over_layers(method, penalties.crossed_size).item())
     assert sizes[1] < 0.8 * sizes[0]

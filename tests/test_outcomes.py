@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.data import checks, outcomes, splits
 from benchmark.data import fingerprint as prints
+from benchmark.data import outcomes
 from benchmark.data.load import load as load_tasks
 from benchmark.errors import UserError
 from benchmark.running.catalogue import load_stream
@@ -55,8 +55,7 @@ def seen(tasks: list[Task]) -> list[Any]:
 
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be found out any more."""
-    for module, name in ((checks, "check"), (splits, "prepare"), (prints, "fingerprint")):
-        monkeypatch.setattr(module, name, None)
+    monkeypatch.setattr(prints, "fingerprint", None)
     monkeypatch.setattr(prints, "fingerprint_of", None)
 
 
@@ -101,12 +100,6 @@ def test_a_fault_is_told_at_every_start(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(UserError, match="scores on validation rows, but the task 'two' has none"):
             load(path, validation=0.0, score_on="validation")
-    (one, _) = load_stream(str(path)).load(Request("natural", 0, None, None)).tasks  # type: ignore[arg-type]
-    same = [one, one]
-    assert outcomes.state_of(same) is not None
-    for _ in range(2):
-        with pytest.raises(UserError, match="two tasks of one name"):
-            outcomes.check("x", same)
 
 
 def test_few_rows_and_rows_of_no_cache_are_looked_at_each_time(

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.data import hub_tables, row_cache, stream_records, table_files
-from benchmark.data.findings import DataFaults
+from benchmark.data.data_errors import InvalidData
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.hub import Hub
 from benchmark.data.part_rows import PartRows, tasks_of
 from benchmark.data.stream_records import Record
-from benchmark.data.stream_schema import Columns, Rows, Source
+from benchmark.data.stream_schema import Columns, RowSource, RowsTable
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream
 from tests.image_files import save, split_folders
@@ -207,9 +207,9 @@ def test_faults_are_told_each_time_and_the_rows_beside_them_are_not_kept(cache: 
     (tmp_path / "photos" / "11.png").unlink()
     told = []
     for _ in range(2):
-        with pytest.raises(DataFaults) as caught:
+        with pytest.raises(InvalidData) as caught:
             loaded(path)
-        told.append([finding.line for finding in caught.value.findings])
+        told.append([one.line for one in caught.value.errors])
         assert not list(cache.rglob("places.npy"))
     assert told[0] == told[1] and len(told[0]) == 2
     assert "row 10: not a readable image" in told[0][0]
@@ -302,7 +302,7 @@ def test_a_hub_out_of_reach_is_asked_once(
         raise UserError("no route")
 
     monkeypatch.setattr(Hub, "commit", refuse)
-    with pytest.raises(DataFaults, match="no route"):
+    with pytest.raises(InvalidData, match="no route"):
         loaded(hub_stream(tmp_path))
     assert asked == [1]
 
@@ -331,7 +331,9 @@ def test_rows_are_put_in_order_by_task_and_split_and_lose_nothing(
         for label in TOPICS
     ]
     given_rows = [*drawn, *whole]
-    part = Rows(source=Source(path="x.csv"), columns=Columns(text="t", label="l"), classes=tuple(TOPICS))
+    part = RowsTable(
+        source=RowSource(path="x.csv"), columns=Columns(text="t", label="l"), classes=tuple(TOPICS)
+    )
 
     def build(arrays: row_cache.Arrays) -> None:
         gathered = PartRows(arrays, "text-classification", part)

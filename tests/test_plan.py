@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from benchmark.errors import UserError
 from benchmark.running.cell import Cell
-from benchmark.running.plan import parse_seeds, plan, resolve_backbone
+from benchmark.running.plan import ChosenBackbone, parse_seeds, plan, resolve_backbone
 from benchmark.settings import Places, assign, refine
 
 
@@ -22,7 +22,7 @@ def cells(**changes: Any) -> list[Cell]:
 def test_defaults_are_the_first_order_seed_0_and_the_quick_protocol() -> None:
     (cell,) = cells(methods="SeqLoRA")
     assert (cell.method, cell.stream, cell.seed, cell.protocol.name) == ("seq-lora", "digits", 0, "quick")
-    assert cell.backbone == resolve_backbone(cell.protocol.backbone)
+    assert cell.backbone == resolve_backbone(cell.protocol.backbone).name
     assert cell.order == "1"
     assert cell.zero_shot is False
 
@@ -82,10 +82,9 @@ def test_seeds() -> None:
     assert parse_seeds("007") == [7]
 
 
-def test_a_folder_and_a_hub_id_stay_as_given(tmp_path: Path) -> None:
-    assert resolve_backbone(str(tmp_path)) == str(tmp_path)
-    assert resolve_backbone("owner/some-model_1.0") == "owner/some-model_1.0"
-    assert resolve_backbone("ViT_Nano") == "vit-nano"
+def test_a_preset_and_a_hub_id_go_by_their_names() -> None:
+    assert resolve_backbone("owner/some-model_1.0") == ChosenBackbone("owner/some-model_1.0")
+    assert resolve_backbone("ViT_Nano") == ChosenBackbone("vit-nano")
 
 
 def test_settings_reach_protocol_and_methods() -> None:
@@ -105,11 +104,13 @@ def test_settings_reach_protocol_and_methods() -> None:
     assert sequential.hyperparameters["optimizer"] == "sgd"
 
 
-def test_tuned_values_lie_between_defaults_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.running.catalogue import load_method
-
-    tuned = {"digits/quick": {"learning_rate": 0.25, "weight_decay": 0.125}}
-    monkeypatch.setattr(load_method("frozen"), "tuned", tuned)
+def test_tuned_values_lie_between_defaults_and_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chosen = '[frozen]\nsource = "a test"\nvalues = { learning_rate = 0.25, weight_decay = 0.125 }\n'
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "quick.toml").write_text(chosen, encoding="utf-8")
+    monkeypatch.setattr("benchmark.running.tuned_values.folders", lambda method: [tmp_path])
     (cell,) = cells(methods="frozen", settings=["weight_decay=0.5"])
     assert cell.hyperparameters["learning_rate"] == 0.25
     assert cell.hyperparameters["weight_decay"] == 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torch.nn import functional
 from benchmark.errors import UserError
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.small_models import HIDDEN
-from benchmark.running.training import train
+from benchmark.running.training import rate_factor, train
 from methods.coda_prompt import component_weights, departure, orthonormal
 from methods.pieces.prefixes import Prefixes
 from methods.pieces.prompt_tokens import PromptTokens
@@ -233,6 +234,29 @@ def test_l2p_keys_start_in_all_directions() -> None:
     keys = tiny.make_method("l2p", "image").keys.detach()
     likeness = similarity(keys, keys)[~torch.eye(len(keys), dtype=torch.bool)]
     assert likeness.abs().mean() < 0.3 and likeness.min() < 0
+
+
+def test_coda_prompt_s_default_has_no_penalty_and_a_schedule_of_its_own() -> None:
+    method: Any = tiny.make_method("coda-prompt", "image", DOUBLE)
+    rows, [phase] = tiny.begin(method, 0)
+    batch = tiny.whole(rows)
+    # Values that are far from orthonormal would be charged for.
+    for values in method._sets():
+        values[-1].data.mul_(10)
+    assert torch.equal(method.loss(batch), method.objective.loss(batch))
+    # The released schedule, cos(99 pi / 200 x epoch / (K - 1)): the last of 20 at cos(0.495 pi) = 0.0157.
+    assert phase.schedule == "quarter-cosine-by-epoch"
+    assert rate_factor(replace(phase, epochs=20), 19, 1.0) == pytest.approx(0.015707, abs=1e-6)
+
+
+@pytest.mark.parametrize(("key", "clip"), [("l2p", 1.0), ("dual-prompt", 1.0), ("coda-prompt", None)])
+def test_gradients_are_clipped_as_published(key: str, clip: float | None) -> None:
+    _, [phase] = tiny.begin(tiny.make_method(key, "image"), 0)
+    assert phase.clip == clip
+    _, [phase] = tiny.begin(tiny.make_method(key, "image", settings={"gradient_clip": 0.5}), 0)
+    assert phase.clip == (clip or 0.5)  # the protocol's where the method has none
+    _, [phase] = tiny.begin(tiny.make_method(key, "image", gradient_clip=2.0), 0)
+    assert phase.clip == 2.0
 
 
 # --- what is counted

@@ -20,7 +20,6 @@ from tests.test_faults import SETTINGS, SWEEP, Start, check_goes_on, ended, plug
 
 __all__ = ["plugin", "start", "undisturbed"]  # fixtures
 pytestmark = pytest.mark.slow
-pytest.importorskip("ray", reason="needs the ray extra")
 
 
 @pytest.fixture(autouse=True)

@@ -104,7 +104,7 @@ def test_every_method_and_flag_in_a_command_exists() -> None:
         names = {name for listed in lists for name in listed.split(",")} - own
         assert names <= set(registry.names())
     shown = bench("run", "--help").stdout + bench("list", "--help").stdout
-    shown += bench("tune", "--help").stdout + bench("export", "--help").stdout
+    shown += "".join(bench(verb, "--help").stdout for verb in ("tune", "export", "metrics", "submit"))
     for flag in set(re.findall(r"(--[a-z][a-z-]+)", TEXT)):
         assert flag in shown, flag
 

@@ -56,3 +56,13 @@ def test_a_frozen_backbone_has_no_adapters():
     method = learned("frozen")
     counted = method.accounting()
     assert (counted.stored, counted.resident, counted.active) == (0, 0, 0)
+
+
+def test_the_linear_probe_trains_the_whole_head_on_every_task_and_nothing_else():
+    method = tiny.make_method("linear-probe", "vector", stream=tiny.tasks("vector", 3))
+    assert [list(method.training_tasks(t)) for t in range(3)] == [[], [], [0, 1, 2]]
+    method.objective.begin_task([0, 1, 2])
+    method.begin_task(2, tiny.rows(method, 2))
+    (phase,) = method.phases(2)
+    trained = {parameter for group in phase.groups for parameter in group.parameters}
+    assert trained == set(method.objective.head.parameters())

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.running import checkpoint, learner, sweep_folder
-from benchmark.running.checkpoint import Checkpoint, Progress, pack
+from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack
 from benchmark.running.driver import run
 from benchmark.running.events import Event, StepDone, TaskDone
 from benchmark.running.job import Outcome
@@ -165,10 +165,26 @@ def test_a_complete_cell_is_skipped_and_says_so_and_fresh_runs_it_again(
     assert content(tmp_path) == before
 
 
+def record(*scores: float | None) -> TaskRecord:
+    """Return what is known of a task of three steps."""
+    return TaskRecord(
+        scores=list(scores),
+        steps=3,
+        trainable=2,
+        head_trainable=1,
+        adapters=1,
+        active=1,
+        report={},
+        train_seconds=1.0,
+        score_seconds=1.0,
+        samples_per_second=1.0,
+    )
+
+
 def saved(folder: Path) -> tuple[Checkpoint, Progress]:
     """Return a checkpoint after one task."""
     made = Checkpoint(folder / "cell.json")
-    progress = Progress("key", matrix=[[0.5, None]], steps=[3])
+    progress = Progress(key="key", fingerprint="print", tasks=[record(0.5, None)])
     made.save(progress, pack({"weight": torch.ones(2)}))
     return made, progress
 
@@ -186,12 +202,12 @@ def test_a_crash_before_a_checkpoint_is_whole_leaves_the_previous_one(
         write(path, data)
 
     monkeypatch.setattr(checkpoint, "atomic_write", crash)
-    progress.matrix.append([0.25, 0.75])
+    progress.tasks.append(record(0.25, 0.75))
     with pytest.raises(Killed):
         made.save(progress, pack({"weight": torch.zeros(2)}))
     loaded = made.load("key")
     assert loaded is not None
-    assert loaded[0].matrix == [[0.5, None]] and loaded[0].steps == [3]
+    assert loaded[0].tasks == [record(0.5, None)]
     assert torch.equal(loaded[1]["weight"], torch.ones(2))
     monkeypatch.setattr(checkpoint, "atomic_write", write)
     made.save(progress, pack({"weight": torch.zeros(2)}))
@@ -211,6 +227,13 @@ def test_a_checkpoint_of_another_cell_is_refused(tmp_path: Path) -> None:
 def test_nothing_saved_is_nothing_loaded(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path / "cell.json").load("key") is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_the_form_with_one_list_a_field_is_refused_in_one_line(tmp_path: Path) -> None:
+    made, _ = saved(tmp_path)
+    (made.folder / "progress.json").write_text('{"key": "key", "matrix": [[0.5]], "steps": [3]}', "utf-8")
+    with pytest.raises(UserError, match="begun by an earlier version; --fresh starts the cell over"):
+        made.load("key")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "missing", "progress", "fields"])

@@ -212,6 +212,21 @@ def test_unfinished_work_on_other_data_is_named_and_not_continued(
     assert done[0].error is None and not started.exists()
 
 
+def test_a_zero_shot_run_scores_every_task_at_every_stage_and_before_the_first(tmp_path: Path) -> None:
+    planned = plan("seq-lora", "toy", settings=SMALL, zero_shot=True)
+    (outcome,), _ = go(planned, tmp_path)
+    made = outcome.result
+    assert made is not None and outcome.error is None
+    assert all(score is not None for row in made.matrix for score in row)
+    # Before the first task the head has no class to answer with.
+    assert made.untrained == [0.0] * len(made.tasks)
+    plain, _ = go(cells("seq-lora"), tmp_path / "plain")
+    assert plain[0].result is not None and plain[0].result.untrained is None
+    # Scoring more changes nothing of what is learned.
+    lower = [[score for score in row if score is not None] for row in plain[0].result.matrix]
+    assert lower == [row[: t + 1] for t, row in enumerate(made.matrix)]
+
+
 def test_where_a_cell_runs_is_not_part_of_its_name() -> None:
     (cell,) = cells("frozen")
     changes: dict[str, Any] = {
@@ -235,7 +250,7 @@ def test_where_a_cell_runs_is_not_part_of_its_name() -> None:
 
 def test_ray_is_asked_for_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"--workers above 1 needs Ray: pip install .*, or use --workers 1$"):
+    with pytest.raises(UserError, match=r"^Ray cannot be loaded .*: pip install ray, or leave out --workers"):
         go(cells("frozen"), tmp_path, workers=2)
 
 

@@ -30,6 +30,13 @@ def begun(key: str, t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, 
     return method, tiny.begin(method, t)[0]
 
 
+def test_ewc_lora_s_head_learns_ten_times_as_fast_as_its_pair() -> None:
+    # lrate 0.0005 and fc_lrate 0.005 in three of the four released configurations.
+    _, [phase] = tiny.begin(tiny.make_method("ewc-lora", "vector"), 0)
+    pair, head = phase.groups
+    assert (pair.learning_rate, head.learning_rate) == (5e-4, 5e-3)
+
+
 # --- the information
 
 

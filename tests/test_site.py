@@ -16,7 +16,7 @@ from benchmark.publishing import site
 from benchmark.publishing.site_server import server
 from benchmark.results import write
 from tests.command import assert_one_line_error, bench
-from tests.factories import matrix, result, save
+from tests.factories import matrix, reference_rows, result, save
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 OLD = {"task_id": False, "old_data": True, "statistics": False}
@@ -69,18 +69,22 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
         tmp_path,
         *(result("alpha", seed, last=last) for seed, last in enumerate([0.5, 0.6, 0.7])),
         *(result("beta", seed, last=last) for seed, last in enumerate([0.1, 0.2, 0.3])),
-        result("keeper", needs=OLD),
-        result("joint", scores=joint, bound=True, needs=OLD),
+        *(result("keeper", seed, needs=OLD) for seed in range(3)),
+        *(result("joint", seed, scores=joint, bound=True, needs=OLD) for seed in range(3)),
+        result("hasty", last=0.9),
     )
-    assert list(page.tables) == ["Methods", "Methods that keep old data", "Reference rows", "Costs"]
-    head, first, second = page.tables["Methods"]
-    assert head == ["method", "tier", "AP ↑", "AAA ↑", "forgetting ↓", "BWT ↑", "AP worst", "n", "results"]
+    apart, ends = "Rehearsal-free: with fewer runs", "References: floor and ceiling"
+    assert list(page.tables) == ["Rehearsal-free", apart, "Rehearsal-based", ends, "Costs"]
+    head, first, second = page.tables["Rehearsal-free"]
+    scores = ["AP ↑", "AIA (AAA) ↑", "forgetting ↓", "BWT ↑", "AP worst"]
+    assert head == ["method", "could be best", *scores, "n", "results"]
     # AP of a run: (last + last + 0.9) / 3, so alpha has 63.3, 70.0 and 76.7; it leads beta by 26.7.
-    assert first[:4] == ["alpha", "1", "70.0 ± 6.7", "78.3 ± 3.9"] and first[-3:-1] == ["63.3", "3"]
-    assert second[:3] == ["beta", "2", "43.3 ± 6.7"]
-    (reference,) = page.tables["Reference rows"][1:]
+    assert first[:4] == ["alpha", "yes", "70.0 ± 6.7", "78.3 ± 3.9"] and first[-3:-1] == ["63.3", "3"]
+    assert second[:3] == ["beta", "", "43.3 ± 6.7"]
+    assert [row[0] for row in page.tables[apart][1:]] == ["hasty"]
+    (reference,) = page.tables[ends][1:]
     # Joint training has one row of scores: no score on the way, nothing forgotten.
-    assert reference[:4] == ["joint (old data)", "90.0", "", ""]
+    assert reference[:5] == ["joint (old data)", "ceiling", "90.0 ± 0.0", "", ""]
 
 
 def test_a_cell_tells_its_spread_and_its_runs(tmp_path):
@@ -125,7 +129,7 @@ def test_html_in_a_name_stays_text(tmp_path):
         assert sum(tag == "script" for tag, _ in page.tags) == 1
         assert not any(tag in ("img", "b") for tag, _ in page.tags)
         assert not any(name.startswith("on") for _, each in page.tags for name in each)
-    assert any(f"{EVIL} (lr={EVIL})" == row[0] for row in pages[1].tables["Methods"])
+    assert any(f"{EVIL} (lr={EVIL})" == row[0] for table in pages[1].tables.values() for row in table)
 
 
 def test_pages_ask_for_nothing_and_stay_small(tmp_path):
@@ -155,18 +159,9 @@ def test_a_page_too_large_goes_without_pictures_and_says_so(tmp_path, monkeypatc
 
 
 def test_the_overview_has_the_normalised_scores(tmp_path):
-    joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
-    one = {"adapters": [1, 1, 1]}
-    floor = [result("floor", seed, last=0.3, bound=True) for seed in range(3)]
-    floor = [r.model_copy(update={"parameters": r.parameters.model_copy(update=one)}) for r in floor]
-    index, _ = built(
-        tmp_path,
-        *floor,
-        *(result("all", seed, scores=joint, bound=True, needs=OLD) for seed in range(3)),
-        *(result("alpha", seed, last=0.6) for seed in range(3)),
-    )
-    # AP: floor (0.3 + 0.3 + 0.9) / 3 = 0.5, joint 0.9, alpha 0.7: half of the gap in every run.
-    assert index.tables["Methods"] == [["method", "orchard ↑"], ["alpha", "50 (50 to 50)"]]
+    index, _ = built(tmp_path, *reference_rows(), *(result("alpha", seed, last=0.6) for seed in range(3)))
+    # AP: floor (0.45 + 0.45 + 0.9) / 3 = 0.6, joint 0.9, alpha 0.7: a third of the gap in every run.
+    assert index.tables["Rehearsal-free"] == [["method", "orchard ↑"], ["alpha", "33 (33 to 33)"]]
 
 
 def test_a_file_that_cannot_be_used_is_named_and_the_rest_written(tmp_path):

@@ -1,20 +1,17 @@
-"""Spreads, intervals and tiers on runs whose answer is known beforehand."""
+"""Spreads, intervals, shared runs and twins, on runs whose answer is known beforehand."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import wilcoxon
 
 from benchmark.scoring.statistics import (
-    bootstrap_interval,
+    common_runs,
     compare,
-    friedman,
-    holm,
-    signed_rank,
+    find_twins,
     spread,
     student_interval,
-    tiers,
 )
+from benchmark.scoring.statistics_normalised import Width, measure_gap, summarise
 
 
 def runs(*values):
@@ -28,80 +25,20 @@ def test_spread_is_the_mean_and_the_sample_deviation():
         spread([])
 
 
-def test_the_interval_is_seeded_and_holds_the_mean():
-    values = [0.1, 0.4, 0.2, 0.5, 0.3]
-    low, high = bootstrap_interval(values)
-    assert 0.1 < low < 0.3 < high < 0.5
-    assert bootstrap_interval(values) == (low, high)
-    wider = bootstrap_interval(values, level=0.99)
-    assert wider[0] <= low and wider[1] >= high
-    assert bootstrap_interval([0.1]) is None
-    assert bootstrap_interval([0.2, 0.2, 0.2]) == (pytest.approx(0.2), pytest.approx(0.2))
-
-
 def test_methods_are_compared_on_shared_runs_alone():
     first = {(0, "a"): 0.9, (1, "a"): 0.8, (0, "b"): 0.7}
     second = {(0, "a"): 0.5, (1, "a"): 0.6, (7, "a"): 0.0}
     result = compare(first, second)
-    assert result.n == 2 and result.difference == pytest.approx(0.3)
-    assert not result.distinguishable  # two runs are too few whatever they say
-    assert compare(first, {}).difference is None
+    assert result.n == 2 and result.difference == pytest.approx(0.3)  # (0.4 + 0.2) / 2
+    assert result.standard_error == pytest.approx(0.1)  # sqrt((0.1^2 + 0.1^2) / 1) / sqrt 2
+    assert compare(first, {}).difference is None is compare(first, {}).standard_error
 
 
-def test_the_signed_rank_test_sees_a_steady_difference():
-    better = runs(*(0.8 + 0.001 * i for i in range(8)))
-    worse = runs(*(0.7 - 0.001 * i for i in range(8)))
-    assert compare(better, worse).p == pytest.approx(2 / 2**8)
-    assert compare(better, better).p == 1.0
-    assert not compare(better, better).distinguishable
-
-
-def test_the_signed_rank_test_counts_signs_of_shared_ranks():
-    # Sizes 1, 1, 2 have ranks 1.5, 1.5, 3, the zero none. The negative sum 1.5 is reached, or fallen below,
-    # by three of the eight signs, which are none, the first or the second negative: 2 * 3/8.
-    assert signed_rank([0.25, -0.25, 0.5, 0.0]) == 0.75
-
-
-@given(
-    st.one_of(
-        st.lists(st.integers(-3, 3), min_size=2, max_size=7),  # ties and zeros
-        st.lists(st.integers(-3, 3), min_size=14, max_size=20),
-        st.lists(st.floats(-1, 1), min_size=2, max_size=60, unique_by=abs),
-    )
-)
-@settings(max_examples=60, deadline=None)
-def test_the_signed_rank_test_gives_what_scipy_gives(differences):
-    expected = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
-    assert signed_rank(differences) == expected
-
-
-def test_methods_that_cannot_be_told_apart_share_a_tier():
-    scores = {
-        "noisy": runs(0.80, 0.70, 0.90),
-        "steady": runs(0.79, 0.72, 0.88),
-        "low": runs(0.50, 0.40, 0.60),
-        "lowest": runs(0.30, 0.20, 0.40),
-    }
-    assert tiers(scores) == {"noisy": 1, "steady": 1, "low": 2, "lowest": 3}
-    assert tiers(scores, higher_is_better=False) == {"lowest": 1, "low": 2, "noisy": 3, "steady": 3}
-
-
-def test_pairing_finds_what_the_spread_hides():
-    # Orders differ by 0.4, the methods by 0.02 in each of them.
-    assert tiers({"a": runs(0.92, 0.52, 0.72), "b": runs(0.90, 0.50, 0.70)}) == {"a": 1, "b": 2}
-
-
-def test_too_few_runs_are_not_ranked():
-    assert tiers({"a": runs(0.9, 0.8), "b": runs(0.1, 0.2)}) == {"a": None, "b": None}
-    assert tiers({"a": runs(0.9, 0.8, 0.7), "b": runs(0.1)}) == {"a": None, "b": None}
-    three = {"a": runs(0.9, 0.8, 0.7), "b": runs(0.1, 0.2, 0.1), "c": runs(0.99)}
-    assert tiers(three) == {"a": 1, "b": 2, "c": None}
-
-
-def test_runs_without_a_partner_prove_nothing():
-    elsewhere = {(seed, "other order"): 0.1 for seed in range(3)}
-    assert tiers({"a": runs(0.9, 0.9, 0.9), "b": elsewhere}) == {"a": 1, "b": 1}
-    assert tiers({}) == {}
+def test_a_run_on_other_data_is_another_run():
+    """Seed and order alike, the rows not: the pair would compare two test sets."""
+    first = {(0, "order", "f00d"): 0.9, (1, "order", "f00d"): 0.9}
+    second = {(0, "order", "f00d"): 0.5, (1, "order", "beef"): 0.1}
+    assert compare(first, second).differences == (pytest.approx(0.4),)
 
 
 @settings(max_examples=25, deadline=None)
@@ -114,35 +51,56 @@ def test_the_order_of_runs_changes_nothing(values, random):
     assert compare(shuffled, second) == compare(first, second)
 
 
-def test_student_is_wider_than_the_bootstrap_where_values_are_few():
+def test_the_interval_of_a_mean_is_students():
     # mean 2, deviation 1, t(0.975, 2) = 4.303: 2 +- 4.303 / sqrt 3 = 2 +- 2.484
     assert student_interval([1.0, 2.0, 3.0]) == pytest.approx((-0.484, 4.484), abs=1e-3)
-    assert bootstrap_interval([1.0, 2.0, 3.0])[0] >= 1.0
     assert student_interval([1.0]) is None
-    # All differences have one sign, which three runs do by chance one time in four: no tier of its own.
-    assert not compare(runs(0.7, 0.8, 0.9), runs(0.6, 0.6, 0.6)).distinguishable
 
 
-def test_holm_multiplies_the_smallest_most():
-    # 3 * 0.01, then 2 * 0.04 = 0.08, then 1 * 0.03 would be below the one before it
-    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx({"b": 0.03, "c": 0.06, "a": 0.06})
-    assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
-    assert holm({}) == {}
+def test_a_table_stands_on_the_runs_that_fill_most_of_it():
+    ten, three, other = range(10), range(3), range(20, 23)
+    # Six rows of ten fill 60 cells, all eight rows on three runs 24.
+    assert common_runs({f"m{i}": ten for i in range(6)} | {"a": three, "b": three}) == frozenset(ten)
+    # One row of ten fills 10 cells; eight rows on three runs 24.
+    assert common_runs({"long": ten} | {f"m{i}": three for i in range(7)}) == frozenset(three)
+    # Five runs of two rows or two runs of five: equal cells, more runs win.
+    equal = {"a": range(5), "b": range(5), "c": range(2), "d": range(2), "e": range(2)}
+    assert common_runs(equal) == frozenset(range(5))
+    # Two rows of three runs can be compared, however many stand on one.
+    assert common_runs({"a": three, "b": three} | {f"m{i}": [0] for i in range(9)}) == frozenset(three)
+    assert common_runs({"a": three, "b": other, "c": other}) == frozenset(other)
+    assert common_runs({"a": []}) == common_runs({}) == frozenset()
 
 
-def test_friedman_ranks_within_blocks():
-    # Ranks by block: a 1 1 1 1, b 2 2 2 3, c 3 3 3 2; means 1, 2.25, 2.75.
-    scores = {"a": runs(9, 9, 9, 9), "b": runs(5, 5, 5, 4), "c": runs(4, 4, 4, 5)}
-    found = friedman(scores)
-    assert found.mean_ranks == {"a": 1.0, "b": 2.25, "c": 2.75} and found.blocks == 4
-    # 12 * 4 / (3 * 4) * (1 + 2.25^2 + 2.75^2 - 3 * 4^2 / 4) = 4 * (13.625 - 12)
-    assert found.statistic == pytest.approx(6.5)
-    # Demsar, table 5: q(0.05, 3) = 2.343; 2.343 * sqrt(3 * 4 / (6 * 4))
-    assert found.critical_difference == pytest.approx(2.343 * 0.5**0.5, abs=1e-3)
+def test_twins_are_equal_on_all_runs_that_they_share():
+    scores = {
+        "first": {0: "ab", 1: "cd"},
+        "same": {0: "ab", 1: "cd", 2: "ef"},
+        "once": {0: "ab", 1: "cX"},  # equal in one run, not in all
+        "elsewhere": {7: "ab"},  # no shared run
+        "also": {1: "cd"},
+    }
+    assert find_twins(scores) == [["first", "same", "also"]]
+    assert find_twins({"alone": {0: "a"}}) == []
 
 
-def test_friedman_needs_three_methods_and_a_difference():
-    assert friedman({"a": runs(1, 2), "b": runs(2, 1)}) is None
-    assert friedman({"a": runs(1, 1), "b": runs(1, 1), "c": runs(1, 1)}) is None
-    assert friedman({"a": runs(1, 2), "b": runs(2, 1), "c": {(0, "elsewhere"): 1.0}}) is None
-    assert friedman({}) is None
+def test_a_gap_must_be_wide_sure_and_seen_often_enough():
+    floor, ceiling = runs(0.50, 0.52, 0.48, 0.50, 0.50), runs(0.70, 0.71, 0.69, 0.70, 0.70)
+    found = measure_gap(floor, ceiling)
+    # Differences 0.20, 0.19, 0.21, 0.20, 0.20: mean 0.2, deviation sqrt(0.0002 / 4), error that over sqrt 5
+    assert (found.mean, found.n) == (pytest.approx(0.2), 5)
+    assert found.standard_error == pytest.approx((0.0002 / 4) ** 0.5 / 5**0.5)
+    assert found.refusal == ""
+    assert "share 4 runs" in Width(0.2, 0.001, 4).refusal
+    assert "gap is 9.9 points" in Width(0.099, 0.001, 5).refusal
+    assert "gap is 4.0 standard errors" in Width(0.2, 0.05, 10).refusal
+    assert Width(0.10, 0.02, 5).refusal == ""  # the limits themselves will do: 5 errors, 10 points, 5 runs
+    assert measure_gap(floor, {}) is None is measure_gap(runs(0.1), runs(0.9))
+
+
+def test_a_mean_over_boards_tells_what_one_board_decides():
+    found = summarise([0.1, 0.2, 0.9])
+    assert (found.mean, found.median) == (pytest.approx(0.4), 0.2)
+    # Without 0.9: 0.15; without 0.1: 0.55; without 0.2: 0.5.
+    assert (found.low, found.high) == (pytest.approx(0.15), pytest.approx(0.55))
+    assert summarise([0.3]) is None

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.data.class_orders import chunks
-from benchmark.data.findings import DataFaults
+from benchmark.data.data_errors import InvalidData
 from benchmark.data.load import load
 from benchmark.data.stream_schema import order_fault
 from benchmark.errors import UserError
@@ -72,7 +72,7 @@ def faults(path: Path) -> list[str]:
     with pytest.raises(UserError) as caught:
         loaded(path)
     error = caught.value
-    found = [one.line for one in error.findings] if isinstance(error, DataFaults) else [str(error)]
+    found = [one.line for one in error.errors] if isinstance(error, InvalidData) else [str(error)]
     assert all("\n" not in line for line in found)
     return found
 

@@ -71,6 +71,21 @@ def test_a_sound_result_is_placed_with_the_hash_of_its_adapters(tmp_path):
     assert leaderboard.build(tmp_path / "boards", tmp_path / "boards")
 
 
+def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) -> None:
+    stream = tmp_path / "tickets.toml"
+    head = 'name = "tickets"\ntitle = "Tickets"\nkind = "text-classification"\nlicence = "own"\n'
+    table = '[table]\nsource = { path = "rows.csv" }\ncolumns = { task = "t", text = "x", label = "y" }\n'
+    stream.write_text(f'{head}{table}[protocol.quick]\nbackbone = "minilm"\n', encoding="utf-8")
+    protocol = load_stream(str(stream)).protocols["quick"]
+    made = result("alpha", 0, "natural", names=NAMES, protocol=protocol, stream="tickets", backbone="minilm")
+    path = laid(tmp_path, keyed(made.model_copy(update={"config": made.config | {"zero_shot": False}})))
+    command = ["submit", str(path), "--root", str(tmp_path / "boards")]
+    assert "unknown stream 'tickets'" in bench(*command).stderr
+    done = bench(*command, "--stream", str(stream))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "boards/results/tickets/quick").is_dir() and "alpha-order-natural" in done.stdout
+
+
 def test_the_hash_stands_for_adapters_that_are_elsewhere(tmp_path):
     path = laid(tmp_path, cell())
     adapters = path.with_suffix(".safetensors")

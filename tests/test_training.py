@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from benchmark.data.batches import VectorRows, shuffled
 from benchmark.errors import UserError
-from benchmark.method import ParameterGroup, Phase
+from benchmark.lora.method import LowRankHyperparameters
+from benchmark.method import TRAINING, Context, Hyperparameters, Method, ParameterGroup, Phase
 from benchmark.protocol import Protocol
 from benchmark.running.training import rate_factor, train
 from tests import tiny
@@ -120,6 +121,35 @@ def test_a_protocol_gives_its_rates_to_methods_without_a_course_of_their_own() -
     assert (own.schedule, own.milestones, own.factor) == ("constant", (0.6,), 0.1)
     smooth = method.main_phase(0, [], schedule="cosine-by-epoch")
     assert (smooth.schedule, smooth.milestones) == ("cosine-by-epoch", ())
+
+
+class HeadOnly(Method):
+    """A method without hyper-parameters."""
+
+    def phases(self, t: int) -> list[Phase]:
+        """Return one phase over the head."""
+        return [self.main_phase(t, self.head_groups())]
+
+
+def head_only() -> Method:
+    made = tiny.make_method("ncm", "vector")
+    return HeadOnly(Context(made.objective, made.protocol, made.task_count), Hyperparameters())
+
+
+def test_a_method_without_hyperparameters_trains_as_one_with_their_defaults() -> None:
+    told, plain = tiny.make_method("frozen", "vector"), head_only()  # both train the head alone
+    (expected,), (phase,) = (list(tiny.begin(method, 0)[1]) for method in (told, plain))
+    # Adam at 1e-3 without weight decay, for the protocol's two epochs in batches of four.
+    assert (phase.optimizer, phase.momentum, phase.epochs, phase.batch_size) == ("adam", 0.0, 2, 4)
+    assert [(group.learning_rate, group.weight_decay) for group in phase.groups] == [(1e-3, 0.0)]
+    assert (phase.optimizer, phase.momentum) == (expected.optimizer, expected.momentum)
+    assert phase.groups[0].learning_rate == expected.groups[0].learning_rate
+    assert dict(TRAINING) == {name: x.default for name, x in LowRankHyperparameters.model_fields.items()}
+    learned = head_only()
+    assert tiny.learn(learned, 0) > 0
+    # Both heads start alike, since both are drawn from the same seed.
+    started = plain.objective.head_parameters()
+    assert not any(map(torch.equal, started, learned.objective.head_parameters()))
 
 
 def test_a_setting_that_came_later_names_a_cell_only_where_it_is_used() -> None:

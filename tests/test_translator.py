@@ -21,8 +21,8 @@ WORKED = [
 SIZES = [100, 100, 200]
 
 
-def numbers(matrix, sizes=SIZES, single=None):
-    return {each.rule.name: each.value for each in translate(matrix, sizes, single)}
+def numbers(matrix, sizes=SIZES, single=None, **references):
+    return {each.rule.name: each.value for each in translate(matrix, sizes, single, **references)}
 
 
 def test_the_worked_matrix_in_every_convention():
@@ -37,19 +37,24 @@ def test_the_worked_matrix_in_every_convention():
         "forgetting_all_rows": 2.5,  # ((90 - 85) + (82 - 82)) / 2
         "forgetting_diagonal": -3.5,  # ((80 - 85) + (80 - 82)) / 2
         "forgetting_libcontinual": -2.5,  # (80 - 85) / 2
+        "forgetting_libcontinual_overall": -2.5,  # of the third stage, which is the only one
         "backward_transfer": 3.5,  # (5 + 2) / 2
         "backward_transfer_sapt": 2.333,  # (5 + 2 + 0) / 3
         "backward_transfer_losses": 0.0,  # min(5, 0) + min(2, 0) + 0
         "backward_transfer_all_pairs": 5.667,  # (10 + 5 + 2) / 3
         "backward_transfer_libcontinual": 1.667,  # 5 / 3
+        "backward_transfer_libcontinual_overall": 1.667,
+        "positive_backward_transfer": 5.667,  # that over all pairs, a gain
+        "remembering": 100.0,  # nothing lost
         "retention": 1.04375,  # (85/80 + 82/80) / 2
         "learning_accuracy": 81.667,  # (80 + 80 + 85) / 3
         "forward_transfer_gem": None,
-        "forward_transfer_no_baseline": None,
+        "forward_transfer_continuum": None,
+        "forward_transfer_column_means": None,
         "forward_transfer_sapt": -2.0,  # (80-82 + 80-84 + 85-85) / 3
         "intransigence": None,
     }
-    found = numbers(WORKED, single=[82.0, 84.0, 85.0])
+    found = numbers(WORKED, single=[82.0, 84.0, 85.0], full=100.0)
     assert set(found) == set(expected)
     for name, value in expected.items():
         assert found[name] == (None if value is None else pytest.approx(value, abs=1e-3)), name
@@ -58,7 +63,8 @@ def test_the_worked_matrix_in_every_convention():
 def test_cells_above_the_diagonal_open_the_rest():
     full = [[80.0, 30.0, 20.0], [90.0, 80.0, 40.0], [85.0, 82.0, 85.0]]
     found = numbers(full)
-    assert found["forward_transfer_no_baseline"] == pytest.approx(30.0)  # (30 + 20 + 40) / 3
+    assert found["forward_transfer_continuum"] == pytest.approx(35.0)  # (30 + 40) / 2
+    assert found["forward_transfer_column_means"] == pytest.approx(30.0)  # (30 + (20 + 40) / 2) / 2
     assert found["average_all_stages"] == pytest.approx(65.778, abs=1e-3)  # 592 / 9
 
 
@@ -145,7 +151,7 @@ def test_one_and_two_tasks_have_no_numbers_that_need_more():
 
 def test_what_is_missing_is_said():
     text = table(translate(WORKED, SIZES))
-    assert "needs scores of the untrained model" in text and "--single RESULT" in text
+    assert "--zero-shot" in text and "--single RESULT" in text and "--joint RESULT" in text
     assert all(len(line) <= 130 for line in text.splitlines())
 
 
@@ -157,8 +163,40 @@ def test_single_task_runs_must_be_of_the_same_setting():
         of_result(result(), result("alone", seed=1))
 
 
+def test_references_open_the_rest():
+    full = [[80.0, 30.0, 20.0], [90.0, 80.0, 40.0], [85.0, 82.0, 85.0]]
+    found = numbers(full, joint=[90.0, 84.0, 86.0], untrained=[10.0, 20.0, 25.0])
+    assert found["intransigence"] == pytest.approx(5.0)  # (10 + 4 + 1) / 3
+    assert found["forward_transfer_gem"] == pytest.approx(12.5)  # (30-20 + 40-25) / 2
+
+
+def test_a_joint_run_gives_its_last_row_or_its_diagonal():
+    last_row = [[None] * 3, [None] * 3, [0.95, 0.92, 0.91]]
+    every_step = [[0.99, None, None], [0.9, 0.98, None], [0.9, 0.9, 0.97]]
+    for scores, expected in ((last_row, (0.05 + 0.02 + 0.01) / 3), (every_step, (0.09 + 0.08 + 0.07) / 3)):
+        found = of_result(result(), joint=result("joint", scores=scores))  # the diagonal is 0.9
+        (value,) = [each.value for each in found if each.rule.name == "intransigence"]
+        assert value == pytest.approx(expected)
+    with pytest.raises(UserError, match="--joint: order differs"):
+        of_result(result(), joint=result("joint", order="back"))
+
+
+def test_a_zero_shot_result_brings_its_untrained_model():
+    scores = [[0.9, 0.3, 0.2], [0.8, 0.9, 0.4], [0.6, 0.6, 0.9]]
+    made = result(scores=scores, untrained=[0.1, 0.2, 0.25])
+    (value,) = [each.value for each in of_result(made) if each.rule.name == "forward_transfer_gem"]
+    assert value == pytest.approx(0.125)  # (0.3 - 0.2 + 0.4 - 0.25) / 2
+
+
 def test_the_command_prints_text_and_json(tmp_path):
+    joint = [[None] * 3, [None] * 3, [0.95, 0.92, 0.91]]
+    write(result("joint", scores=joint), tmp_path / "joint.json")
+    told = bench("metrics", tmp_path / "one.json", "--joint", tmp_path / "joint.json", "--json")
+    assert_one_line_error(told, "no result at")
     write(result(), tmp_path / "one.json")
+    told = bench("metrics", tmp_path / "one.json", "--joint", tmp_path / "joint.json", "--json")
+    printed = {each["name"]: each["value"] for each in json.loads(told.stdout)}
+    assert printed["intransigence"] == pytest.approx(0.08 / 3)  # (0.05 + 0.02 + 0.01) / 3
     shown = bench("metrics", tmp_path / "one.json")
     assert shown.returncode == 0 and "LibContinual" in shown.stdout
     data = json.loads(bench("metrics", tmp_path / "one.json", "--json").stdout)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.commands.plan_report import announcement, cell_data
+from benchmark.data.fingerprint import fingerprint
 from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
@@ -17,6 +18,7 @@ from benchmark.running.plan import plan
 from benchmark.stream import Request
 from tasks.sources import images
 from tests.image_files import colours, labelled_parquet, save, split_folders
+from tests.image_streams import loaded as loaded_whole
 
 # numpy.random.seed(1993); numpy.random.permutation(C), as PyCIL and its descendants call it.
 ORDER_100 = """
@@ -262,3 +264,33 @@ def test_a_cell_is_learned_from_encoded_images(tmp_path, name):
         # All domains share the three classes' rows of the head, so it holds a multiple of three numbers.
         assert {tuple(task.classes) for task in result.tasks} == {("axe", "bird", "cow")}
         assert result.parameters.head % 3 == 0
+
+
+@pytest.mark.parametrize("tasks", [5, 10, 20])
+def test_sample_of_cifar100_has_the_published_class_orders(bench_data, tasks):
+    stream = loaded("cifar100", bench_data, order="1", size=32, tasks=tasks)
+    names = json.loads((bench_data / "vision" / "cifar100_32.json").read_text())["class_names"]
+    assert stream.class_order == [int(number) for number in ORDER_100.split()]
+    assert [name for task in stream.tasks for name in task.classes] == [names[c] for c in stream.class_order]
+    assert [len(task.classes) for task in stream.tasks] == [100 // tasks] * tasks
+    assert stream.origin == "the data folder's vision/"
+    assert "12000 train and 3998 test images; published are 50000" in stream.notes[0]
+
+
+def test_sample_of_cifar100_keeps_its_pixels_and_its_fingerprint(bench_data):
+    stream = loaded_whole("cifar100", bench_data, order="natural", size=32)
+    with np.load(bench_data / "vision" / "cifar100_32.npz") as arrays:
+        labels = arrays["train_labels"]
+        expected = arrays["train_images"][labels < 10]
+    first = stream.tasks[0].train
+    assert np.array_equal(np.asarray(first.inputs[:]), expected)
+    assert first.labels.tolist() == [int(label) for label in labels if label < 10]
+    assert first.ids[0] == f"train-{int(np.flatnonzero(labels < 10)[0])}"
+    assert fingerprint(stream.tasks) == "fb96791304e569ed9a2878dfca170ea824cf180b8751190a86f904d18a3716e4"
+
+
+def test_folders_come_before_the_sample_of_cifar100(tmp_path):
+    split_folders(tmp_path / "cifar100", ["a", "b"])
+    (tmp_path / "vision").mkdir()
+    (tmp_path / "vision" / "cifar100_32.npz").write_bytes(b"not read")
+    assert loaded("cifar100", tmp_path, tasks=2).origin == "the data folder's cifar100/"

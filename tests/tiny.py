@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.batches import Batch, JoinedRows, Rows
+from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method
 from benchmark.models import backbone as backbones
@@ -29,6 +29,7 @@ from benchmark.models.small_models import small_model
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
+from benchmark.running.task_loop import TrainPhase, begin_task, learn_task
 from benchmark.running.training import train
 from benchmark.stream import Examples, Request, Task, Wording
 
@@ -221,29 +222,12 @@ def rows(method: Method, t: int, split: str = "train") -> Cast:
 
 def begin(method: Method, t: int, seed: int = 0) -> tuple[Rows, Any]:
     """Begin a task as the learner does, and return its rows and phases; nothing is trained yet."""
-    used = list(method.training_tasks(t))
-    parts: list[Rows] = [rows(method, task) for task in used]
-    joined = parts[0] if len(parts) == 1 else JoinedRows(parts)
-    reseed(seed, t, "begin")
-    method.objective.begin_task(used)
-    method.begin_task(t, joined)
-    return joined, method.phases(t)
+    return begin_task(method, t, lambda task: rows(method, task), seed)
 
 
-def learn(method: Method, t: int, seed: int = 0) -> int:
+def learn(method: Method, t: int, seed: int = 0, train_phase: TrainPhase = train) -> int:
     """Learn a task as the learner does, and return the number of steps."""
-    if not method.training_tasks(t):
-        return 0
-    taken, phases = begin(method, t, seed)
-    steps = sum(train(method, phase, taken, (seed, t, phase.name), lambda share: None) for phase in phases)
-    reseed(seed, t, "end")
-    method.end_task(t, taken)
-    given = t if method.needs.task_id else None
-    method.objective.end_task(taken, lambda batch: method.predict(batch, given))
-    aligning = method.objective.alignment()
-    if aligning is not None:
-        steps += train(method, *aligning, (seed, t, aligning[0].name), lambda share: None)
-    return steps
+    return learn_task(method, t, lambda task: rows(method, task), seed, train_phase).steps
 
 
 def whole(given: Rows, training: bool = False) -> Batch:

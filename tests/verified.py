@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.data.findings import Finding
+from benchmark.data.data_errors import DataError
 from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.registry import STREAMS
@@ -23,8 +23,8 @@ def verified(stream: object, folder: Path | None, *more: str) -> list[str]:
     where = ["--data-dir", str(folder)] if folder else []
     done = CliRunner().invoke(app, ["data", "verify", str(stream), *where, *more, "--json"])
     assert done.exit_code == 1, done.output
-    findings = [Finding(**one) for one in json.loads(done.stdout)["findings"]]
-    lines = [one.line.replace(f"{folder or Path(str(stream)).parent}/", "") for one in findings if one.fault]
+    errors = [DataError(**one) for one in json.loads(done.stdout)["errors"]]
+    lines = [one.line.replace(f"{folder or Path(str(stream)).parent}/", "") for one in errors if one.fault]
     assert all("\n" not in line for line in lines) and len(set(lines)) == len(lines)
     return lines
 

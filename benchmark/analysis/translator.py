@@ -14,11 +14,12 @@ from benchmark.scoring.metrics import CONVENTIONS, Convention, Matrix
 from benchmark.text_table import text_table
 
 REFERENCES = {
-    "untrained": "needs scores of the untrained model",
+    "untrained": "needs scores of the untrained model: bench run --zero-shot",
     "single": "needs single-task runs: --single RESULT",
-    "joint": "needs scores of joint runs on the tasks so far",
+    "joint": "needs joint training: --joint RESULT",
 }
-WIDTHS = [None, None, 46, 38]
+Scores = Sequence[float | None]
+WIDTHS = [None, None, 42, 32]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,12 @@ class Translation:
 
 
 def translate(
-    matrix: Matrix, sizes: Sequence[int], single: Sequence[float | None] | None = None
+    matrix: Matrix,
+    sizes: Sequence[int],
+    single: Scores | None = None,
+    joint: Scores | None = None,
+    untrained: Scores | None = None,
+    full: float = 1.0,
 ) -> list[Translation]:
     """Return every convention's number.
 
@@ -39,8 +45,13 @@ def translate(
         matrix: `R[t][i]`, the score on task i after task t.
         sizes: `n_i`, test rows of each task.
         single: `s_i`, the score on task i of a model that learned it alone.
+        joint: `j_i`, the score on task i of a model that learned tasks 0..i, or all, at once.
+        untrained: `b_i`, the score on task i of the model before any task.
+        full: the score of a perfect answer, 1 or 100.
     """
-    given = {"sizes": sizes} | ({} if single is None else {"single": single})
+    references = {"single": single, "joint": joint, "untrained": untrained}
+    given: dict[str, Any] = {name: scores for name, scores in references.items() if scores is not None}
+    given |= {"sizes": sizes, "full": full}
     translations = []
     for rule in CONVENTIONS.values():
         absent = [REFERENCES[need] for need in rule.needs if need not in given]
@@ -53,20 +64,31 @@ def translate(
     return translations
 
 
-def of_result(result: Result, single: Result | None = None) -> list[Translation]:
+def of_result(result: Result, single: Result | None = None, joint: Result | None = None) -> list[Translation]:
     """Return every convention's number of a result.
 
     Args:
         single: a result whose diagonal holds the score of each task learned alone, under the same setting.
+        joint: a result that learned tasks at once, under the same setting: its diagonal where it learned all
+            tasks so far anew at every step, else its last row.
 
     Raises:
-        UserError: `single` is of other tasks or another setting.
+        UserError: `single` or `joint` is of other tasks or another setting.
     """
-    diagonal = None
-    if single is not None:
-        _check_alike(result, single)
-        diagonal = [row[i] for i, row in enumerate(single.matrix)]
-    return translate(result.matrix, [task.test for task in result.tasks], diagonal)
+    for flag, other in (("--single", single), ("--joint", joint)):
+        if other is not None:
+            _check_alike(result, other, flag)
+    sizes = [task.test for task in result.tasks]
+    alone = None if single is None else _diagonal(single)
+    at_once = None
+    if joint is not None:
+        diagonal = _diagonal(joint)
+        at_once = joint.matrix[-1] if None in diagonal else diagonal
+    return translate(result.matrix, sizes, alone, at_once, result.untrained)
+
+
+def _diagonal(result: Result) -> list[float | None]:
+    return [row[i] for i, row in enumerate(result.matrix)]
 
 
 def table(translations: Sequence[Translation]) -> str:
@@ -99,7 +121,7 @@ def as_data(translations: Sequence[Translation]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_alike(result: Result, single: Result) -> None:
+def _check_alike(result: Result, other: Result, flag: str) -> None:
     for what, of in (
         ("stream", lambda run: run.stream),
         ("order", lambda run: run.order),
@@ -108,5 +130,5 @@ def _check_alike(result: Result, single: Result) -> None:
         ("protocol", lambda run: run.config.get("protocol")),
         ("data", lambda run: run.provenance.data_fingerprint),
     ):
-        if of(result) != of(single):
-            raise UserError(f"--single: {what} differs from that of the result; both must share it")
+        if of(result) != of(other):
+            raise UserError(f"{flag}: {what} differs from that of the result; both must share it")

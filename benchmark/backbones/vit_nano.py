@@ -10,4 +10,9 @@ def folder() -> Path:
     return Path(__file__).parent / "weights" / "vit-nano"
 
 
-BACKBONE = Backbone(kind="image", licence="MIT", folder=folder)
+BACKBONE = Backbone(
+    kind="image",
+    licence="MIT",
+    folder=folder,
+    weights_hash="524fc6886f1acffb19d60d035a31868a439eaa3bdd0bb4efbfc8e35c7c439062",
+)

@@ -34,17 +34,21 @@ def metrics(
     single: Annotated[
         Path | None, typer.Option(help="A result whose diagonal has each task learned alone.")
     ] = None,
+    joint: Annotated[Path | None, typer.Option(help="A result of joint training, for intransigence.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
     from benchmark.publishing.soundness import check_sound
-    from benchmark.results import read
+    from benchmark.results import Result, read
 
-    runs = [(path, read(path)) for path in (result, single) if path is not None]
-    for path, run in runs:
+    def sound(path: Path) -> Result:
+        run = read(path)
         check_sound(run, path)
-    found = translator.of_result(*(run for _, run in runs))
+        return run
+
+    references = [None if path is None else sound(path) for path in (single, joint)]
+    found = translator.of_result(sound(result), *references)
     typer.echo(json.dumps(translator.as_data(found), indent=1) if as_json else translator.table(found))
 
 
@@ -114,9 +118,3 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    for command in (metrics, ledger, redundancy, report):
-        app.command()(command)

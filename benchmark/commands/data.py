@@ -54,6 +54,7 @@ def verify(
     stream: GivenStream,
     order: Order = None,
     protocol: ProtocolName = None,
+    backbone: Annotated[str | None, typer.Option(help="A backbone. Default: the protocol's.")] = None,
     settings: Settings = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -64,7 +65,7 @@ def verify(
     """
     from benchmark.commands import data_tables as data_commands
 
-    report = data_commands.examine(stream, order, protocol, data_dir, settings or ())
+    report = data_commands.examine(stream, order, protocol, data_dir, settings or (), backbone)
     typer.echo(data_commands.as_json(report) if as_json else data_commands.as_text(report))
     raise typer.Exit(0 if report.sound else INCOMPLETE)
 

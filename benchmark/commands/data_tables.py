@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.checks import problems
+from benchmark.data.checks import validation_errors
+from benchmark.data.data_errors import InvalidData
 from benchmark.data.files import data_dir
-from benchmark.data.findings import DataFaults
 from benchmark.data.hub import Hub, HubSet
 from benchmark.errors import UserError, unknown
 from benchmark.registry import STREAMS
@@ -19,7 +19,7 @@ from benchmark.running.plan import find_streams, match_orders, match_protocol
 from benchmark.stream import Request, Stream
 
 if TYPE_CHECKING:
-    from benchmark.commands.verification import Report
+    from benchmark.data.verification import Report
     from benchmark.stream import LoadedStream, Task
 
 MOST_ROWS = 10
@@ -121,20 +121,31 @@ def _parameters(stream: Stream, given: str, settings: Iterable[str]) -> Any:
 
 
 def examine(
-    given: str, order: str | None, protocol: str | None, folder: Path | None, settings: Iterable[str]
+    given: str,
+    order: str | None,
+    protocol: str | None,
+    folder: Path | None,
+    settings: Iterable[str],
+    backbone: str | None = None,
 ) -> Report:
     """Return what was found in a stream, or in the file that describes it; arguments as for `choose`.
+
+    Texts and classes are held against the backbone, or against the protocol's where none is given.
 
     Raises:
         UserError: as `choose`, but for faults of a file, which are in the report.
     """
-    from benchmark.commands.verification import unread, verify
+    from benchmark.data.verification import unread, verify
+    from benchmark.models.backbone import load_local
 
     try:
         stream, request = choose(given, order, protocol, folder, settings)
-    except DataFaults as faults:
-        return unread(given, order or "", "", faults.findings)
-    return verify(stream, request)
+    except InvalidData as faults:
+        return unread(given, order or "", "", faults.errors)
+    if backbone is not None:
+        request = replace(request, protocol=request.protocol.model_copy(update={"backbone": backbone}))
+    reads_text = stream.kind.startswith("text")
+    return verify(stream, request, load_local(request.protocol.backbone) if reads_text else None)
 
 
 def describe(stream: Stream, request: Request) -> str:
@@ -144,8 +155,8 @@ def describe(stream: Stream, request: Request) -> str:
         UserError: the rows cannot be read, or are faulty.
     """
     loaded = stream.load(request)
-    for problem in problems(loaded.tasks):
-        raise UserError(f"the stream '{stream.name}': {problem.line}")
+    for error in validation_errors(loaded.tasks):
+        raise UserError(f"the stream '{stream.name}': {error.line}")
     protocol = request.protocol
     limits = [
         f"at most {most} {split} rows a task"
@@ -211,8 +222,8 @@ def as_text(report: Report) -> str:
     """Return a report for reading."""
     from tabulate import tabulate
 
-    faults = [finding for finding in report.findings if finding.fault]
-    oddities = [finding for finding in report.findings if not finding.fault]
+    faults = [one for one in report.errors if one.fault]
+    oddities = [one for one in report.errors if not one.fault]
     facts = {
         "stream": f"{report.stream}, order {report.order}",
         "licence": report.licence or "not stated",
@@ -226,8 +237,8 @@ def as_text(report: Report) -> str:
         rows = [[one.task, one.split, one.rows, _distribution(one.labels)] for one in report.counts]
         header = ["task", "split", "rows", "rows of a class"]
         blocks.append(tabulate(rows, header, disable_numparse=[0, 1, 3]))
-    for title, findings in (("fault", faults), ("oddity", oddities)):
-        lines = [f"{title}: {finding.line}{_rows(finding.rows)}" for finding in findings]
+    for title, errors in (("fault", faults), ("oddity", oddities)):
+        lines = [f"{title}: {one.line}{_rows(one.rows)}" for one in errors]
         blocks += ["\n".join(lines)] if lines else []
     blocks.append(f"{len(faults)} faults, {len(oddities)} oddities")
     return "\n\n".join(blocks)

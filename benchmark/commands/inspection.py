@@ -25,9 +25,17 @@ def overview(kinds: list[str]) -> str:
     for kind in kinds:
         entries = REGISTRIES[kind].entries
         width = max((len(key) for key in entries), default=0)
-        rows = [f"  {key:<{width}}  {entry.summary}" for key, entry in entries.items()]
+        rows = [f"  {key:<{width}}  {entry.summary}{_feature(kind, entry)}" for key, entry in entries.items()]
         blocks.append("\n".join([kind, *(rows or ["  none"])]))
     return "\n\n".join(blocks)
+
+
+def _feature(kind: str, entry: Entry) -> str:
+    """Return what of a preset's tokens is the feature; plug-ins are not loaded for it."""
+    if kind != "backbones" or entry.distribution is not None:
+        return ""
+    feature = BACKBONES.load(entry.key).feature
+    return f" [feature: {feature}]" if feature else ""
 
 
 def check(kinds: list[str], file: TextIO) -> tuple[str, bool]:
@@ -100,12 +108,16 @@ def protocols(name: str) -> str:
 def method(name: str) -> str:
     """Return what a method's file says about it, its hyper-parameters, tuned values and search space."""
     from benchmark.running.catalogue import load_method
+    from benchmark.running.tuned_values import all_tuned_values
     from benchmark.tuning.search_space import as_data, space_of
 
     loaded = load_method(name)
     needs = [need for need, asked in vars(loaded.needs).items() if asked]
     space = [f"  {name}: {json.dumps(values)}" for name, values in as_data(space_of(loaded)).items()]
-    tuned = [f"  {protocol}: {_values(values)}" for protocol, values in loaded.tuned.items()]
+    tuned = [
+        f"  {place}: {_values(chosen.values)} ({chosen.source.rstrip('.')})"
+        for place, chosen in all_tuned_values(METHODS.entry(name).key).items()
+    ]
     return "\n".join(
         [
             _facts(METHODS, name),
@@ -154,8 +166,17 @@ def stream(name: str) -> str:
 
 
 def backbone(name: str) -> str:
-    """Return what a backbone's file says about it."""
-    return _facts(BACKBONES, name)
+    """Return what a backbone's file says about it, its feature, and what its weights are."""
+    preset = BACKBONES.load(name)
+    facts = {
+        "kind": preset.kind,
+        "feature": preset.feature,
+        "licence": preset.licence,
+        "hub": f"{preset.hub_id}{' (not checked)' if preset.recalled else ''}" if preset.hub_id else None,
+        "weights": f"sha256 {preset.weights_hash}" if preset.weights_hash else "as the hub has them",
+    }
+    lines = [f"{key:<10}{value}" for key, value in facts.items() if value is not None]
+    return "\n".join([_facts(BACKBONES, name), "", *lines])
 
 
 def _values(settings: Mapping[str, Any]) -> str:

@@ -120,7 +120,9 @@ class PlainWatcher:
         """Take one event."""
         self.pace.see(event)
         line = ""
-        if isinstance(event, TaskDone):
+        if isinstance(event, CellStarted):
+            line = "\n".join(remark_lines(event))
+        elif isinstance(event, TaskDone):
             line = f"{label(event.cell)} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
         elif isinstance(event, CellDone):
             line = f"{label(event.cell)} | {verdict(event)} | {self.pace.done} of {self.pace.total} cells"
@@ -177,6 +179,8 @@ class TerminalWatcher:
         bar = self.bars[name]
         self.progress.update(bar, completed=self.pace.fractions.get(name, 0.0))
         if isinstance(event, CellStarted):
+            for line in remark_lines(event):
+                self.progress.console.print(line, markup=False, highlight=False)
             self.progress.update(bar, note=f"{event.task_count} tasks")
         elif isinstance(event, TaskDone):
             # Short enough for bar and note to fit in 80 columns.
@@ -194,6 +198,11 @@ class TerminalWatcher:
 def label(cell: Cell) -> str:
     """Return the name under which a cell is shown."""
     return cell.name
+
+
+def remark_lines(event: CellStarted) -> list[str]:
+    """Return what is to be known of a cell before it is learned, one line each."""
+    return [f"{label(event.cell)} | note: {remark}" for remark in event.remarks]
 
 
 def task_line(event: TaskDone) -> str:

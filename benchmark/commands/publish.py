@@ -14,6 +14,9 @@ from benchmark.guard import INCOMPLETE, guarded, tell
 def submit(
     result: Annotated[list[Path], typer.Argument(help="Result files; adapters or their hashes beside them.")],
     root: Annotated[Path, typer.Option(help="Folder of the leaderboards.")] = Path("leaderboards"),
+    stream: Annotated[
+        Path | None, typer.Option(help="TOML file of your own stream, for a board of your own.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only say what would happen.")] = False,
 ) -> None:
     """Check results and place them among the published ones.
@@ -21,7 +24,10 @@ def submit(
     Nothing is placed where one is refused. `bench leaderboard` then writes the tables.
     """
     from benchmark.publishing.submission import submit as place
+    from benchmark.running.catalogue import know
 
+    if stream is not None:
+        know(stream)
     verdict = place(result, root, dry_run=check)
     for reason in verdict.refused:
         tell(f"refused: {reason}")
@@ -42,9 +48,3 @@ def export(
     from benchmark.publishing.export import export as write
 
     typer.echo(str(write(result, folder, card)))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    for verb in (submit, export):
-        app.command()(verb)

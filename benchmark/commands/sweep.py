@@ -6,13 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.plan_report import announcement, cell_data
 from benchmark.guard import INCOMPLETE, INTERRUPTED, one_line, tell
 
 if TYPE_CHECKING:
+    from benchmark.commands.options import RunOptions
     from benchmark.running.cell import Cell
     from benchmark.running.events import Event, Watch
     from benchmark.running.job import Conditions, Outcome
@@ -20,29 +20,25 @@ if TYPE_CHECKING:
 
 def sweep(
     cells: list[Cell],
-    out: Path,
-    data_dir: Path | None,
-    workers: int,
-    device: str,
-    fresh: bool,
-    as_json: bool,
+    options: RunOptions,
     conditions: Conditions,
     loggers: Sequence[Watch] = (),
 ) -> int:
     """Run the cells and return the exit code: 0 only where every cell is complete.
 
     Args:
+        conditions: that `options` mean.
         loggers: are told every event, after it is shown.
     """
     from benchmark.commands.progress import watching
     from benchmark.running.driver import run
     from benchmark.running.stopping import Stop
 
-    shown = sys.stderr if as_json else sys.stdout
+    shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(cells), file=shown, flush=True)
     try:
         with (
-            Stop(out, lambda line: print(line, file=shown, flush=True)) as stop,
+            Stop(options.out, lambda line: print(line, file=shown, flush=True)) as stop,
             watching(len(cells), shown) as watch,
         ):
 
@@ -52,18 +48,20 @@ def sweep(
 
             outcomes = run(
                 cells,
-                out=out,
-                data_dir=data_dir,
-                workers=workers,
-                device=device,
-                fresh=fresh,
+                out=options.out,
+                data_dir=options.data_dir,
+                workers=options.workers,
+                device=options.device.value,
+                fresh=options.fresh,
                 watch=tell_all,
                 conditions=replace(conditions, stop=stop.file),
+                say=lambda line: print(line, file=shown, flush=True),
             )
     except KeyboardInterrupt:
-        tell(f"stopped: every finished cell and task is kept in {out}; the same command continues from there")
+        kept = f"every finished cell and task is kept in {options.out}"
+        tell(f"stopped: {kept}; the same command continues from there")
         return INTERRUPTED
-    report = as_data(outcomes) if as_json else summary(outcomes)
+    report = as_data(outcomes) if options.as_json else summary(outcomes)
     if report:
         print(report, flush=True)
     for outcome in outcomes:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.run import (
+from benchmark.commands.options import (
     Backbone,
     DataDir,
     Device,
@@ -80,8 +80,3 @@ def tune(
     except KeyboardInterrupt:
         tell(f"stopped: every finished trial is kept in {out}; the same command continues from there")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command line."""
-    app.command()(tune)

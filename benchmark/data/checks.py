@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmark.data.findings import Finding
+from benchmark.data.data_errors import DataError
+from benchmark.data.names import difference, folded
 from benchmark.errors import UserError
 from benchmark.stream import Examples, Task
 
@@ -13,13 +14,13 @@ def check(name: str, tasks: list[Task]) -> None:
     """Check what every stream must deliver.
 
     Raises:
-        UserError: the first of `problems`.
+        UserError: the first of `validation_errors`.
     """
-    for problem in problems(tasks):
-        raise UserError(f"the stream '{name}': {problem.line}")
+    for error in validation_errors(tasks):
+        raise UserError(f"the stream '{name}': {error.line}")
 
 
-def problems(tasks: list[Task]) -> Iterator[Finding]:
+def validation_errors(tasks: list[Task]) -> Iterator[DataError]:
     """Yield what no stream may deliver, cheap enough to look for before every run.
 
     No tasks or two of one name; in a task an empty train or test split, or two classes whose names are equal
@@ -27,17 +28,17 @@ def problems(tasks: list[Task]) -> Iterator[Finding]:
     an accepted answer, or an id twice.
     """
     if not tasks:
-        yield Finding("there are no tasks")
+        yield DataError("there are no tasks")
     for name in repeated([task.name for task in tasks]):
-        yield Finding("two tasks of one name", name)
+        yield DataError("two tasks of one name", name)
     for task in tasks:
-        yield from _class_problems(task)
+        yield from _class_errors(task)
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
         for split, rows in splits.items():
             if rows is not None and len(rows):
-                yield from _row_problems(task, split, rows)
+                yield from _row_errors(task, split, rows)
             elif split != "validation":
-                yield Finding(f"no {split} rows", task.name, split)
+                yield DataError(f"no {split} rows", task.name, split)
 
 
 def check_domains(name: str, tasks: list[Task]) -> None:
@@ -68,13 +69,18 @@ def repeated(names: Sequence[str]) -> dict[str, list[int]]:
     return {name: found for name, found in places.items() if len(found) > 1}
 
 
-def _class_problems(task: Task) -> Iterator[Finding]:
+def _class_errors(task: Task) -> Iterator[DataError]:
     for name in repeated(list(task.classes)):
-        yield Finding(f"two classes of one name, '{name}'", task.name)
+        yield DataError(f"two classes of one name, '{name}'", task.name)
+    for name in task.classes:
+        if not isinstance(name, str):
+            yield DataError(f"the class {name!r} is no text; read labels as text", task.name)
+            return
     different = list(dict.fromkeys(task.classes))
-    for places in repeated([name.casefold() for name in different]).values():
-        names = " and ".join(f"'{different[place - 1]}'" for place in places)
-        yield Finding(f"the classes {names} differ only by case", task.name)
+    for places in repeated([folded(name) for name in different]).values():
+        alike = [different[place - 1] for place in places]
+        names = " and ".join(f"'{name}'" for name in alike)
+        yield DataError(f"the classes {names} differ only by {difference(*alike[:2])}", task.name)
 
 
 def parts_agree(rows: Examples) -> bool:
@@ -83,21 +89,21 @@ def parts_agree(rows: Examples) -> bool:
     return all(len(part) == len(rows) for part in parts)
 
 
-def _row_problems(task: Task, split: str, rows: Examples) -> Iterator[Finding]:
+def _row_errors(task: Task, split: str, rows: Examples) -> Iterator[DataError]:
     if not parts_agree(rows):
-        yield Finding("inputs, labels, references and ids differ in number", task.name, split)
+        yield DataError("inputs, labels, references and ids differ in number", task.name, split)
     if not task.classes and rows.references is None:
-        yield Finding("a task without classes needs references", task.name, split)
+        yield DataError("a task without classes needs references", task.name, split)
     if task.classes and rows.labels is None:
-        yield Finding(f"every row needs a label from 0 to {len(task.classes) - 1}", task.name, split)
+        yield DataError(f"every row needs a label from 0 to {len(task.classes) - 1}", task.name, split)
     if task.classes and rows.labels is not None:
         wrong = ((rows.labels < 0) | (rows.labels >= len(task.classes))).nonzero()[0]
         for row in wrong:
             message = f"row {row + 1} has no label from 0 to {len(task.classes) - 1}: {rows.labels[row]}"
-            yield Finding(message, task.name, split, (int(row) + 1,))
+            yield DataError(message, task.name, split, (int(row) + 1,))
     for place, accepted in enumerate(rows.references or [], 1):
         if not accepted:
-            yield Finding(f"row {place} has no reference", task.name, split, (place,))
+            yield DataError(f"row {place} has no reference", task.name, split, (place,))
     for name, places in repeated(rows.ids).items():
         message = f"rows {', '.join(map(str, places))} have the same id '{name}'"
-        yield Finding(message, task.name, split, tuple(places))
+        yield DataError(message, task.name, split, tuple(places))

@@ -12,11 +12,11 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, RootModel, ValidationError
 
-from benchmark.data.findings import DataFaults, Finding, noted, settle, stop
+from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_any, raise_or_collect
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,9 +30,13 @@ _BAD_ARRAYS = (
     *(zipfile.BadZipFile, zlib.error),
 )
 Model = TypeVar("Model", bound=BaseModel)
+# The most characters of a line, which is read before anything of it is looked at.
+LONGEST_ROW = 2**24
+# Text gets some 20 times smaller; what unpacks to far more is made to fill a disk or a memory.
+MOST_UNPACKED, MOST_TIMES = 2**26, 200
 
 
-def one_line(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the kind and the first line of an error, for a message of one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
@@ -85,7 +89,7 @@ def read_parquet(path: Path) -> Dataset:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+        raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
 
 
 def read_json(path: Path, model: type[Model]) -> Model:
@@ -97,11 +101,11 @@ def read_json(path: Path, model: type[Model]) -> Model:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+        raise UserError(f"cannot read {path}: {describe_error(error)}") from error
     try:
         content = _parsed(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {one_line(error)}") from error
+        raise UserError(f"{path} is not JSON: {describe_error(error)}") from error
     return _checked(content, model, str(path))
 
 
@@ -122,12 +126,12 @@ def check_list(entries: list[Any], model: type[Model], path: Path) -> list[tuple
     """
     if not entries:
         raise UserError(f"{path} holds no rows")
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     checked = []
     for number, entry in enumerate(entries, 1):
-        with noted(findings):
+        with collect_into(errors):
             checked.append((number, _checked(entry, model, f"{path}, row {number}")))
-    settle(findings)
+    raise_or_collect(errors)
     return checked
 
 
@@ -144,26 +148,53 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
     """
     packed = path.suffix == ".gz"
     number = 0
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     try:
         opener = gzip.open if packed else open
+        most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
         with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(bounded(lines, most if packed else None), 1):
                 row = None
-                with noted(findings):
+                with collect_into(errors):
                     row = _row(line, model, f"{path}, row {number}")
                 if row is not None:
                     yield number, row
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
+    except TooLarge as error:
+        errors.append(DataError(f"{path}, after row {number}: {error}"))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         kind = "gzip'd text" if packed else "text"
-        told = f"{path}, after row {number}: not {kind} or cut off ({one_line(error)})"
-        findings.append(Finding(told))
+        told = f"{path}, after row {number}: not {kind} or cut off ({describe_error(error)})"
+        errors.append(DataError(told))
     else:
         if number == 0:
-            findings.append(Finding(f"{path} holds no rows"))
-    settle(findings)
+            errors.append(DataError(f"{path} holds no rows"))
+    raise_or_collect(errors)
+
+
+class TooLarge(ValueError):
+    """Something that is not read because of its size."""
+
+
+def bounded(lines: IO[str], most: int | None = None) -> Iterator[str]:
+    """Yield the lines of an open file, none of them read further than `LONGEST_ROW`.
+
+    Args:
+        lines: the file.
+        most: the most characters of all lines, for what is unpacked while it is read.
+
+    Raises:
+        TooLarge: a line, or all of them, are longer.
+    """
+    total = 0
+    while line := lines.readline(LONGEST_ROW + 1):
+        if len(line) > LONGEST_ROW:
+            raise TooLarge(f"a line of more than {LONGEST_ROW:,} characters; rows that long are not read")
+        total += len(line)
+        if most is not None and total > most:
+            raise TooLarge(f"it unpacks to more than {most:,} characters, {MOST_TIMES} times its size")
+        yield line
 
 
 def label_index(label: str, labels: tuple[str, ...], where: str) -> int:
@@ -190,19 +221,23 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
         UserError: the file is missing or damaged, or arrays are missing, pickled or of another type.
     """
     import numpy as np
+    import psutil
 
     found = {}
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            unpacked = sum(part.file_size for part in arrays.zip.infolist())
+            if unpacked > (memory := psutil.virtual_memory().total):
+                raise TooLarge(f"it unpacks to {unpacked:,} bytes, and the memory has {memory:,}")
             for name, kind in wanted.items():
-                with noted(findings):
+                with collect_into(errors):
                     found[name] = _array(arrays, name, kind, path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except _BAD_ARRAYS as error:
-        raise UserError(f"{path} cannot be read as arrays without pickle: {one_line(error)}") from error
-    stop(findings)
+        raise UserError(f"{path} cannot be read as arrays without pickle: {describe_error(error)}") from error
+    raise_any(errors)
     return found
 
 
@@ -212,7 +247,7 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, kind: tuple[str, int], p
     try:
         array = arrays[name]
     except _BAD_ARRAYS as error:
-        raise UserError(f"{path}: '{name}' cannot be read without pickle: {one_line(error)}") from error
+        raise UserError(f"{path}: '{name}' cannot be read without pickle: {describe_error(error)}") from error
     kinds, dimensions = kind
     if array.dtype.kind not in kinds or array.ndim != dimensions:
         raise UserError(
@@ -233,9 +268,9 @@ def labelled_rows(path: Path, images: np.ndarray, labels: np.ndarray, classes: i
     if len(images) == 0:
         raise UserError(f"{path}: no {split} images")
     wrong = (labels < 0) | (labels >= classes)
-    settle(
+    raise_or_collect(
         [
-            Finding(f"{path}: {split} row {row} has the label {labels[row]}, not one of 0 to {classes - 1}")
+            DataError(f"{path}: {split} row {row} has the label {labels[row]}, not one of 0 to {classes - 1}")
             for row in wrong.nonzero()[0].tolist()
         ]
     )
@@ -246,7 +281,7 @@ def _row(line: str, model: type[Model], where: str) -> Model:
     try:
         content = _parsed(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not JSON: {one_line(error)}") from error
+        raise UserError(f"{where} is not JSON: {describe_error(error)}") from error
     return _checked(content, model, where)
 
 
@@ -254,11 +289,20 @@ def _parsed(text: str) -> Any:
     """Return the content of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, or holds half a surrogate pair, which no tokenizer or file takes.
+        ValueError: it is not JSON, names a key twice, or holds half a surrogate pair, which no tokenizer or
+            file takes.
     """
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_once)
     if "\\u" in text:
         json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in content if keys.count(key) > 1)!r} is there twice")
     return content
 
 
@@ -266,8 +310,8 @@ def _checked(content: object, model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        findings = []
+        errors = []
         for detail in error.errors():
             place = " ".join(".".join(str(part) for part in detail["loc"]).split())
-            findings.append(Finding(f"{where}: {place + ': ' if place else ''}{detail['msg']}"))
-        raise DataFaults(findings) from error
+            errors.append(DataError(f"{where}: {place + ': ' if place else ''}{detail['msg']}"))
+        raise InvalidData(errors) from error

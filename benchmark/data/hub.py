@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.data.files import VARIABLE, one_line, read_json, read_parquet
-from benchmark.data.hub_tables import Table, from_dataset, from_parquet
+from benchmark.data.files import VARIABLE, describe_error, read_json, read_parquet
+from benchmark.data.hub_tables import HubTable, from_dataset, from_parquet
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Hub:
 
     def tables(
         self, wanted: HubSet, splits: tuple[str, ...] | None = None
-    ) -> tuple[dict[str, Table], str | None]:
+    ) -> tuple[dict[str, HubTable], str | None]:
         """Return splits that are read piece by piece, and the commit they were read at, as `load` does.
 
         Raises:
@@ -90,7 +90,7 @@ class Hub:
 
     def tables_at(
         self, commit: str | None, wanted: HubSet, splits: tuple[str, ...] | None = None
-    ) -> dict[str, Table]:
+    ) -> dict[str, HubTable]:
         """Return splits as `tables` does, at a commit that is known already.
 
         Raises:
@@ -166,7 +166,7 @@ class Hub:
         where = (
             constants.ENDPOINT if not constants.HF_HUB_OFFLINE else "the hub's cache (HF_HUB_OFFLINE is set)"
         )
-        tried = f"tried {where}: {one_line(error)[:160]}"
+        tried = f"tried {where}: {describe_error(error)[:160]}"
         if self.root is not None:
             tried = f"{local_folder(self.root, wanted)} does not exist; {tried}"
         return UserError(
@@ -180,17 +180,6 @@ class Hub:
 def local_folder(root: Path, wanted: HubSet) -> Path:
     """Return where a set belongs in a data folder."""
     return root / "hub" / wanted.identifier / (wanted.config or "default")
-
-
-def columns(rows: Dataset, names: tuple[str, ...], source: str) -> None:
-    """Check that a data set has the columns that will be read.
-
-    Raises:
-        UserError: one is missing; the message lists those there are.
-    """
-    for name in names:
-        if name not in rows.column_names:
-            raise UserError(f"{source} has no column '{name}'; it has {', '.join(rows.column_names)}")
 
 
 def _local_commit(folder: Path) -> str | None:

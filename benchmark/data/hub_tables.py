@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.files import one_line
-from benchmark.errors import UserError
+from benchmark.data.data_errors import DataError, InvalidData
+from benchmark.data.files import describe_error
+from benchmark.errors import UserError, hint
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -21,7 +22,7 @@ PLAIN_PIECE = 1024
 
 
 @dataclass(frozen=True)
-class Table:
+class HubTable:
     """One split.
 
     Attributes:
@@ -50,22 +51,13 @@ class Table:
             digest.update(hashlib.sha256(encoded).digest())
         return digest.hexdigest()
 
-    def require(self, column: str) -> None:
-        """Check that there is a column.
-
-        Raises:
-            UserError: there is none of this name; the message lists those there are.
-        """
-        if column not in self.features:
-            raise UserError(f"{self.name} has no column '{column}'; it has {', '.join(self.features)}")
-
     def column(self, name: str) -> Iterator[Any]:
         """Yield the values of a column.
 
         Raises:
             UserError: there is none of this name, or the file is damaged.
         """
-        self.require(name)
+        require([name], list(self.features), self.name)
         for piece in self.pieces(name):
             yield from piece
 
@@ -86,7 +78,33 @@ class Table:
             yield encoded
 
 
-def from_parquet(path: Path) -> Table:
+class Lacking(InvalidData):
+    """Columns that a table does not have, so that none of its rows can be used."""
+
+
+def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
+    """Check that columns are there, once each.
+
+    Raises:
+        Lacking: some are not; the message has the nearest and all that are.
+    """
+    errors = []
+    # One column for all of a line: it is the separator that is another one.
+    other = next((mark for mark in ";\t|," if len(there) == 1 and mark in there[0]), "")
+    if other:
+        told = f"{origin} has one column, {there[0]!r:.80}: it seems to be separated by {other!r}"
+        raise Lacking([DataError(f"{told}; save it as .csv with commas, or as .tsv with tabs")])
+    for name in wanted:
+        if name not in there:
+            guess = hint(name, there) or ";"
+            errors.append(DataError(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}"))
+        elif there.count(name) > 1:
+            errors.append(DataError(f"{origin}: {there.count(name)} columns are called '{name}'"))
+    if errors:
+        raise Lacking(errors)
+
+
+def from_parquet(path: Path) -> HubTable:
     """Return a parquet file as a table.
 
     Raises:
@@ -101,8 +119,11 @@ def from_parquet(path: Path) -> Table:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+        raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
 
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise UserError(f"{path}: {schema.names.count(name)} columns are called '{name}'")
     features = datasets.Features.from_arrow_schema(schema)
 
     def pieces(column: str) -> Iterator[list[Any]]:
@@ -111,12 +132,12 @@ def from_parquet(path: Path) -> Table:
                 for batch in opened.iter_batches(_piece(features[column]), columns=[column]):
                     yield batch.column(0).to_pylist()
         except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise UserError(f"{path} cannot be read as parquet: {one_line(error)}") from error
+            raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
 
-    return Table(str(path), features, pieces, (path,))
+    return HubTable(str(path), features, pieces, (path,))
 
 
-def from_dataset(name: str, rows: Dataset) -> Table:
+def from_dataset(name: str, rows: Dataset) -> HubTable:
     """Return a split that `datasets` keeps on disk as a table."""
 
     def pieces(column: str) -> Iterator[list[Any]]:
@@ -124,7 +145,7 @@ def from_dataset(name: str, rows: Dataset) -> Table:
         for piece in chosen.iter(_piece(rows.features[column])):
             yield piece.column(0).to_pylist()
 
-    return Table(name, rows.features, pieces, tuple(Path(file["filename"]) for file in rows.cache_files))
+    return HubTable(name, rows.features, pieces, tuple(Path(file["filename"]) for file in rows.cache_files))
 
 
 def _piece(kind: Any) -> int:

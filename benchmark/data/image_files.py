@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.data.data_errors import DataError
 from benchmark.data.image_decoding import SUFFIXES, centre, opened
 from benchmark.errors import UserError
 
@@ -39,12 +41,52 @@ def images_below(folder: Path) -> list[Path]:
     )
 
 
+# Pictures whose loss would go unnoticed; other files may lie beside images for a reason.
+OTHER_PICTURES = (
+    *(".apng", ".avif", ".dng", ".cr2", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jxl"),
+    *(".nef", ".pbm", ".pgm", ".ppm", ".psd", ".raw", ".svg", ".tga", ".tif", ".tiff"),
+)
+
+
+def left_out(folders: Iterable[Path]) -> list[DataError]:
+    """Return what lies in folders of classes and is not read, by folder and ending.
+
+    That is an error for pictures, in a format that is not read or in the folder of no class, and else odd.
+
+    Args:
+        folders: each of one split, with a folder for each class in it.
+    """
+    errors = []
+    for split in folders:
+        counts: Counter[tuple[Path, str]] = Counter()
+        for path in sorted(split.rglob("*")):
+            parts = path.relative_to(split).parts
+            ending = path.suffix.lower()
+            if any(part.startswith(".") for part in parts) or (len(parts) > 1 and ending in SUFFIXES):
+                continue
+            if path.is_file():
+                counts[split / parts[0] if len(parts) > 1 else split, ending] += 1
+        for (folder, ending), count in counts.items():
+            files = f"{count} file{'s' if count > 1 else ''}"
+            what = f"{files} ending in {ending}" if ending else f"{files} without an ending"
+            fault = ending in OTHER_PICTURES or ending in SUFFIXES
+            why = "not in the folder of a class" if folder == split else f"read are: {', '.join(SUFFIXES)}"
+            errors.append(DataError(f"{folder}: {what} not read; {why}", fault=fault))
+    return errors
+
+
 def location(value: Any, folder: Path) -> bytes | Path | None:
-    """Return the encoded bytes or the file that a cell of a table names; None where it names no image."""
+    """Return the encoded bytes or the file that a cell of a table names; None where it names no image.
+
+    Raises:
+        UserError: it is a text that no file can be called.
+    """
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if not isinstance(value, (str, bytes, Path)) or not value:
         return None
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{value!r:.60} names no file")
     return value if isinstance(value, bytes) else folder / value
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmark.data import outcomes
-from benchmark.data.checks import check_domains
+from benchmark.data import splits
+from benchmark.data.checks import check, check_domains
+from benchmark.data.data_errors import InvalidData
 from benchmark.data.files import data_dir
-from benchmark.data.findings import DataFaults
 from benchmark.errors import unknown
 from benchmark.stream import LoadedStream, Request, Stream
 
@@ -25,10 +25,11 @@ def load(stream: Stream, request: Request) -> LoadedStream:
         raise unknown("order", request.order, stream.orders, "bench list streams")
     try:
         loaded = stream.load(replace(request, data_dir=data_dir(request.data_dir)))
-    except DataFaults as faults:
+    except InvalidData as faults:
         command = f"bench data verify {stream.name} --order {request.order}"
-        raise DataFaults(faults.findings, faults.command or command) from None
-    outcomes.check(stream.name, loaded.tasks)
+        raise InvalidData(faults.errors, faults.command or command) from None
+    check(stream.name, loaded.tasks)
     if request.protocol.head == "domain-incremental":
         check_domains(stream.name, loaded.tasks)
-    return replace(loaded, tasks=outcomes.prepare(loaded.tasks, request.protocol, request.seed))
+    seen = [splits.prepare(task, request.protocol, request.seed) for task in loaded.tasks]
+    return replace(loaded, tasks=seen)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.files import one_line
-from benchmark.data.findings import Finding, noted, settle
+from benchmark.data.data_errors import DataError, collect_into, raise_or_collect
+from benchmark.data.files import describe_error
 from benchmark.data.mapped_rows import BLOCK, RaggedWriter, TextLists, Texts
 from benchmark.data.row_cache import Arrays, Found, cached_if_sound
 from benchmark.errors import UserError
@@ -48,11 +48,11 @@ def splits(
 
     def build(arrays: Arrays) -> None:
         parts = {name: RowWriter(arrays, name) for name in names}
-        findings: list[Finding] = []
-        with noted(findings):
+        errors: list[DataError] = []
+        with collect_into(errors):
             for row in rows():
                 parts[row.split].add(row)
-        settle(findings)
+        raise_or_collect(errors)
         for part in parts.values():
             part.flush()
 
@@ -74,7 +74,7 @@ def contents(*paths: Path) -> str:
         except FileNotFoundError as error:
             raise UserError(f"{path} does not exist") from error
         except OSError as error:
-            raise UserError(f"cannot read {path}: {one_line(error)}") from error
+            raise UserError(f"cannot read {path}: {describe_error(error)}") from error
     return digest.hexdigest()
 
 

@@ -12,26 +12,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmark.data.findings import Finding, strict
+from benchmark.data.data_errors import DataError, strict
 from benchmark.data.mapped_rows import IMAGES, MappedImages, RaggedWriter, Texts
+from benchmark.data.names import in_order
 from benchmark.data.parsed_rows import ParsedRow, RowWriter, examples
-from benchmark.data.part_faults import (
+from benchmark.data.part_errors import (
     TaskFacts,
-    case_faults,
-    class_faults,
-    id_faults,
-    size_faults,
-    split_faults,
+    case_errors,
+    class_errors,
+    id_errors,
+    size_errors,
+    split_errors,
 )
 from benchmark.data.part_sources import SPLITS
 from benchmark.data.row_cache import Arrays, Found
 from benchmark.data.splits import hold_out
 from benchmark.data.stream_records import Record
-from benchmark.data.stream_schema import Rows, source_of
+from benchmark.data.stream_schema import RowsTable, source_of
 from benchmark.stream import Examples, Task, Wording
 
 TEXTS = "texts"
-Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Stored:
 class PartRows:
     """Takes the rows of a part one by one, then says what is wrong with them as a whole."""
 
-    def __init__(self, arrays: Arrays, kind: str, part: Rows) -> None:
+    def __init__(self, arrays: Arrays, kind: str, part: RowsTable) -> None:
         """Begin with no rows.
 
         Args:
@@ -82,7 +82,7 @@ class PartRows:
                 task.places[record.split][record.label] = record.place
             self.label_of.append(self.labels.setdefault(record.label, len(self.labels)))
 
-    def finish(self, again: Callable[[], Iterable[Record]], whole: bool = True) -> Iterator[Finding]:
+    def finish(self, again: Callable[[], Iterable[Record]], whole: bool = True) -> Iterator[DataError]:
         """Write which rows are whose, and yield what is wrong.
 
         Args:
@@ -93,19 +93,19 @@ class PartRows:
             self.texts.flush()
         for writer in self.images.values():
             writer.flush()
-        yield from case_faults("task", {name: source_of(self.part) for name in self.tasks})
+        yield from case_errors("task", {name: source_of(self.part) for name in self.tasks})
         rows = np.argsort(np.frombuffer(self.group_of, np.int32), kind="stable")
         twice, start, stored = self._met_twice(again), 0, []
         for task in self.tasks.values():
             classes: tuple[str, ...] = ()
             if self.kind != "text-to-text":
-                classes = self.part.classes or tuple(sorted(task.labels))
+                classes = self.part.classes or tuple(in_order(task.labels))
                 if not self.part.classes:
-                    yield from class_faults(task) if whole else ()
-                    yield from case_faults("label", task.labels)
-            yield from split_faults(self.part, task, classes) if whole else ()
-            yield from id_faults(twice, task.name)
-            sizes = size_faults(task) if self.kind == "image" and self.part.size is None else ()
+                    yield from class_errors(task) if whole else ()
+                    yield from case_errors("label", task.labels)
+            yield from split_errors(self.part, task, classes) if whole else ()
+            yield from id_errors(twice, task.name)
+            sizes = size_errors(task) if self.kind == "image" and self.part.size is None else ()
             unequal = list(sizes)
             yield from unequal
             end = start + sum(task.counts.values())
@@ -132,7 +132,7 @@ class PartRows:
             self.images[shape] = _ImageWriter(self.arrays, f"images_{len(self.images)}")
         return self.images[shape].add(identity, record.content)
 
-    def _place(self, task: TaskFacts, classes: tuple[str, ...], rows: np.ndarray) -> Iterator[Finding]:
+    def _place(self, task: TaskFacts, classes: tuple[str, ...], rows: np.ndarray) -> Iterator[DataError]:
         """Write places and labels of a task's rows, split by split; draw those for test where none are."""
         places = np.frombuffer(self.place_of, np.int64)[rows]
         labels = None
@@ -151,16 +151,18 @@ class PartRows:
                 if len(np.unique(labels[len(parts[0]) :])) < len(classes):
                     share = f"test_share {self.part.test_share}"
                     message = f"{source_of(self.part)}: {share} leaves a class without test rows"
-                    yield Finding(message, task.name)
+                    yield DataError(message, task.name)
         self.arrays.append("places", places)
         if labels is not None:
             self.arrays.append("labels", labels)
 
-    def _met_twice(self, again: Callable[[], Iterable[Record]]) -> Mapping[Place, list[tuple[str, str]]]:
+    def _met_twice(
+        self, again: Callable[[], Iterable[Record]]
+    ) -> Mapping[tuple[str, str], list[tuple[str, str]]]:
         """Return id and place of the rows whose id another row of the task has, by task and split."""
         hashes = np.sort(np.frombuffer(self.ids, np.int64))
         repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-        found: dict[Place, list[tuple[str, str]]] = {}
+        found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         if not repeated:
             return found
         with strict():  # what is wrong with single rows has been told the first time
@@ -170,7 +172,7 @@ class PartRows:
         return found
 
 
-def tasks_of(found: Found, part: Rows) -> list[Task]:
+def tasks_of(found: Found, part: RowsTable) -> list[Task]:
     """Return the tasks whose rows were written, in the order in which their names came.
 
     Args:

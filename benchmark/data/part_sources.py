@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.data import image_decoding
-from benchmark.data.findings import Finding, noted, stop, strict
+from benchmark.data.data_errors import DataError, collect_into, raise_any, strict
 from benchmark.data.hub import Hub
-from benchmark.data.image_files import class_folders, location
-from benchmark.data.stream_schema import Rows
+from benchmark.data.image_files import class_folders, left_out, location
+from benchmark.data.stream_schema import RowsTable
 from benchmark.data.table_files import SUFFIXES, Table, from_hub, read_table
 from benchmark.errors import UserError
 
@@ -27,7 +27,7 @@ OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation"}
 class PartSource:
     """The tables or the image files of one part."""
 
-    def __init__(self, part: Rows, folder: Path, hub: Hub) -> None:
+    def __init__(self, part: RowsTable, folder: Path, hub: Hub) -> None:
         """Say what is read; nothing is opened.
 
         Args:
@@ -55,12 +55,12 @@ class PartSource:
         """The hub's set with its commit, where that is known."""
         return {self.part.source.hub: self.commit} if self.part.source.hub and self.commit else {}
 
-    def tables(self, wanted: Sequence[str], findings: list[Finding]) -> Iterator[tuple[str, Table]]:
+    def tables(self, wanted: Sequence[str], errors: list[DataError]) -> Iterator[tuple[str, Table]]:
         """Yield each table with the split of its rows, or "" where a column names it.
 
         Args:
             wanted: names of columns.
-            findings: rows that cannot be read are added here.
+            errors: rows that cannot be read are added here.
 
         Raises:
             UserError: a source is missing or damaged, lacks a column, or does not say what its splits are;
@@ -74,48 +74,60 @@ class PartSource:
                     f"{part.source.path}: which rows are for test? name a column with columns.split, give "
                     "files for train and test, or a test_share"
                 )
-            table = read_table(self.folder / part.source.path, wanted, findings)
+            table = read_table(self.folder / part.source.path, wanted, errors)
             yield "" if divided else "train", table
-        gone: list[Finding] = []
+        gone: list[DataError] = []
         for split, name in part.source.files.items():
-            with noted(gone):
-                yield split, read_table(self.folder / name, wanted, findings)
+            with collect_into(gone):
+                yield split, read_table(self.folder / name, wanted, errors)
         hub_set = part.source.hub_set
         if hub_set is None:
-            stop(gone)
+            raise_any(gone)
             return
         for name, rows in self.hub.tables_at(self.commit, hub_set, self._hub_splits).items():
             known = "" if divided else "train" if part.test_share else self.split_of.get(name)
             if known is not None:
-                with noted(gone):
+                with collect_into(gone):
                     yield known, from_hub(rows, wanted, origin=f"{hub_set.identifier}, {name}")
-        stop(gone)
+        raise_any(gone)
 
-    def images(self, findings: list[Finding]) -> Iterator[tuple[str, str, Path]]:
+    def images(self, errors: list[DataError]) -> Iterator[tuple[str, str, Path]]:
         """Yield split, class and file of the images of a folder.
 
         Args:
-            findings: classes without images are added here.
+            errors: classes without images are added here, and pictures that are not read.
 
         Raises:
             UserError: the folder is missing or holds no images, or a folder of a split is missing; raised
                 after those that are there.
         """
-        gone: list[Finding] = []
-        found = {split: class_folders(path) for split, path in self._split_folders(gone).items()}
+        gone: list[DataError] = []
+        folders = self._split_folders(gone)
+        errors += (one for one in left_out(folders.values()) if one.fault)
+        found = {split: class_folders(path) for split, path in folders.items()}
         filled = {label for classes in found.values() for label, paths in classes.items() if paths}
         if not filled and not gone:
             wanted = f"<class>/<image> with an ending of: {', '.join(image_decoding.SUFFIXES)}"
-            gone.append(Finding(f"{self.image_folder} holds no {wanted}"))
+            gone.append(DataError(f"{self.image_folder} holds no {wanted}"))
         elif filled:
             every = dict.fromkeys(name for classes in found.values() for name in classes)
             told = f"{self.image_folder}: the class '{{}}' has no images"
-            findings += (Finding(told.format(name)) for name in every if name not in filled)
+            errors += (DataError(told.format(name)) for name in every if name not in filled)
         for split, classes in found.items():
             for label, paths in classes.items():
                 for path in paths:
                     yield split, label, path
-        stop(gone)
+        raise_any(gone)
+
+    @property
+    def notes(self) -> list[str]:
+        """What lies among images and is not read, where that is no error."""
+        with strict():
+            try:
+                folders = self._split_folders([])
+            except UserError:
+                return []
+        return [one.message for one in left_out(folders.values()) if not one.fault]
 
     @property
     def image_folder(self) -> Path | None:
@@ -137,7 +149,9 @@ class PartSource:
         try:
             with strict():
                 if self.image_folder is not None:
-                    return [identity_of(path for _, _, path in self.images([]))]
+                    errors: list[DataError] = []
+                    identity = identity_of(path for _, _, path in self.images(errors))
+                    return None if errors else [identity]
                 known = self._table_identity(commit)
                 if known is None or self.part.columns.image is None:
                     return known
@@ -197,7 +211,7 @@ class PartSource:
         found = cached("rows", key, build)
         return map(Path, Texts(found["paths"], found["paths_offsets"]))
 
-    def _split_folders(self, findings: list[Finding]) -> dict[str, Path]:
+    def _split_folders(self, errors: list[DataError]) -> dict[str, Path]:
         folder = self.image_folder
         if folder is None:
             return {}
@@ -211,5 +225,5 @@ class PartSource:
             if split not in found:
                 names = [name for name, meant in self.split_of.items() if meant == split] or [split]
                 has = ", ".join(there) or "none"
-                findings.append(Finding(f"{folder} has no folder '{names[0]}'; it has: {has}"))
+                errors.append(DataError(f"{folder} has no folder '{names[0]}'; it has: {has}"))
         return found

@@ -26,7 +26,7 @@ from typing import Annotated, Any, BinaryIO, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from benchmark.data.findings import is_gathering, strict
+from benchmark.data.data_errors import is_collecting, strict
 from benchmark.errors import UserError
 
 VARIABLE = "BENCH_CACHE"
@@ -158,7 +158,7 @@ def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
         with strict():
             return cached(kind, key, build)
     except UserError:
-        if not is_gathering():
+        if not is_collecting():
             raise
         return _unkept(build)
 

@@ -26,8 +26,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.data.findings import DataFaults
-from benchmark.data.stream_schema import AS_LISTED, NAME, Layout
+from benchmark.data.data_errors import InvalidData
+from benchmark.data.stream_schema import AS_LISTED, NAME, StreamFile
 from benchmark.data.toml_file import content_of, text_of
 from benchmark.data.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
 from benchmark.protocol import Protocol
@@ -46,7 +46,7 @@ def read_stream(path: Path) -> Stream:
     """Return the stream that a file describes.
 
     Raises:
-        UserError: the file cannot be read, or something in it is wrong; `DataFaults` has all there is.
+        UserError: the file cannot be read, or something in it is wrong; `InvalidData` has all there is.
     """
     layout, protocols = _checked(text_of(path, "stream file"), path)
     orders: dict[str, Any] = {
@@ -68,7 +68,7 @@ def read_stream(path: Path) -> Stream:
     )
 
 
-def _checked(text: str, path: Path) -> tuple[Layout, dict[str, Protocol]]:
+def _checked(text: str, path: Path) -> tuple[StreamFile, dict[str, Protocol]]:
     content = content_of(text, path)
     mistakes: list[Mistake] = []
     protocols: dict[str, Protocol] = {}
@@ -76,15 +76,15 @@ def _checked(text: str, path: Path) -> tuple[Layout, dict[str, Protocol]]:
     if isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()):
         protocols = _protocols(tables, path, mistakes)
     try:
-        layout = Layout.model_validate(content)
+        layout = StreamFile.model_validate(content)
     except ValidationError as error:
-        mistakes = [*mistakes_of(error, Layout), *mistakes]
+        mistakes = [*mistakes_of(error, StreamFile), *mistakes]
     else:
         for key, entry in STREAMS.entries.items():
             if normalise(key) == normalise(layout.name):
                 mistakes.append((("name",), f"'{layout.name}' is taken by {entry.place}; choose another"))
     if mistakes:
-        raise DataFaults(in_lines(mistakes, text, path), f"bench data verify {path}") from None
+        raise InvalidData(in_lines(mistakes, text, path), f"bench data verify {path}") from None
     return layout, protocols
 
 
@@ -108,7 +108,7 @@ def _protocols(
     return made
 
 
-def _load(layout: Layout, path: Path, request: Request) -> LoadedStream:
+def _load(layout: StreamFile, path: Path, request: Request) -> LoadedStream:
     from benchmark.data.stream_rows import load
 
     return load(layout, path, request)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmark.data.findings import Finding, noted
+from benchmark.data.data_errors import DataError, collect_into
+from benchmark.data.hub_tables import Lacking
 from benchmark.data.image_files import decode
+from benchmark.data.names import difference, folded
 from benchmark.data.part_sources import SPLITS, PartSource
-from benchmark.data.table_files import Lacking, Table
+from benchmark.data.table_files import Table
 from benchmark.errors import UserError, hint
 
 MOST_SHOWN = 20
+MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +50,16 @@ class Record:
 class Reader:
     """Reads the rows of one table of a stream's file; faults of single rows are collected, not raised."""
 
-    def __init__(self, kind: str, task: str, source: PartSource, findings: list[Finding]) -> None:
+    def __init__(self, kind: str, task: str, source: PartSource, errors: list[DataError]) -> None:
         """Say what is read.
 
         Args:
             kind: of the stream.
             task: the name of the task that all rows belong to, or "" where a column says.
             source: of one part of the file, whose rows are read.
-            findings: grow by each faulty row, and by what is wrong with a source as a whole.
+            errors: grow by each faulty row, and by what is wrong with a source as a whole.
         """
-        self.kind, self.task, self.source, self.findings = kind, task, source, findings
+        self.kind, self.task, self.source, self.errors = kind, task, source, errors
         self.part = source.part
         self.whole = True
 
@@ -66,33 +69,33 @@ class Reader:
         That is so where a source is missing or damaged, lacks a column, or does not say what its splits are.
         """
         folder = self.source.image_folder
-        gone: list[Finding] = []
-        with noted(gone):
+        gone: list[DataError] = []
+        with collect_into(gone):
             yield from self._rows(gone) if folder is None else self._images(folder)
         self.whole = not gone
-        self.findings += gone
+        self.errors += gone
 
-    def _rows(self, gone: list[Finding]) -> Iterator[Record]:
+    def _rows(self, gone: list[DataError]) -> Iterator[Record]:
         """Yield the sound rows of tables, and add what keeps a table from being read."""
         columns = self.part.columns
         given = {what: getattr(columns, what) for what in type(columns).model_fields}
         wanted = {what: name for what, name in given.items() if name is not None}
         names = list(dict.fromkeys(wanted.values()))
         places = {what: names.index(name) for what, name in wanted.items()}
-        for split, table in self.source.tables(names, self.findings):
+        for split, table in self.source.tables(names, self.errors):
             faults = []
-            with noted(gone):
+            with collect_into(gone):
                 try:
                     for number, row in table.rows:
                         values = {what: row[place] for what, place in places.items()}
                         try:
                             yield self._record(table, number, split, values)
                         except UserError as error:
-                            faults.append(Finding(f"{table.origin}, row {number}: {error}"))
+                            faults.append(DataError(f"{table.origin}, row {number}: {error}"))
                 except Lacking:
                     faults.clear()  # each row tells the same
                     raise
-            self.findings += faults
+            self.errors += faults
 
     def _record(self, table: Table, number: int, split: str, values: Mapping[str, Any]) -> Record:
         """Return a row.
@@ -129,7 +132,7 @@ class Reader:
                 _refuse("label", given, list(part.labels))
             return part.labels[given]
         if names:
-            if not (given.isdecimal() and int(given) < len(names)):
+            if not (given.isdecimal() and len(given) < MOST_DIGITS and int(given) < len(names)):
                 _refuse("label", given, [str(number) for number in range(len(names))])
             given = names[int(given)]
         if part.classes and given not in part.classes:
@@ -137,11 +140,11 @@ class Reader:
         return given
 
     def _images(self, folder: Path) -> Iterator[Record]:
-        for split, label, path in self.source.images(self.findings):
+        for split, label, path in self.source.images(self.errors):
             try:
                 pixels, known = decode(path, Path(), self.part.size), self._label(label)
             except UserError as error:
-                self.findings.append(Finding(f"{path}: {error}"))
+                self.errors.append(DataError(f"{path}: {error}"))
                 continue
             name = path.relative_to(folder).as_posix()
             yield Record(str(path), None, split, self.task, pixels, known, None, name)
@@ -149,19 +152,32 @@ class Reader:
 
 def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:
     guess = hint(given, valid) or ";"
+    same = next((name for name in valid if folded(name) == folded(given)), given)
+    if same != given and difference(given, same) != "case":
+        raise UserError(f"the {what} '{given}' differs only by {difference(given, same)} from '{same}'")
     more = ", ..." if len(valid) > MOST_SHOWN else ""
     raise UserError(f"unknown {what} '{given}'{guess} valid: {', '.join(valid[:MOST_SHOWN])}{more}")
 
 
 def _filled(value: Any, column: str | None) -> str:
-    text = _text(value)
+    try:
+        text = _text(value)
+    except UserError as error:
+        raise UserError(f"the column '{column}' holds {error}") from None
     if not text:
         raise UserError(f"nothing in the column '{column}'")
     return text
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    """Return a name as it is written; a list, an object or bytes are none."""
+    if value is None or value != value:  # missing, or what parquet holds in its place
+        return ""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        raise UserError(f"a list where one name belongs; write {value[0]!r} instead of {value!r:.60}")
+    if not isinstance(value, (str, int, float)):
+        raise UserError(f"{value!r:.60} where one name belongs")
+    return str(value).strip()
 
 
 def _answers(value: Any, column: str | None) -> list[str]:

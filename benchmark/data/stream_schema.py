@@ -18,13 +18,13 @@ _HUB_PART = r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)*"
 AS_LISTED = "natural"
 
 
-class Part(BaseModel):
+class TomlTable(BaseModel):
     """A table of the file; keys that it does not know are refused with the nearest one it does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(Part):
+class RowSource(TomlTable):
     """Where rows are read from: one file, a file a split, an image folder, or a set of the hub."""
 
     path: str | None = Field(None, description="a .csv, .tsv, .jsonl, .jsonl.gz or .parquet file")
@@ -48,7 +48,7 @@ class Source(Part):
         return HubSet(self.hub, self.config, self.converted) if self.hub else None
 
     @model_validator(mode="after")
-    def _one_place(self) -> Source:
+    def _one_place(self) -> RowSource:
         given = [bool(self.path), bool(self.files), bool(self.folder), bool(self.hub)]
         if sum(given) != 1:
             raise ValueError("needs one of: path; train and test; folder; hub")
@@ -57,7 +57,7 @@ class Source(Part):
         return self
 
 
-class Columns(Part):
+class Columns(TomlTable):
     """The columns that are read, by what they hold."""
 
     text: str | None = None
@@ -69,10 +69,10 @@ class Columns(Part):
     task: str | None = Field(None, description="the task's name, where one table holds several")
 
 
-class Rows(Part):
+class RowsTable(TomlTable):
     """Rows, and what they mean."""
 
-    source: Source
+    source: RowSource
     columns: Columns = Columns.model_construct()
     splits: dict[Literal["train", "validation", "test"], str] = Field(
         default_factory=dict, description="what the source calls its splits"
@@ -90,7 +90,7 @@ class Rows(Part):
     metric: str | None = None
 
     @model_validator(mode="after")
-    def _sound(self) -> Rows:
+    def _sound(self) -> RowsTable:
         if self.metric is not None and self.metric not in NAMES:
             raise ValueError(f"metric: '{self.metric}' is none of: {', '.join(NAMES)}")
         if len(set(self.classes)) < len(self.classes):
@@ -103,13 +103,13 @@ class Rows(Part):
         return self
 
 
-class TaskRows(Rows):
+class TaskTable(RowsTable):
     """The rows of one task."""
 
     name: str = Field(min_length=1)
 
 
-class Cut(Part):
+class Cut(TomlTable):
     """How the classes of one table become tasks, in the order of the classes that an order names."""
 
     tasks: int | None = Field(None, ge=1)
@@ -122,7 +122,7 @@ class Cut(Part):
         return self
 
 
-class Layout(Part):
+class StreamFile(TomlTable):
     """The whole file."""
 
     name: str = Field(pattern=rf"^{NAME}$", description="letters, digits and dashes; not a listed stream's")
@@ -131,8 +131,8 @@ class Layout(Part):
     licence: str = Field(min_length=1)
     citation: str = ""
     homepage: str = ""
-    table: Rows | None = None
-    tasks: tuple[TaskRows, ...] = ()
+    table: RowsTable | None = None
+    tasks: tuple[TaskTable, ...] = ()
     cut: Cut | None = None
     orders: dict[str, Any] = Field(
         default_factory=dict, description="task names; or, with [cut], a seed; or 'natural'"
@@ -140,12 +140,12 @@ class Layout(Part):
     protocol: dict[str, dict[str, Any]] = Field(description="by name; one is called quick")
 
     @property
-    def parts(self) -> tuple[Rows, ...]:
+    def parts(self) -> tuple[RowsTable, ...]:
         """The table, or the tasks."""
         return (self.table,) if self.table is not None else self.tasks
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Layout:
+    def _fits_together(self) -> StreamFile:
         if (self.table is None) == (not self.tasks):
             raise ValueError("needs either [table] or [[tasks]]")
         if self.table is not None and (self.table.columns.task is None) == (self.cut is None):
@@ -163,7 +163,7 @@ class Layout(Part):
             raise ValueError("needs a [protocol.quick], with at least a backbone")
         return self
 
-    def _check_columns(self, part: Rows, place: str) -> None:
+    def _check_columns(self, part: RowsTable, place: str) -> None:
         needed = {
             "text-classification": ("text", "label"),
             "text-to-text": ("text", "target"),
@@ -206,7 +206,7 @@ def order_fault(order: Iterable[str], tasks: list[str]) -> str:
     return "a task stands there twice" if len(listed) > len(tasks) else ""
 
 
-def source_of(part: Rows) -> str:
+def source_of(part: RowsTable) -> str:
     """Return where a part's rows come from, as the file writes it."""
     source = part.source
     files = ", ".join(source.files.values())

@@ -11,13 +11,12 @@ from typing import Any
 from pydantic import RootModel
 
 from benchmark.data import hub_tables
-from benchmark.data.files import read_rows
-from benchmark.data.findings import DataFaults, Finding, noted, settle
-from benchmark.errors import UserError, hint
+from benchmark.data.data_errors import DataError, collect_into, raise_or_collect
+from benchmark.data.files import LONGEST_ROW, bounded, read_rows
+from benchmark.data.hub_tables import require
+from benchmark.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
-# The csv module refuses fields of more than 128 KiB unless told otherwise; a text may be longer.
-LONGEST_FIELD = 2**31 - 1
 Row = tuple[int, Sequence[Any]]
 
 
@@ -39,17 +38,17 @@ class Table:
     folder: Path = Path()
 
 
-class Record(RootModel[dict[str, Any]]):
+class JsonObject(RootModel[dict[str, Any]]):
     """One JSON object."""
 
 
-def read_table(path: Path, wanted: Sequence[str], findings: list[Finding]) -> Table:
+def read_table(path: Path, wanted: Sequence[str], errors: list[DataError]) -> Table:
     """Return the wanted columns of a file.
 
     Args:
         path: a file of a kind in `SUFFIXES`; nothing else is opened, so nothing is unpickled.
         wanted: names of columns.
-        findings: rows that cannot be read are left out and added here while the table is gone through.
+        errors: rows that cannot be read are left out and added here while the table is gone through.
 
     Raises:
         UserError: the file is missing, of another kind or damaged, or lacks a column.
@@ -62,14 +61,14 @@ def read_table(path: Path, wanted: Sequence[str], findings: list[Finding]) -> Ta
     if suffix == ".parquet":
         return from_hub(hub_tables.from_parquet(path), wanted, path.parent)
     if suffix in (".csv", ".tsv"):
-        rows = _separated(path, "," if suffix == ".csv" else "\t", wanted, findings)
+        rows = _separated(path, "," if suffix == ".csv" else "\t", wanted, errors)
     else:
         rows = _json_lines(path, wanted)
     return Table(str(path), rows, folder=path.parent)
 
 
 def from_hub(
-    table: hub_tables.Table, wanted: Sequence[str], folder: Path = Path(), origin: str = ""
+    table: hub_tables.HubTable, wanted: Sequence[str], folder: Path = Path(), origin: str = ""
 ) -> Table:
     """Return the wanted columns of a split of the hub, or of a file like one; images stay encoded.
 
@@ -89,31 +88,13 @@ def from_hub(
     return Table(origin, enumerate(values, 1), names, folder)
 
 
-class Lacking(DataFaults):
-    """Columns that a table does not have, so that none of its rows can be used."""
-
-
-def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
-    """Check that columns are there.
-
-    Raises:
-        Lacking: some are not; the message has the nearest and all that are.
-    """
-    findings = []
-    for name in wanted:
-        if name not in there:
-            guess = hint(name, there) or ";"
-            findings.append(Finding(f"{origin} has no column '{name}'{guess} it has: {', '.join(there)}"))
-    if findings:
-        raise Lacking(findings)
-
-
-def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list[Finding]) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_FIELD)
+def _separated(path: Path, delimiter: str, wanted: Sequence[str], errors: list[DataError]) -> Iterator[Row]:
+    # It refuses fields of more than 128 KiB unless told otherwise; a text may be longer.
+    csv.field_size_limit(LONGEST_ROW)
     row = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            reader = csv.reader(bounded(lines), delimiter=delimiter, strict=True)
             header = next(reader, [])
             require(wanted, header, str(path))
             places = [header.index(name) for name in wanted]
@@ -122,18 +103,20 @@ def _separated(path: Path, delimiter: str, wanted: Sequence[str], findings: list
                     yield row, [fields[place] for place in places]
                 elif fields:  # an empty line is no row, and no mistake
                     message = f"{path}, row {row}: {len(fields)} fields under a header of {len(header)}"
-                    findings.append(Finding(message))
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}, after row {row}: cannot be read as text in columns: {error}") from error
+                    errors.append(DataError(message))
+    except (csv.Error, UnicodeDecodeError, ValueError, OSError) as error:
+        how = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        told = f"{path}, after row {row}: cannot be read as text in columns: {error}{how}"
+        raise UserError(told) from error
 
 
 def _json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
     there: dict[str, None] = {}
-    findings: list[Finding] = []
-    with noted(findings):
-        for number, record in read_rows(path, Record):
+    errors: list[DataError] = []
+    with collect_into(errors):
+        for number, record in read_rows(path, JsonObject):
             there |= dict.fromkeys(record.root)
             yield number, [record.root.get(name) for name in wanted]
     if there:
         require(wanted, list(there), str(path))
-    settle(findings)
+    raise_or_collect(errors)

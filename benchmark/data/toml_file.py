@@ -12,6 +12,8 @@ from benchmark.data.toml_mistakes import in_lines, mistakes_of
 from benchmark.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+LONGEST = 2**20
+"""Most bytes of a file that a person writes; more is not parsed."""
 
 
 def text_of(path: Path, what: str) -> str:
@@ -22,10 +24,14 @@ def text_of(path: Path, what: str) -> str:
         what: it is, for the message: "stream file".
 
     Raises:
-        UserError: there is no such file, or it cannot be read as UTF-8.
+        UserError: there is no such file, it cannot be read as UTF-8, or it is too large.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise UserError(f"the {what} {path} holds more than {LONGEST:,} characters, and is not read")
+        return text
     except FileNotFoundError:
         raise UserError(f"there is no {what} {path}") from None
     except OSError as error:
@@ -42,8 +48,10 @@ def content_of(text: str, path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path} is not read: its values are nested too deeply") from None
+    except ValueError as error:  # also a whole number of more digits than Python reads
+        raise UserError(f"{path} is not TOML: {str(error).split(';')[0]}") from None
 
 
 def checked(path: Path, what: str, model: type[Model], command: str = "") -> Model:
@@ -62,6 +70,6 @@ def checked(path: Path, what: str, model: type[Model], command: str = "") -> Mod
     try:
         return model.model_validate(content_of(text, path))
     except ValidationError as error:
-        findings = in_lines(list(mistakes_of(error, model)), text, path)
+        errors = in_lines(list(mistakes_of(error, model)), text, path)
     more = f" (see: {command})" if command else ""
-    raise UserError("; ".join(finding.line for finding in findings) + more)
+    raise UserError("; ".join(one.line for one in errors) + more)

@@ -9,11 +9,14 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.data.findings import Finding
+from benchmark.data.data_errors import DataError
 from benchmark.errors import hint
 
 Keys = tuple[str | int, ...]
 """The way to a key: names of tables and keys, and places in lists of tables."""
+
+MOST_LINES = 5_000
+"""Of longer files mistakes are told without their lines: each line costs a reading of all above it."""
 
 Mistake = tuple[Keys, str]
 """The way to a key, and what is wrong there."""
@@ -58,10 +61,10 @@ def _fields(model: type[BaseModel], table: Sequence[str | int]) -> Iterable[str]
     return model.model_fields
 
 
-def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[Finding]:
+def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[DataError]:
     """Return each mistake in one line: the file and the line in it, the key and what is wrong there."""
     lines = lines_of(text, [keys for keys, _ in mistakes])
-    findings = []
+    errors = []
     # As they stand in the file; a key that is missing may be one that is misspelled above.
     for keys, message in sorted(mistakes, key=lambda mistake: lines.get(mistake[0], len(text))):
         # What is unknown is named by the message.
@@ -70,8 +73,8 @@ def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[Finding
         for part in named:
             place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
         where = f"{path}, line {lines[keys]}" if keys in lines else str(path)
-        findings.append(Finding(" ".join(f"{where}: {place + ': ' if place else ''}{message}".split())))
-    return findings
+        errors.append(DataError(" ".join(f"{where}: {place + ': ' if place else ''}{message}".split())))
+    return errors
 
 
 def lines_of(text: str, wanted: Iterable[Keys]) -> dict[Keys, int]:
@@ -88,12 +91,14 @@ def lines_of(text: str, wanted: Iterable[Keys]) -> dict[Keys, int]:
     outer = {keys[:length] for keys in wanted for length in range(1, len(keys) + 1)}
     found: dict[Keys, int] = {}
     begun, lines = 1, text.split("\n")
+    if len(lines) > MOST_LINES:
+        return {}
     for end in range(1, len(lines) + 1):
         if len(found) == len(outer):
             break
         try:
             content = tomllib.loads("\n".join(lines[:end]) + "\n")
-        except tomllib.TOMLDecodeError:  # within a value of several lines
+        except (ValueError, RecursionError):  # within a value of several lines
             continue
         found |= {keys: begun for keys in outer - found.keys() if _has(content, keys)}
         begun = end + 1

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
+from benchmark.models.backbone_store import find_folder, preset_key, stored_folder
+from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
+from benchmark.models.positions import count_from_mask
+from benchmark.models.pretrained_model import read_model
+from benchmark.models.special_tokens import require_answers
+from benchmark.models.weights_hash import hash_files, hash_tensors, weight_files
 from benchmark.registry import BACKBONES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchmark.data.images import ImageSettings
+    from benchmark.models.pinned_file import PinnedFile
 
 Kind = Literal["vector", "image", "encoder", "seq2seq", "causal"]
 
@@ -39,7 +43,11 @@ class Backbone:
         recalled: the hub id is from memory and has not been checked.
         folder: finds the weights on disk, for bundled or separately installed ones.
         build: makes the module itself where `from_pretrained` alone does not.
-        pooling: how an encoder's tokens become one feature.
+        file: a pinned file that `bench backbone fetch` makes a folder of.
+        weights_hash: of the weights it must have, others are refused; see `benchmark.models.weights_hash`.
+        pooling: how tokens become one feature, see `benchmark.models.image_features`.
+        image_size: side in pixels of its images, where the configuration's is not wanted.
+        instead: a preset of the same model, with other weights, for machines without the hub.
     """
 
     kind: Kind
@@ -49,7 +57,16 @@ class Backbone:
     recalled: bool = False
     folder: Callable[[], Path] | None = None
     build: Callable[[], LoadedBackbone] | None = None
-    pooling: Literal["mean", "first"] = "first"
+    file: PinnedFile | None = None
+    weights_hash: str | None = None
+    pooling: Pooling = "first"
+    image_size: int | None = None
+    instead: str | None = None
+
+    @property
+    def feature(self) -> str | None:
+        """What a classifier's head reads, in words; None where the model answers in text or is one layer."""
+        return DESCRIBED[self.pooling] if self.kind in ("image", "encoder") else None
 
 
 @dataclass
@@ -61,6 +78,7 @@ class LoadedBackbone:
         origin: preset folder, path or hub id, without a machine's own folders.
         revision: the resolved commit of a hub model.
         route: a method's own way from inputs to features, as through prompts; None for the plain way.
+        weights_hash: of the weights as loaded: their files' sha256, see `benchmark.models.weights_hash`.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -73,22 +91,13 @@ class LoadedBackbone:
     origin: str = ""
     revision: str | None = None
     route: Callable[[dict[str, Tensor]], Tensor] | None = None
+    weights_hash: str = ""
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Count the model before anything is put beside it."""
         self.size = sum(parameter.numel() for parameter in self.module.parameters())
-
-    @cached_property
-    def weights_hash(self) -> str:
-        """SHA-256 over names, types and values of all weights as loaded; asked for before any is changed."""
-        import hashlib
-
-        digest = hashlib.sha256()
-        for name, value in self.module.state_dict().items():
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        self.weights_hash = self.weights_hash or hash_tensors(self.module.state_dict())
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`, by the method's own way where it has put one in."""
@@ -101,42 +110,71 @@ class LoadedBackbone:
             return inputs["features"]
         if self.kind == "vector":
             return self.module(**inputs)
+        if self.kind == "image":
+            return image_feature(self.module(**inputs), self.pooling)
         return self.pool(self.module(**inputs).last_hidden_state, inputs)
 
     def pool(self, hidden: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row of its tokens `(n, length, width)`, which are those of the inputs."""
-        if self.pooling == "first":
-            return hidden[:, 0]
+        if self.kind == "image" or self.pooling == "first":
+            return pool_tokens(hidden, self.pooling)
         mask = inputs["attention_mask"][..., None].to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
 
 
-def load(name: str) -> LoadedBackbone:
-    """Load a backbone by registry key, local folder or hub id `owner/name`.
+def load(name: str, folder: Path | None = None, weights: str = "") -> LoadedBackbone:
+    """Load a backbone by registry key, local folder or hub id `owner/name`; a key is never a folder.
+
+    Args:
+        folder: where a backbone that is no preset lies, whatever its name.
+        weights: the hash that a folder's weights must have; "" for any.
 
     Raises:
-        UserError: nothing has this name, or it cannot be had.
+        UserError: nothing has this name, it cannot be had, or its weights are not those expected.
     """
-    path = Path(name)
-    if (path / "config.json").is_file():
-        return load_pretrained(name, origin=path.name)
-    if path.is_dir():
-        raise UserError(f"the backbone folder {name} holds no config.json")
+    if folder is None and (key := preset_key(name)) is not None:
+        return _load_preset(key)
+    if folder is not None or weights or Path(name).is_dir():
+        found = find_folder(name, folder, weights)
+        return load_pretrained(str(found), origin=found.name)
     if "/" in name:
         return load_pretrained(name, origin=name)
-    preset: Backbone = BACKBONES.load(name)
+    raise UserError(str(unknown("backbone", name, BACKBONES.names(), BACKBONES.command)))
+
+
+def _load_preset(key: str) -> LoadedBackbone:
+    preset: Backbone = BACKBONES.load(key)
     if preset.build is not None:
         loaded = preset.build()
         loaded.module.requires_grad_(False)
-        return loaded
-    key = BACKBONES.entry(name).key
-    if preset.folder is not None:
+    elif preset.file is not None:
+        loaded = load_pretrained(str(stored_folder(key, preset.weights_hash)), key, preset)
+    elif preset.folder is not None:
         folder = preset.folder()
         if not (folder / "config.json").is_file():
             raise UserError(f"the weights of the backbone '{key}' are not installed: reinstall the package")
-        return load_pretrained(str(folder), key, preset)
-    assert preset.hub_id is not None
-    return load_pretrained(preset.hub_id, preset.hub_id, preset)
+        loaded = load_pretrained(str(folder), key, preset)
+    else:
+        assert preset.hub_id is not None
+        loaded = load_pretrained(preset.hub_id, preset.hub_id, preset)
+    if preset.weights_hash is not None and loaded.weights_hash != preset.weights_hash:
+        raise UserError(
+            f"the weights of the backbone '{key}' have the sha256 {loaded.weights_hash}, not "
+            f"{preset.weights_hash}: they are another model's; bring the right ones back, or give their "
+            "folder another name and use that (--backbone PATH)"
+        )
+    return loaded
+
+
+def load_local(name: str) -> LoadedBackbone | None:
+    """Return a backbone, or None where it is not to be had without the network."""
+    from unittest.mock import patch
+
+    with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+        try:
+            return load(name)
+        except UserError:
+            return None
 
 
 def load_pretrained(source: str, origin: str, preset: Backbone | None = None) -> LoadedBackbone:
@@ -148,35 +186,66 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
         preset: what is known of it; None reads the kind from its configuration.
 
     Raises:
-        UserError: it cannot be loaded; one line says why.
+        UserError: it cannot be loaded or used; one line says why.
     """
     import transformers
 
     quiet(transformers)
-    revision = preset.revision if preset else None
+    given: dict[str, Any] = {"revision": preset.revision if preset else None, "trust_remote_code": False}
     try:
-        config = transformers.AutoConfig.from_pretrained(source, revision=revision)
+        config = transformers.AutoConfig.from_pretrained(source, **given)
         kind = preset.kind if preset else _kind(config)
-        module = _model(transformers, kind, source, revision)
-        tokenizer = None
-        if kind != "image":
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
+        module = read_model(kind, source, given["revision"])
+        tokenizer = None if kind == "image" else transformers.AutoTokenizer.from_pretrained(source, **given)
+        files = _weight_files(source, config)
+    except UserError:
+        raise
     except Exception as error:  # transformers raises many kinds for what is one mistake to a user
         raise UserError(
-            f"cannot load the backbone '{source}': {str(error).strip().splitlines()[0][:200]} "
+            f"cannot load the backbone '{source}': {_reason(error)} "
             "(without a network, give a local folder with --backbone PATH)"
         ) from error
     module.requires_grad_(False)
+    width = getattr(config, "hidden_size", 0) or getattr(config, "d_model", 0)
+    pooling: str = preset.pooling if preset else "first"
+    images = None
+    if kind == "image":
+        images = _image_settings(source, (preset and preset.image_size) or _side(source, config))
+        if preset is None:
+            pooling, width = choose_pooling(module, images.size, origin)
+    elif kind in ("seq2seq", "causal"):
+        require_answers(module, tokenizer, kind, origin)
+        if kind == "causal":
+            count_from_mask(module)
     return LoadedBackbone(
         kind,
         module,
-        getattr(config, "hidden_size", 0) or getattr(config, "d_model", 0),
+        width,
         tokenizer,
-        _image_settings(source, config) if kind == "image" else None,
-        preset.pooling if preset else "first",
+        images,
+        pooling,
         origin,
         getattr(config, "_commit_hash", None),
+        weights_hash=hash_files(files),
     )
+
+
+def _weight_files(source: str, config: Any) -> list[Path]:
+    """Return the files that a model's weights were read from; the hub's lie in its cache by then."""
+    if Path(source).is_dir():
+        return weight_files(Path(source))
+    from huggingface_hub import snapshot_download
+
+    revision = getattr(config, "_commit_hash", None)
+    return weight_files(Path(snapshot_download(source, revision=revision, local_files_only=True)))
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, and not the advice to run a stranger's code."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own, which is never run here"
+    return line
 
 
 def _kind(config: Any) -> Kind:
@@ -185,24 +254,29 @@ def _kind(config: Any) -> Kind:
 
     if config.is_encoder_decoder:
         return "seq2seq"
-    if hasattr(config, "image_size") and not hasattr(config, "vocab_size"):
+    pictures = config.model_type in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    if (pictures or hasattr(config, "image_size")) and not hasattr(config, "vocab_size"):
         return "image"
     encoder = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return "encoder" if encoder else "causal"
 
 
-def _model(transformers: Any, kind: Kind, source: str, revision: str | None) -> nn.Module:
-    loaders = {"seq2seq": transformers.AutoModelForSeq2SeqLM, "causal": transformers.AutoModelForCausalLM}
-    options: dict[str, Any] = {"revision": revision, "use_safetensors": True, "dtype": "float32"}
-    if kind in ("image", "encoder"):
-        try:  # the pooler is trained for another purpose and is used by no method
-            return transformers.AutoModel.from_pretrained(source, add_pooling_layer=False, **options)
-        except TypeError:
-            pass  # this architecture has none
-    return loaders.get(kind, transformers.AutoModel).from_pretrained(source, **options)
+def _side(source: str, config: Any) -> int:
+    """Return the side of the square images that a configuration asks for; 224 pixels where it does not say.
+
+    Raises:
+        UserError: they are not square.
+    """
+    given = getattr(config, "image_size", None) or 224
+    sides = {int(side) for side in given} if isinstance(given, list | tuple) else {int(given)}
+    if len(sides) > 1:
+        raise UserError(
+            f"the backbone '{source}' takes images of {given} pixels; only squares are handed over"
+        )
+    return sides.pop()
 
 
-def _image_settings(source: str, config: Any) -> ImageSettings:
+def _image_settings(source: str, size: int) -> ImageSettings:
     from benchmark.data.images import read_settings
 
     folder = Path(source)
@@ -210,7 +284,7 @@ def _image_settings(source: str, config: Any) -> ImageSettings:
         from huggingface_hub import hf_hub_download
 
         folder = Path(hf_hub_download(source, "preprocessor_config.json")).parent
-    return read_settings(folder, config.image_size)
+    return read_settings(folder, size)
 
 
 def quiet(transformers: Any) -> None:

@@ -131,17 +131,6 @@ def last_logits(module: Any, inputs: dict[str, Tensor], count: int) -> Tensor:
     return module(**inputs, use_cache=False).logits[:, -count:]
 
 
-def positions(module: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a causal model's inputs with each token's place in its own row, where the model can be told.
-
-    Rows are padded on the left; a model that counts from the first column would count padding.
-    """
-    if "position_ids" not in _arguments(module.__class__) or "position_ids" in inputs:
-        return inputs
-    places = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    return inputs | {"position_ids": places}
-
-
 @cache
 def _arguments(kind: Any) -> frozenset[str]:
     return frozenset(inspect.signature(kind.forward).parameters)

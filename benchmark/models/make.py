@@ -7,6 +7,7 @@ from benchmark.models.alignment import AlignedObjective
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.nearest_mean import NearestMeanObjective
 from benchmark.models.objective import ClassificationObjective, Objective
+from benchmark.models.positions import require_positions
 from benchmark.models.text_objective import TextObjective
 from benchmark.protocol import Protocol
 from benchmark.stream import Task
@@ -16,8 +17,9 @@ def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protoc
     """Return the objective that fits backbone and protocol: a head for features, strings for text to text.
 
     Raises:
-        UserError: the protocol needs features and the backbone answers in text.
+        UserError: the protocol needs features and the backbone answers in text, or its texts are too long.
     """
+    require_positions(backbone.module, backbone.kind, protocol, backbone.origin)
     by_means = protocol.head == "nearest-class-mean"
     if backbone.kind in ("seq2seq", "causal"):
         if by_means:

@@ -16,6 +16,7 @@ from benchmark.data import encoding, images, prompts
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
+from benchmark.models.special_tokens import padding_id
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
 
@@ -138,6 +139,15 @@ class Objective(ABC):
     def metric(self, task: Task) -> str:
         """Return the name of the score, see `benchmark.scoring.task_metrics.NAMES`."""
 
+    def normaliser(self, task: Task) -> str:
+        """Return what texts are brought to before they are compared."""
+        return self.protocol.normaliser
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether there is anything to answer with; a head has no class before the first task."""
+        return True
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""
         yield from self.backbone.module.parameters()
@@ -189,7 +199,7 @@ class ClassificationObjective(Objective):
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return self.with_prefix(TokenRows(ids["prompts"], tokenizer.pad_token_id, labels))
+        return self.with_prefix(TokenRows(ids["prompts"], padding_id(tokenizer), labels))
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""
@@ -241,6 +251,11 @@ class ClassificationObjective(Objective):
     def metric(self, task: Task) -> str:
         """Return accuracy."""
         return "accuracy"
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the head has classes."""
+        return len(self.head) > 0
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield every parameter of backbone, adapters and head."""

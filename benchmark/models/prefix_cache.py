@@ -15,6 +15,7 @@ format, the versions of the libraries and the kind of processor.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.data import images
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows
@@ -65,7 +66,7 @@ class FrozenPrefix:
         own = next(backbone.module.parameters()).dtype
         self.dtype = HALVES.get(dtype, own)
         self.what = [
-            stack.name if stack else "",
+            *(stack.name if stack else "", backbone.kind, _configuration(backbone.module)),
             str(first),
             backbone.pooling,
             str(own),
@@ -254,6 +255,15 @@ def padded(states: list[Tensor], left: bool) -> Tensor:
     for place, state in enumerate(states):
         found[place, longest - len(state) if left else 0 :][: len(state)] = state
     return found
+
+
+def _configuration(module: nn.Module) -> str:
+    """Return what else than its weights decides what a model computes, without where it was read from."""
+    config = getattr(module, "config", None)
+    if config is None:
+        return type(module).__name__
+    own = {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
+    return type(module).__name__ + json.dumps(own, sort_keys=True, default=str)
 
 
 def content_of(rows: Any, training: bool) -> str:

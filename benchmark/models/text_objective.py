@@ -15,8 +15,9 @@ from benchmark.data import encoding
 from benchmark.data.batches import Batch, Rows, TokenRows
 from benchmark.data.row_cache import code_of
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.label_scores import branches, causal_scores, decoder_scores, last_logits, positions
+from benchmark.models.label_scores import branches, causal_scores, decoder_scores, last_logits
 from benchmark.models.objective import Objective
+from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.models.tail import PREFIX
 from benchmark.protocol import Protocol
 from benchmark.scoring.task_metrics import draw
@@ -48,8 +49,7 @@ class TextObjective(Objective):
                 "targets": lambda rows: [self.answer(text) for text in self._answers(task, rows)],
             },
         )
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        rows = TokenRows(ids["prompts"], pad, None, ids["targets"], self.causal)
+        rows = TokenRows(ids["prompts"], padding_id(tokenizer), None, ids["targets"], self.causal)
         return self.with_prefix(rows, self.label_answers if self.by_labels and self.causal else None)
 
     @property
@@ -65,7 +65,7 @@ class TextObjective(Objective):
     def answer(self, text: str) -> list[int]:
         """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
         tokenizer = self.backbone.tokenizer
-        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+        end = end_id(tokenizer, self.backbone.origin)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids[: self.protocol.target_length - 1], end]
 
@@ -94,7 +94,7 @@ class TextObjective(Objective):
             return answered.loss, answered.logits
         assert batch.targets is not None
         longest = int((batch.targets != -100).sum(1).max())
-        logits = last_logits(module, positions(module, batch.inputs), longest + 1)
+        logits = last_logits(module, batch.inputs, longest + 1)
         # The logits at a token are about the next one.
         loss = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), batch.targets[:, -longest:])
         return loss, logits
@@ -116,9 +116,7 @@ class TextObjective(Objective):
                 max_new_tokens=self.protocol.target_length,
                 num_beams=1,
                 do_sample=False,
-                pad_token_id=tokenizer.pad_token_id
-                if tokenizer.pad_token_id is not None
-                else tokenizer.eos_token_id,
+                pad_token_id=padding_id(tokenizer),
             )
         if self.causal:
             generated = generated[:, batch.inputs["input_ids"].shape[1] :]
@@ -154,6 +152,11 @@ class TextObjective(Objective):
         """Return every accepted answer of each row; the scorer draws one where the protocol says so."""
         return self._answers(task, examples) if examples.references is None else list(examples.references)
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether text is decoded freely, or a label has been seen."""
+        return self.protocol.decoding != "labels" or not self.columns or self.seen > 0
+
     def state(self) -> dict[str, Tensor]:
         """Return how many labels have been seen."""
         return {"seen": torch.tensor(self.seen)}
@@ -162,9 +165,19 @@ class TextObjective(Objective):
         """Take over how many labels have been seen."""
         self.seen = int(state["seen"])
 
+    def normaliser(self, task: Task) -> str:
+        """Return the protocol's, or none where one of the labels is chosen: then two never are the same."""
+        by_label = self.protocol.decoding == "labels" and bool(task.classes)
+        return "exact" if by_label else self.protocol.normaliser
+
     def metric(self, task: Task) -> str:
-        """Return the task's own, or exact-match where it has labels and rouge-l where not."""
-        return task.metric or ("exact-match" if task.classes else "rouge-l")
+        """Return the task's own, or exact-match where it has labels and rouge-l where not.
+
+        Where strings are compared as they are, Rouge-L is that of `benchmark.scoring.summary_rouge`.
+        """
+        metric = task.metric or ("exact-match" if task.classes else "rouge-l")
+        as_is = self.protocol.normaliser == "exact"
+        return "summary-rouge-l" if as_is and metric == "rouge-l" else metric
 
 
 def drawn(examples: Examples) -> list[str]:

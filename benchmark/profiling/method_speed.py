@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
 from benchmark.running.learner import prepare_device
+from benchmark.running.task_loop import begin_task, learn_task
 from benchmark.running.training import train
 from benchmark.stream import Examples, Task
 
@@ -68,17 +68,16 @@ def at_task(
     loaded.module.to(device)
     reseed(0, "build")
     method = make(Context(make_objective(loaded, stream, protocol), protocol, count), make.Hyperparameters())
-    for earlier in range(t):
-        rows = method.objective.encode(stream[earlier], stream[earlier].train)
-        if not method.training_tasks(earlier):
-            return None
-        for phase in begin(method, earlier, rows):
-            train(method, phase, rows, (0, earlier, phase.name), lambda share: None)
-        method.end_task(earlier, rows)
-    if list(method.training_tasks(t)) != [t]:
+
+    def encode(task: int) -> Rows:
+        return method.objective.encode(stream[task], stream[task].train)
+
+    if any(list(method.training_tasks(task)) != [task] for task in range(t + 1)):
         return None
-    rows = method.objective.encode(stream[t], stream[t].train)
-    first = next(iter(begin(method, t, rows)), None)
+    for earlier in range(t):
+        learn_task(method, earlier, encode, seed=0)
+    rows, phases = begin_task(method, t, encode, seed=0)
+    first = next(iter(phases), None)
     return None if first is None else (method, first, rows)
 
 
@@ -91,13 +90,6 @@ def vision_transformer(size: Size) -> LoadedBackbone:
     module = transformers.ViTModel(size.shape(), add_pooling_layer=False).eval()
     settings = ImageSettings(size.side, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return LoadedBackbone("image", module, size.width, images=settings)
-
-
-def begin(method: Method, t: int, rows: Rows) -> Iterable[Phase]:
-    """Begin a task as the learner does and return its phases."""
-    method.objective.begin_task([t])
-    method.begin_task(t, rows)
-    return method.phases(t)
 
 
 def compare(first: tuple[Method, Phase, Rows], last: tuple[Method, Phase, Rows]) -> tuple[float, float]:

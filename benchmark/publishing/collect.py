@@ -5,20 +5,23 @@ from __future__ import annotations
 import gc
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.errors import UserError
-from benchmark.protocol import ADDED_LATER, OF_A_METHOD, Protocol
+from benchmark.protocol import ADDED_LATER, NO_SCORES, OF_A_METHOD, Protocol
 from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
 from benchmark.results import Result, read
+from benchmark.scoring.metrics import headline
 from benchmark.scoring.statistics import Runs
 
-SETUP = ("protocol", "parameters")
+SETUP = ("protocol", "parameters", "backbone_weights")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
 
 
@@ -49,23 +52,53 @@ class Row:
         values = [result.headline.get(metric) for result in self.results]
         return [] if None in values else [value for value in values if value is not None]
 
+    def read_as(self, reading: str, metric: str) -> list[float]:
+        """Return a number of every run by another reading of it; empty where one of them lacks it."""
+        values = [_number_of(result, reading, metric) for result in self.results]
+        return [] if None in values else [value for value in values if value is not None]
+
     def runs(self, metric: str) -> Runs:
         """Return a headline number by what two methods must share to be compared."""
         return dict(zip((_run(result) for result in self.results), self.values(metric), strict=False))
 
-    def cells(self) -> Runs:
-        """Return the last score of every task of every run, by run and position of the task."""
-        return {
-            (*_run(result), position): score
-            for result in self.results
-            for position, score in enumerate(result.matrix[-1])
-            if score is not None
-        }
+    def matrices(self) -> dict[Hashable, Hashable]:
+        """Return every score of every run, by what two methods must share to be compared."""
+        return {_run(result): tuple(map(tuple, result.matrix)) for result in self.results}
+
+    def row_scores(self) -> list[list[np.ndarray]] | None:
+        """Return for each run and task the score of every test row after the last task.
+
+        None where a run keeps none.
+        """
+        found = [_row_scores(result) for result in self.results]
+        return None if None in found else [run for run in found if run is not None]
+
+    def row_numbers(self) -> list[list[np.ndarray]]:
+        """Return for each run and task a number for each test row, the same for the same row.
+
+        Rows are known by their task, that is its name, classes and number of test rows, and their place in
+        it. Where runs cut classes into tasks in other ways, their rows count as different ones.
+        """
+        starts: dict[Hashable, int] = {}
+        numbers, following = [], 0
+        for result in self.results:
+            own = []
+            for task in result.tasks:
+                key = task.name, tuple(task.classes), task.test
+                if key not in starts:
+                    starts[key], following = following, following + task.test
+                own.append(starts[key] + np.arange(task.test))
+            numbers.append(own)
+        return numbers
+
+    def on(self, runs: Collection[Hashable]) -> Row:
+        """Return the row with some of its runs alone."""
+        return replace(self, results=tuple(result for result in self.results if _run(result) in runs))
 
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that may be compared: one stream, protocol, backbone, head and setup."""
+    """Rows that may be compared: one stream, protocol, backbone, head, setup and way of counting adapters."""
 
     stream: str
     protocol: str
@@ -207,6 +240,26 @@ def row_method(result: Result) -> str:
     return result.method + (" (classifier alignment)" if added.get("alignment") else "")
 
 
+def accounting_version(result: Result) -> int:
+    """Return by which definition a run's adapters were counted; the first where a result does not say."""
+    return int(getattr(result, "accounting_version", 1))
+
+
+def _number_of(result: Result, reading: str, metric: str) -> float | None:
+    matrix_of = getattr(result, "matrix_of", None)
+    if matrix_of is None:
+        return None
+    return headline(matrix_of(reading), [task.test for task in result.tasks])[metric]
+
+
+def _row_scores(result: Result) -> list[np.ndarray] | None:
+    read_scores = getattr(result, "scores_of_rows", None)
+    if read_scores is None:
+        return None
+    last = [read_scores(len(result.tasks) - 1, task) for task in range(len(result.tasks))]
+    return None if any(scores is None for scores in last) else last
+
+
 def tuning_mark(result: Result) -> str:
     """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
     found = result.provenance.tuned
@@ -232,12 +285,15 @@ def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
 
 
 def _setup(result: Result) -> dict[str, Any]:
-    setup = {name: result.config.get(name, {}) for name in SETUP}
+    setup = {name: _as_block(name, result.config.get(name, {})) for name in SETUP}
     # A protocol's setting that is younger than the result had the effect of its default.
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
     protocol = later | setup["protocol"]
-    shared = {name: value for name, value in protocol.items() if name not in OF_A_METHOD}
-    return setup | {"protocol": shared}
+    left_out = OF_A_METHOD | NO_SCORES
+    shared = {name: value for name, value in protocol.items() if name not in left_out}
+    version = accounting_version(result)
+    counted = {"accounting": {"accounting": version}} if version != 1 else {}
+    return setup | {"protocol": shared} | counted
 
 
 def _added(result: Result) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 The two ends are reference rows, found by what their results show and not by a name. The floor trains one
 adapter on every task in turn and asks for nothing; the ceiling learned all tasks in one go, so that its
-matrix has a last row alone.
+matrix has a last row alone. A share of a gap that is narrow, uncertain, seen in few runs, or has an end that
+nobody tuned says little, and is not shown.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.publishing.collect import Row
-from benchmark.scoring.statistics import FEWEST_RUNS, compare, student_reach
+from benchmark.publishing.collect import Row, tuning_mark
+from benchmark.scoring.statistics import FEWEST_RUNS, student_reach
+from benchmark.scoring.statistics_normalised import measure_gap
 
 METRIC = "average_performance"
 
@@ -63,12 +65,12 @@ def find_gap(rows: Sequence[Row]) -> Gap | str:
         if len(found) != 1:
             return f"no {what} reference row" if not found else f"several {what} reference rows"
     gap = Gap(floors[0], ceilings[0])
-    difference = compare(gap.ceiling.runs(METRIC), gap.floor.runs(METRIC))
-    if difference.n == 0:
-        return "the two reference rows share no run"
-    if difference.n >= FEWEST_RUNS and not difference.distinguishable:
-        return "the two reference rows are not told apart"
-    return gap
+    # Runs of a row share how their values were chosen.
+    untuned = [row.label for row in (gap.floor, gap.ceiling) if not tuning_mark(row.first)]
+    if untuned:
+        return f"not tuned here: {', '.join(untuned)}"
+    width = measure_gap(gap.floor.runs(METRIC), gap.ceiling.runs(METRIC))
+    return "floor and ceiling share no two runs" if width is None else width.refusal or gap
 
 
 def _is_floor(row: Row) -> bool:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.publishing import comparisons
+from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Row, Section, load, no_search_for_cycles, sections, selection
-from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.publishing.overview import overview
-from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, unranked
+from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, table_apart
 from benchmark.publishing.terminal import result_table, show
 from benchmark.results import Result, atomic_write
 
@@ -76,15 +76,17 @@ def page(stream: str, parts: Iterable[Section]) -> str:
 
 
 def _scores(rows: Sequence[Row]) -> list[str]:
-    """Return the score tables, one for each group that may be ranked, and what tests say of it."""
+    """Return for each group of rows its table, what holds for it, the tests, and the rows of fewer runs."""
     blocks = []
-    for title, group in by_needs(rows).items():
-        blocks += [f"### {plain(title)}", main_table(group, ranked=title != REFERENCES)]
-        if title != REFERENCES:
-            note = unranked(group)
-            tests = comparisons.compared(group)
-            blocks += [note] if note else []
-            blocks += [f"#### Compared: {plain(title.lower())}", *tests] if tests else []
+    for board in boards(rows):
+        blocks.append(f"### {plain(board.title)}")
+        if board.rows:
+            blocks.append(main_table(board))
+        blocks += [plain(note) for note in board.notes()]
+        tests = comparisons.compared(board)
+        blocks += [f"#### Compared: {plain(board.title.lower())}", *tests] if tests else []
+        if board.apart:
+            blocks += [f"#### With fewer runs: {plain(board.title.lower())}", table_apart(board)]
     return blocks
 
 

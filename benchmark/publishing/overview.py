@@ -12,15 +12,27 @@ from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
 from benchmark.publishing.tables import link, markdown, named, plain
+from benchmark.scoring.statistics_normalised import (
+    FEWEST_ERRORS,
+    FEWEST_RUNS,
+    SMALLEST_GAP,
+    Summary,
+    summarise,
+)
 
 INTRODUCTION = (
     "Normalised score: the share of the gap in average performance that a method closes, from the reference "
     "row that trains one adapter on every task in turn (0) to the one that learns all tasks at once (100), "
     "over the runs that all three share. In brackets: its 95 % interval over runs (Student), or the number "
-    "of runs where there are fewer than three. Methods stand together only under the same head protocol and "
-    "with the same needs. Scores, costs and tests of each stream are on its own page."
+    "of runs where there are fewer than three. A board counts where both reference rows are tuned, share "
+    f"{FEWEST_RUNS} runs or more, and stand {100 * SMALLEST_GAP:.0f} points and {FEWEST_ERRORS} standard "
+    "errors apart; the last column of the streams says why one does not. Means, medians, and the range "
+    f"of the mean when one board is left out, ask for {FEWEST_RUNS} runs or more on every board of a table. "
+    "Methods stand together only under the same head protocol and with the same needs. Scores, costs and "
+    "tests of each stream are on its own page."
 )
 
+SUMMARY = ("mean ↑", "median ↑", "without one board")
 Ends = Sequence[tuple[Section, Gap]]
 
 
@@ -40,18 +52,18 @@ class Standings:
     sections: tuple[Section, ...]
     closed: dict[str, dict[int, Closed]]
 
-    def mean(self, name: str) -> float | None:
-        """Return a row's mean share; None where it misses a column, since other streams would not compare."""
-        shares = [each.share for each in self.closed[name].values()]
-        return sum(shares) / len(shares) if len(shares) == len(self.sections) else None
+    def summary(self, name: str) -> Summary | None:
+        """Return a row's mean over boards; None where it misses one, or has few runs there."""
+        enough = [each.share for each in self.closed[name].values() if each.n >= FEWEST_RUNS]
+        return summarise(enough) if len(enough) == len(self.sections) else None
 
     @property
     def names(self) -> list[str]:
-        """The rows, the best mean first, those without one last."""
+        """The rows, the best mean first; without one, by their mean over the boards they have, last."""
 
-        def place(name: str) -> tuple[float, str]:
-            mean = self.mean(name)
-            return (float("inf") if mean is None else -mean), name
+        def place(name: str) -> tuple[bool, float, str]:
+            shares = [each.share for each in self.closed[name].values()]
+            return self.summary(name) is None, -sum(shares) / len(shares), name
 
         return sorted(self.closed, key=place)
 
@@ -97,8 +109,15 @@ def _table(group: Standings, parts: Sequence[Section]) -> str:
         record = {"method": plain(name)}
         for column, part in enumerate(group.sections):
             record[f"{link(apart(part, parts), part.stream)} ↑"] = _text(group.closed[name].get(column))
-        records.append(record | ({"mean ↑": _percent(group.mean(name))} if len(group.sections) > 1 else {}))
+        records.append(record | (_summary(group.summary(name)) if len(group.sections) > 1 else {}))
     return markdown(pd.DataFrame(records))
+
+
+def _summary(found: Summary | None) -> dict[str, str]:
+    if found is None:
+        return dict.fromkeys(SUMMARY, "")
+    texts = (_percent(found.mean), _percent(found.median), f"{_percent(found.low)} to {_percent(found.high)}")
+    return dict(zip(SUMMARY, texts, strict=True))
 
 
 def apart(part: Section, parts: Sequence[Section]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmark.analysis.redundancy import Redundancy
-    from benchmark.scoring.statistics import Ranking
+    from benchmark.scoring.statistics_ranks import Ranking
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MOST_DRAWN = len(COLOURS)
@@ -217,7 +217,7 @@ def critical_difference(ranking: Ranking) -> Figure:
     axes.plot(ranks, range(len(names)), linestyle="", marker="o", color=COLOURS[0])
     axes.set_yticks(range(len(names)), [text(name) for name in names])
     axes.invert_yaxis()
-    title = f"{ranking.blocks} cells, critical difference {reach:.1f}"
+    title = f"{ranking.blocks} runs, critical difference {reach:.1f}"
     axes.set(xlabel="mean rank, 1 is the best", title=title)
     return drawn
 

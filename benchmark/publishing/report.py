@@ -10,15 +10,15 @@ from benchmark.analysis.run_analysis import Depth
 from benchmark.analysis.translator import of_result
 from benchmark.errors import UserError
 from benchmark.publishing import plots
+from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
-from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.publishing.plots import MOST_DRAWN
 from benchmark.publishing.report_parts import STYLE, figure, gallery, table
 from benchmark.publishing.report_redundancy import Places, redundancy
-from benchmark.publishing.tables import SCORES, active, share
+from benchmark.publishing.tables import SCORES, active, named, share
 from benchmark.publishing.terminal import show
 from benchmark.results import Result, atomic_write
-from benchmark.scoring.statistics import friedman
+from benchmark.scoring.statistics_ranks import friedman
 from benchmark.tuning.tuning_file import is_tuning_file
 
 
@@ -103,11 +103,11 @@ def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
 
 def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str]]:
     tables, pictures = [], []
-    for title, rows in by_needs(part.rows).items():
-        tables.append(_scores(title, rows))
-        ranking = friedman({row.name: row.cells() for row in rows}) if title != REFERENCES else None
+    for board in boards(part.rows):
+        tables += _scores(board)
+        ranking = friedman({row.name: row.runs(LEADING) for row in board.rows}) if board.compared else None
         if ranking is not None:
-            pictures.append(figure(f"{title}: mean ranks", plots.critical_difference(ranking)))
+            pictures.append(figure(f"{board.title}: mean ranks", plots.critical_difference(ranking)))
     for start in range(0, len(part.rows), MOST_DRAWN):
         drawn = part.rows[start : start + MOST_DRAWN]
         anytime = [row for row in drawn if row.values("average_anytime")]
@@ -124,18 +124,20 @@ def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str
     return "\n".join([heading, *tables, gallery(pictures), overlaps]), problems
 
 
-def _scores(title: str, rows: Sequence[Row]) -> str:
-    def order(row: Row) -> float:
-        values = row.values("average_performance")
-        return -sum(values) / len(values) if values else 1.0
+def _scores(board: Board) -> list[str]:
+    """Return the tables of a board, the best rows first, and what holds for them."""
+    blocks = [table(board.title, _COLUMNS, [_record(row, board) for row in board.rows])] if board.rows else []
+    blocks += [f"<p>{escape(note)}</p>" for note in board.notes()]
+    if board.apart:
+        title = f"{board.title}: with fewer runs, not compared"
+        blocks.append(table(title, _COLUMNS, [_record(row, board) for row in board.apart]))
+    return blocks
 
-    records = [
-        [
-            row.name,
-            *(share(row.values(metric)) for metric in SCORES.values()),
-            active(row),
-            str(len(row.results)),
-        ]
-        for row in sorted(rows, key=order)
-    ]
-    return table(title, ["method", *SCORES, "active", "n"], records)
+
+_COLUMNS = ["method", "could be best", *SCORES, "active", "n"]
+
+
+def _record(row: Row, board: Board) -> list[str]:
+    mark = "yes" if row.label in board.best else ""
+    scores = [share(row.values(metric)) for metric in SCORES.values()]
+    return [named(row), mark, *scores, active(row), str(len(row.results))]

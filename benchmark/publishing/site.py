@@ -19,15 +19,15 @@ from urllib.parse import quote
 
 from benchmark.errors import UserError
 from benchmark.publishing import plots, site_tables
+from benchmark.publishing.board import LEADING, boards
 from benchmark.publishing.collect import Section, load_files, sections
-from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.publishing.leaderboard import facts
 from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plots import MOST_DRAWN
 from benchmark.publishing.site_tables import EXPLAINED, Table
-from benchmark.publishing.tables import named, standing
+from benchmark.publishing.tables import named
 from benchmark.results import Result, atomic_write
-from benchmark.scoring.statistics import friedman
+from benchmark.scoring.statistics_ranks import friedman
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -190,14 +190,15 @@ def address(stream: str) -> str:
 
 def drawings(part: Section) -> Iterator[tuple[str, Figure]]:
     """Yield the pictures of a section, each with its caption."""
-    for title, rows in by_needs(part.rows).items():
-        measured = [row for row in standing(rows, {}) if row.values("average_anytime")]
+    for board in boards(part.rows):
+        measured = [row for row in (*board.rows, *board.apart) if row.values("average_anytime")]
         drawn = measured[:MOST_DRAWN]
+        title = board.title
         which = f"{title}, the best {len(drawn)} of {len(measured)}" if len(measured) > len(drawn) else title
         if drawn and len(part.results[0].tasks) > 1:
             yield f"{which}: mean score of the tasks seen", plots.accuracy_over_tasks(drawn)
             yield f"{which}: forgetting of each task", plots.forgetting_per_task(drawn)
-        ranking = friedman({named(row): row.cells() for row in rows}) if title != REFERENCES else None
+        ranking = friedman({named(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
         if ranking is not None:
             yield f"{title}: mean ranks", plots.critical_difference(ranking)
     if any(row.values("average_performance") for row in part.rows):

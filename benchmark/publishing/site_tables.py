@@ -6,28 +6,33 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmark.publishing.board import LEADING, READINGS, Board, boards
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
-from benchmark.publishing.grouping import REFERENCES, by_needs
+from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.overview import Standings, apart
 from benchmark.publishing.tables import (
     COSTS,
     DEFINITIONS,
-    LEADING,
+    INTERVAL,
     SCORES,
     cost,
+    interval,
     named,
     share,
-    standing,
-    unranked,
-    winner,
 )
 from benchmark.results import Result
-from benchmark.scoring.statistics import spread, tiers
+from benchmark.scoring.statistics import spread
+from benchmark.scoring.statistics_normalised import Summary
 
 Link = Callable[[Result], str]
 """From a result to the address of its file, as seen from the page."""
+SUMMARY = (
+    ("mean ↑", "higher", "mean over all boards of the table; blank where one is missing or has few runs."),
+    ("median ↑", "higher", "median over all boards of the table."),
+    ("without one board", "lower", "the lowest and the highest mean when one board is left out."),
+)
 
 EXPLAINED = DEFINITIONS | {name: COMPARED[name] for name in ("mean rank", "Friedman, Nemenyi")}
 
@@ -92,23 +97,41 @@ class Table:
     sorted_by: str = ""
 
 
-def scores(title: str, rows: Sequence[Row], link: Link) -> Table:
-    """Return the scores of rows that may stand together, the best tier first; reference rows have none."""
-    ranked = title != REFERENCES
-    places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
-    best = winner(rows, places)
-    columns = [Column("tier", "lower", EXPLAINED["tier"])] if ranked else []
+def scores(board: Board, link: Link) -> Table:
+    """Return the scores of a board, the best first, with a mark on what could be best."""
+    note = " ".join(board.notes()) if board.ranked else "Not competitors, and not compared."
+    return Table(board.title, _score_columns(board), _score_lines(board, board.rows, link), note, "AP ↑")
+
+
+def scores_apart(board: Board, link: Link) -> Table:
+    """Return the scores of the rows that lack some of the board's runs."""
+    title = f"{board.title}: with fewer runs"
+    note = "Rows that lack some of the runs of the table above; not compared with it."
+    return Table(title, _score_columns(board), _score_lines(board, board.apart, link), note, "AP ↑")
+
+
+def _score_columns(board: Board) -> tuple[Column, ...]:
+    first = "could be best" if board.ranked else "reference"
+    columns = [Column(first, "higher" if board.ranked else "", EXPLAINED[first])]
     columns += [_column(name) for name in SCORES]
-    columns += [Column("AP worst", "higher", EXPLAINED["AP worst"]), Column("n", "higher", EXPLAINED["n"])]
+    columns += [_column(title) for title in board.readings]
+    columns += [Column(INTERVAL, "", EXPLAINED[INTERVAL])] if board.intervals else []
+    last = [Column(name, "higher", EXPLAINED[name]) for name in ("AP worst", "n")]
+    return (*columns, *last)
+
+
+def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, ...]:
     lines = []
-    for row in standing(rows, places):
-        cells = [_tier(places.get(row.label))] if ranked else []
-        cells += [_score(row, metric, metric == LEADING and row.label == best) for metric in SCORES.values()]
+    for row in rows:
+        first = _mark(row.label in board.best) if board.ranked else Cell(reference_kind(row))
+        strong = row.label == board.winner
+        cells = [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
+        cells += [_read_as(row, READINGS[title]) for title in board.readings]
+        cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
-        lines.append(Line(named(row), tuple(cells), runs))
-    note = (unranked(rows) or "") if ranked else "Not competitors, and not ranked."
-    return Table(title, tuple(columns), tuple(lines), note, "tier" if ranked else "AP ↑")
+        lines.append(Line(named(row), (first, *cells), runs))
+    return tuple(lines)
 
 
 def costs(rows: Sequence[Row], link: Link) -> Table:
@@ -131,14 +154,17 @@ def normalised(group: Standings, parts: Sequence[Section]) -> Table:
     lines = []
     for name in group.names:
         cells = [_closed(group.closed[name].get(column)) for column in range(len(columns))]
-        lines.append(Line(name, (*cells, *([_mean(group.mean(name))] if several else []))))
-    mean = Column("mean ↑", "higher", "mean over all streams of the table; blank where one is missing.")
-    return Table(group.title, (*columns, *([mean] if several else [])), tuple(lines))
+        lines.append(Line(name, (*cells, *(_summary(group.summary(name)) if several else []))))
+    summary = [Column(title, side, about) for title, side, about in SUMMARY] if several else []
+    return Table(group.title, (*columns, *summary), tuple(lines))
 
 
 def groups(part: Section, link: Link) -> list[Table]:
-    """Return the score tables of a section, one for each group that may be ranked, and its costs."""
-    tables = [scores(title, rows, link) for title, rows in by_needs(part.rows).items()]
+    """Return the score tables of a section, one for each group that may be compared, and its costs."""
+    tables = []
+    for board in boards(part.rows):
+        tables += [scores(board, link)] if board.rows else []
+        tables += [scores_apart(board, link)] if board.apart else []
     return [*tables, costs(part.rows, link)]
 
 
@@ -148,8 +174,8 @@ def _column(title: str) -> Column:
     return Column(title, better, EXPLAINED.get(name, ""))
 
 
-def _tier(place: int | None) -> Cell:
-    return Cell("" if place is None else str(place), value=place)
+def _mark(could: bool) -> Cell:
+    return Cell("yes" if could else "", value=int(could))
 
 
 def _score(row: Row, metric: str, strong: bool) -> Cell:
@@ -160,6 +186,14 @@ def _score(row: Row, metric: str, strong: bool) -> Cell:
     runs = [f"{_run(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
     about = f"standard deviation {deviation}, n = {len(values)}" if sign else "n = 1"
     return Cell(text, f"± {deviation}" if sign else "", "\n".join([about, *runs]), spread(values)[0], strong)
+
+
+def _read_as(row: Row, reading: str) -> Cell:
+    values = row.read_as(reading, LEADING)
+    if not values:
+        return Cell()
+    text, sign, deviation = share(values).partition(" ± ")
+    return Cell(text, f"± {deviation}" if sign else "", value=spread(values)[0])
 
 
 def _worst(row: Row) -> Cell:
@@ -191,8 +225,12 @@ def _closed(closed: Closed | None) -> Cell:
     return Cell(text, f"({reach})", f"95 % interval {reach}, n = {closed.n}", closed.share)
 
 
-def _mean(share: float | None) -> Cell:
-    return Cell() if share is None else Cell(str(round(100 * share)), value=share)
+def _summary(found: Summary | None) -> list[Cell]:
+    if found is None:
+        return [Cell()] * len(SUMMARY)
+    spread_of_means = f"{round(100 * found.low)} to {round(100 * found.high)}"
+    shares = [Cell(str(round(100 * share)), value=share) for share in (found.mean, found.median)]
+    return [*shares, Cell(spread_of_means, value=found.high - found.low)]
 
 
 def _run(result: Result) -> str:

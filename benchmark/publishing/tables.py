@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import pandas as pd
 
+from benchmark.publishing.board import LEADING, READINGS, Board
 from benchmark.publishing.collect import Row
+from benchmark.publishing.grouping import reference_kind
 from benchmark.results import Result
-from benchmark.scoring.statistics import FEWEST_RUNS, spread, tiers
+from benchmark.scoring.statistics import spread
 
 SCORES = {
     "AP ↑": "average_performance",
-    "AAA ↑": "average_anytime",
+    "AIA (AAA) ↑": "average_anytime",
     "forgetting ↓": "forgetting",
     "BWT ↑": "backward_transfer",
 }
-LEADING = "average_performance"
 COSTS: dict[str, Callable[[Result], float]] = {
     "trainable ↓": lambda run: max(run.parameters.trainable, default=0),
     "stored ↓": lambda run: run.parameters.stored,
@@ -34,20 +35,30 @@ COSTS: dict[str, Callable[[Result], float]] = {
 DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
     "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
-    "all classes seen (SLCA); an option of any method, which then keeps statistics of old data.",
-    "tier": "the best AP leads tier 1; a method joins its leader's tier unless 0 lies outside both 95 % "
-    "intervals, Student's and bootstrap, of their mean paired AP difference (same seed, order and data); "
-    "blank below three runs. Rows stand by tier, then by AP; those without a tier last.",
+    "all classes seen (SLCA); an option of any method, which then stores class statistics.",
+    "could be best": "rows whose AP is not told from the highest by Tukey's studentised range over all rows "
+    "of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % family-wise). Rows "
+    "without the mark are worse than the best of the table; rows with it are not told apart from each other.",
+    "order of rows": "by AP.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
+    "AP, class means": "AP of the same runs answered by the nearest class mean of final features, of up to "
+    "20 train rows a class, which the evaluator takes and no method sees: adapters without the head's bias.",
+    "AP, task id": "AP of the same runs with the task id given: classes of other tasks are masked.",
+    "AP, 95 %": "interval of AP by a bootstrap over runs and test rows, both drawn with replacement, the "
+    "same rows for all runs: it counts that other test rows would have given other scores too.",
     "AP worst": "the lowest AP of the row's runs.",
-    "AAA": "average anytime performance, the mean over stages of the mean over the tasks seen by then.",
+    "AIA (AAA)": "average incremental accuracy, the mean over stages of the mean over the tasks seen by "
+    "then; also called average anytime accuracy (AAA).",
     "forgetting": "best score after an earlier task minus the score after the last one, mean over the first "
     "T-1 tasks (Chaudhry); negative where the last is the best.",
     "BWT": "backward transfer, the score after the last task minus the score right after learning, mean over "
     "the first T-1 tasks (GEM).",
-    "n": "number of runs, that is pairs of seed and order.",
+    "n": "number of runs; the same runs for all rows of a table. A run is a class or task order with a seed.",
+    "with fewer runs": "rows that lack some of the table's runs; not compared with it.",
     "selected on test": "the epoch that counts was chosen by its score on TEST rows, as some papers do.",
-    "bold": "the best AP, where it is alone in its tier and no row without a tier is above it.",
+    "bold": "the best AP, where no other row could be best.",
+    "reference": "floor: what needs no protection from forgetting to reach; ceiling: what learns with all "
+    "data or the task id at hand.",
     "trainable": "adapter numbers under an optimiser, the task with the most; the head comes on top.",
     "stored": "adapter numbers kept on disk after the last task.",
     "resident": "adapter numbers in memory while predicting.",
@@ -62,12 +73,15 @@ DEFINITIONS = {
 }
 
 
+INTERVAL = "AP, 95 %"
 LEFT = (
     "stream",
     "protocol",
     "backbone",
     "head",
     "reference rows",
+    "reference",
+    "could be best",
     "order",
     "number",
     "verdict",
@@ -90,40 +104,37 @@ def link(text: str, stream: str) -> str:
     return f"[{shown}]({quote(stream)}.md)"
 
 
-def main_table(rows: Sequence[Row], ranked: bool = True) -> str:
-    """Return scores and tiers, the best tier first.
-
-    Args:
-        rows: rows that compete with each other, or reference rows.
-        ranked: whether to put the rows in tiers.
-    """
-    places = tiers({row.label: row.runs(LEADING) for row in rows}) if ranked else {}
-    ordered = standing(rows, places)
-    best = winner(rows, places)
+def main_table(board: Board) -> str:
+    """Return the scores of a board, the best first, with a mark on what could be best."""
     records = []
-    for row in ordered:
-        record = {"method": shown(row), "tier": str(places.get(row.label) or "")}
-        record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
-        if row.label == best:
+    for row in board.rows:
+        record = _record(row, board)
+        if row.label == board.winner:
             record["AP ↑"] = f"**{record['AP ↑']}**"
-        values = row.values(LEADING)
-        record |= {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
         records.append(record)
-    frame = pd.DataFrame(records)
-    return markdown(frame if ranked else frame.drop(columns="tier"))
+    return markdown(pd.DataFrame(records))
 
 
-def standing(rows: Sequence[Row], places: Mapping[str, int | None]) -> list[Row]:
-    """Return rows by tier, then by mean; with other seeds, a row of a lower tier may have more."""
-    return sorted(sorted(rows, key=_by_mean), key=lambda row: places.get(row.label) or len(rows) + 1)
+def table_apart(board: Board) -> str:
+    """Return the scores of the rows that lack some of the board's runs."""
+    frame = pd.DataFrame([_record(row, board) for row in board.apart])
+    return markdown(frame.drop(columns="could be best", errors="ignore"))
 
 
-def unranked(rows: Sequence[Row]) -> str | None:
-    """Return in words which of some competing rows have no tier, and why; None where all have one."""
-    few = [row.name for row in sorted(rows, key=_by_mean) if len(row.runs(LEADING)) < FEWEST_RUNS]
-    if few:
-        return f"Too few runs to rank, {FEWEST_RUNS} are needed: {plain(', '.join(few))}."
-    return "One method alone is not ranked." if len(rows) == 1 else None
+def _record(row: Row, board: Board) -> dict[str, str]:
+    mark = {"could be best": "yes" if row.label in board.best else ""}
+    record = {"method": shown(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
+    record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
+    record |= {title: share(row.read_as(READINGS[title], LEADING)) for title in board.readings}
+    record |= {INTERVAL: interval(row, board)} if board.intervals else {}
+    values = row.values(LEADING)
+    return record | {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
+
+
+def interval(row: Row, board: Board) -> str:
+    """Return the interval of a row's AP x 100; blank where its test rows were not kept."""
+    low, high = board.intervals.get(row.label, (None, None))
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def cost_table(rows: Sequence[Row]) -> str:
@@ -184,25 +195,6 @@ def named(row: Row) -> str:
 def shown(row: Row) -> str:
     """Return a row's name for a markdown table."""
     return plain(named(row))
-
-
-def _by_mean(row: Row) -> tuple[float, str]:
-    return -_mean(row), row.label
-
-
-def _mean(row: Row) -> float:
-    """Return the mean a row is sorted by; below every score where there is none."""
-    values = row.values(LEADING)
-    return spread(values)[0] if values else -1.0
-
-
-def winner(rows: Sequence[Row], places: Mapping[str, int | None]) -> str | None:
-    """Return the label of the row to print in bold: the highest mean, if it has tier 1 for itself."""
-    ordered = sorted(rows, key=_by_mean)
-    if not ordered:
-        return None
-    alone = [label for label, tier in places.items() if tier == 1] == [ordered[0].label]
-    return ordered[0].label if alone else None
 
 
 def _number(value: float) -> str:

@@ -104,9 +104,10 @@ def _width(text: str) -> int:
 def _matrix(result: Result) -> str:
     tasks = len(result.tasks)
     digits = 1 if tasks <= MOST_TASKS_WITH_DECIMALS else 0
-    rows = [["" if cell is None else f"{100 * cell:.{digits}f}" for cell in row] for row in result.matrix]
+    stages = [*([result.untrained] if result.untrained else []), *result.matrix]
+    rows = [["" if cell is None else f"{100 * cell:.{digits}f}" for cell in row] for row in stages]
     frame = pd.DataFrame(rows, columns=[str(i + 1) for i in range(tasks)])
-    frame.insert(0, "", [str(t + 1) for t in range(tasks)])
+    frame.insert(0, "", [*(["untrained"] if result.untrained else []), *(str(t + 1) for t in range(tasks))])
     return text_table(frame)
 
 

@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from benchmark.stream import Stream
 
 
+_described: dict[str, Stream] = {}
+
+
+def know(path: Path) -> None:
+    """Let `load_stream` find the stream that a file describes by its name as well, in this process.
+
+    Raises:
+        UserError: the file cannot be read, or something in it is wrong.
+    """
+    stream = load_stream(str(path))
+    _described[stream.name] = stream
+
+
 def load_stream(name: str) -> Stream:
     """Return the stream that a name means, or that a TOML file describes.
 
@@ -24,7 +37,8 @@ def load_stream(name: str) -> Stream:
 
     if is_stream_file(name):
         return read_stream(Path(name))
-
+    if name in _described:
+        return _described[name]
     entry, stream = STREAMS.entry(name), STREAMS.load(name)
     if not isinstance(stream, Stream):
         raise UserError(f"the stream '{entry.key}' in {entry.place} is not a benchmark.stream.Stream")

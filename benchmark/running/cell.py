@@ -40,6 +40,8 @@ class Cell:
         hyperparameters: the method's, resolved: defaults, then the protocol's tuned values, then `--set`.
         parameters: the stream's own settings, resolved; empty where a stream has none.
         zero_shot: also score tasks not learned yet.
+        backbone_weights: of a backbone that is a folder, the hash of its weights; "" for others.
+        backbone_folder: where it lies on this machine; no part of the cell's identity, since its hash is.
         stream_file: the file that describes the stream, where it is not a registered one; no part of the
             cell's identity, since the protocol and the data are.
         tuned: the search that chose the hyper-parameters; no part of the identity, since its values are.
@@ -54,6 +56,8 @@ class Cell:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     zero_shot: bool = False
+    backbone_weights: str = ""
+    backbone_folder: Path | None = field(default=None, compare=False)
     stream_file: Path | None = field(default=None, compare=False)
     tuned: Tuned | None = field(default=None, compare=False)
 
@@ -74,7 +78,8 @@ class Cell:
 
     def config(self) -> dict[str, Any]:
         """Return the settings stored in the result."""
-        return {
+        weights = {"backbone_weights": self.backbone_weights} if self.backbone_weights else {}
+        return weights | {
             "protocol": self.protocol.model_dump(mode="json"),
             "hyperparameters": self.hyperparameters,
             "parameters": self.parameters,
@@ -146,4 +151,5 @@ class Cell:
             config["hyperparameters"],
             config["parameters"],
             config["zero_shot"],
+            str(config.get("backbone_weights", "")),
         )

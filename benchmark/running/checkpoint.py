@@ -6,11 +6,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -20,28 +20,50 @@ from benchmark.errors import UserError
 from benchmark.results import atomic_write, to_json
 
 
-@dataclass
-class Progress:
-    """What is known of a cell after some of its tasks; lists have one entry per finished task."""
+class TaskRecord(BaseModel):
+    """What is known of a finished task.
+
+    Attributes:
+        scores: the row of the score matrix, one entry per task of the stream; None where not measured.
+        steps, trainable, head_trainable: see `benchmark.running.task_loop.LearnedTask`.
+        adapters, active: see `benchmark.method.Accounting`.
+        report: what the method tells of the task.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    scores: list[float | None]
+    steps: int
+    trainable: int
+    head_trainable: int
+    adapters: int
+    active: int
+    report: dict[str, Any]
+    train_seconds: float
+    score_seconds: float
+    samples_per_second: float
+
+
+class Progress(BaseModel):
+    """What is known of a cell after some of its tasks, in the order in which they were learned."""
+
+    model_config = ConfigDict(extra="forbid")
 
     key: str
-    fingerprint: str = ""  # of the data; "" in what was saved before it was noted
-    matrix: list[list[float | None]] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    trainable: list[int] = field(default_factory=list)
-    head_trainable: list[int] = field(default_factory=list)
-    adapters: list[int] = field(default_factory=list)
-    active: list[int] = field(default_factory=list)
-    report: list[dict[str, Any]] = field(default_factory=list)
-    train_seconds: list[float] = field(default_factory=list)
-    score_seconds: list[float] = field(default_factory=list)
-    samples_per_second: list[float] = field(default_factory=list)
+    fingerprint: str
+    tasks: list[TaskRecord] = Field(default_factory=list)
+    untrained: list[float | None] | None = None
     state_sha256: str = ""
 
     @property
     def finished(self) -> int:
         """How many tasks are over."""
-        return len(self.matrix)
+        return len(self.tasks)
+
+    @property
+    def matrix(self) -> list[list[float | None]]:
+        """The rows of the score matrix so far."""
+        return [task.scores for task in self.tasks]
 
 
 def pack(state: Mapping[str, Tensor], key: str | None = None) -> bytes:
@@ -113,7 +135,7 @@ class Checkpoint:
         name = f"after-task-{progress.finished}.safetensors"
         progress.state_sha256 = hashlib.sha256(state).hexdigest()
         atomic_write(self.folder / name, state)
-        atomic_write(self.folder / "progress.json", to_json(asdict(progress)))
+        atomic_write(self.folder / "progress.json", to_json(progress.model_dump()))
         for old in self.folder.glob("after-task-*.safetensors"):
             if old.name != name:
                 old.unlink(missing_ok=True)
@@ -128,8 +150,13 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            progress = Progress(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError):
+            content = json.loads(path.read_bytes())
+            if isinstance(content, dict) and "matrix" in content:
+                raise UserError(
+                    f"{self.folder} was begun by an earlier version; --fresh starts the cell over"
+                )
+            progress = Progress.model_validate(content)
+        except (ValueError, ValidationError):
             raise UserError(f"{path} is damaged; run again with --fresh to start this cell over") from None
         if progress.key != key:
             raise UserError(f"{self.folder} was started with other settings or data; --fresh starts over")

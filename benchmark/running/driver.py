@@ -30,6 +30,7 @@ def run(
     fresh: bool,
     watch: Watch,
     conditions: Conditions = USUAL,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
     """Run every cell and return the outcomes in the cells' order.
 
@@ -38,11 +39,12 @@ def run(
     Args:
         out: folder of results; made if it is missing.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
-        workers: 1 runs here; more run as Ray tasks.
+        workers: 1 runs here; more run as Ray tasks, and so does one with a time limit.
+        say: is told what is being waited for before the first cell runs, in lines.
         fresh: run cells again that are complete, from their first task.
 
     Raises:
-        UserError: the output folder cannot be written, or Ray is not installed or not reached.
+        UserError: the output folder cannot be written, or Ray does not start or is not reached.
         KeyboardInterrupt: the user stopped the run; what is finished is on disk.
     """
     check_writable(out)
@@ -76,7 +78,7 @@ def run(
     if todo:
         if workers > 1 or conditions.address is not None:
             todo = longest_first(todo, cells, out)
-        with open_executor(workers, conditions) as execute:
+        with open_executor(workers, conditions, say) as execute:
             left = settle(take(todo, execute([jobs[place] for place in todo], watch)))
             for place in take(left, execute([jobs[place] for place in left], watch)):
                 watch(CellDone(jobs[place].cell, outcomes[place]))
@@ -86,19 +88,21 @@ def run(
 
 
 @contextlib.contextmanager
-def open_executor(workers: int, conditions: Conditions) -> Iterator[Executor]:
-    """Give what runs jobs, until the block ends.
+def open_executor(workers: int, conditions: Conditions, say: Callable[[str], None]) -> Iterator[Executor]:
+    """Give what runs jobs, until the block ends: this process, or Ray for everything beyond that.
 
     Raises:
-        UserError: Ray is not installed or not reached, or is given conditions that only it can keep.
+        UserError: Ray does not start or is not reached, or is given conditions that only it can keep.
     """
-    if workers > 1 or conditions.address is not None:
-        with ray.session(workers, conditions) as session:
+    if workers > 1 or conditions.address is not None or conditions.timeout is not None:
+        with ray.session(workers, conditions, say) as session:
             yield lambda jobs, watch: ray.on_ray(session, jobs, watch)
         return
     if conditions.cpus != 1 or conditions.gpus or conditions.memory is not None:
-        raise UserError("--cpus, --gpus and --memory are kept by Ray; add --workers above 1 or --address")
-    yield local.in_process if conditions.timeout is None else local.in_own_process
+        raise UserError(
+            "--cpus, --gpus and --memory are kept by Ray; add --workers above 1, --timeout or --address"
+        )
+    yield local.in_process
 
 
 def settled(job: Job, index: DataIndex) -> Outcome | None:

@@ -66,7 +66,10 @@ class Tail:
             row = json.loads(line)
             make = KINDS[row["kind"]]
             names = set(make.__dataclass_fields__) - {"cell"}
-            return make(cell=self.cell, **{name: row[name] for name in names})
+            told = {name: row[name] for name in names}
+            if make is CellStarted:
+                told["remarks"] = tuple(told["remarks"])  # JSON has lists alone
+            return make(cell=self.cell, **told)
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A cell began, or goes on where it was stopped."""
+    """A cell began, or goes on where it was stopped.
+
+    Attributes:
+        remarks: what makes its scores mean less than they seem to, one line each.
+    """
 
     cell: Cell
     task_count: int
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

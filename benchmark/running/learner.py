@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from benchmark.data.batches import JoinedRows, Rows
+from benchmark.data.batches import Rows
+from benchmark.data.scoring_checks import remarks
 from benchmark.errors import UserError
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
@@ -33,14 +33,15 @@ from benchmark.results import (
 )
 from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
-from benchmark.running.checkpoint import Checkpoint, Progress, pack, reseed
+from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.running.selection import BestEpoch
+from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.running.training import told as visible_task
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, Kind, LoadedStream, Task
+from benchmark.stream import Examples, LoadedStream, StreamKind, Task
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -69,7 +70,7 @@ def prepare_device(name: str) -> torch.device:
 
 
 def build(
-    cell: Cell, tasks: list[Task], device: torch.device, kind: Kind | None = None
+    cell: Cell, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
 ) -> tuple[Method, LoadedBackbone]:
     """Load the backbone and make the cell's method on it.
 
@@ -80,7 +81,7 @@ def build(
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
     """
-    backbone = backbones.load(cell.backbone)
+    backbone = backbones.load(cell.backbone, cell.backbone_folder, cell.backbone_weights)
     if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
         raise UserError(
             f"the stream '{cell.stream}' is {kind}, which a backbone of kind {backbone.kind} "
@@ -124,8 +125,9 @@ class Learner:
         self.device = prepare_device(device)
         kind = load_stream(cell.stream_reference).kind
         self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
+        self.remarks = remarks(loaded.tasks, cell.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
-        self.progress = Progress(cell.key(fingerprint), fingerprint)
+        self.progress = Progress(key=cell.key(fingerprint), fingerprint=fingerprint)
         self._scored_rows: dict[int, Rows] = {}
 
     @property
@@ -139,58 +141,66 @@ class Learner:
         if saved is not None:
             self.progress, state = saved
             self.method.restore(state)
-        self.watch(CellStarted(self.cell, len(self.loaded.tasks)))
+        self.watch(CellStarted(self.cell, len(self.loaded.tasks), self.remarks))
+        if self.cell.zero_shot and not self.progress.finished:
+            self.progress.untrained = self.score_untrained()
         for t in range(self.progress.finished, len(self.loaded.tasks)):
-            self.learn(t)
-            self.score(t)
+            self.progress.tasks.append(self.learn(t))
             self.checkpoint.save(self.progress, pack(self.method.state()))
             self._tell(t)
         return self._finish()
 
-    def learn(self, t: int) -> None:
-        """Train task t and note what it cost."""
-        started, steps, seen = time.perf_counter(), 0, 0
-        trainable: dict[int, int] = {}
-        used = list(self.method.training_tasks(t))
-        head: list[torch.nn.Parameter] = []
-        if used:
-            rows = self._training_rows(used)
-            reseed(self.cell.seed, t, "begin")
-            self.objective.begin_task(used)
-            self.method.begin_task(t, rows)
-            head = self.objective.head_parameters()
-            phases = self.method.phases(t)
-            for number, phase in enumerate(phases):
-                # How many a generator will give is not known before.
-                told = self._step_teller(t, number, length_hint(phases, number + 1))
-                best = self._selection(phase, used)
-                place = (self.cell.seed, t, phase.name)
-                steps += train(self.method, phase, rows, place, told, best.epoch_done if best else None)
-                if best is not None:
-                    best.restore()
-                seen += phase.epochs * len(rows)
-                for parameter in [p for group in phase.groups for p in group.parameters]:
-                    trainable[id(parameter)] = parameter.numel()
-            reseed(self.cell.seed, t, "end")
-            self.method.end_task(t, rows)
-            given = t if self.method.needs.task_id else None
-            self.objective.end_task(rows, lambda batch: self.method.predict(batch, given))
-            aligning = self.objective.alignment()
-            if aligning is not None:
-                place = (self.cell.seed, t, aligning[0].name)
-                steps += train(self.method, *aligning, place, lambda share: None)
-                aligned = [p for group in aligning[0].groups for p in group.parameters]
-                trainable |= {id(parameter): parameter.numel() for parameter in aligned}
-                head = [*head, *aligned]
-        self._note(t, started, steps, seen, trainable, head)
+    def learn(self, t: int) -> TaskRecord:
+        """Learn and score task t, and return what came of it."""
+        started, total = time.perf_counter(), len(self.loaded.tasks)
+        learned = learn_task(
+            self.method,
+            t,
+            lambda i: self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train),
+            self.cell.seed,
+            partial(self._train_phase, t),
+            lambda share: self.watch(StepDone(self.cell, t, (t + share) / total)),
+        )
+        counted, spares = self.method.accounting(), self.method.spares
+        report = self.method.report(t) if learned.steps else {}
+        trained = time.perf_counter()
+        return TaskRecord(
+            steps=learned.steps,
+            trainable=learned.trainable,
+            head_trainable=learned.head_trainable,
+            # What a method chose not to learn it has saved.
+            adapters=max(counted.adapters, t + 1) if spares else counted.adapters,
+            active=counted.active,
+            report=report,
+            train_seconds=trained - started,
+            samples_per_second=learned.rows_seen / (trained - started),
+            scores=self.score(t),
+            score_seconds=time.perf_counter() - trained,
+        )
 
-    def _selection(self, phase: Phase, used: list[int]) -> BestEpoch | None:
-        """Return what chooses the epoch that counts; None where it is the last."""
+    def _train_phase(
+        self,
+        t: int,
+        method: Method,
+        phase: Phase,
+        rows: Rows,
+        place: tuple[object, ...],
+        step_done: Callable[[float], None],
+    ) -> int:
+        """Train a phase as `train` does; of task t's main phase the epoch that is selected counts."""
+        best = self._selection(phase, t)
+        steps = train(method, phase, rows, place, step_done, best.epoch_done if best else None)
+        if best is not None:
+            best.restore()
+        return steps
+
+    def _selection(self, phase: Phase, t: int) -> BestEpoch | None:
+        """Return what chooses the epoch of task t that counts; None where it is the last."""
         rule = self.cell.protocol.selection
         if rule == "last" or not phase.main:
             return None
         scores = []
-        for i in used:
+        for i in self.method.training_tasks(t):
             task = self.loaded.tasks[i]
             examples = task.test if rule == "paper" else task.validation
             assert examples is not None
@@ -198,39 +208,15 @@ class Learner:
             scores.append(partial(evaluate, self.method, i, rows, examples))
         return BestEpoch(phase, scores)
 
-    def _note(
-        self,
-        t: int,
-        started: float,
-        steps: int,
-        seen: int,
-        trainable: dict[int, int],
-        head: list[torch.nn.Parameter],
-    ) -> None:
-        progress, counted = self.progress, self.method.accounting()
-        in_head = sum(trainable.pop(id(parameter), 0) for parameter in head)
-        seconds = time.perf_counter() - started
-        progress.steps.append(steps)
-        progress.trainable.append(sum(trainable.values()))
-        progress.head_trainable.append(in_head)
-        # What a method chose not to learn it has saved.
-        progress.adapters.append(max(counted.adapters, t + 1) if self.method.spares else counted.adapters)
-        progress.active.append(counted.active)
-        progress.report.append(self.method.report(t) if steps else {})
-        progress.train_seconds.append(seconds)
-        progress.samples_per_second.append(seen / seconds)
-
-    def score(self, t: int) -> None:
-        """Fill row t of the score matrix; a step that trained nothing is not scored."""
-        started = time.perf_counter()
+    def score(self, t: int) -> list[float | None]:
+        """Return row t of the score matrix; a step that trained nothing is not scored."""
         row: list[float | None] = [None] * len(self.loaded.tasks)
         if self.method.training_tasks(t):
             for i in self._tasks_to_score(t):
                 row[i] = self._settled(t, i)
                 if row[i] is None:
                     row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
-        self.progress.matrix.append(row)
-        self.progress.score_seconds.append(time.perf_counter() - started)
+        return row
 
     def _tasks_to_score(self, t: int) -> list[int]:
         """Return the tasks that are scored after task t."""
@@ -251,9 +237,13 @@ class Learner:
         earlier = [row[i] for row in self.progress.matrix[i:t] if row[i] is not None]
         return earlier[-1] if earlier else None
 
-    def _training_rows(self, tasks: list[int]) -> Rows:
-        parts = [self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train) for i in tasks]
-        return parts[0] if len(parts) == 1 else JoinedRows(parts)
+    def score_untrained(self) -> list[float | None]:
+        """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""
+        tasks = range(len(self.loaded.tasks))
+        if not self.objective.can_answer:
+            return [0.0 for _ in tasks]
+        answer = self.objective.predict
+        return [evaluate(self.method, i, self._scored(i), self._scored_examples(i), answer) for i in tasks]
 
     def _scored_examples(self, i: int) -> Examples:
         task = self.loaded.tasks[i]
@@ -267,20 +257,12 @@ class Learner:
             self._scored_rows[i] = self.objective.encode(self.loaded.tasks[i], self._scored_examples(i))
         return self._scored_rows[i]
 
-    def _step_teller(self, t: int, number: int, phases: int) -> Callable[[float], None]:
-        total = len(self.loaded.tasks)
-
-        def tell(share: float) -> None:
-            self.watch(StepDone(self.cell, t, (t + (number + share) / phases) / total))
-
-        return tell
-
     def _tell(self, t: int) -> None:
-        row, progress = self.progress.matrix[t], self.progress
-        seconds = progress.train_seconds[t] + progress.score_seconds[t]
-        mean = mean_of_seen(row, t)
+        task = self.progress.tasks[t]
+        seconds = task.train_seconds + task.score_seconds
+        mean = mean_of_seen(task.scores, t)
         name = self.loaded.tasks[t].name
-        self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, row[t], mean, seconds))
+        self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, task.scores[t], mean, seconds))
 
     def _finish(self) -> Result:
         result = self._result()
@@ -308,10 +290,11 @@ class Learner:
             bound=self.method.bound and not cell.protocol.alignment,
             tasks=facts,
             matrix=progress.matrix,
+            untrained=progress.untrained,
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
-            steps=progress.steps,
-            report=progress.report,
+            steps=[task.steps for task in progress.tasks],
+            report=[task.report for task in progress.tasks],
             provenance=describe(
                 self.loaded, self.fingerprint, self.backbone, self.device, self.source, cell.tuned
             ),
@@ -335,28 +318,31 @@ class Learner:
         )
 
     def _parameters(self) -> Parameters:
-        counted, progress = self.method.accounting(), self.progress
+        counted, tasks = self.method.accounting(), self.progress.tasks
+        adapters, active = [task.adapters for task in tasks], [task.active for task in tasks]
         return Parameters(
-            trainable=progress.trainable,
-            head_trainable=progress.head_trainable,
+            trainable=[task.trainable for task in tasks],
+            head_trainable=[task.head_trainable for task in tasks],
             stored=counted.stored,
             resident=counted.resident,
             head=self.objective.head_size(),
             backbone=self.backbone.size,
             auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
-            adapters=progress.adapters,
-            active_adapters=progress.active,
-            active_adapter_reduction=active_adapter_reduction(progress.adapters, progress.active),
+            adapters=adapters,
+            active_adapters=active,
+            active_adapter_reduction=active_adapter_reduction(adapters, active),
             passes_per_prediction=counted.passes_per_prediction,
         )
 
     def _timing(self) -> Timing:
-        progress = self.progress
+        tasks = self.progress.tasks
+        train_seconds = [task.train_seconds for task in tasks]
+        score_seconds = [task.score_seconds for task in tasks]
         return Timing(
             finished=finish_time(),
-            total_seconds=sum(progress.train_seconds) + sum(progress.score_seconds),
-            train_seconds=progress.train_seconds,
-            score_seconds=progress.score_seconds,
-            samples_per_second=progress.samples_per_second,
+            total_seconds=sum(train_seconds) + sum(score_seconds),
+            train_seconds=train_seconds,
+            score_seconds=score_seconds,
+            samples_per_second=[task.samples_per_second for task in tasks],
             peak_memory_bytes=peak_memory(self.device),
         )

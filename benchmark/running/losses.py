@@ -19,16 +19,18 @@ LOST_LIMIT = 3
 def run_limited(job: Job) -> Outcome:
     """Run a job in this process and end the whole process if it takes longer than its limit.
 
-    The interpreter's own watchdog does it, which also ends what hangs outside Python.
+    The interpreter's own watchdog does it, which also ends what hangs outside Python. Where it was then, or
+    where it was when something outside Python broke, is left in a file that `lost` reads.
     """
-    if job.conditions.timeout is None:
-        return run_job(job, _ignore)
     with open(_trace(job), "w", encoding="utf-8") as trace:
-        faulthandler.dump_traceback_later(job.conditions.timeout, exit=True, file=trace)
+        faulthandler.enable(trace)
+        if job.conditions.timeout is not None:
+            faulthandler.dump_traceback_later(job.conditions.timeout, exit=True, file=trace)
         try:
             return run_job(job, _ignore)
         finally:
             faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
             Path(trace.name).unlink()
 
 
@@ -41,11 +43,13 @@ def lost(job: Job, losses: int, reason: str) -> Outcome | None:
     """
     trace, error = _trace(job), None
     if trace.exists():
-        place = _innermost(trace)
+        told = trace.read_text(encoding="utf-8", errors="replace").splitlines()
         trace.unlink()
-        # Empty where the process died of something else within the limit.
-        if place is not None:
-            error = f"took longer than --timeout {job.conditions.timeout:g} seconds, in {place}"
+        # Empty where the process was killed within the limit.
+        if told and told[0].startswith("Timeout"):
+            error = f"took longer than --timeout {job.conditions.timeout:g} seconds{_innermost(told)}"
+        elif told:
+            reason = f"{told[0]}{_innermost(told)}"
     if error is None and losses >= LOST_LIMIT:
         error = f"the worker was lost {losses} times: {reason}"
     if error is None:
@@ -56,18 +60,17 @@ def lost(job: Job, losses: int, reason: str) -> Outcome | None:
 
 def _trace(job: Job) -> Path:
     # Of this sweep alone: another one may hold the cell and be watched itself.
-    path = SweepFolder(job.out).file("timeouts", job.cell).with_suffix(f".{job.sweep}")
+    path = SweepFolder(job.out).file("traces", job.cell).with_suffix(f".{job.sweep}")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _innermost(trace: Path) -> str | None:
-    """Return where the main thread, which is dumped last, was when time was up."""
-    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
-    threads = [number for number, line in enumerate(lines) if line.endswith("(most recent call first):")]
-    if not threads or threads[-1] + 1 >= len(lines):
-        return None
-    return lines[threads[-1] + 1].strip().removeprefix("File ")
+def _innermost(told: list[str]) -> str:
+    """Return where the thread was that broke, or else the main thread, which is dumped last."""
+    heads = [number for number, line in enumerate(told) if line.endswith("(most recent call first):")]
+    broken = [number for number in heads if told[number].startswith("Current thread")]
+    place = (broken or heads or [len(told)])[-1] + 1
+    return f", in {told[place].strip().removeprefix('File ')}" if place < len(told) else ""
 
 
 def _ignore(event: Event) -> None:

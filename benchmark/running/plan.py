@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmark.data.stream_file import is_stream_file
 from benchmark.errors import UserError, unknown
+from benchmark.models.backbone_store import find_folder, preset_key, remember, require_fetched
+from benchmark.models.weights_hash import hash_folder
 from benchmark.protocol import Protocol
 from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.cell import Cell
+from benchmark.running.tuned_values import tuned_values
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
 
@@ -71,7 +75,10 @@ def plan(
         }
         cells += [
             Cell(
-                *(name, key, order, seed, backbones[key], used, hyperparameters[name], parameters, zero_shot),
+                *(name, key, order, seed, backbones[key].name, used, hyperparameters[name], parameters),
+                zero_shot=zero_shot,
+                backbone_weights=backbones[key].weights,
+                backbone_folder=backbones[key].folder,
                 stream_file=file,
                 tuned=_kept(found[name], hyperparameters[name]),
             )
@@ -130,15 +137,36 @@ def match_protocol(stream: Stream, key: str, asked: str | None) -> Protocol:
     raise unknown(f"protocol of {key}", asked, stream.protocols, f"bench list protocols --stream {key}")
 
 
-def resolve_backbone(asked: str) -> str:
-    """Return a backbone's registry key; a folder or a hub id `owner/name` stays as it was given."""
-    for key in BACKBONES.names():
-        if normalise(key) == normalise(asked):
-            return key
+@dataclass(frozen=True)
+class ChosenBackbone:
+    """What a text means: a preset's key, a hub id, or a folder's name with its path and its weights' hash."""
+
+    name: str
+    folder: Path | None = None
+    weights: str = ""
+
+
+def resolve_backbone(asked: str) -> ChosenBackbone:
+    """Return the backbone that a text means: a preset, never a folder of its name; a folder; a hub id.
+
+    Raises:
+        UserError: it is none of them, a preset has not been fetched, or a folder holds no weights.
+    """
+    if (preset := preset_key(asked)) is not None:
+        require_fetched(preset)
+        return ChosenBackbone(preset)
     if Path(asked).is_dir():
-        return asked
+        folder = find_folder(asked, Path(asked))
+        if preset_key(folder.name) is not None:
+            raise UserError(
+                f"the backbone folder {asked} has the name of the preset '{preset_key(folder.name)}', under "
+                "which its results would be taken for the preset's; give it another name"
+            )
+        weights = hash_folder(folder)
+        remember(folder, weights)
+        return ChosenBackbone(folder.name, folder, weights)
     if _HUB_ID.fullmatch(asked):
-        return asked
+        return ChosenBackbone(asked)
     if "/" in asked or "\\" in asked:
         raise UserError(f"the backbone '{asked}' is neither a folder nor a hub id of the form owner/name")
     message = unknown("backbone", asked, BACKBONES.names(), BACKBONES.command)
@@ -222,7 +250,7 @@ def _hyperparameters(
 ) -> dict[str, object]:
     """Return a method's settings: its defaults, those tuned for the protocol, a search's, the chosen ones."""
     loaded = load_method(method)
-    base = {**loaded.tuned.get(f"{stream}/{protocol}", {}), **(found.values if found else {})}
+    base = tuned_values(method, stream, protocol) | (found.values if found else {})
     for name in base:
         if name not in loaded.Hyperparameters.model_fields:
             raise unknown(

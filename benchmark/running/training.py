@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.batches import Rows, by_length, shuffled
+from benchmark.data.batches import Batch, Rows, by_length, shuffled
 from benchmark.errors import UserError
 from benchmark.method import Method, Phase
 from benchmark.running.checkpoint import reseed
 from benchmark.scoring.task_metrics import score
 from benchmark.stream import Examples
+
+Predict = Callable[[Batch, int | None], list[Any]]
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -132,19 +134,25 @@ def told(method: Method, task: int) -> int | None:
 
 
 @torch.no_grad()
-def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float:
+def evaluate(
+    method: Method, task: int, rows: Rows, examples: Examples, predict: Predict | None = None
+) -> float:
     """Return the score of a method on one task's rows, in 0..1.
 
     Rows are batched by length.
+
+    Args:
+        predict: what answers; the method where it is None.
     """
+    answer = predict or method.predict
     objective, protocol = method.objective, method.protocol
     given = told(method, task)
     predictions: list[Any] = [None] * len(rows)
     with method.predicting():
         for chosen in by_length(rows, protocol.evaluation_batch_size):
-            answers = method.predict(rows.batch(chosen).to(objective.device), given)
-            for row, answer in zip(chosen, answers, strict=True):
-                predictions[row] = answer
+            answers = answer(rows.batch(chosen).to(objective.device), given)
+            for row, prediction in zip(chosen, answers, strict=True):
+                predictions[row] = prediction
     stream_task = objective.tasks[task]
     references = objective.references(stream_task, examples)
     return score(
@@ -154,5 +162,5 @@ def evaluate(method: Method, task: int, rows: Rows, examples: Examples) -> float
         ids=examples.ids,
         sources=examples.texts,
         references_rule=protocol.references,
-        normaliser=protocol.normaliser,
+        normaliser=objective.normaliser(stream_task),
     )

@@ -18,6 +18,7 @@ from benchmark.models.make import make_objective
 from benchmark.models.small_models import HIDDEN, small_model
 from benchmark.protocol import Protocol
 from benchmark.running.checkpoint import reseed
+from benchmark.running.task_loop import learn_task
 from benchmark.running.training import train
 from benchmark.stream import Examples, Task
 
@@ -40,12 +41,13 @@ def trial(make: type[Method], kind: str) -> str | None:
     """
     try:
         method, rows = _built(make, kind), _rows(kind)
-        method.objective.begin_task([0])
-        method.begin_task(0, rows)
-        before = method.objective.outputs(rows.batch(range(ROWS), training=True))[1]
-        for phase in method.phases(0):
-            train(method, phase, rows, (0, "trial"), lambda share: None)
-        method.end_task(0, rows)
+        before: list[Tensor] = []
+
+        def train_phase(method: Method, *rest: Any) -> int:
+            before.append(_answers(method, rows))
+            return train(method, *rest)
+
+        learn_task(method, 0, lambda t: rows, 0, train_phase)
         again = _built(make, kind)
         again.restore(method.state())
         first, second = (_answers(each, rows) for each in (method, again))
@@ -53,7 +55,7 @@ def trial(make: type[Method], kind: str) -> str | None:
         return str(error)
     except Exception as error:  # whatever a library raises is what the trial is for
         return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    if torch.equal(first, before):
+    if not before or torch.equal(first, before[0]):
         return "a step changes nothing"
     return None if torch.equal(first, second) else "restored, it answers otherwise"
 

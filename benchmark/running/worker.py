@@ -9,7 +9,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from benchmark.data.files import one_line
+from benchmark.data.files import describe_error
 from benchmark.data.load import load as load_tasks
 from benchmark.data.outcomes import fingerprint
 from benchmark.errors import UserError
@@ -115,10 +115,10 @@ def _reason(error: Exception) -> str:
     full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if full or "can't allocate memory" in str(error):
         return (
-            f"the memory ran out ({one_line(error)}); smaller batches (--set protocol.batch_size=...) or "
-            "fewer cells at a time (--workers) need less"
+            f"the memory ran out ({describe_error(error)}); smaller batches (--set protocol.batch_size=...) "
+            "or fewer cells at a time (--workers) need less"
         )
-    return one_line(error)
+    return describe_error(error)
 
 
 def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
@@ -159,7 +159,7 @@ def made_from(path: Path) -> tuple[str, str]:
         progress = json.loads((path / "progress.json").read_bytes())
         return str(progress["key"]), str(progress["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot read {path / 'progress.json'}: {one_line(error)}") from None
+        raise UserError(f"cannot read {path / 'progress.json'}: {describe_error(error)}") from None
 
 
 def clear(path: Path) -> None:

@@ -1,1 +1,1 @@
-"""From answers to task scores, from a score matrix to metrics, from several runs to intervals and tiers."""
+"""From answers to task scores, from a score matrix to metrics, from several runs to what they can say."""

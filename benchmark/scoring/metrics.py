@@ -10,44 +10,40 @@ one task there is nothing to forget and nothing to transfer, so those numbers ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
-Matrix = Sequence[Sequence[float | None]] | Array
+from benchmark.scoring.matrix import Array, Matrix, as_array, mean_of_seen, number
+from benchmark.scoring.transfer import (
+    backward_transfer,
+    backward_transfer_all_pairs,
+    backward_transfer_libcontinual,
+    backward_transfer_libcontinual_overall,
+    backward_transfer_losses,
+    backward_transfer_sapt,
+    forgetting_libcontinual,
+    forgetting_libcontinual_overall,
+    forward_transfer_column_means,
+    forward_transfer_continuum,
+    forward_transfer_gem,
+    forward_transfer_sapt,
+    intransigence,
+    learning_accuracy,
+    positive_backward_transfer,
+    remembering,
+    retention,
+)
 
-
-def as_array(matrix: Matrix) -> Array:
-    """Return the `(T, T)` float array of a matrix, NaN where a cell is None; an array as it is.
-
-    Raises:
-        ValueError: there is no task, a row has not T cells, or a score is NaN or infinite.
-    """
-    if isinstance(matrix, np.ndarray):
-        return matrix
-    tasks = len(matrix)
-    if tasks == 0 or any(len(row) != tasks for row in matrix):
-        lengths = [len(row) for row in matrix]
-        raise ValueError(f"a score matrix of {tasks} rows needs as many cells a row: {lengths}")
-    array = np.array(matrix, dtype=float)  # None becomes NaN
-    if np.isfinite(array).sum() + sum(row.count(None) for row in matrix) < array.size:
-        raise ValueError("a score is NaN or infinite; a cell that was not measured is None")
-    return array
-
-
-def _number(value: float | np.floating) -> float | None:
-    """Return a plain float, or None where a missing cell (NaN) went in."""
-    return None if math.isnan(value) else float(value)
+__all__ = ["CONVENTIONS", "HEADLINE", "Convention", "Matrix", "as_array", "headline", "mean_of_seen"]
 
 
 def _drop(rows: Array, last: Array) -> float | None:
     """Return the mean, over tasks but the last, of the best score since learning in `rows` minus `last`."""
     rows, last = rows[:, :-1], last[:-1]
     best = np.where(np.tri(*rows.shape) > 0, rows, -np.inf).max(axis=0, initial=-np.inf)
-    return _number((best - last).mean()) if last.size else None
+    return number((best - last).mean()) if last.size else None
 
 
 def _weights(sizes: Sequence[int], tasks: int) -> Array:
@@ -56,18 +52,12 @@ def _weights(sizes: Sequence[int], tasks: int) -> Array:
     return np.asarray(sizes, dtype=float)
 
 
-def mean_of_seen(row: Sequence[float | None], t: int) -> float | None:
-    """Return the mean over the tasks learned up to t, from the row that was scored after t."""
-    known = [score for score in row[: t + 1] if score is not None]
-    return sum(known) / len(known) if known else None
-
-
 def average_performance(matrix: Matrix) -> float | None:
     """Mean over tasks after the last one: `(1/T) sum_i R[T-1][i]`.
 
     Source: GEM (ACC). Called AP, ACC, OP, FAA, A_last or "average accuracy" by O-LoRA, SAPT, TRACE, TreeLoRA.
     """
-    return _number(as_array(matrix)[-1].mean())
+    return number(as_array(matrix)[-1].mean())
 
 
 def average_performance_pooled(matrix: Matrix, sizes: Sequence[int]) -> float | None:
@@ -76,7 +66,7 @@ def average_performance_pooled(matrix: Matrix, sizes: Sequence[int]) -> float | 
     Source: PILOT. The "Last" of class-incremental papers (CL-LoRA, SD-LoRA, InfLoRA, SEMA).
     """
     scores = as_array(matrix)
-    return _number(np.average(scores[-1], weights=_weights(sizes, len(scores))))
+    return number(np.average(scores[-1], weights=_weights(sizes, len(scores))))
 
 
 def average_anytime(matrix: Matrix) -> float | None:
@@ -85,7 +75,7 @@ def average_anytime(matrix: Matrix) -> float | None:
     Source: iCaRL's "average incremental accuracy". Also written A-bar, Inc-Acc or AAA.
     """
     scores = as_array(matrix)
-    return _number(np.mean([scores[t, : t + 1].sum() / (t + 1) for t in range(len(scores))]))
+    return number(np.mean([scores[t, : t + 1].sum() / (t + 1) for t in range(len(scores))]))
 
 
 def average_anytime_pooled(matrix: Matrix, sizes: Sequence[int]) -> float | None:
@@ -97,7 +87,7 @@ def average_anytime_pooled(matrix: Matrix, sizes: Sequence[int]) -> float | None
     scores = as_array(matrix)
     weights = _weights(sizes, len(scores))
     stages = [(scores[t] * weights)[: t + 1].sum() / weights[: t + 1].sum() for t in range(len(scores))]
-    return _number(np.mean(stages))
+    return number(np.mean(stages))
 
 
 def average_all_cells(matrix: Matrix) -> float | None:
@@ -106,7 +96,15 @@ def average_all_cells(matrix: Matrix) -> float | None:
     Source: Continuum's accuracy_A; the "All Average" of TreeLoRA.
     """
     scores = as_array(matrix)
-    return _number(scores[np.tril_indices(len(scores))].mean())
+    return number(scores[np.tril_indices(len(scores))].mean())
+
+
+def average_all_stages(matrix: Matrix) -> float | None:
+    """Mean of the whole matrix, tasks not learned yet included: `(1/T^2) sum_t sum_i R[t][i]`.
+
+    Called Average for CLIP models on MTIL and X-TAIL.
+    """
+    return number(as_array(matrix).mean())
 
 
 def forgetting(matrix: Matrix) -> float | None:
@@ -127,17 +125,6 @@ def forgetting_all_rows(matrix: Matrix) -> float | None:
     return _drop(as_array(matrix), as_array(matrix)[-1])
 
 
-def forgetting_libcontinual(matrix: Matrix) -> float | None:
-    """Diagonal minus last row without the last two tasks: `(1/(T-1)) sum_{i<T-2} (R[i][i] - R[T-1][i])`.
-
-    The divisor counts the task that is left out. Not defined below three tasks, where the code gives 0.
-    Source: `compute_frgt` of LibContinual.
-    """
-    scores = as_array(matrix)
-    drops = (scores.diagonal() - scores[-1])[:-2]
-    return _number(drops.sum() / (len(scores) - 1)) if drops.size else None
-
-
 def forgetting_diagonal(matrix: Matrix) -> float | None:
     """Score when just learned minus the last: `(1/(T-1)) sum_{i<T-1} (R[i][i] - R[T-1][i])`, minus BWT.
 
@@ -145,138 +132,6 @@ def forgetting_diagonal(matrix: Matrix) -> float | None:
     """
     transfer = backward_transfer(matrix)
     return None if transfer is None else 0.0 - transfer
-
-
-def backward_transfer(matrix: Matrix) -> float | None:
-    """Last score minus the score when just learned: `(1/(T-1)) sum_{i<T-1} (R[T-1][i] - R[i][i])`.
-
-    Source: GEM, eq. 3. Used by mammoth, EasyCL, TRACE.
-    """
-    scores = as_array(matrix)
-    gains = (scores[-1] - scores.diagonal())[:-1]
-    return _number(gains.mean()) if gains.size else None
-
-
-def backward_transfer_sapt(matrix: Matrix) -> float | None:
-    """GEM's sum divided by T: `(1/T) sum_i (R[T-1][i] - R[i][i])`; smaller in magnitude by (T-1)/T.
-
-    Source: the score script of SAPT and GainLoRA.
-    """
-    scores = as_array(matrix)
-    return _number((scores[-1] - scores.diagonal()).mean()) if len(scores) > 1 else None
-
-
-def backward_transfer_losses(matrix: Matrix) -> float | None:
-    """GEM's sum with gains counted as 0, divided by T: `(1/T) sum_i min(R[T-1][i] - R[i][i], 0)`.
-
-    Never positive. Source: the script of TreeLoRA, whose tables print it with the sign turned.
-    """
-    scores = as_array(matrix)
-    if len(scores) < 2:
-        return None
-    return _number(np.minimum(scores[-1] - scores.diagonal(), 0).mean())
-
-
-def backward_transfer_libcontinual(matrix: Matrix) -> float | None:
-    """All pairs but neighbours: `(2/(T(T-1))) sum_t sum_{i<t-1} (R[t][i] - R[i][i])`.
-
-    The divisor counts the pairs that are left out. Not defined below three tasks, where the code gives 0.
-    Source: `compute_bwt` of LibContinual.
-    """
-    scores = as_array(matrix)
-    tasks = len(scores)
-    gains = (scores - scores.diagonal())[np.tril_indices(tasks, -2)]
-    return _number(2 * gains.sum() / (tasks * (tasks - 1))) if gains.size else None
-
-
-def backward_transfer_all_pairs(matrix: Matrix) -> float | None:
-    """Mean over all later rows: `(2/(T(T-1))) sum_{t>i} (R[t][i] - R[i][i])`.
-
-    Source: Diaz-Rodriguez et al. 2018; Continuum.
-    """
-    scores = as_array(matrix)
-    gains = (scores - scores.diagonal())[np.tril_indices(len(scores), -1)]
-    return _number(gains.mean()) if gains.size else None
-
-
-def retention(matrix: Matrix) -> float | None:
-    """Share of a task's score that is left: `(1/(T-1)) sum_{i<T-1} R[T-1][i] / R[i][i]`.
-
-    A ratio and no score. None where a task scored 0 when it was learned. Printed as "stability"; papers
-    differ in what they mean by it.
-    """
-    scores = as_array(matrix)
-    learned = scores.diagonal()[:-1]
-    return _number((scores[-1, :-1] / learned).mean()) if learned.size and (learned != 0).all() else None
-
-
-def learning_accuracy(matrix: Matrix) -> float | None:
-    """Mean score of each task just after it was learned: `(1/T) sum_i R[i][i]`; also "plasticity".
-
-    Source: Riemer et al. 2019 (MER). GainLoRA's script prints it as "Fwt".
-    """
-    return _number(as_array(matrix).diagonal().mean())
-
-
-def forward_transfer_gem(matrix: Matrix, untrained: Sequence[float | None]) -> float | None:
-    """Score just before a task minus the untrained model: `(1/(T-1)) sum_{i>0} (R[i-1][i] - b_i)`.
-
-    Args:
-        matrix: needs the cells right above the diagonal, that is scores on tasks not yet learned.
-        untrained: `b_i`, T scores of the model before any task.
-
-    Source: GEM, eq. 4; mammoth.
-    """
-    scores, base = as_array(matrix), _references(untrained, len(matrix))
-    gains = scores.diagonal(1) - base[1:]
-    return _number(gains.mean()) if gains.size else None
-
-
-def forward_transfer_no_baseline(matrix: Matrix) -> float | None:
-    """Mean score on tasks not learned yet: `(2/(T(T-1))) sum_{t<i} R[t][i]`, with nothing subtracted.
-
-    Source: Continuum; called Transfer for CLIP models on MTIL and X-TAIL.
-    """
-    later = as_array(matrix)[np.triu_indices(len(matrix), 1)]
-    return _number(later.mean()) if later.size else None
-
-
-def average_all_stages(matrix: Matrix) -> float | None:
-    """Mean of the whole matrix, tasks not learned yet included: `(1/T^2) sum_t sum_i R[t][i]`.
-
-    Called Average for CLIP models on MTIL and X-TAIL.
-    """
-    return _number(as_array(matrix).mean())
-
-
-def intransigence(matrix: Matrix, joint: Sequence[float | None]) -> float | None:
-    """Score of joint training minus the score when just learned: `(1/T) sum_i (j_i - R[i][i])`.
-
-    Args:
-        matrix: needs the diagonal.
-        joint: `j_i`, the score on task i of a model that learned tasks 0..i at once.
-
-    Source: Chaudhry et al. 2018, eq. 5.
-    """
-    return _number((_references(joint, len(matrix)) - as_array(matrix).diagonal()).mean())
-
-
-def forward_transfer_sapt(matrix: Matrix, single: Sequence[float | None]) -> float | None:
-    """Score just after a task minus a model that learned that task alone: `(1/T) sum_i (R[i][i] - s_i)`.
-
-    Args:
-        matrix: needs the diagonal.
-        single: `s_i`, T scores of single-task runs with the same recipe and seed.
-
-    Source: the paper of SAPT; its script subtracts a constant instead.
-    """
-    return _number((as_array(matrix).diagonal() - _references(single, len(matrix))).mean())
-
-
-def _references(values: Sequence[float | None], tasks: int) -> Array:
-    if len(values) != tasks:
-        raise ValueError(f"{tasks} tasks need {tasks} reference scores, got {len(values)}")
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
 @dataclass(frozen=True)
@@ -288,7 +143,7 @@ class Convention:
         title: a definition in one line, for footers.
         higher_is_better: which way the arrow points.
         users: who reports the number in this form.
-        needs: further arguments, in order: "sizes", "untrained", "single" or "joint".
+        needs: further arguments, in order: "sizes", "full", "untrained", "single" or "joint".
     """
 
     function: Callable[..., float | None]
@@ -312,12 +167,12 @@ _TABLE = (
         "PILOT, CL-LoRA, InfLoRA, SD-LoRA",
         ("sizes",),
     ),
-    Convention(average_anytime, "mean over stages of the mean over seen tasks", True, "iCaRL"),
+    Convention(average_anytime, "mean over stages of the mean over seen tasks", True, "iCaRL, LibContinual"),
     Convention(
         average_anytime_pooled,
         "mean over stages of the accuracy on all seen test rows",
         True,
-        "PILOT, SD-LoRA, LiteLoRA",
+        "PILOT, SD-LoRA, LiteLoRA, LibContinual",
         ("sizes",),
     ),
     Convention(average_all_cells, "mean of all cells of seen tasks", True, "Continuum, TreeLoRA"),
@@ -342,6 +197,12 @@ _TABLE = (
         "LibContinual",
     ),
     Convention(
+        forgetting_libcontinual_overall,
+        "LibContinual's forgetting, mean over stages from the third",
+        False,
+        "LibContinual: Overall Frgt",
+    ),
+    Convention(
         backward_transfer, "last row minus diagonal, mean over T-1", True, "GEM, mammoth, EasyCL, TRACE"
     ),
     Convention(backward_transfer_sapt, "last row minus diagonal, divided by T", True, "SAPT, GainLoRA"),
@@ -355,12 +216,20 @@ _TABLE = (
         True,
         "LibContinual",
     ),
+    Convention(
+        backward_transfer_libcontinual_overall,
+        "LibContinual's transfer, mean over stages from the third",
+        True,
+        "LibContinual: Overall BwT",
+    ),
+    Convention(positive_backward_transfer, "every later row minus diagonal, if a gain", True, "Continuum"),
+    Convention(remembering, "a full score less the loss in every later row", True, "Continuum", ("full",)),
     Convention(retention, "last row over diagonal, mean over T-1", True, "papers that print stability"),
     Convention(
         learning_accuracy,
         "mean of the diagonal",
         True,
-        "MER; GainLoRA's Fwt; SAPT's Fwt less 50.94",
+        "MER; GainLoRA's Fwt; SAPT's Fwt plus 50.94",
     ),
     Convention(
         forward_transfer_gem,
@@ -369,11 +238,12 @@ _TABLE = (
         "GEM, mammoth",
         ("untrained",),
     ),
+    Convention(forward_transfer_continuum, "cells right above the diagonal", True, "Continuum"),
     Convention(
-        forward_transfer_no_baseline,
-        "mean of the cells above the diagonal",
+        forward_transfer_column_means,
+        "mean of the column means above the diagonal",
         True,
-        "Continuum; MTIL, X-TAIL: Transfer",
+        "MTIL, X-TAIL (RAIL, CoDyRA): Transfer",
     ),
     Convention(forward_transfer_sapt, "diagonal minus single-task runs", True, "SAPT's paper", ("single",)),
     Convention(intransigence, "joint training minus diagonal", False, "Chaudhry", ("joint",)),

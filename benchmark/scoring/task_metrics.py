@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from benchmark.scoring.text_scores import NORMALISERS, edit_similarity, first_letter, rouge_l, sari
+from benchmark.scoring.summary_rouge import summary_rouge_l
+from benchmark.scoring.text_scores import (
+    NORMALISERS,
+    edit_similarity,
+    first_letter,
+    rouge_l,
+    rouge_l_all_scripts,
+    sari,
+)
 
 if TYPE_CHECKING:
     import evaluate
@@ -21,6 +29,8 @@ Reference = int | str | Sequence[str]
 PAIRS: dict[str, tuple[Callable[[str, str], float], str]] = {
     "exact-match": (lambda guess, accepted: float(guess == accepted), "Share of rows equal to an answer."),
     "rouge-l": (rouge_l, "Mean Rouge-L F, with stemming."),
+    "rouge-l-all-scripts": (rouge_l_all_scripts, "Mean Rouge-L F over words of every script."),
+    "summary-rouge-l": (summary_rouge_l, "Mean Rouge-L F of summaries, by white-space words and sentences."),
     "edit-similarity": (edit_similarity, "Mean similarity by insertions and deletions."),
     "first-letter": (first_letter, "Share of rows whose first letter is that of an answer."),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -45,9 +46,51 @@ def rouge_l(guess: str, accepted: str) -> float:
     """Return Rouge-L F with stemming.
 
     Only a-z and 0-9 make words, as in the official scorers: a text of none (two empty strings, or two equal
-    Chinese ones) gets 0 although it matches exactly.
+    Chinese ones) gets 0 although it matches exactly; `rouge_l_all_scripts` counts those.
     """
     return float(_rouge().score(target=accepted, prediction=guess)["rougeL"].fmeasure)
+
+
+def rouge_counts(text: str) -> bool:
+    """Return whether a text has anything that `rouge_l` makes a word of."""
+    return re.search("[a-z0-9]", text.lower()) is not None
+
+
+class _EveryScript:
+    """Splits a text of any script for Rouge."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return words of letters, marks and digits; in scripts without blanks every letter is one."""
+        from nltk.stem.porter import PorterStemmer
+
+        spaced = "".join(_spaced(letter) for letter in unicodedata.normalize("NFC", text).lower())
+        stem = PorterStemmer().stem
+        # As the scorer itself stems, and only what is in its alphabet.
+        return [stem(word) if word.isascii() and len(word) > 3 else word for word in spaced.split()]
+
+
+# Written without blanks between words: Chinese, Japanese, Thai, Lao, Burmese and Khmer.
+_UNSPACED = ("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "MYANMAR ", "KHMER ")
+
+
+@cache
+def _spaced(letter: str) -> str:
+    if unicodedata.category(letter)[0] not in "LMN":
+        return " "
+    apart = unicodedata.name(letter, "").startswith(_UNSPACED) and unicodedata.category(letter)[0] == "L"
+    return f" {letter}" if apart else letter
+
+
+@cache
+def _rouge_of_every_script() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], tokenizer=_EveryScript())
+
+
+def rouge_l_all_scripts(guess: str, accepted: str) -> float:
+    """Return Rouge-L F over words of every script; for text of a-z and 0-9 alone it is `rouge_l`."""
+    return float(_rouge_of_every_script().score(target=accepted, prediction=guess)["rougeL"].fmeasure)
 
 
 def edit_similarity(guess: str, accepted: str) -> float:

@@ -21,7 +21,7 @@ from benchmark.method import part
 class ExpandingBlock:
     """The pairs of one block, mixed by what a linear router says of the block's mean input token.
 
-    Every pair has a descriptor, an autoencoder of the tokens that the block saw when the pair was learned.
+    Every pair has a descriptor, an autoencoder of the mean tokens that the block saw when it was learned.
 
     Attributes:
         stack: the block's pairs, the newest as the stack's current one.
@@ -73,9 +73,14 @@ class ExpandingBlock:
         self.tokens = tokens[:, None] if tokens.dim() == 2 else tokens
         if not self.stack.count():
             return
-        mean = (self._importance()[..., None] * exact(self.tokens)).sum(1)
+        mean = self.mean_tokens()
         rows = torch.cat([self.past_router, self.router[None]]).to(mean)
         self.shares = functional.softmax(mean @ rows[:, :-1].t() + rows[:, -1], dim=1)
+
+    def mean_tokens(self) -> Tensor:
+        """Return the mean of each row's real tokens seen last, `(n, d)`, in float32 or float64."""
+        assert self.tokens is not None
+        return (self._importance()[..., None] * exact(self.tokens)).sum(1)
 
     def _importance(self) -> Tensor:
         """Return how much each token of the batch counts in a mean over a row's real ones, `(n, length)`."""
@@ -93,11 +98,9 @@ class ExpandingBlock:
         return past, self.shares[:, -1].expand(layers, -1)
 
     def reconstruction_errors(self, number: int) -> Tensor:
-        """Return a descriptor's mean squared error over each row's real tokens seen last, `(n,)`."""
-        assert self.tokens is not None
-        tokens = exact(self.tokens.detach()).to(self.router.dtype)
-        squares = (self.descriptors[number](tokens) - tokens).square().mean(2)
-        return (self._importance().to(squares) * squares).sum(1)
+        """Return a descriptor's mean squared error at each row's mean token seen last, `(n,)`."""
+        mean = self.mean_tokens().detach().to(self.router.dtype)
+        return (self.descriptors[number](mean) - mean).square().mean(1)
 
     @torch.no_grad()
     def surprise(self) -> float:
@@ -146,5 +149,11 @@ class ExpandingBlock:
 
 
 def autoencoder(width: int, hidden: int) -> nn.Sequential:
-    """Return a network from a token to itself through a hidden layer."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+    """Return a linear network from a token to itself through `hidden` numbers; biases start at zero.
+
+    Without an activation, as in the official code: it reproduces the subspace that a task's inputs lie in.
+    """
+    layers = nn.Linear(width, hidden), nn.Linear(hidden, width)
+    for layer in layers:
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)

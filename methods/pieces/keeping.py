@@ -15,15 +15,6 @@ from benchmark.errors import UserError
 from benchmark.method import Accounting, Context
 from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLoRA
 
-# LiteLoRA's own rates, for the same first phase: a control must differ in nothing but what is kept.
-TUNED: Mapping[str, Mapping[str, Any]] = {
-    "digits/quick": {"learning_rate": 0.01},
-    "standard-cl/quick": {"learning_rate": 0.1},
-    "superni/quick": {"learning_rate": 0.001, "optimizer": "adam"},
-    "tiny-imagenet/litelora": {"learning_rate": 8e-3},
-    "toy/quick": {"learning_rate": 0.03, "magnitude_learning_rate": 0.1},
-}
-
 
 class KeepingHyperparameters(MagnitudeHyperparameters):
     """How many pairs are kept, beside the settings of LiteLoRA's first phase."""
@@ -42,7 +33,6 @@ class Keeping(MagnitudeLoRA):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = KeepingHyperparameters
-    tuned: ClassVar[Mapping[str, Mapping[str, Any]]] = TUNED
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Fix what will be kept.

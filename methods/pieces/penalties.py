@@ -25,14 +25,14 @@ def factor_length(stack: AdapterStack) -> Tensor:
     return torch.stack([own.lora_A.norm() + own.lora_B.norm() for _, own in stack.current_adapters()]).sum()
 
 
-def dense_size(stack: AdapterStack) -> Tensor:
-    """Return sum over layers and entries of |B A| of the current pair: N-LoRA's text (arXiv 2410.10179)."""
-    return torch.stack([(own.lora_B @ own.lora_A).abs().sum() for _, own in stack.current_adapters()]).sum()
+def dense_size(down: Tensor, up: Tensor) -> Tensor:
+    """Return the sum over entries of |B A| (d_out, d_in): N-LoRA's text (arXiv 2410.10179)."""
+    return (up @ down).abs().sum()
 
 
-def crossed_size(stack: AdapterStack) -> Tensor:
-    """Return sum over layers and entries of |A B| (r, r) of the current pair: N-LoRA's released code.
+def crossed_size(down: Tensor, up: Tensor) -> Tensor:
+    """Return the sum over entries of |A B| (r, r): N-LoRA's released code.
 
     Exists for square layers alone, since A (r, d_in) meets B (d_out, r) on the wrong side.
     """
-    return torch.stack([(own.lora_A @ own.lora_B).abs().sum() for _, own in stack.current_adapters()]).sum()
+    return (down @ up).abs().sum()

@@ -18,6 +18,9 @@ class PromptHyperparameters(LowRankHyperparameters):
     """How prompts and keys are trained."""
 
     learning_rate: float = Field(1e-3, gt=0, le=10, description="of prompts and keys")
+    gradient_clip: float | None = Field(
+        None, gt=0, description="largest norm of a step's gradient; none: the protocol's"
+    )
 
 
 class QueryPrompted(Method):
@@ -69,7 +72,8 @@ class QueryPrompted(Method):
         """Return one phase over prompts, keys and the head."""
         chosen = self.hyperparameters
         group = ParameterGroup(self.trained(), chosen.learning_rate, chosen.weight_decay)
-        return [self.main_phase(t, [group, *self.head_groups()])]
+        clip = {} if chosen.gradient_clip is None else {"clip": chosen.gradient_clip}
+        return [self.main_phase(t, [group, *self.head_groups()], **clip)]
 
     def declare(self, batchwise: bool) -> None:
         """Say that a whole test batch is looked at, or that it is not."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from benchmark.data import files as data_files
+from benchmark.data.data_errors import DataError, raise_or_collect
 from benchmark.data.files import check_list, read_json, read_list
-from benchmark.data.findings import Finding, settle
 from benchmark.stream import LoadedStream, Task, Wording
 from tasks.sources import rows as text_rows
 from tasks.sources.layouts import Layout
@@ -102,7 +102,7 @@ def instances(path: Path) -> tuple[str, list[tuple[int, Instance]]]:
     read = read_json(path, Collection)
     rows = check_list(read.Instances, Instance, path)
     empty = [number for number, row in rows if not row.accepted]
-    settle([Finding(f"{path}, row {number}: output: no reference") for number in empty])
+    raise_or_collect([DataError(f"{path}, row {number}: output: no reference") for number in empty])
     return read.definition, [(number, row) for number, row in rows if row.accepted]
 
 

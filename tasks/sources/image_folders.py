@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.data.files import one_line
-from benchmark.data.findings import Finding, noted, settle, stop
-from benchmark.data.image_files import class_folders
+from benchmark.data.data_errors import DataError, collect_into, raise_any, raise_or_collect
+from benchmark.data.files import describe_error
+from benchmark.data.image_files import class_folders, left_out
 from benchmark.errors import UserError
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
@@ -30,21 +31,25 @@ def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSe
     Classes are numbered by the sorted names of their folders. The split is that of the folders.
 
     Raises:
-        UserError: one of the two folders is missing, or the set fails `check`.
+        UserError: one of the two folders is missing, pictures are of a format that is not read, or the set
+            fails `check`.
     """
     folders = [root / split for split in splits]
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
         return None
     gone = [folder for folder in folders if folder not in present]
-    settle([Finding(f"{folder} does not exist, though {present[0]} does") for folder in gone])
+    raise_or_collect([DataError(f"{folder} does not exist, though {present[0]} does") for folder in gone])
     found = [class_folders(folder) if folder in present else {} for folder in folders]
     names = sorted({name for classes in found for name in classes})
     rows = [
         [(path, number) for number, name in enumerate(names) for path in classes.get(name, ())]
         for classes in found
     ]
-    return image_set(root, *rows, tuple(names))
+    unread = left_out(present)
+    raise_or_collect([one for one in unread if one.fault])
+    notes = tuple(one.message for one in unread if not one.fault)
+    return replace(image_set(root, *rows, tuple(names)), notes=notes)
 
 
 def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:
@@ -59,10 +64,10 @@ def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:
         return None
     rows: list[list[Row]] = []
     numbers: dict[str, int] = {}
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     for name in (train, test):
         path = next((folder / name for folder in (root, root.parent) if (folder / name).is_file()), None)
-        with noted(findings):
+        with collect_into(errors):
             if path is None:
                 raise UserError(
                     f"{root} holds images but no published split: {name} is neither in it nor beside it "
@@ -70,7 +75,7 @@ def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:
                     f"{root}/train/<class>/ and {root}/test/<class>/"
                 )
             rows.append(_listed(root, path, numbers))
-    stop(findings)
+    raise_any(errors)
     names = sorted(numbers, key=lambda name: numbers[name])
     if [numbers[name] for name in names] != list(range(len(names))):
         raise UserError(f"the lists {train} and {test} do not number the classes 0 to {len(names) - 1}")
@@ -108,12 +113,14 @@ def lines(path: Path, columns: int) -> list[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+        raise UserError(f"cannot read {path}: {describe_error(error)}") from error
     rows = [line.split(maxsplit=columns - 1) for line in text.split("\n") if line.strip()]
     if not rows:
         raise UserError(f"{path} holds no rows")
     short = [(number, len(row)) for number, row in enumerate(rows, 1) if len(row) != columns]
-    settle([Finding(f"{path}, row {number}: {fields} fields, not {columns}") for number, fields in short])
+    raise_or_collect(
+        [DataError(f"{path}, row {number}: {fields} fields, not {columns}") for number, fields in short]
+    )
     return [(number, row) for number, row in enumerate(rows, 1) if len(row) == columns]
 
 
@@ -138,22 +145,22 @@ def _listed(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         listed = FileList.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {one_line(error)}") from error
+        raise UserError(f"{path} cannot be read as YAML: {describe_error(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: {place}: {first['msg']}") from error
     if len(listed.data) != len(listed.targets):
         raise UserError(f"{path} lists {len(listed.data)} files and {len(listed.targets)} targets")
-    rows, findings = [], []
+    rows, errors = [], []
     for row, (name, number) in enumerate(zip(listed.data, listed.targets, strict=True)):
         parts = Path(name).parts[-2:]
         if len(parts) < 2 or ".." in parts:
-            findings.append(Finding(f"{path}, row {row}: {name!r} is not of the form <class>/<file>"))
+            errors.append(DataError(f"{path}, row {row}: {name!r} is not of the form <class>/<file>"))
         elif numbers.setdefault(parts[0], number) != number:
             both = f"class {number} and {numbers[parts[0]]}"
-            findings.append(Finding(f"{path}, row {row}: {parts[0]} is {both}"))
+            errors.append(DataError(f"{path}, row {row}: {parts[0]} is {both}"))
         else:
             rows.append((root.joinpath(*parts), number))
-    settle(findings)
+    raise_or_collect(errors)
     return rows

@@ -95,6 +95,26 @@ def pilot(configuration: str, batch_size: int) -> Protocol:
     )
 
 
+def cllora(configuration: str, epochs: int, batch_size: int, **changes: object) -> Protocol:
+    """Return the settings of CL-LoRA's runs: adapters on query and value; its rates belong to the method.
+
+    Args:
+        configuration: the file in `exps/` that was read.
+        epochs: of every task.
+        batch_size: rows of a step.
+        changes: what else this configuration sets.
+    """
+    settings: dict[str, object] = {
+        "name": "cllora",
+        "source": f"CL-LoRA (arXiv 2505.24816), exps/{configuration} of the official code, there with seed "
+        "1993 (--order 1)",
+        "backbone": "vit-b16-in21k",
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+    return _published(**settings | changes)
+
+
 def _published(**settings: object) -> Protocol:
     shared: dict[str, object] = {
         "backbone": VIT,

@@ -9,7 +9,8 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.data.findings import Finding, noted, settle, stop
+from benchmark.data.data_errors import DataError, collect_into, raise_any, raise_or_collect
+from benchmark.data.names import difference, folded
 from benchmark.stream import Examples, LoadedStream, Task
 from tasks.sources import images
 
@@ -24,6 +25,7 @@ PUBLISHED: Mapping[str, Mapping[str, object]] = {
     "sdlora": {"test_view": "centre"},
     "inflora": {"test_view": "centre"},
     "litelora": {"test_view": "centre"},
+    "cllora": {"test_view": "centre"},
 }
 
 
@@ -92,16 +94,16 @@ def check(found: ImageSet, where: str) -> None:
         UserError: a split is empty, class names are equal but for case, or a class has images in one split
             only; the message names the set and the class.
     """
-    settle([Finding(f"{where}: {fault}") for fault in _faults(found)])
+    raise_or_collect([DataError(f"{where}: {fault}") for fault in _faults(found)])
 
 
 def _faults(found: ImageSet) -> Iterator[str]:
     alike: dict[str, list[str]] = {}
     for name in found.names:
-        alike.setdefault(name.lower(), []).append(name)
+        alike.setdefault(folded(name), []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            yield f"the class names {' and '.join(names)} differ in nothing but case"
+            yield f"the class names {' and '.join(names)} differ in nothing but {difference(*names[:2])}"
     in_train, in_test = set(found.train.labels), set(found.test.labels)
     for split, present in (("train", in_train), ("test", in_test)):
         if not present:
@@ -124,12 +126,12 @@ def decode(found: ImageSet, settings: ImageSettings) -> images.LabelledImages:
     """
     side = settings.size
     resize = round(side * CENTRE) if settings.test_view == "centre" else side
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     splits = []
     for split, shorter in ((found.train, side), (found.test, resize)):
-        with noted(findings):
+        with collect_into(errors):
             splits.append(_decode(split, side, shorter))
-    stop(findings)
+    raise_any(errors)
     return images.LabelledImages(*splits, found.names)
 
 
@@ -139,7 +141,7 @@ def _decode(split: EncodedSplit, side: int, resize: int) -> Examples:
     try:
         return _decoded(split, side, resize)
     except Unreadable as error:
-        settle(error.findings)
+        raise_or_collect(error.errors)
         return _decoded(_without(split, error.rows), side, resize)
 
 
@@ -219,7 +221,9 @@ def domain_incremental(found: ImageSet, settings: ImageSettings, order: tuple[st
     lacking = [
         name for name in order if not all(found.domains.index(name) in set(split.domains) for split in splits)
     ]
-    settle([Finding(f"{found.origin}: the domain {name} lacks training or test images") for name in lacking])
+    raise_or_collect(
+        [DataError(f"{found.origin}: the domain {name} lacks training or test images") for name in lacking]
+    )
     pictures = decode(found, settings)
     tasks = []
     for name in order:

@@ -31,7 +31,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Where a set of images is looked for.
 
     Attributes:
@@ -104,7 +104,7 @@ class Source:
                 )
 
 
-def joined(sources: Iterable[Source]) -> Sources:
+def joined(sources: Iterable[ImageSource]) -> Sources:
     """Return all that several sets state."""
     stated = [source.stated for source in sources]
     return Sources(
@@ -138,7 +138,7 @@ def listed_folders(name: str) -> Reading:
     )
 
 
-def sliced(source: Source, request: Request) -> LoadedStream:
+def sliced(source: ImageSource, request: Request) -> LoadedStream:
     """Return a set's classes, permuted by the order asked for and cut into tasks.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.hub import Hub, HubSet
-from benchmark.data.hub_tables import Table
+from benchmark.data.hub_tables import HubTable, require
 from benchmark.errors import UserError
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
@@ -34,7 +34,7 @@ class HubImages:
 class ImageColumn:
     """The encoded images of a column, read anew each time it is gone through."""
 
-    table: Table
+    table: HubTable
     name: str
 
     def __iter__(self) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     tables, commit = hub.tables(wanted.hub, (wanted.train, wanted.test))
     both = (tables[wanted.train], tables[wanted.test])
     for table in both:
-        table.require(wanted.image)
+        require([wanted.image], list(table.features), table.name)
     names, *labels = numbered(wanted.label, *both)
     domains, *places = numbered(wanted.domain, *both) if wanted.domain else ((), [], [])
     splits = [
@@ -79,7 +79,7 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     return found
 
 
-def numbered(column: str, train: Table, test: Table) -> tuple[tuple[str, ...], list[int], list[int]]:
+def numbered(column: str, train: HubTable, test: HubTable) -> tuple[tuple[str, ...], list[int], list[int]]:
     """Return the classes of a column by name, and the number of each row's class in either split.
 
     The names are the set's own where it gives them. Texts are numbered in sorted order, and numbers

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark.data.class_orders import of_classes
 from benchmark.data.class_orders import permutation as permutation
 from benchmark.data.class_orders import slices as slices
+from benchmark.data.data_errors import DataError, collect_into, raise_any
 from benchmark.data.files import labelled_rows, read_arrays, read_json
-from benchmark.data.findings import Finding, noted, stop
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Task
 
@@ -102,15 +102,15 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
     """
     import numpy as np
 
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     names: tuple[str, ...] = ()
-    with noted(findings):
+    with collect_into(errors):
         names = read_json(table, Names).unique()
         if len(set(names)) < len(names):
             raise UserError(f"{table} names two classes alike, and no WordNet ids tell them apart")
     pictures, numbers = ("u", dimensions), ("iu", 1)
     found: dict[str, np.ndarray] = {}
-    with noted(findings):
+    with collect_into(errors):
         found = read_arrays(
             arrays,
             {
@@ -120,18 +120,18 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
                 "test_labels": numbers,
             },
         )
-    stop(findings)
+    raise_any(errors)
     splits: list[np.ndarray] = []
     for split in ("train", "test"):
         images, labels = found[f"{split}_images"], found[f"{split}_labels"]
-        with noted(findings):
+        with collect_into(errors):
             if images.dtype != np.uint8 or (dimensions == 4 and images.shape[3] != 3):
                 raise UserError(
                     f"{arrays}: '{split}_images' is {images.dtype} {images.shape}, not bytes of grey or RGB"
                 )
             sound = labelled_rows(arrays, images, labels, len(names), split)
             splits += (images, labels) if sound.all() else (images[sound], labels[sound])
-    stop(findings)
+    raise_any(errors)
     return labelled(*splits, names)
 
 

@@ -15,14 +15,23 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.files import read_rows
-from benchmark.data.findings import Finding, noted, stop
-from benchmark.data.hub import Hub, HubSet, columns
+from benchmark.data.hub import Hub, HubSet
+from benchmark.data.hub_tables import require
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts
 from tasks.sources.cl_benchmark import TESTED, Instance
-from tasks.sources.rows import Identities, each, in_turn, notes, sound, table_beside, validation
+from tasks.sources.rows import (
+    Identities,
+    NamedLine,
+    each,
+    in_turn,
+    notes,
+    own_rows,
+    sound,
+    table_beside,
+    validation,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -92,17 +101,15 @@ class Facts(BaseModel):
     category: str
 
 
-class Table(BaseModel):
+class TasksFile(BaseModel):
     """The part of `tasks.json` that is read."""
 
     tasks: dict[str, Facts]
 
 
-class Line(BaseModel):
+class Line(NamedLine):
     """One row of `<task>.jsonl.gz`; a reference may be empty, a row without references may not."""
 
-    model_config = ConfigDict(strict=True)
-    id: str
     split: Literal["train", "test"]
     input: str
     outputs: list[str]
@@ -159,18 +166,18 @@ def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int
     Raises:
         UserError: a task is not in the table, or a row is faulty.
     """
-    table = table_beside(folder, Table, names)
+    table = table_beside(folder, TasksFile, names)
     return each(names, lambda name: (_folder_task(folder, name, table), 0))
 
 
-def _folder_task(folder: Path, name: str, table: Table) -> Task:
+def _folder_task(folder: Path, name: str, table: TasksFile) -> Task:
     from benchmark.data.parsed_rows import contents, splits
     from benchmark.data.row_cache import code_of
 
     if name not in table.tasks:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
     path = folder / f"{name}.jsonl.gz"
-    key = [contents(path), code_of(sys.modules[__name__], data_files, Identities)]
+    key = [contents(path), code_of(sys.modules[__name__], data_files, own_rows, Identities)]
     found = splits(("train", "test"), key, lambda: _parsed(path))
     facts = table.tasks[name]
     return _task(name, facts.category, facts.definition, found["train"], found["test"])
@@ -179,18 +186,12 @@ def _folder_task(folder: Path, name: str, table: Table) -> Task:
 def _parsed(path: Path) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
-    seen = Identities()
+    def parse(line: Line, where: str) -> ParsedRow:
+        if not line.outputs:
+            raise UserError(f"{where}: outputs: no reference")
+        return ParsedRow(line.split, line.id, line.input, references=line.outputs)
 
-    def checked(numbered: tuple[int, Line]) -> Iterator[ParsedRow]:
-        number, line = numbered
-        where = f"{path}, row {number}"
-        findings = [] if line.outputs else [Finding(f"{where}: outputs: no reference")]
-        with noted(findings):
-            seen.add(line.id, where)
-        stop(findings)
-        yield ParsedRow(line.split, line.id, line.input, references=line.outputs)
-
-    return sound(read_rows(path, Line), checked)
+    return own_rows(path, Line, parse)
 
 
 def from_sapt(root: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
@@ -242,7 +243,7 @@ def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
     collected: dict[str, dict[str, Line]] = {name: {} for name in names}
     definitions: dict[str, str] = {}
     for split, rows in found.items():
-        columns(rows, COLUMNS, f"{HUB.identifier}, {split}")
+        require(COLUMNS, rows.column_names, f"{HUB.identifier}, {split}")
         _collect(rows, collected, definitions)
     tasks = []
     for name in names:

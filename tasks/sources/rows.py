@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from benchmark.data.files import Model, label_index, read_json
-from benchmark.data.findings import DataFaults, Finding, noted, settle
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_any, raise_or_collect
+from benchmark.data.files import Model, label_index, read_json, read_rows
+from benchmark.data.names import difference, folded
 from benchmark.errors import UserError
 from benchmark.stream import Examples
+
+if TYPE_CHECKING:
+    from benchmark.data.parsed_rows import ParsedRow
 
 # How sources mark a row without a gold label; MNLI's test set has 131 of them.
 UNLABELLED = frozenset({"", "-"})
 Read = TypeVar("Read")
 Raw = TypeVar("Raw")
 Sound = TypeVar("Sound")
+
+
+class NamedLine(BaseModel):
+    """What every line of this suite's files has."""
+
+    model_config = ConfigDict(strict=True)
+    id: str
+
+
+OwnRow = TypeVar("OwnRow", bound=NamedLine)
 
 
 @dataclass(frozen=True)
@@ -39,8 +55,10 @@ def label_number(row: LabelledText, labels: tuple[str, ...]) -> int | None:
     if label in UNLABELLED:
         return None
     for known in labels:
-        if known != label and known.casefold() == label.casefold():
-            raise UserError(f"{row.where}: the label {label!r} differs from {known!r} only by case")
+        if known != label and folded(known) == folded(label):
+            raise UserError(
+                f"{row.where}: the label {label!r} differs from {known!r} only by {difference(label, known)}"
+            )
     return label_index(label, labels, row.where)
 
 
@@ -51,13 +69,17 @@ def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
         UserError: there are none, or two are equal or differ only by case, which no text scorer tells apart.
     """
     seen: dict[str, str] = {}
-    findings = []
+    errors = []
     for label in (label.strip() for label in labels):
-        other = seen.setdefault(label.casefold(), label)
+        other = seen.setdefault(folded(label), label)
         if other is not label:
-            how = "is there twice" if other == label else f"differs from {other!r} only by case"
-            findings.append(Finding(f"{where}: the label {label!r} {how}"))
-    settle(findings)
+            how = (
+                "is there twice"
+                if other == label
+                else f"differs from {other!r} only by {difference(label, other)}"
+            )
+            errors.append(DataError(f"{where}: the label {label!r} {how}"))
+    raise_or_collect(errors)
     if not seen:
         raise UserError(f"{where} names no labels")
     return tuple(seen.values())
@@ -69,12 +91,12 @@ def each(names: Iterable[str], read: Callable[[str], Read]) -> dict[str, Read]:
     Raises:
         UserError: some are faulty; what it raised of each.
     """
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     found = {}
     for name in names:
-        with noted(findings):
+        with collect_into(errors):
             found[name] = read(name)
-    settle(findings)
+    raise_or_collect(errors)
     return found
 
 
@@ -84,11 +106,11 @@ def in_turn(names: Iterable[str], rows: Callable[[str], Iterable[Sound]]) -> Ite
     Raises:
         UserError: what `rows` raised of any; after the last row.
     """
-    findings: list[Finding] = []
+    errors: list[DataError] = []
     for name in names:
-        with noted(findings):
+        with collect_into(errors):
             yield from rows(name)
-    settle(findings)
+    raise_or_collect(errors)
 
 
 def table_beside(folder: Path, model: type[Model], names: Iterable[str]) -> Model:
@@ -97,11 +119,11 @@ def table_beside(folder: Path, model: type[Model], names: Iterable[str]) -> Mode
     Raises:
         UserError: it cannot be read; also told are the tasks that have no file, which nobody then looks for.
     """
-    findings: list[Finding] = []
-    with noted(findings):
+    errors: list[DataError] = []
+    with collect_into(errors):
         return read_json(folder / "tasks.json", model)
     gone = [path for name in names if not (path := folder / f"{name}.jsonl.gz").exists()]
-    raise DataFaults([*findings, *(Finding(f"{path} does not exist") for path in gone)])
+    raise InvalidData([*errors, *(DataError(f"{path} does not exist") for path in gone)])
 
 
 def sound(rows: Iterable[Raw], check: Callable[[Raw], Iterable[Sound]]) -> Iterator[Sound]:
@@ -110,14 +132,43 @@ def sound(rows: Iterable[Raw], check: Callable[[Raw], Iterable[Sound]]) -> Itera
     Raises:
         UserError: some are faulty, or the reading of rows ended in one; raised after the last row.
     """
-    findings: list[Finding] = []
-    with noted(findings):
+    errors: list[DataError] = []
+    with collect_into(errors):
         for row in rows:
             made: Iterable[Sound] = ()
-            with noted(findings):
+            with collect_into(errors):
                 made = tuple(check(row))
             yield from made
-    settle(findings)
+    raise_or_collect(errors)
+
+
+def own_rows(
+    path: Path, model: type[OwnRow], parse: Callable[[OwnRow, str], ParsedRow]
+) -> Iterator[ParsedRow]:
+    """Yield the rows of one of this suite's `<task>.jsonl.gz`.
+
+    Args:
+        path: of the file.
+        model: of a line.
+        parse: makes a row of a line; it is also given file and row, for messages.
+
+    Raises:
+        UserError: some are faulty, or two have one id; raised after the last row.
+    """
+    seen = Identities()
+
+    def checked(numbered: tuple[int, OwnRow]) -> Iterator[ParsedRow]:
+        number, line = numbered
+        where = f"{path}, row {number}"
+        errors: list[DataError] = []
+        with collect_into(errors):
+            row = parse(line, where)
+        with collect_into(errors):
+            seen.add(line.id, where)
+        raise_any(errors)
+        yield row
+
+    return sound(read_rows(path, model), checked)
 
 
 class Identities:

@@ -8,13 +8,12 @@ on validation there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import string
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.data.hub import HubSet
-
-Row = Mapping[str, Any]
 
 # The five-task orders are those of Progressive Prompts' script (arazd/ProgressivePrompts, BERT_codebase) and,
 # the last, of the MbPA++ line of papers, which numbers the four the other way round.
@@ -67,13 +66,13 @@ class TextTask:
         labels: label names in the order of its `labels.json`.
         hub: where the rows come from.
         hub_labels: the label names in the order of the hub's label numbers.
-        form: builds O-LoRA's text from a row of the hub.
-        columns: the columns that `form` reads.
+        form: O-LoRA's text, with the hub's columns in braces.
         licence: of the rows.
         label_column: the hub's column of label numbers.
         first_label: the number of the first label on the hub.
         test_split: the hub's split that is tested on.
         sapt_labels: SAPT's label names in the order of `labels`, where they are others.
+        unindented: a column whose leading blanks are left out.
     """
 
     group: str
@@ -81,13 +80,22 @@ class TextTask:
     labels: tuple[str, ...]
     hub: HubSet
     hub_labels: tuple[str, ...]
-    form: Callable[[Row], str]
-    columns: tuple[str, ...]
     licence: str
+    form: str
     label_column: str = "label"
     first_label: int = 0
     test_split: str = "test"
     sapt_labels: tuple[str, ...] = ()
+    unindented: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The hub's columns that `form` names."""
+        return tuple(name for _, name, _, _ in string.Formatter().parse(self.form) if name)
+
+    def text(self, row: Mapping[str, str]) -> str:
+        """Return O-LoRA's text of a row of the hub."""
+        return self.form.format_map({**row, self.unindented: row.get(self.unindented, "").lstrip()})
 
     @property
     def sapt_words(self) -> tuple[str, ...]:
@@ -98,28 +106,6 @@ class TextTask:
     def instruction(self) -> str:
         """O-LoRA's instruction, with its closing line break; empty for COPA."""
         return INSTRUCTIONS[self.group]
-
-
-def pair(first: str, second: str, left: str, right: str) -> Callable[[Row], str]:
-    """Return the form of two marked lines, `left: <column first>` and `right: <column second>`."""
-    return lambda row: f"{left}: {row[first]}\n{right}: {row[second]}"
-
-
-def copa(row: Row) -> str:
-    """Return COPA's question with its two options."""
-    question = f'Which sentence is the {row["question"]} of "{row["premise"]}"? Choose one between A and B.'
-    return f"{question}\nA: {row['choice1']}\nB: {row['choice2']}"
-
-
-def multirc(row: Row) -> str:
-    """Return paragraph, question and the answer that is to be judged."""
-    parts = f"paragraph: {row['paragraph']}\nquestion: {row['question']}"
-    return f"{parts}\ncandidate answer: {row['answer']}"
-
-
-def yahoo(row: Row) -> str:
-    """Return question and answer as SAPT writes them."""
-    return f"Question: {row['question_title']} {row['question_content']} Answer: {row['best_answer']}"
 
 
 STARS = ("very negative", "negative", "neutral", "positive", "very positive")
@@ -154,173 +140,67 @@ def super_glue(config: str) -> HubSet:
     return HubSet("aps/super_glue", config, converted=True)
 
 
+NEC = ("neutral", "entailment", "contradiction")
+ENC = ("entailment", "neutral", "contradiction")
+ECN = ("entailment", "contradiction", "neutral")
+BAD_GOOD = ("Bad", "Good")
+DBPEDIA = HubSet("fancyzhx/dbpedia_14")
+YAHOO = HubSet("community-datasets/yahoo_answers_topics")
+WEBSCOPE = "Yahoo Webscope: approved non-commercial research"
+HELD_OUT = {"test_split": "validation"}
+MATCHED = {"test_split": "validation_matched"}
+NO_YES = {**HELD_OUT, "sapt_labels": ("no", "yes")}
+LABEL_FROM_ONE: dict[str, Any] = {"label_column": "class_index", "first_label": 1}
 AMAZON = HubSet("yassiracharki/Amazon_Reviews_for_Sentiment_Analysis_fine_grained_5_classes", recalled=True)
 
+# O-LoRA's texts, with the hub's columns in braces.
+FORMS: dict[str, str] = {
+    "yelp": "Text: {text}\n",
+    "amazon": "Title: {review_title}\nText: {review_text}\n",
+    "imdb": "{text}",
+    "sst2": "Text: {sentence}",
+    # The hub holds title and text in one string, so the two cannot be marked apart.
+    "agnews": "Text: {text}\n",
+    # O-LoRA's rows have two blanks here, one of them the content's own.
+    "dbpedia": "Title: {title}\nText:  {content}\n",
+    "yahoo": "Question: {question_title} {question_content} Answer: {best_answer}",  # as SAPT writes them
+    "mnli": "sentence 1: {premise}\nsentence 2: {hypothesis}",
+    "cb": "sentence 1: {premise}\nsentence 2: {hypothesis}",
+    "rte": "sentence 1: {sentence1}\nsentence 2: {sentence2}",
+    "qqp": "first sentence: {question1}\nsecond sentence: {question2}",
+    "boolq": "question: {question}\npassage: {passage}",
+    "copa": 'Which sentence is the {question} of "{premise}"? Choose one between A and B.\n'
+    "A: {choice1}\nB: {choice2}",
+    "multirc": "paragraph: {paragraph}\nquestion: {question}\ncandidate answer: {answer}",
+    "wic": "word: {word}\n{sentence1}\n{sentence2}",
+}
+# Group, directory, labels of O-LoRA; set and labels of the hub; licence; and what is not usual.
+_FACTS: dict[str, tuple[str, str, tuple[str, ...], HubSet, tuple[str, ...], str, dict[str, Any]]] = {
+    "yelp": ("SC", "yelp", STARS, HubSet("Yelp/yelp_review_full"), STARS, "Yelp dataset terms", {}),
+    "amazon": ("SC", "amazon", STARS, AMAZON, STARS, "not stated", LABEL_FROM_ONE),
+    "imdb": ("SC", "IMDB", GOOD_BAD, HubSet("stanfordnlp/imdb"), BAD_GOOD, "not stated", {}),
+    "sst2": ("SC", "SST-2", GOOD_BAD, glue("sst2"), BAD_GOOD, "not stated", HELD_OUT),
+    "agnews": ("TC", "agnews", NEWS, HubSet("fancyzhx/ag_news"), NEWS, "non-commercial, academic use", {}),
+    "dbpedia": ("TC", "dbpedia", ENTITIES, DBPEDIA, ENTITIES, "CC BY-SA 3.0", {"unindented": "content"}),
+    "yahoo": ("TC", "yahoo", TOPICS, YAHOO, TOPICS, WEBSCOPE, {"label_column": "topic"}),
+    "mnli": ("NLI", "MNLI", NEC, glue("mnli"), ENC, "mixed, mostly permissive", MATCHED),
+    "cb": ("NLI", "CB", ECN, super_glue("cb"), ECN, "unclear", HELD_OUT),
+    # O-LoRA calls what is not entailed a contradiction.
+    "rte": ("NLI", "RTE", ("contradiction", "entailment"), glue("rte"), ENC[::2], "not stated", HELD_OUT),
+    "qqp": ("QQP", "QQP", FALSE_TRUE, glue("qqp"), FALSE_TRUE, "Quora's terms, non-commercial", NO_YES),
+    "boolq": ("BoolQA", "BoolQA", TRUE_FALSE, super_glue("boolq"), FALSE_TRUE, "CC BY-SA 3.0", HELD_OUT),
+    "copa": ("COPA", "COPA", ("A", "B"), super_glue("copa"), ("A", "B"), "BSD 2-clause", HELD_OUT),
+    "multirc": (
+        "MultiRC",
+        "MultiRC",
+        FALSE_TRUE,
+        super_glue("multirc"),
+        FALSE_TRUE,
+        "research use",
+        HELD_OUT,
+    ),
+    "wic": ("WiC", "WiC", TRUE_FALSE, super_glue("wic"), FALSE_TRUE, "CC BY-NC 4.0", HELD_OUT),
+}
 TASKS: dict[str, TextTask] = {
-    "yelp": TextTask(
-        group="SC",
-        directory="yelp",
-        labels=STARS,
-        hub=HubSet("Yelp/yelp_review_full"),
-        hub_labels=STARS,
-        form=lambda row: f"Text: {row['text']}\n",
-        columns=("text",),
-        licence="Yelp dataset terms",
-    ),
-    "amazon": TextTask(
-        group="SC",
-        directory="amazon",
-        labels=STARS,
-        hub=AMAZON,
-        hub_labels=STARS,
-        form=lambda row: f"Title: {row['review_title']}\nText: {row['review_text']}\n",
-        columns=("review_title", "review_text"),
-        licence="not stated",
-        label_column="class_index",
-        first_label=1,
-    ),
-    "imdb": TextTask(
-        group="SC",
-        directory="IMDB",
-        labels=GOOD_BAD,
-        hub=HubSet("stanfordnlp/imdb"),
-        hub_labels=("Bad", "Good"),
-        form=lambda row: row["text"],
-        columns=("text",),
-        licence="not stated",
-    ),
-    "sst2": TextTask(
-        group="SC",
-        directory="SST-2",
-        labels=GOOD_BAD,
-        hub=glue("sst2"),
-        hub_labels=("Bad", "Good"),
-        form=lambda row: f"Text: {row['sentence']}",
-        columns=("sentence",),
-        licence="not stated",
-        test_split="validation",
-    ),
-    "agnews": TextTask(
-        group="TC",
-        directory="agnews",
-        labels=NEWS,
-        hub=HubSet("fancyzhx/ag_news"),
-        hub_labels=NEWS,
-        # The hub holds title and text in one string, so the two cannot be marked apart.
-        form=lambda row: f"Text: {row['text']}\n",
-        columns=("text",),
-        licence="non-commercial, academic use",
-    ),
-    "dbpedia": TextTask(
-        group="TC",
-        directory="dbpedia",
-        labels=ENTITIES,
-        hub=HubSet("fancyzhx/dbpedia_14"),
-        hub_labels=ENTITIES,
-        # O-LoRA's rows have two blanks here, one of them the content's own.
-        form=lambda row: f"Title: {row['title']}\nText:  {row['content'].lstrip()}\n",
-        columns=("title", "content"),
-        licence="CC BY-SA 3.0",
-    ),
-    "yahoo": TextTask(
-        group="TC",
-        directory="yahoo",
-        labels=TOPICS,
-        hub=HubSet("community-datasets/yahoo_answers_topics"),
-        hub_labels=TOPICS,
-        form=yahoo,
-        columns=("question_title", "question_content", "best_answer"),
-        licence="Yahoo Webscope: approved non-commercial research",
-        label_column="topic",
-    ),
-    "mnli": TextTask(
-        group="NLI",
-        directory="MNLI",
-        labels=("neutral", "entailment", "contradiction"),
-        hub=glue("mnli"),
-        hub_labels=("entailment", "neutral", "contradiction"),
-        form=pair("premise", "hypothesis", "sentence 1", "sentence 2"),
-        columns=("premise", "hypothesis"),
-        licence="mixed, mostly permissive",
-        test_split="validation_matched",
-    ),
-    "cb": TextTask(
-        group="NLI",
-        directory="CB",
-        labels=("entailment", "contradiction", "neutral"),
-        hub=super_glue("cb"),
-        hub_labels=("entailment", "contradiction", "neutral"),
-        form=pair("premise", "hypothesis", "sentence 1", "sentence 2"),
-        columns=("premise", "hypothesis"),
-        licence="unclear",
-        test_split="validation",
-    ),
-    "rte": TextTask(
-        group="NLI",
-        directory="RTE",
-        labels=("contradiction", "entailment"),
-        hub=glue("rte"),
-        # O-LoRA calls what is not entailed a contradiction.
-        hub_labels=("entailment", "contradiction"),
-        form=pair("sentence1", "sentence2", "sentence 1", "sentence 2"),
-        columns=("sentence1", "sentence2"),
-        licence="not stated",
-        test_split="validation",
-    ),
-    "qqp": TextTask(
-        group="QQP",
-        directory="QQP",
-        labels=FALSE_TRUE,
-        hub=glue("qqp"),
-        hub_labels=FALSE_TRUE,
-        form=pair("question1", "question2", "first sentence", "second sentence"),
-        columns=("question1", "question2"),
-        licence="Quora's terms, non-commercial",
-        test_split="validation",
-        sapt_labels=("no", "yes"),
-    ),
-    "boolq": TextTask(
-        group="BoolQA",
-        directory="BoolQA",
-        labels=TRUE_FALSE,
-        hub=super_glue("boolq"),
-        hub_labels=FALSE_TRUE,
-        form=pair("question", "passage", "question", "passage"),
-        columns=("question", "passage"),
-        licence="CC BY-SA 3.0",
-        test_split="validation",
-    ),
-    "copa": TextTask(
-        group="COPA",
-        directory="COPA",
-        labels=("A", "B"),
-        hub=super_glue("copa"),
-        hub_labels=("A", "B"),
-        form=copa,
-        columns=("premise", "choice1", "choice2", "question"),
-        licence="BSD 2-clause",
-        test_split="validation",
-    ),
-    "multirc": TextTask(
-        group="MultiRC",
-        directory="MultiRC",
-        labels=FALSE_TRUE,
-        hub=super_glue("multirc"),
-        hub_labels=FALSE_TRUE,
-        form=multirc,
-        columns=("paragraph", "question", "answer"),
-        licence="research use",
-        test_split="validation",
-    ),
-    "wic": TextTask(
-        group="WiC",
-        directory="WiC",
-        labels=TRUE_FALSE,
-        hub=super_glue("wic"),
-        hub_labels=FALSE_TRUE,
-        form=lambda row: f"word: {row['word']}\n{row['sentence1']}\n{row['sentence2']}",
-        columns=("word", "sentence1", "sentence2"),
-        licence="CC BY-NC 4.0",
-        test_split="validation",
-    ),
+    name: TextTask(*facts, form=FORMS[name], **more) for name, (*facts, more) in _FACTS.items()
 }

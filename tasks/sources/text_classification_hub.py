@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.data.hub import Hub, columns
+from benchmark.data.hub import Hub
+from benchmark.data.hub_tables import require
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Task, Wording
 from tasks.sources import rows as common
@@ -56,7 +57,7 @@ def _draw(rows: Dataset, facts: TextTask, source: str, per_class: int | None) ->
     """Draw rows with a fixed seed: so many of each class, or at most TEST_ROWS; and count unlabelled ones."""
     import numpy as np
 
-    columns(rows, (facts.label_column, *facts.columns), source)
+    require((facts.label_column, *facts.columns), rows.column_names, source)
     numbers = np.asarray(rows[facts.label_column][:])
     if numbers.dtype.kind not in "iu":
         raise UserError(
@@ -88,4 +89,4 @@ def _text(row: dict[str, object], facts: TextTask, source: str, number: int) -> 
     for name in facts.columns:
         if not isinstance(row[name], str):
             raise UserError(f"{source}, row {number}: the column '{name}' is not text")
-    return facts.form(row)
+    return facts.text(row)

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.files import VARIABLE, read_rows
-from benchmark.data.findings import Finding, noted, stop
+from benchmark.data.files import VARIABLE
 from benchmark.data.hub import Hub
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Sources, Task, Wording
 from tasks.sources import cl_benchmark, layouts, rows, text_classification_hub
 from tasks.sources.rows import (
-    Identities,
     LabelledText,
+    NamedLine,
     check_labels,
     each,
     label_number,
     notes,
-    sound,
+    own_rows,
     table_beside,
     validation,
 )
@@ -56,17 +55,15 @@ class Facts(BaseModel):
     sapt_labels: list[str]
 
 
-class Table(BaseModel):
+class TasksFile(BaseModel):
     """The part of `tasks.json` that is read."""
 
     tasks: dict[str, Facts]
 
 
-class Line(BaseModel):
+class Line(NamedLine):
     """One row of `<task>.jsonl.gz`."""
 
-    model_config = ConfigDict(strict=True)
-    id: str
     split: Literal["train", "dev", "test"]
     text: str
     label: str
@@ -121,13 +118,13 @@ def from_folder(folder: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
     Raises:
         UserError: a task is not in the table, or a row is faulty.
     """
-    table = table_beside(folder, Table, names)
+    table = table_beside(folder, TasksFile, names)
     read = each(names, lambda name: _task(folder, name, table, sapt))
     counts = [(name, unlabelled, "rows without a label left out") for name, (_, unlabelled) in read.items()]
     return LoadedStream([task for task, _ in read.values()], OWN.origin, notes=notes(counts))
 
 
-def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]:
+def _task(folder: Path, name: str, table: TasksFile, sapt: bool) -> tuple[Task, int]:
     from benchmark.data.parsed_rows import contents, splits
     from benchmark.data.row_cache import code_of
 
@@ -160,18 +157,8 @@ def _task(folder: Path, name: str, table: Table, sapt: bool) -> tuple[Task, int]
 def _parsed(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
-    seen = Identities()
+    def parse(line: Line, where: str) -> ParsedRow:
+        label = label_number(LabelledText(line.id, line.text, line.label, where), labels)
+        return ParsedRow(UNLABELLED if label is None else line.split, line.id, line.text, label or 0)
 
-    def checked(numbered: tuple[int, Line]) -> Iterator[ParsedRow]:
-        number, line = numbered
-        row = LabelledText(line.id, line.text, line.label, f"{path}, row {number}")
-        findings: list[Finding] = []
-        label = None
-        with noted(findings):
-            seen.add(row.identity, row.where)
-        with noted(findings):
-            label = label_number(row, labels)
-        stop(findings)
-        yield ParsedRow(UNLABELLED if label is None else line.split, line.id, line.text, label or 0)
-
-    return sound(read_rows(path, Line), checked)
+    return own_rows(path, Line, parse)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.data import files as data_files
-from benchmark.data.files import VARIABLE, read_list, read_rows
-from benchmark.data.findings import Finding, noted, stop
+from benchmark.data.data_errors import DataError, raise_any
+from benchmark.data.files import VARIABLE, read_list
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
 from tasks.sources import layouts
-from tasks.sources.rows import Identities, each, in_turn, notes, sound, without
+from tasks.sources.rows import Identities, NamedLine, each, in_turn, notes, own_rows, sound, without
 
 if TYPE_CHECKING:
     from benchmark.data.parsed_rows import ParsedRow
@@ -104,21 +104,10 @@ class Pair(BaseModel):
     answer: str
 
 
-class Line(Pair):
+class Line(NamedLine, Pair):
     """One row of `<task>.jsonl.gz`."""
 
-    id: str
     split: Literal["train", "eval", "test"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row with its prompt less the task's words, and its answer as it is scored."""
-
-    split: str
-    identity: str
-    prompt: str
-    answer: str
 
 
 def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
@@ -148,24 +137,12 @@ def from_folder(folder: Path, name: str) -> dict[str, Examples]:
         UserError: the file is missing, or a row is faulty; with the row.
     """
     path = folder / f"{name}.jsonl.gz"
-    return _parsed_once(name, {name: path}, lambda: _read_folder(TASKS[name], path))
+    facts = TASKS[name]
 
+    def parse(line: Line, where: str) -> ParsedRow:
+        return _parts(facts, line.split, line.id, line, where)
 
-def _read_folder(facts: TraceTask, path: Path) -> Iterator[Row]:
-    seen = Identities()
-
-    def checked(numbered: tuple[int, Line]) -> Iterator[Row]:
-        number, line = numbered
-        where = f"{path}, row {number}"
-        findings: list[Finding] = []
-        with noted(findings):
-            seen.add(line.id, where)
-        with noted(findings):
-            row = _parts(facts, line.split, line.id, line, where)
-        stop(findings)
-        yield row
-
-    return sound(read_rows(path, Line), checked)
+    return _parsed_once(name, {name: path}, lambda: own_rows(path, Line, parse))
 
 
 def from_published(folder: Path, name: str) -> dict[str, Examples]:
@@ -177,21 +154,23 @@ def from_published(folder: Path, name: str) -> dict[str, Examples]:
     paths = {split: folder / name / f"{split}.json" for split in SPLITS}
     there = {split: path for split, path in paths.items() if split != "eval" or path.exists()}
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ParsedRow]:
         return in_turn(there, lambda split: _read_published(TASKS[name], split, there[split]))
 
     return _parsed_once(name, paths, rows)
 
 
-def _read_published(facts: TraceTask, split: str, path: Path) -> Iterator[Row]:
-    def checked(numbered: tuple[int, Pair]) -> Iterator[Row]:
+def _read_published(facts: TraceTask, split: str, path: Path) -> Iterator[ParsedRow]:
+    def checked(numbered: tuple[int, Pair]) -> Iterator[ParsedRow]:
         number, pair = numbered
         yield _parts(facts, split, f"{split}-{number}", pair, f"{path}, row {number}")
 
     return sound(read_list(path, Pair), checked)
 
 
-def _parsed_once(name: str, paths: dict[str, Path], read: Callable[[], Iterable[Row]]) -> dict[str, Examples]:
+def _parsed_once(
+    name: str, paths: dict[str, Path], read: Callable[[], Iterable[ParsedRow]]
+) -> dict[str, Examples]:
     """Return a task's rows by split without those that repeat an earlier one, and those as `<split>_again`.
 
     Args:
@@ -203,19 +182,16 @@ def _parsed_once(name: str, paths: dict[str, Path], read: Callable[[], Iterable[
     from benchmark.data.row_cache import code_of
 
     names = [*SPLITS, *(f"{split}_again" for split in SPLITS)]
-    key = [name, *contents_there(paths), code_of(sys.modules[__name__], data_files, Identities)]
-    return splits(names, key, lambda: _parsed(read()))
+    key = [name, *contents_there(paths), code_of(sys.modules[__name__], data_files, own_rows, Identities)]
+    return splits(names, key, lambda: _repeats_apart(read()))
 
 
-def _parsed(rows: Iterable[Row]) -> Iterator[ParsedRow]:
-    from benchmark.data.parsed_rows import ParsedRow
-
+def _repeats_apart(rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
     seen = set()
     for row in rows:
-        content = (row.split, row.prompt, row.answer)
-        name = f"{row.split}_again" if content in seen else row.split
+        content = (row.split, row.text, *(row.references or ()))
+        yield replace(row, split=f"{row.split}_again") if content in seen else row
         seen.add(content)
-        yield ParsedRow(name, row.identity, row.prompt, references=[row.answer])
 
 
 def _stream(read: Mapping[str, dict[str, Examples]]) -> LoadedStream:
@@ -245,23 +221,25 @@ def _task(name: str, splits: dict[str, Examples]) -> tuple[Task, list[tuple[str,
     return task, counted
 
 
-def _parts(facts: TraceTask, split: str, identity: str, pair: Pair, where: str) -> Row:
+def _parts(facts: TraceTask, split: str, identity: str, pair: Pair, where: str) -> ParsedRow:
     """Return a row of a pair; `where` names its file and place for messages.
 
     Raises:
         UserError: the prompt is not in the task's words, or the answer is none of its letters.
     """
+    from benchmark.data.parsed_rows import ParsedRow
+
     prompt, answer = pair.prompt, pair.answer
-    findings = []
+    errors = []
     whole = len(prompt) >= len(facts.before) + len(facts.after)
     if not (whole and prompt.startswith(facts.before) and prompt.endswith(facts.after)):
         words = f"does not begin with {facts.before[:40]!r}... and end with {facts.after!r}"
-        findings.append(Finding(f"{where}: prompt: {words}"))
+        errors.append(DataError(f"{where}: prompt: {words}"))
     if facts.letters:
         answer = answer.strip()[:1]
         if not answer or answer not in facts.letters:
             told = f"{where}: answer: {pair.answer[:40]!r} begins with none of {facts.letters}"
-            findings.append(Finding(told))
-    stop(findings)
+            errors.append(DataError(told))
+    raise_any(errors)
     text = prompt[len(facts.before) : len(prompt) - len(facts.after)]
-    return Row(split, identity, text, answer)
+    return ParsedRow(split, identity, text, references=[answer])

@@ -6,58 +6,137 @@ import contextlib
 import logging
 import math
 import os
+import tempfile
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import psutil
 
 from benchmark.errors import UserError
 from benchmark.running.event_log import Tail
 from benchmark.running.events import Watch
+from benchmark.running.executors.watchdog import ending_children
 from benchmark.running.job import Conditions, Job, Outcome, Outcomes
 from benchmark.running.losses import forgiving, lost, pass_on, run_limited
 from benchmark.running.sweep_folder import SweepFolder
 
 POLL_SECONDS = 0.5
+REMIND_SECONDS = 5.0
 STORE_BYTES = 100 * 1024**2
 
 
 @contextlib.contextmanager
-def session(workers: int, conditions: Conditions) -> Iterator[Any]:
+def session(workers: int, conditions: Conditions, say: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, or join the cluster at an address, until the block ends.
 
+    Args:
+        say: is told in a line that Ray starts, how long that takes, and when it has.
+
     Raises:
-        UserError: Ray is not installed, or no cluster answers at the address.
+        UserError: Ray does not start, no cluster answers at the address, or no machine has what a cell needs.
     """
+    here = conditions.address is None
+    if here:
+        check_memory(conditions, psutil.virtual_memory().total, "this machine")
     # Read when Ray is imported: no usage statistics; and a cluster of this machine alone listens on its
     # loopback address, not on every network it is in. Its token authentication is left on.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if conditions.address is None:
+    if here:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    what = "starting Ray on this machine" if here else f"joining the Ray cluster at {conditions.address}"
+    with ending_children() if here else contextlib.nullcontext():
+        with waiting(what, say):
+            ray = _started(workers, conditions)
+        # A thread of Ray's prints what it also logs, in the middle of what is ours to print.
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            try:
+                _check_resources(ray, conditions)
+                yield ray
+            finally:
+                ray.shutdown()
+
+
+def _started(workers: int, conditions: Conditions) -> Any:
+    """Return Ray, started or joined."""
     try:
         import ray
-    except ImportError:
-        raise UserError(
-            "--workers above 1 needs Ray: pip install 'continual-peft-bench[ray]', or use --workers 1"
-        ) from None
-    # Its notices would run through the progress lines; errors still come.
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if conditions.address is None:
+
+        # Its notices would run through the progress lines; errors still come.
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if conditions.address is not None:
+            ray.init(address=conditions.address, **quiet)
+            return ray
         cpus = math.ceil(workers * conditions.cpus)
         # One of its own: without "local" it would join whatever cluster runs on this machine.
         ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-    else:
-        try:
-            ray.init(address=conditions.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return ray
+    except ImportError as error:
+        raise UserError(
+            f"Ray cannot be loaded ({error}): pip install ray, or leave out --workers, --timeout, --address"
+        ) from None
+    except Exception as error:  # Ray raises a plain one where its processes do not come up
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if conditions.address is not None:
             raise UserError(f"no Ray cluster at --address {conditions.address}: {reason}") from None
-    # A thread of Ray's prints what it also logs, in the middle of what is ours to print.
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
+        raise UserError(
+            f"Ray did not start on this machine: {reason}; free memory and space in {tempfile.gettempdir()} "
+            "and try again, or leave out --workers and --timeout to run without Ray"
+        ) from None
+
+
+@contextlib.contextmanager
+def waiting(what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Tell what is being waited for: at its start, every few seconds, and when it is there."""
+    begun, over = time.monotonic(), threading.Event()
+
+    def seconds() -> str:
+        return f"{time.monotonic() - begun:.0f} s"
+
+    def remind() -> None:
+        while not over.wait(REMIND_SECONDS):
+            say(f"{what}: {seconds()} so far")
+
+    say(f"{what} ...")
+    reminder = threading.Thread(target=remind, daemon=True)
+    reminder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        reminder.join()
+    say(f"{what}: ready after {seconds()}")
+
+
+def check_memory(conditions: Conditions, most: float, where: str) -> None:
+    """Refuse to set aside more memory than there is, which Ray would wait for without end.
+
+    Args:
+        most: bytes that can be set aside.
+        where: there is no more, for the message.
+
+    Raises:
+        UserError: a cell's memory is more than that.
+    """
+    if conditions.memory is not None and conditions.memory > most:
+        asked, there = (f"{count / 1024**3:.4g}" for count in (conditions.memory, most))
+        raise UserError(
+            f"--memory {asked} GiB is more than the {there} that {where} can set aside for a cell"
+        )
+
+
+def _check_resources(ray: Any, conditions: Conditions) -> None:
+    """Refuse what no machine of the cluster has; see `check_memory`."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    where = "this machine" if conditions.address is None else "the largest machine of the cluster"
+    check_memory(conditions, max((one.get("memory", 0) for one in machines), default=0), where)
+    for flag, asked, name in (("--cpus", conditions.cpus, "CPU"), ("--gpus", conditions.gpus, "GPU")):
+        most = max((one.get(name, 0) for one in machines), default=0)
+        if asked > most:
+            raise UserError(f"{flag} {asked:g} is more than the {most:g} {name}s that {where} has")
 
 
 def on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
@@ -20,7 +20,6 @@ class Probe(Method):
     """A linear probe that remembers how many rows each task had."""
 
     Hyperparameters = ProbeSettings
-    tuned: ClassVar[dict[str, dict[str, Any]]] = {"sample-blobs/quick": {"rate": 0.05}}
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone."""

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.checks import parts_agree, problems
-from benchmark.data.findings import Finding, gathering, noted
+from benchmark.data.checks import parts_agree, validation_errors
+from benchmark.data.data_errors import DataError, collect_into, collecting_errors
 from benchmark.data.fingerprint import fingerprint
-from benchmark.errors import UserError
+from benchmark.data.names import difference, folded
+from benchmark.data.scoring_checks import scoring_errors
 from benchmark.stream import Examples, LoadedStream, Request, Stream, Task
 
 if TYPE_CHECKING:
+    from benchmark.models.backbone import LoadedBackbone
     from benchmark.protocol import Protocol
 
 # The last part of a text of several, such as BoolQ's "question: ..\npassage: ..".
@@ -48,39 +50,43 @@ class Report:
     revisions: dict[str, str]
     fingerprint: str | None
     counts: list[SplitCount]
-    findings: list[Finding]
+    errors: list[DataError]
 
     @property
     def sound(self) -> bool:
         """Whether nothing found is a fault."""
-        return not any(finding.fault for finding in self.findings)
+        return not any(one.fault for one in self.errors)
 
 
-def verify(stream: Stream, request: Request) -> Report:
+def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = None) -> Report:
     """Return what is in a stream and what is wrong with it.
 
     Args:
         stream: as the catalogue has it.
         request: the order, the data folder and the protocol whose `source_length` texts are held against;
             its limits are not applied.
+        backbone: that texts and classes are held against; None where it is not to be had.
     """
     loaded = None
-    with gathering() as findings, noted(findings):
+    with collecting_errors() as errors, collect_into(errors):
         loaded = stream.load(request)
     if loaded is None:
-        return unread(stream.name, request.order, stream.licence, findings)
-    read_whole = not findings
+        return unread(stream.name, request.order, stream.licence, errors)
+    read_whole = not errors
     # A task that nothing could be read of has been told.
     tasks = [task for task in loaded.tasks if read_whole or any(map(len, splits_of(task).values()))]
     if not loaded.checked and (tasks or read_whole):
-        findings += problems(tasks)
-    findings += (Finding(note, fault=False) for note in loaded.notes)
+        errors += validation_errors(tasks)
+    errors += (DataError(note, fault=False) for note in loaded.notes)
     for task in tasks:
         if all(parts_agree(rows) for rows in splits_of(task).values()):
-            findings += () if loaded.checked else lacking(task)
-            findings += inspect(task)
-    findings += _alike_across_tasks(tasks)
-    findings += too_long(tasks, request.protocol)
+            errors += () if loaded.checked else lacking(task)
+            errors += inspect(task)
+    errors += _alike_across_tasks(tasks)
+    kind, tokenizer = (backbone.kind, backbone.tokenizer) if backbone else (None, None)
+    errors += scoring_errors(tasks, request.protocol, kind, tokenizer)
+    if tokenizer is not None:
+        errors += too_long(tasks, request.protocol, tokenizer)
     return Report(
         stream.name,
         request.order,
@@ -89,13 +95,13 @@ def verify(stream: Stream, request: Request) -> Report:
         dict(loaded.revisions),
         fingerprint(loaded.tasks) if read_whole else None,
         counts(loaded),
-        findings,
+        errors,
     )
 
 
-def unread(stream: str, order: str, licence: str, findings: Sequence[Finding]) -> Report:
+def unread(stream: str, order: str, licence: str, errors: Sequence[DataError]) -> Report:
     """Return the report on a stream whose rows could not be read."""
-    return Report(stream, order, licence, "", {}, None, [], list(findings))
+    return Report(stream, order, licence, "", {}, None, [], list(errors))
 
 
 def splits_of(task: Task) -> dict[str, Examples]:
@@ -115,17 +121,17 @@ def counts(loaded: LoadedStream) -> list[SplitCount]:
     return found
 
 
-def lacking(task: Task) -> Iterator[Finding]:
+def lacking(task: Task) -> Iterator[DataError]:
     """Yield the classes of a task without training or test rows."""
     for split, rows in splits_of(task).items():
         if split != "validation" and rows.labels is not None and len(rows):
             present = set(rows.labels.tolist())
             for number, name in enumerate(task.classes):
                 if number not in present:
-                    yield Finding(f"no rows of the class '{name}'", task.name, split)
+                    yield DataError(f"no rows of the class '{name}'", task.name, split)
 
 
-def inspect(task: Task) -> Iterator[Finding]:
+def inspect(task: Task) -> Iterator[DataError]:
     """Yield what is wrong or odd with the contents of one task's rows.
 
     Faults: rows of test that are also in train or validation.
@@ -141,14 +147,14 @@ def inspect(task: Task) -> Iterator[Finding]:
             yield from _shared(task.name, (first, splits[first]), (second, splits[second]))
 
 
-def _empty(task: str, split: str, rows: Examples) -> Iterator[Finding]:
+def _empty(task: str, split: str, rows: Examples) -> Iterator[DataError]:
     blank = [place for place, text in enumerate(rows.texts, 1) if not text.strip()]
     if blank:
-        yield Finding(f"{_number(blank, 'empty text')}", task, split, tuple(blank), fault=False)
+        yield DataError(f"{_number(blank, 'empty text')}", task, split, tuple(blank), fault=False)
     answers = enumerate(rows.references or [], 1)
     unanswered = [place for place, accepted in answers if any(not one.strip() for one in accepted)]
     if unanswered:
-        yield Finding(
+        yield DataError(
             f"{_number(unanswered, 'row')} with an empty reference",
             task,
             split,
@@ -157,7 +163,7 @@ def _empty(task: str, split: str, rows: Examples) -> Iterator[Finding]:
         )
 
 
-def _repeats(task: str, split: str, rows: Examples) -> Iterator[Finding]:
+def _repeats(task: str, split: str, rows: Examples) -> Iterator[DataError]:
     exact = _places(rows, _content)
     twice = [places for places in exact.values() if len(places) > 1]
     if twice:
@@ -178,14 +184,14 @@ def _labels_differ(rows: Examples, places: Sequence[int]) -> bool:
     return len({int(rows.labels[place - 1]) for place in places}) > 1
 
 
-def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]) -> Iterator[Finding]:
+def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]) -> Iterator[DataError]:
     (name, rows), (other, others) = first, second
     there, here = _places(others, _content), _places(rows, _content)
     both = [places for key, places in here.items() if key in there]
     if both:
         lines = [place for places in both for place in places]
         message = f"{_number(lines, 'row')} also in {other}"
-        yield Finding(message, task, name, tuple(lines), fault=other == "test")
+        yield DataError(message, task, name, tuple(lines), fault=other == "test")
     if not rows.texts:
         return
     near = {_squeezed(key): places for key, places in there.items()}
@@ -197,35 +203,32 @@ def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]
     ]
     if lines:
         message = f"{_number(lines, 'row')} also in {other} up to case and blanks"
-        yield Finding(message, task, name, tuple(lines), fault=False)
+        yield DataError(message, task, name, tuple(lines), fault=False)
     theirs, ours = _places(others, _passage), _places(rows, _passage)
     recurring = [places for key, places in ours.items() if key and key in theirs]
     if recurring:
         lines = sorted(place for places in recurring for place in places)
         message = f"{_number(recurring, 'passage')} also in {other}, with other questions"
-        yield Finding(message, task, name, tuple(lines), fault=False)
+        yield DataError(message, task, name, tuple(lines), fault=False)
 
 
-def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[Finding]:
-    """Yield class names of different tasks that differ only by case: they are two classes, not one."""
+def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[DataError]:
+    """Yield class names of different tasks that people take for one: they are two classes."""
     seen: dict[str, tuple[str, str]] = {}
     for task in tasks:
         for name in task.classes:
-            other, before = seen.setdefault(name.casefold(), (name, task.name))
+            other, before = seen.setdefault(folded(name), (name, task.name))
             if other != name and before != task.name:
-                message = f"the class '{name}' differs only by case from '{other}' of {before}"
-                yield Finding(message, task.name, fault=False)
+                message = (
+                    f"the class '{name}' differs only by {difference(name, other)} from '{other}' of {before}"
+                )
+                yield DataError(message, task.name, fault=False)
 
 
-def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
-    """Yield how many texts the protocol cuts, where its backbone's tokenizer is on this machine."""
-    if not any(task.train.texts for task in tasks):
-        return
+def too_long(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Iterator[DataError]:
+    """Yield how many texts the protocol cuts."""
     from benchmark.data.prompts import encode_all
 
-    tokenizer = _tokenizer(protocol.backbone)
-    if tokenizer is None:
-        return
     whole = protocol.model_copy(update={"source_length": 2**31})
     for task in tasks:
         for split, rows in splits_of(task).items():
@@ -237,20 +240,7 @@ def too_long(tasks: Sequence[Task], protocol: Protocol) -> Iterator[Finding]:
                     f"{len(over)} of {len(lengths)} texts are cut at {rule} ({protocol.backbone}); "
                     f"the longest has {max(lengths)}"
                 )
-                yield Finding(message, task.name, split, tuple(over), fault=False)
-
-
-def _tokenizer(backbone: str) -> Any:
-    """Return a backbone's tokenizer, or None where it is not to be had without the network."""
-    from unittest.mock import patch
-
-    from benchmark.models import backbone as backbones
-
-    with patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
-        try:
-            return backbones.load(backbone).tokenizer
-        except UserError:
-            return None
+                yield DataError(message, task.name, split, tuple(over), fault=False)
 
 
 def _places(rows: Examples, key: Key, among: Sequence[int] | None = None) -> dict[str | bytes, list[int]]:
@@ -276,11 +266,11 @@ def _passage(row: Any) -> str:
     return passage.strip() if mark else ""
 
 
-def _groups(groups: Sequence[Sequence[int]], what: str, task: str, split: str) -> Finding:
+def _groups(groups: Sequence[Sequence[int]], what: str, task: str, split: str) -> DataError:
     shown = "; ".join(" = ".join(str(place) for place in places) for places in groups[:10])
     more = f"; {len(groups) - 10} more" if len(groups) > 10 else ""
     lines = tuple(place for places in groups for place in places)
-    return Finding(f"{what} in rows {shown}{more}", task, split, lines, fault=False)
+    return DataError(f"{what} in rows {shown}{more}", task, split, lines, fault=False)
 
 
 def _number(things: Sequence[Any], name: str) -> str:

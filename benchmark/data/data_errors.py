@@ -1,8 +1,8 @@
 """What is wrong or odd in data: one entry each, so that many can be told at once.
 
-A reader notes what it meets (`noted`) and goes on, and at the end of a file, a task or a stream `settle`
-raises all of it. Where somebody wants to hear of everything (`gathering`), `settle` hands it over instead,
-and reading goes on with what is sound.
+A reader collects what it meets (`collect_into`) and goes on, and at the end of a file, a task or a stream
+`raise_or_collect` raises all of it. Where somebody wants to hear of everything (`collecting_errors`), it
+hands it over instead, and reading goes on with what is sound.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from benchmark.errors import UserError
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataError:
     """One fault, or one oddity that does no harm by itself.
 
     Attributes:
         message: what was found; names the file where one row of a file is meant.
-        task: the task, or "" where the finding is about the whole stream or a file.
+        task: the task, or "" where the one is about the whole stream or a file.
         split: `train`, `validation` or `test`, or "".
         rows: places in that split, counted from 1; empty where no single rows are meant.
         fault: whether the data must not be used as they are.
@@ -40,37 +40,37 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """The whole finding in one line."""
+        """The whole one in one line."""
         return f"{self.place}: {self.message}" if self.place else self.message
 
 
-class DataFaults(UserError):
+class InvalidData(UserError):
     """Mistakes in data, all that one reading found; the message is the first and how many more there are."""
 
-    def __init__(self, findings: Sequence[Finding], command: str = "") -> None:
-        """Keep the findings.
+    def __init__(self, errors: Sequence[DataError], command: str = "") -> None:
+        """Keep the errors.
 
         Args:
-            findings: at least one.
+            errors: at least one.
             command: what lists them all, where that is known.
         """
-        self.findings, self.command = tuple(findings), command
-        more = len(findings) - 1
+        self.errors, self.command = tuple(errors), command
+        more = len(errors) - 1
         listing = f"; all: {command}" if command else ""
         tail = f" (and {more} more fault{'s' if more > 1 else ''}{listing})" if more else ""
-        super().__init__(findings[0].line + tail)
+        super().__init__(errors[0].line + tail)
 
 
-_gathered: ContextVar[list[Finding] | None] = ContextVar("gathered", default=None)
+_gathered: ContextVar[list[DataError] | None] = ContextVar("gathered", default=None)
 
 
 @contextmanager
-def gathering() -> Iterator[list[Finding]]:
+def collecting_errors() -> Iterator[list[DataError]]:
     """Have faults that are settled within added to the list that this gives, and reading go on."""
-    findings: list[Finding] = []
-    before = _gathered.set(findings)
+    errors: list[DataError] = []
+    before = _gathered.set(errors)
     try:
-        yield findings
+        yield errors
     finally:
         _gathered.reset(before)
 
@@ -85,20 +85,20 @@ def strict() -> Iterator[None]:
         _gathered.reset(before)
 
 
-def is_gathering() -> bool:
+def is_collecting() -> bool:
     """Return whether reading goes on past faults."""
     return _gathered.get() is not None
 
 
-class noted:
-    """End what is within at its first mistake, which is added to the findings, and go on after it.
+class collect_into:
+    """End what is within at its first mistake, which is added to the errors, and go on after it.
 
     It is entered for every row, where a generator made a context would cost three times as much.
     """
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, errors: list[DataError]) -> None:
         """Note mistakes here."""
-        self.findings = findings
+        self.errors = errors
 
     def __enter__(self) -> None:
         """Do nothing."""
@@ -107,28 +107,28 @@ class noted:
         """Take a mistake of the user's; let any other error go on."""
         if not isinstance(error, UserError):
             return False
-        self.findings += error.findings if isinstance(error, DataFaults) else [Finding(str(error))]
+        self.errors += error.errors if isinstance(error, InvalidData) else [DataError(str(error))]
         return True
 
 
-def settle(findings: Sequence[Finding]) -> None:
-    """Raise what was noted, or hand it to who gathers faults.
+def raise_or_collect(errors: Sequence[DataError]) -> None:
+    """Raise what was collect_into, or hand it to who gathers faults.
 
     Raises:
-        DataFaults: there are findings and nobody gathers them.
+        InvalidData: there are errors and nobody gathers them.
     """
     gathered = _gathered.get()
     if gathered is None:
-        stop(findings)
+        raise_any(errors)
     else:
-        gathered += findings
+        gathered += errors
 
 
-def stop(findings: Sequence[Finding]) -> None:
-    """Raise what was noted, where nothing sound is left to go on with.
+def raise_any(errors: Sequence[DataError]) -> None:
+    """Raise what was collect_into, where nothing sound is left to go on with.
 
     Raises:
-        DataFaults: there are findings.
+        InvalidData: there are errors.
     """
-    if findings:
-        raise DataFaults(findings)
+    if errors:
+        raise InvalidData(errors)

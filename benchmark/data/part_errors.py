@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.data.findings import Finding
+from benchmark.data.data_errors import DataError
+from benchmark.data.names import difference, folded
 from benchmark.data.part_sources import SPLITS
-from benchmark.data.stream_schema import Rows, source_of
+from benchmark.data.stream_schema import RowsTable, source_of
 
 Size = tuple[int, ...]
 
@@ -49,8 +50,8 @@ class TaskFacts:
             seen.append((size, place))
 
 
-def case_faults(what: str, places: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a fault for each name that differs from an earlier one only by case.
+def case_errors(what: str, places: Mapping[str, str]) -> Iterator[DataError]:
+    """Yield a fault for each name that differs from an earlier one only by case or in Unicode.
 
     Args:
         what: what is named.
@@ -58,33 +59,34 @@ def case_faults(what: str, places: Mapping[str, str]) -> Iterator[Finding]:
     """
     seen: dict[str, str] = {}
     for name, place in places.items():
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(folded(name), name)
         if other != name:
             before = f" ({places[other]})" if places[other] != place else ""
-            yield Finding(f"{place}: the {what} '{name}' differs only by case from '{other}'{before}")
+            how = f"differs only by {difference(name, other)} from '{other}'{before}"
+            yield DataError(f"{place}: the {what} '{name}' {how}")
 
 
-def class_faults(task: TaskFacts) -> Iterator[Finding]:
+def class_errors(task: TaskFacts) -> Iterator[DataError]:
     """Yield a fault for each label that no training row has."""
     for label, place in task.labels.items():
         if label not in task.places["train"]:
-            yield Finding(f"{place}: the label '{label}' is that of no training row")
+            yield DataError(f"{place}: the label '{label}' is that of no training row")
 
 
-def split_faults(part: Rows, task: TaskFacts, classes: Sequence[str]) -> Iterator[Finding]:
+def split_errors(part: RowsTable, task: TaskFacts, classes: Sequence[str]) -> Iterator[DataError]:
     """Yield a fault for each split without rows, and for each class without rows in a split."""
     where = source_of(part)
     for split in ("train",) if part.test_share is not None else ("train", "test"):
         if not task.counts[split]:
-            yield Finding(f"{where}: no {split} rows", task.name, split)
+            yield DataError(f"{where}: no {split} rows", task.name, split)
             continue
         # Where classes are the labels of train, another label elsewhere is told with its row.
         expected = classes if part.classes or split == "test" else ()
         for label in sorted(set(expected) - set(task.places[split])):
-            yield Finding(f"{where}: no {split} rows of the class '{label}'", task.name, split)
+            yield DataError(f"{where}: no {split} rows of the class '{label}'", task.name, split)
 
 
-def id_faults(twice: Mapping[tuple[str, str], Sequence[tuple[str, str]]], task: str) -> Iterator[Finding]:
+def id_errors(twice: Mapping[tuple[str, str], Sequence[tuple[str, str]]], task: str) -> Iterator[DataError]:
     """Yield a fault for each row whose id an earlier row of the task has.
 
     Args:
@@ -96,15 +98,15 @@ def id_faults(twice: Mapping[tuple[str, str], Sequence[tuple[str, str]]], task: 
         for identity, place in twice.get((task, split), ()):
             before = taken.setdefault(identity, place)
             if before != place:
-                yield Finding(f"{place}: the id '{identity}' is that of {before}")
+                yield DataError(f"{place}: the id '{identity}' is that of {before}")
 
 
-def size_faults(task: TaskFacts) -> Iterator[Finding]:
+def size_errors(task: TaskFacts) -> Iterator[DataError]:
     """Yield a fault for the first image of another size than the first one."""
     every = [seen for split in SPLITS for seen in task.sizes[split]]
     for (height, width), place in every:
         first_height, first_width = every[0][0]
         if (height, width) != (first_height, first_width):
             sizes = f"{width}x{height} pixels, others {first_width}x{first_height}"
-            yield Finding(f"{place}: {sizes}; set `size` to scale all to one")
+            yield DataError(f"{place}: {sizes}; set `size` to scale all to one")
             return

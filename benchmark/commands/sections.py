@@ -1,0 +1,31 @@
+"""The help of `bench`: its commands under the headings that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from typer.core import TyperGroup
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Run": ("run", "sweep", "tune"),
+    "Results": ("show", "score", "analyse", "export", "submit", "leaderboard"),
+    "Data": ("list", "data"),
+    "Develop": ("develop",),
+}
+"""What is shown; every other command is another name of one that a group holds, or of a flag."""
+
+
+class Sections(TyperGroup):
+    """Shows commands by section. Those in none still work."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each section's commands with the first line of what they do."""
+        longest = max(len(name) for names in SECTIONS.values() for name in names)
+        for heading, names in SECTIONS.items():
+            rows = [
+                (name.ljust(longest), self.commands[name].get_short_help_str(formatter.width - longest - 6))
+                for name in names
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)

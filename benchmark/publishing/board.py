@@ -1,0 +1,170 @@
+"""One table of a section: which rows stand on which runs, which are one and the same, which could be best."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from benchmark.publishing.collect import Row
+from benchmark.publishing.grouping import REFERENCES, by_needs
+from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
+from benchmark.scoring.statistics_best import could_be_best, row_deviations, smallest_visible
+from benchmark.scoring.statistics_bootstrap import hierarchical_interval
+from benchmark.scoring.statistics_ranks import half_correlation
+
+LEADING = "average_performance"
+READINGS = {"AP, class means ↑": "class_means", "AP, task id ↑": "task_incremental"}
+"""Further readings of the same runs, whose leading score stands beside that of the trained head."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows that stand together.
+
+    Attributes:
+        title: what the rows have in common.
+        rows: on the same runs, twins merged, the best mean first.
+        apart: rows that lack some of these runs, with the runs they have, the best mean first.
+        twins: the names of rows that were merged, a tuple for each merged row.
+        runs: how many runs `rows` stand on.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    apart: tuple[Row, ...]
+    twins: tuple[tuple[str, ...], ...]
+    runs: int
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the rows compete with each other."""
+        return self.title != REFERENCES
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are rows and runs enough to say which could be best."""
+        return self.ranked and len(self.rows) > 1 and self.runs >= FEWEST_RUNS
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The leading score of each row on each run, `(rows, runs)`, in 0..1."""
+        runs = [row.runs(LEADING) for row in self.rows]
+        keys = sorted(runs[0], key=str) if runs else []
+        return np.array([[each[key] for key in keys] for each in runs])
+
+    @cached_property
+    def best(self) -> frozenset[str]:
+        """The labels of the rows that could be best; empty where that cannot be said."""
+        if not self.compared:
+            return frozenset()
+        kept = could_be_best(self.scores)
+        return frozenset(row.label for row, could in zip(self.rows, kept, strict=True) if could)
+
+    @property
+    def winner(self) -> str | None:
+        """The label of the one row that could be best, where there is one alone."""
+        return next(iter(self.best)) if len(self.best) == 1 else None
+
+    @cached_property
+    def visible(self) -> float | None:
+        """The smallest difference in the leading score that the table can see, in 0..1."""
+        return float(smallest_visible(self.scores)) if self.compared else None
+
+    @cached_property
+    def halves(self) -> float | None:
+        """The correlation of the ranks in two halves of the runs."""
+        return half_correlation(self.scores) if self.compared else None
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % interval of the leading score over runs and test rows, by label, where rows were kept."""
+        found = {}
+        for row in self.rows:
+            scores = row.row_scores()
+            reach = None if scores is None else hierarchical_interval(scores, row.row_numbers())
+            if reach is not None:
+                found[row.label] = reach
+        return found
+
+    @cached_property
+    def readings(self) -> list[str]:
+        """The titles of `READINGS` that some row was read by."""
+        rows = (*self.rows, *self.apart)
+        return [title for title, name in READINGS.items() if any(row.read_as(name, LEADING) for row in rows)]
+
+    def notes(self) -> list[str]:
+        """Return what a reader has to know of the table, a sentence or two each."""
+        return list(filter(None, [self._caption(), self._twins(), self._why_unmarked()]))
+
+    def _caption(self) -> str:
+        if self.visible is None:
+            return f"All rows stand on the same {_count(self.runs, 'run')}." if self.rows else ""
+        ranks = (
+            ""
+            if self.halves is None
+            else f" Ranks in two halves of the runs correlate with {self.halves:.2f}."
+        )
+        least, most = (100 * noise(row_deviations(self.scores)) for noise in (np.min, np.max))
+        return (
+            f"All rows stand on the same {self.runs} runs. The smallest difference this table can see is "
+            f"{100 * self.visible:.1f} points of AP (80 % power): rows closer to the best than that may well "
+            f"be as good. The mark takes all rows to have one noise; that of single rows is {least:.1f} to "
+            f"{most:.1f} points.{ranks}"
+        )
+
+    def _twins(self) -> str:
+        merged = "; ".join(" = ".join(names) for names in self.twins)
+        return f"Equal in every score of every shared run, and hence one row: {merged}." if merged else ""
+
+    def _why_unmarked(self) -> str:
+        if self.compared or not self.ranked or not self.rows:
+            return ""
+        if len(self.rows) == 1:
+            return "One row alone is not compared."
+        return f"Too few runs to say which could be best: {FEWEST_RUNS} are needed."
+
+
+def boards(rows: Sequence[Row]) -> list[Board]:
+    """Return the tables of a section: competitors by what they need, then the references.
+
+    One set of runs holds for all tables of the section, so that a method may be read beside a reference.
+    """
+    runs = common_runs({row.label: row.runs(LEADING) for row in rows})
+    return [lay_out(title, group, runs) for title, group in by_needs(rows).items()]
+
+
+def lay_out(title: str, rows: Sequence[Row], runs: frozenset[Hashable]) -> Board:
+    """Return the table of some rows on given runs; what lacks one of them, or its score, stands apart."""
+    complete, apart = [], []
+    for row in rows:
+        if runs and runs <= row.runs(LEADING).keys():
+            complete.append(row.on(runs))
+        else:
+            apart.append(row)
+    merged, twins = _merge_twins(complete)
+    return Board(title, _by_mean(merged), _by_mean(apart), twins, len(runs))
+
+
+def _merge_twins(rows: Sequence[Row]) -> tuple[list[Row], tuple[tuple[str, ...], ...]]:
+    groups = find_twins({row.label: row.matrices() for row in rows})
+    other = {label: group[0] for group in groups for label in group[1:]}
+    named = {group[0]: " = ".join(group) for group in groups}
+    kept = [row for row in rows if row.label not in other]
+    return [replace(row, label=named.get(row.label, row.label)) for row in kept], tuple(map(tuple, groups))
+
+
+def _by_mean(rows: Sequence[Row]) -> tuple[Row, ...]:
+    return tuple(sorted(rows, key=lambda row: (-mean_score(row), row.label)))
+
+
+def mean_score(row: Row) -> float:
+    """Return the mean a row is sorted by; below every score where there is none."""
+    values = row.values(LEADING)
+    return spread(values)[0] if values else -1.0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

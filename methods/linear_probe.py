@@ -1,0 +1,29 @@
+"""Joint linear probe: the head trained on frozen features of all tasks at once; what needs no adapter.
+
+All tasks' training data are learned together, as joint training learns them, but nothing is adapted. What
+this row reaches a board cannot credit to adapters: the distance from it to `joint` is the headroom that they
+have. Needs all old data, which is why it is a reference and not a competitor. Works where there is a head; a
+model that answers with text has its zero-shot score instead (the row `frozen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from benchmark.method import Needs
+from methods.frozen import Frozen
+
+
+class LinearProbe(Frozen):
+    """Frozen features, one head, everything at once."""
+
+    needs = Needs(old_data=True)
+    kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
+
+    def training_tasks(self, t: int) -> Sequence[int]:
+        """Return all tasks at the last step and none before."""
+        return range(self.task_count) if t == self.task_count - 1 else ()
+
+
+METHOD = LinearProbe
