@@ -36,7 +36,7 @@ Defaults that differ from the released program: none for ImageNet-R.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -50,10 +50,10 @@ from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.lora.stack import AdapterStack
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, listed, numbered
+from benchmark.method import Context, Needs, ParameterGroup, Phase
 from benchmark.models.objective import ClassificationObjective
+from benchmark.state import auxiliary, learned
 from methods.pieces.early_exit import first_blocks
-from methods.pieces.input_weights import with_more
 
 
 class DualHyperparameters(LowRankHyperparameters):
@@ -82,6 +82,7 @@ class CLLoRA(LowRankMethod):
     """
 
     Hyperparameters = DualHyperparameters
+    keeps = learned("shared", "weights") + auxiliary("prototypes")
     needs = Needs(statistics=True)
     own_classifier = True
     no_sum = "the classes of each task have a sum of their own"
@@ -232,12 +233,13 @@ class CLLoRA(LowRankMethod):
         columns: Sequence[int] = range(len(self.objective.columns)) if task is None else self.columns(task)
         return [columns[place] for place in self.scores(batch)[:, columns].argmax(1).tolist()]
 
-    def accounting(self) -> Accounting:
-        """Count the shared pair and the weights with the tasks' pairs, the class means as auxiliary."""
-        numbers = sum(value.numel() for value in (*self.weights, *self.shared_factors()))
-        means = sum(value.nbytes for value in self.prototypes)
-        counted = with_more(super().accounting(), numbers, means)
-        return replace(counted, passes_per_prediction=float(counted.adapters))
+    def passes(self) -> float:
+        """Return one for each adapter."""
+        return float(self.stack.count())
+
+    def after_restore(self) -> None:
+        """Let the last task's adapter answer."""
+        self.chosen = self.stack.current_task
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the weights of the task's pair, by adapted layer."""
@@ -246,21 +248,6 @@ class CLLoRA(LowRankMethod):
     def low_rank_sum(self) -> None:
         """Return None: every task's classes have a sum of their own."""
         return None
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, the tasks' stack, the shared pair, weights and class means."""
-        own = numbered(shared=self.shared_factors(), weights=self.weights, prototypes=self.prototypes)
-        return super().state() | own
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        device = self.objective.device
-        for factor, saved in zip(self.shared_factors(), listed(state, "shared", device), strict=True):
-            factor.data.copy_(saved)
-        self.weights = [nn.Parameter(value) for value in listed(state, "weights", device)]
-        self.prototypes = listed(state, "prototypes", device)
-        self.chosen = self.stack.current_task
 
 
 @torch.no_grad()

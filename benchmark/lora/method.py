@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.lora.stack import AdapterStack
 from benchmark.lora.targets import block_of, find_targets
-from benchmark.method import Accounting, Context, Hyperparameters, Method, ParameterGroup, Phase, part
+from benchmark.method import Context, Hyperparameters, Method, ParameterGroup, Phase
+from benchmark.state import Kept, learned
 
 
 class LowRankHyperparameters(Hyperparameters):
@@ -39,6 +40,7 @@ class LowRankMethod(Method):
 
     Hyperparameters: ClassVar[type[BaseModel]] = LowRankHyperparameters
     constant_scales: ClassVar[bool] = False
+    keeps: ClassVar[tuple[Kept, ...]] = learned("stack")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Wrap the backbone's target layers."""
@@ -91,20 +93,9 @@ class LowRankMethod(Method):
             return self.stack.merged_for_prediction()
         return super().predicting()
 
-    def accounting(self) -> Accounting:
-        """Count every adapter; all are summed into each prediction. What was merged needs no room."""
-        held, adapters = self.stack.stored(), self.stack.count()
-        resident = held - self.stack.merged_size()
-        return Accounting(stored=held, resident=resident, adapters=adapters, active=adapters)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head and stack."""
-        return super().state() | {f"stack.{name}": tensor for name, tensor in self.stack.state().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head and stack."""
-        super().restore(state)
-        self.stack.restore(part(state, "stack."))
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the number of adapters twice: all of them are summed into each prediction."""
+        return self.stack.count(), self.stack.count()
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
         """Return the stack's sum."""

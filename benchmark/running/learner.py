@@ -162,7 +162,8 @@ class Learner:
             lambda share: self.watch(StepDone(self.cell, t, (t + share) / total)),
         )
         counted, spares = self.method.accounting(), self.method.spares
-        report = self.method.report(t) if learned.steps else {}
+        # Of every task that was learned, with steps or by statistics alone.
+        report = self.method.report(t) if self.method.training_tasks(t) else {}
         trained = time.perf_counter()
         return TaskRecord(
             steps=learned.steps,

@@ -43,6 +43,8 @@ def train(
     Raises:
         UserError: the loss is not a finite number; the message names the step.
     """
+    if phase.before is not None:
+        phase.before()
     generator = reseed(*place)
     # A phase that trains one scalar must not pay for the gradients of everything an earlier one trained.
     for parameter in method.objective.parameters():

@@ -75,6 +75,10 @@ class QueryPrompted(Method):
         clip = {} if chosen.gradient_clip is None else {"clip": chosen.gradient_clip}
         return [self.main_phase(t, [group, *self.head_groups()], **clip)]
 
+    def passes(self) -> float:
+        """Return two: one asks, one answers."""
+        return 2.0
+
     def declare(self, batchwise: bool) -> None:
         """Say that a whole test batch is looked at, or that it is not."""
         self.needs = Needs(test_batch=batchwise)  # type: ignore[misc]

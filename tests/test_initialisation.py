@@ -24,7 +24,7 @@ IN_PLACE = {
     "randn_like",
 }
 # Pictures are changed on the CPU, before a batch moves.
-ALLOWED = {"benchmark/draws.py", "benchmark/data/images.py"}
+ALLOWED = {"benchmark/initialisation.py", "benchmark/data/images.py"}
 
 
 def test_a_uniform_start_is_what_the_seed_gives_on_the_cpu() -> None:
