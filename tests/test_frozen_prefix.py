@@ -150,16 +150,16 @@ def test_other_weights_rows_blocks_and_formats_are_other_entries(cache: Path) ->
     read(prefixed("seq-lora", "image", blocks="last:1", pixels="unit"))
     read(prefixed("seq-lora", "image", blocks="last:1", prefix_dtype="bfloat16"))
     assert entries() == 4
-    chosen, stream, backbone = (
-        tiny.protocol("image", blocks="last:1"),
-        tiny.tasks("image"),
-        tiny.backbone("image"),
-    )
-    next(backbone.module.parameters()).data += 1
-    objective = make_objective(backbone, stream, chosen)
-    objective.prefix = make_prefix(backbone, chosen, "blocks")
-    objective.encode(stream[0], stream[0].train).batch([0])
-    assert entries() == 5
+    chosen, stream = tiny.protocol("image", blocks="last:1"), tiny.tasks("image")
+    other_weights, reconfigured = tiny.backbone("image"), tiny.backbone("image")
+    other_weights.weights_hash = "0" * 64
+    # The same weights normalise otherwise by another configuration.
+    reconfigured.module.config.layer_norm_eps = 0.5
+    for count, backbone in enumerate((other_weights, reconfigured), start=5):
+        objective = make_objective(backbone, stream, chosen)
+        objective.prefix = make_prefix(backbone, chosen, "blocks")
+        objective.encode(stream[0], stream[0].train).batch([0])
+        assert entries() == count
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float16", 2**-11), ("bfloat16", 2**-8)])
