@@ -66,8 +66,8 @@ class Needs:
     """
 
     task_id: bool = False
-    old_data: bool = False
-    statistics: bool = False
+    rehearsal: bool = False
+    stored_statistics: bool = False
     test_batch: bool = False
 
 
@@ -107,7 +107,7 @@ class Method:
         search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
         keeps: what outlives a task beside the head, see `benchmark.state`; a subclass adds to it.
-        bound: True for reference rows.
+        reference: True for reference rows, floors and ceilings.
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
@@ -117,6 +117,8 @@ class Method:
         settled: True where, told the task, it answers for it ever after as when it was learned: such a score
             is taken over.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
+        task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
+            depend on the task id given, which only masks classes: one pass then serves all three readings.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
@@ -124,7 +126,7 @@ class Method:
     search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
     keeps: ClassVar[tuple[Kept, ...]] = ()
-    bound: ClassVar[bool] = False
+    reference: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
@@ -132,6 +134,7 @@ class Method:
     settled: ClassVar[bool] = False
     spares: ClassVar[bool] = False
     changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
+    task_id_only_masks: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

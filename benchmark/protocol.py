@@ -16,10 +16,11 @@ ADDED_LATER = frozenset(
         *("blocks", "prefix_dtype", "score_at"),
     }
 )
+WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
+"""Settings that cannot change a number: no part of a run's key, and they do not set a table apart, so that
+people with less memory share both."""
 OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
-NO_SCORES = frozenset({"evaluation_batch_size"})
-"""Settings that cannot change a score, so that people with less memory share a cell and a table."""
 
 
 class Protocol(BaseModel):
@@ -135,11 +136,10 @@ class Protocol(BaseModel):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that name a cell, as JSON: all but later settings at their defaults.
+        """Return the values that name a run, as JSON: all that can change a number, later ones where set.
 
         So a result written before a setting existed stays the result of the same cell.
         """
         fields = type(self).model_fields
-        same = {name: fields[name].default for name in NO_SCORES}
         unchanged = {name for name in ADDED_LATER if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude=unchanged) | same
+        return self.model_dump(mode="json", exclude=unchanged | WITHOUT_EFFECT)

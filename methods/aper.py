@@ -39,6 +39,7 @@ class APER(FirstTaskAdapted):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
+    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("prototypes")
 

@@ -51,6 +51,7 @@ from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Context, Needs, ParameterGroup, Phase
+from benchmark.models.answers import Answer
 from benchmark.models.objective import ClassificationObjective
 from benchmark.state import auxiliary, learned
 from methods.pieces.early_exit import first_blocks
@@ -83,8 +84,9 @@ class CLLoRA(LowRankMethod):
 
     Hyperparameters = DualHyperparameters
     keeps = learned("shared", "weights") + auxiliary("prototypes")
-    needs = Needs(statistics=True)
+    needs = Needs(stored_statistics=True)
     own_classifier = True
+    task_id_only_masks = True
     no_sum = "the classes of each task have a sum of their own"
     kinds = ("vector", "image", "encoder")
 
@@ -230,8 +232,11 @@ class CLLoRA(LowRankMethod):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Return the class of the highest cosine, among the given task's where one is given."""
-        columns: Sequence[int] = range(len(self.objective.columns)) if task is None else self.columns(task)
-        return [columns[place] for place in self.scores(batch)[:, columns].argmax(1).tolist()]
+        scores = self.scores(batch)
+        predictions = self.objective.choose(scores, task)
+        # Every task's classes are compared in a feature of their own: there is no one feature of a row.
+        self.objective.note(Answer(predictions, None, scores))
+        return predictions
 
     def passes(self) -> float:
         """Return one for each adapter."""

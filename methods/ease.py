@@ -67,6 +67,7 @@ class EASE(OnePairAtATime):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
+    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("means", "columns")
 

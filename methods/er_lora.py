@@ -47,8 +47,8 @@ class RehearsalLoRA(SequentialLoRA):
     keeps = auxiliary("buffer")
     # Not the size of the buffer: more old rows are better and cost more, which no search should hide.
     search: ClassVar[Space] = {"buffer": ("reservoir", "class-balanced"), "rehearsed": (4, 8, 16)}
-    needs = Needs(old_data=True)
-    bound = False
+    needs = Needs(rehearsal=True)
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with an empty buffer."""

@@ -54,7 +54,7 @@ class ProjectedLoRA(SequentialLoRA):
 
     Hyperparameters = ProjectionHyperparameters
     keeps = auxiliary("memories")
-    bound = False
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with empty memories."""

@@ -22,7 +22,7 @@ class Independent(OnePairAtATime):
 
     needs = Needs(task_id=True)
     settled = True
-    bound = True
+    reference = True
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:

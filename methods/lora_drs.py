@@ -71,6 +71,7 @@ class DriftResistantLoRA(LowRankMethod):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
+    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("prototypes")
 

@@ -32,6 +32,7 @@ class NearestClassMean(Method):
     kinds = KINDS
     changes = "nothing"
     own_classifier = True
+    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("prototypes")
 

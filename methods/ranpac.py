@@ -75,6 +75,7 @@ class RanPAC(FirstTaskAdapted):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
+    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("statistics")
 

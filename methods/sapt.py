@@ -62,7 +62,7 @@ class SharedAttention(InputWeighted):
 
     Hyperparameters = AttentionHyperparameters
     keeps = learned("network", "keys") + auxiliary("inputs", "attentions")
-    needs = Needs(old_data=True)
+    needs = Needs(rehearsal=True)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without keys."""

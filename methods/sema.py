@@ -78,6 +78,7 @@ class SEMA(LowRankMethod):
     keeps = learned("blocks")
     kinds = ("vector", "image", "encoder")
     no_sum = "every input has a mixture of its own"
+    task_id_only_masks = True
     spares = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -69,7 +69,7 @@ class TreeLoRA(SequentialLoRA):
 
     Hyperparameters = TreeHyperparameters
     keeps = auxiliary("means")
-    bound = False
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without earlier tasks."""

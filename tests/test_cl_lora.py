@@ -49,7 +49,7 @@ def test_first_half_is_shared_and_the_other_half_has_a_pair_per_task(kind: str) 
     # Six class means of 32 numbers in float64.
     assert counted.auxiliary_bytes == 6 * 32 * 8
     assert (counted.adapters, counted.active, counted.passes_per_prediction) == (3, 3, 3.0)
-    assert METHODS.load("cl-lora").needs.statistics
+    assert METHODS.load("cl-lora").needs.stored_statistics
 
 
 def test_trained_are_the_pair_its_weights_shared_up_factors_and_the_head() -> None:

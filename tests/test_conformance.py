@@ -131,7 +131,7 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
     for t in range(TASKS):
         tiny.learn(method, t, train_phase=train_phase)
     text = kind in ("seq2seq", "causal")
-    by_statistics = method.needs.statistics and method.accounting().stored == 0
+    by_statistics = method.needs.stored_statistics and method.accounting().stored == 0
     untrained = by_statistics or (text and not method.state().keys() - {"head.seen"})
     assert trained > 0 or untrained, "nothing was ever trained"
 
@@ -338,7 +338,7 @@ def test_task_is_withheld_unless_declared(
 def test_rows_of_other_tasks_are_not_seen_unless_declared(key: str, kind: str) -> None:
     method = fresh(key, kind)
     others = {task for t in range(TASKS) for task in method.training_tasks(t) if task != t}
-    assert not others or method.needs.old_data
+    assert not others or method.needs.rehearsal
 
 
 @on_one_kind

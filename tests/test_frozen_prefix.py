@@ -98,6 +98,23 @@ def test_the_second_run_does_not_pass_through_the_prefix(kind: str) -> None:
     assert below == [] and len(above) > 0
 
 
+@pytest.mark.parametrize("kind", ["image", "encoder", "causal"])
+def test_what_lies_below_counts_once_a_row_wherever_it_is_read_from(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two equal blocks the lower one counts once, the upper one 3 times in each of 2 epochs, a half each."""
+    counts = []
+    for limit in ("20", "20", "0"):
+        monkeypatch.setenv(prefix_store.VARIABLE, limit)
+        method = prefixed("seq-lora", kind, blocks="last:1", epochs=2)
+        counter = method.objective.backbone.passes
+        tiny.learn(method, 0)
+        counts.append(counter.total)
+    rows = len(tiny.rows(method, 0))
+    assert counts[0] == pytest.approx(rows * (1 / 2 + 2 * 3 / 2))
+    assert counts[0] == counts[1] == counts[2], "made, read, and computed for every batch"
+
+
 def test_whole_features_are_read_where_nothing_changes() -> None:
     learned(prefixed("ncm", "encoder"))
     method = prefixed("ncm", "encoder")

@@ -68,7 +68,9 @@ def objective(tasks: list[Task], **changes: Any) -> ClassificationObjective:
     """Return an objective whose logits a test sets: rows of `x` are taken as logits of all classes seen."""
     made = make_objective(tiny.backbone("vector"), tasks, tiny.protocol("vector", **changes))
     assert isinstance(made, ClassificationObjective)
-    made.logits = lambda batch: batch.inputs["x"][:, : len(made.head)]
+    made.features = lambda batch: batch.inputs["x"]
+    made.answer_scores = lambda features: features[:, : len(made.head)]
+    made.logits = lambda batch: made.answer_scores(made.features(batch))
     return made
 
 

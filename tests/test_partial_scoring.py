@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.data import row_cache
-from benchmark.results import Result, read
+from benchmark.results import TRAINED_HEAD, Result, read
 from benchmark.running import learner
+from benchmark.running.readings import Reader
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
 
@@ -35,6 +36,11 @@ def test_the_diagonal_and_the_last_row_are_those_of_a_whole_matrix(tmp_path: Pat
     part = run(tmp_path / "part", "sd-lora", "--score-at", "diagonal+last")
     a, b, c = (row[t] for t, row in enumerate(whole))
     assert part.matrix == [[a, None, None], [None, b, None], [whole[2][0], whole[2][1], c]]
+    assert [[bool(text) for text in row] for row in part.readings[TRAINED_HEAD].rows] == [
+        [True],
+        [False, True],
+        [True, True, True],
+    ]
     # What the cells allow is there, what they do not is blank.
     x, y, z = (score or 0 for score in part.matrix[2])
     assert part.headline["average_performance"] == pytest.approx((x + y + z) / 3)
@@ -50,13 +56,13 @@ def test_it_is_another_cell_than_one_with_a_whole_matrix(tmp_path: Path) -> None
 def test_settled_scores_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told the task, `independent` answers for it as when it was learned: three tasks, three scores made."""
     asked: list[int] = []
-    plain = learner.evaluate
+    plain = Reader.read
 
-    def counted(method: Any, task: int, *rest: Any) -> float:
+    def counted(reader: Reader, task: int, *rest: Any, seen: bool = True) -> Any:
         asked.append(task)
-        return plain(method, task, *rest)
+        return plain(reader, task, *rest, seen=seen)
 
-    monkeypatch.setattr(learner, "evaluate", counted)
+    monkeypatch.setattr(Reader, "read", counted)
     matrix = run(tmp_path / "a", "independent").matrix
     assert asked == [0, 1, 2]
     assert matrix[2][0] == matrix[1][0] == matrix[0][0] is not None
@@ -69,9 +75,9 @@ def test_settled_scores_are_taken_over(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_taken_over_score_is_the_one_that_would_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = run(tmp_path / "a", "independent").matrix
+    taken = run(tmp_path / "a", "independent").readings
     monkeypatch.setattr(learner.Learner, "_settled", lambda *_: None)
-    assert run(tmp_path / "b", "independent").matrix == taken
+    assert run(tmp_path / "b", "independent").readings == taken
 
 
 def test_a_plan_says_what_the_prefix_takes_and_refuses_other_blocks() -> None:

@@ -59,7 +59,7 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     assert "cannot read" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_schema_is_refused(path, version):
     edit(path, schema_version=version)
     assert "schema" in refusal(path)
@@ -97,9 +97,9 @@ def test_nan_is_refused_in_a_score_and_on_writing(tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("scores", [[[0.5]], [[0.5, None], [0.5]], [[0.5, None], [50.0, 60.0]]])
+@pytest.mark.parametrize("scores", [[[0.5]], [[0.5, None, None, None], [0.5], []], [[0.5], [0.5], [50.0]]])
 def test_a_matrix_of_another_shape_or_in_percent_is_refused(path, scores):
-    edit(path, matrix=scores)
+    edit(path, readings={"trained_head": {"matrix": scores, "rows": [], "blank": None}})
     assert "matrix" in refusal(path)
 
 

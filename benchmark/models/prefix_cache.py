@@ -54,6 +54,7 @@ class FrozenPrefix:
     Attributes:
         first: the first block that a method changes; None where it changes none, and whole features are kept.
         tail: runs the model from that block on; None for whole features.
+        share: of a pass through the whole backbone that the states of a row cost.
     """
 
     def __init__(self, backbone: LoadedBackbone, first: int | None, dtype: str) -> None:
@@ -74,6 +75,10 @@ class FrozenPrefix:
             backbone.weights_hash,
         ]
         self._alone: dict[tuple[Any, ...], bool] = {}
+        self.share = 1.0
+        if self.tail is not None:
+            backbone.passes.stands_still = self.tail.stands_still
+            self.share = sum(backbone.passes.shares[block] for block in self.tail.below)
 
     @property
     def name(self) -> str:
@@ -142,9 +147,11 @@ class FrozenPrefix:
 
     @torch.no_grad()
     def _run(self, inputs: Inputs) -> Tensor:
-        if self.tail is None:
-            return self.backbone.plain_features(inputs)[:, None].to(self.dtype)
-        return self.tail.input_of_first(self.part, inputs).to(self.dtype)
+        # What a run costs hangs on its rows, not on what lies in the cache: see `PrefixedRows`.
+        with self.backbone.passes.uncounted():
+            if self.tail is None:
+                return self.backbone.plain_features(inputs)[:, None].to(self.dtype)
+            return self.tail.input_of_first(self.part, inputs).to(self.dtype)
 
     def attach(self, rows: Rows, answers: list[list[int]] | None = None) -> Rows:
         """Return rows whose batches hold their states; `answers` as `PrefixedRows` takes them."""
@@ -168,6 +175,7 @@ class PrefixedRows:
         """
         self.rows, self.prefix, self.answers = rows, prefix, answers
         self._stored: dict[bool, prefix_store.Ragged | None] = {}
+        self._counted: dict[bool, set[int]] = {False: set(), True: set()}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -206,6 +214,9 @@ class PrefixedRows:
         own = next(self.prefix.backbone.module.parameters()).dtype
         # Only of a causal model do training and scoring read different tokens.
         kind = training and self._causal
+        new = set(rows) - self._counted[kind]
+        self._counted[kind] |= new
+        self.prefix.backbone.passes.add(len(new), self.prefix.share)
         if kind not in self._stored:
             self._stored[kind] = self._store(training)
         stored = self._stored[kind]

@@ -33,6 +33,7 @@ class Tail:
     """The blocks of a model from number `first` on.
 
     Attributes:
+        below: the blocks that do not run while states are being fed.
         hidden: the states `(n, length, width)` being fed; None where the model runs as a whole.
     """
 
@@ -49,7 +50,8 @@ class Tail:
         self._stopping = False
         module.register_forward_pre_hook(self._take, with_kwargs=True)
         module.register_forward_hook(self._done, always_call=True)
-        for number, block in enumerate(list(stack.blocks)[:first]):
+        self.below = list(stack.blocks)[:first]
+        for number, block in enumerate(self.below):
             self._pass_through(block, number)
         stack.blocks[first].register_forward_pre_hook(self._enter, with_kwargs=True)
 
@@ -84,6 +86,10 @@ class Tail:
             return hidden_states
 
         block.forward = forward  # type: ignore[method-assign]
+
+    def stands_still(self, block: nn.Module) -> bool:
+        """Whether a block hands on what it is given, as those below do while states are being fed."""
+        return self.hidden is not None and any(block is below for below in self.below)
 
     def _enter(
         self, block: nn.Module, args: Any, kwargs: dict[str, Any]

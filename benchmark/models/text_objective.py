@@ -14,12 +14,14 @@ from torch.nn import functional
 from benchmark.data import encoding
 from benchmark.data.batches import Batch, Rows, TokenRows
 from benchmark.data.row_cache import code_of
+from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.label_scores import branches, causal_scores, decoder_scores, last_logits
-from benchmark.models.objective import Objective
+from benchmark.models.objective import Objective, best_columns
 from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.models.tail import PREFIX
 from benchmark.protocol import Protocol
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.task_metrics import draw
 from benchmark.stream import Examples, Task
 
@@ -106,7 +108,10 @@ class TextObjective(Objective):
         if self.by_labels:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
             scores = self.label_scores(batch, labels)
-            return [labels[index] for index in scores.argmax(1).tolist()]
+            predictions = [labels[index] for index in scores.argmax(1).tolist()]
+            if task is None:
+                self.note(Answer(predictions, None, scores))
+            return predictions
         tokenizer = self.backbone.tokenizer
         model: Any = self.backbone.module
         inputs, states = self._apart(batch)
@@ -121,6 +126,19 @@ class TextObjective(Objective):
         if self.causal:
             generated = generated[:, batch.inputs["input_ids"].shape[1] :]
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
+
+    def choose(self, scores: Tensor, task: int | None) -> list[str]:
+        """Return the likeliest labels by scores `(n, labels seen)`, among the given task's if any."""
+        columns = None if task is None else self.task_columns(self.tasks[task])
+        labels = list(self.columns)
+        return [labels[column] for column in best_columns(scores, columns)]
+
+    def blank_readings(self) -> dict[str, str]:
+        """Return that there are no features to read and, without labels to choose from, no classes."""
+        blank = {CLASS_MEANS: "a language model answers in text: there is no feature to take means of"}
+        if self.protocol.decoding != "labels" or not all(task.classes for task in self.tasks):
+            blank[TASK_INCREMENTAL] = "the answer is free text: there are no classes to mask"
+        return blank
 
     def label_scores(self, batch: Batch, labels: list[str]) -> Tensor:
         """Return the mean log-likelihood per token of each label string after each prompt, `(n, labels)`."""

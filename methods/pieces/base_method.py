@@ -28,6 +28,8 @@ class WithBase(Method):
     """
 
     keeps: ClassVar[tuple[Kept, ...]] = (Kept("base", flat=True),)
+    # Of every base: none predicts in a way of its own.
+    task_id_only_masks: ClassVar[bool] = True
 
     def __init__(self, context: Context, hyperparameters: Any, base: LowRankMethod) -> None:
         """Take a base that was made with the same context."""

@@ -11,13 +11,15 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import read_in_order
 from benchmark.method import Method, Needs
+from benchmark.models.answers import Answer
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.objective import ClassificationObjective, best_columns
+from benchmark.models.objective import ClassificationObjective
 
-NEEDS = Needs(statistics=True)
+NEEDS = Needs(stored_statistics=True)
 KINDS = ("vector", "image", "encoder")
 NO_SUM = "statistics of features answer, which a peft checkpoint cannot hold"
-"""What a method that holds a `FeatureClassifier` says of itself; its `own_classifier` is True."""
+"""What a method that holds a `FeatureClassifier` says of itself, beside `own_classifier` and
+`task_id_only_masks`, which are True."""
 
 
 class FeatureClassifier:
@@ -68,8 +70,11 @@ class FeatureClassifier:
         objective = self.method.objective
         if self.learning:
             return objective.predict(batch, task)
-        columns = None if task is None else objective.task_columns(objective.tasks[task])
-        return best_columns(self.scores(self.features(batch)), columns)
+        features = self.features(batch)
+        scores = self.scores(features)
+        predictions = objective.choose(scores, task)
+        objective.note(Answer(predictions, features, scores))
+        return predictions
 
 
 def head_of(method: Method) -> ClassificationObjective:
