@@ -102,7 +102,7 @@ def test_the_second_run_does_not_pass_through_the_prefix(kind: str) -> None:
 def test_what_lies_below_counts_once_a_row_wherever_it_is_read_from(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two equal blocks the lower one counts once, the upper one 3 times in each of 2 epochs, a half each."""
+    """Of two equal blocks the lower one counts once, the upper one 3 times in each of 2 epochs: 1/2 + 3."""
     counts = []
     for limit in ("20", "20", "0"):
         monkeypatch.setenv(prefix_store.VARIABLE, limit)
