@@ -8,8 +8,9 @@ every task, counted, and must be enough to continue with the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -111,6 +112,10 @@ class Method:
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
         own_classifier: True where it answers without the objective's head, which then only trains.
+        changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
+            well, or nothing below the head. What lies below the first change is computed once for each row.
+        settled: True where, told the task, it answers for it ever after as when it was learned: such a score
+            is taken over.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
             depend on the task id given, which only masks classes: one pass then serves all three readings.
@@ -126,7 +131,9 @@ class Method:
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
     own_classifier: ClassVar[bool] = False
+    settled: ClassVar[bool] = False
     spares: ClassVar[bool] = False
+    changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
     task_id_only_masks: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
@@ -209,6 +216,10 @@ class Method:
         task-incremental.
         """
         return self.objective.predict(batch, task)
+
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context in which a whole task is scored: nothing is trained within it."""
+        return nullcontext()
 
     def adapter_counts(self) -> tuple[int, int]:
         """Return how many adapters have been learned, and how many of them are active; see `Accounting`."""

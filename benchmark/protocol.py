@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
 ADDED_LATER = frozenset(
-    {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"}
+    {
+        *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
+        *("blocks", "prefix_dtype", "score_at"),
+    }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
 """Settings that cannot change a number: no part of a run's key, and they do not set a table apart, so that
@@ -52,6 +56,18 @@ class Protocol(BaseModel):
         ("query", "value"),
         description="adapted linear layers: roles (query, key, value, output, gate, up, down), module:NAME "
         "for those of a name, or all-linear",
+    )
+    blocks: str = Field(
+        "all",
+        description="the adapted blocks: all, last:4, first:2, or their numbers from 0; what lies below the "
+        "first is computed once",
+    )
+    prefix_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="how the outputs of the blocks below the first adapted one are stored"
+    )
+    score_at: Literal["every", "diagonal+last"] = Field(
+        "every",
+        description="score all tasks seen after every task, or the task just learned and all after the last",
     )
     schedule: Schedule = Field(
         "constant",
@@ -99,6 +115,16 @@ class Protocol(BaseModel):
         description="epochs in which the head learns from Gaussians of all classes after each task but the "
         "first: classifier alignment, 5 as SLCA published it; 0: none",
     )
+
+    @field_validator("blocks", mode="before")
+    @classmethod
+    def _listed_blocks(cls, value: Any) -> Any:
+        """Take a list of numbers, or one number, as its text."""
+        if isinstance(value, list | tuple):
+            value = ",".join(str(number).strip() for number in value)
+        if re.fullmatch(r"all|(first|last):\d+|\d+(,\d+)*", str(value)) is None:
+            raise ValueError("all, last:4, first:2, or numbers from 0 such as 8,9,11")
+        return str(value)
 
     @model_validator(mode="after")
     def _alignment_of_competing_classes(self) -> Protocol:

@@ -95,8 +95,8 @@ class CLLoRA(LowRankMethod):
         super().__init__(context, hyperparameters)
         self.stack.learned_scales = self._only_chosen
         self.shared: AdapterStack | None = None
-        if self.shared_count:
-            self.shared = self.make_stack(range(self.shared_count))
+        if self.shared_blocks:
+            self.shared = self.make_stack(self.shared_blocks)
             self.shared.add(0)
             start_orthogonal(self.shared)
         self.weights: list[nn.Parameter] = []
@@ -106,10 +106,13 @@ class CLLoRA(LowRankMethod):
         self.chosen: int | None = None
         self.distilling = False
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
         """Return the blocks after the shared ones."""
-        self.shared_count = int(count * self.hyperparameters.shared_blocks)
-        return range(self.shared_count, count)
+        count = int(len(chosen) * self.hyperparameters.shared_blocks)
+        self.shared_blocks, own = chosen[:count], chosen[count:]
+        # All blocks up to the last shared one, adapted or not: so far the teacher and its student are run.
+        self.shared_count = 1 + self.shared_blocks[-1] if count else 0
+        return own
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair and its weights; the shared pair as it is becomes the teacher."""

@@ -17,6 +17,7 @@ class Frozen(Method):
 
     Hyperparameters = LowRankHyperparameters
     reference = True
+    changes = "nothing"
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone; it has no adapters."""

@@ -21,6 +21,7 @@ class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
     needs = Needs(task_id=True)
+    settled = True
     reference = True
 
     @torch.no_grad()

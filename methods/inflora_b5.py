@@ -15,7 +15,7 @@ used in the protocols `inflora`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from methods.inflora import InfLoRA
 
@@ -27,9 +27,9 @@ class InfLoRAInFiveBlocks(InfLoRA):
 
     dual = False
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
         """Return the first five blocks."""
-        return range(min(BLOCKS, count))
+        return chosen[:BLOCKS]
 
 
 METHOD = InfLoRAInFiveBlocks

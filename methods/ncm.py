@@ -30,6 +30,7 @@ class NearestClassMean(Method):
 
     needs = NEEDS
     kinds = KINDS
+    changes = "nothing"
     own_classifier = True
     task_id_only_masks = True
     no_sum = NO_SUM

@@ -65,6 +65,8 @@ class ProgressivePrompts(Method):
     search: ClassVar[Space] = {"learning_rate": (0.03, 0.1, 0.3, 1.0)}
     needs = Needs(task_id=True)
     kinds = ("image", "encoder", "seq2seq", "causal")
+    changes = "input"
+    settled = True
     no_sum = "it learned prompts, which are no change of a weight"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

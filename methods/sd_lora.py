@@ -68,6 +68,7 @@ class SDLoRA(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = SDHyperparameters
+    constant_scales = True
     keeps = learned("magnitudes")
     carries_over = property(lambda self: self.hyperparameters.variant == "paper")
     normalises_current = property(lambda self: self.hyperparameters.variant == "paper")

@@ -33,7 +33,7 @@ Published settings (shipped configurations): the last three of twelve blocks, bo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -95,11 +95,11 @@ class SEMA(LowRankMethod):
         self.described: list[ExpandingBlock] = []
         self.grown: list[str] = []
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
         """Return the blocks that do not grow."""
-        first = max(count - self.hyperparameters.expanding_blocks, 0)
-        self.growing = range(first, count)
-        return range(first)
+        first = max(len(chosen) - self.hyperparameters.expanding_blocks, 0)
+        self.growing = chosen[first:]
+        return chosen[:first]
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Keep the rows to look at; make the pair of the blocks that do not grow at the first task."""

@@ -218,8 +218,8 @@ def test_label_decoding_picks_the_highest_mean_log_likelihood(kind: str) -> None
     labels, prompts = list(made.columns), rows.prompts[:5]
     with torch.no_grad():
         scores = np.array([[mean_log_likelihood(made, p, made.answer(x)) for x in labels] for p in prompts])
-        ours = [made._log_likelihood(rows.batch(range(5)), made.answer(x)) for x in labels]
-    assert np.allclose(torch.stack(ours, 1), scores, atol=1e-4)
+        ours = made.label_scores(rows.batch(range(5)), labels)
+    assert np.allclose(ours, scores, atol=1e-4)
     assert made.predict(rows.batch(range(5))) == [labels[best] for best in scores[:, :4].argmax(1)]
     # Given the task, only its own labels compete: here the last two, not seen yet.
     assert made.predict(rows.batch(range(5)), 2) == [labels[4 + best] for best in scores[:, 4:].argmax(1)]

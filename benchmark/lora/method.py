@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -33,28 +34,33 @@ class LowRankMethod(Method):
 
     Attributes:
         stack: the adapters of all tasks.
+        constant_scales: True where learned scales are the same for every row while predicting; then all
+            adapters are merged into one weight a layer before a task is scored.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = LowRankHyperparameters
+    constant_scales: ClassVar[bool] = False
     keeps: ClassVar[tuple[Kept, ...]] = learned("stack")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Wrap the backbone's target layers."""
         super().__init__(context, hyperparameters)
-        module, targets = self.objective.backbone.module, self.protocol.targets
-        count = 1 + max(block_of(name) for name in find_targets(module, targets))
-        self.stack = self.make_stack(self.adapted_blocks(count))
+        module, protocol = self.objective.backbone.module, self.protocol
+        names = find_targets(module, protocol.targets, protocol.blocks)
+        self.stack = self.make_stack(self.adapted_blocks(sorted({block_of(name) for name in names})))
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
-        """Return which of the backbone's `count` blocks are adapted; asked before there is a stack."""
-        return range(count)
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
+        """Return which of the blocks that the protocol chose are adapted; asked before there is a stack."""
+        return chosen
 
     def make_stack(self, blocks: Collection[int]) -> AdapterStack:
         """Return a stack over the targets in some blocks, with the protocol's rank, alpha and dropout."""
         protocol = self.protocol
         scaling = 1.0 if protocol.alpha is None else protocol.alpha / protocol.rank
         module = self.objective.backbone.module
-        return AdapterStack(module, protocol.targets, protocol.rank, scaling, protocol.dropout, blocks)
+        return AdapterStack(
+            *(module, protocol.targets, protocol.rank, scaling, protocol.dropout, blocks, protocol.blocks)
+        )
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the last adapter, merge the frozen ones where that is exact, start a new adapter."""
@@ -80,6 +86,12 @@ class LowRankMethod(Method):
         chosen = self.hyperparameters
         adapter = ParameterGroup(self.stack.parameters(), chosen.learning_rate, chosen.weight_decay)
         return [adapter, *self.head_groups()]
+
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context of scoring: where that is right, at the cost of the plain model."""
+        if self.constant_scales and self.stack.learned_scales is not None:
+            return self.stack.merged_for_prediction()
+        return super().predicting()
 
     def adapter_counts(self) -> tuple[int, int]:
         """Return the number of adapters twice: all of them are summed into each prediction."""

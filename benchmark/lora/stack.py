@@ -44,6 +44,7 @@ class AdapterStack:
         scaling: float = 1.0,
         dropout: float = 0.0,
         blocks: Collection[int] | None = None,
+        choice: str = "all",
     ) -> None:
         """Wrap the model's target layers in place and freeze the whole model.
 
@@ -53,13 +54,14 @@ class AdapterStack:
             rank: r of a new adapter.
             scaling: fixed factor of every adapter, alpha / r.
             dropout: on the input of the adapters, not of W.
-            blocks: the transformer blocks to adapt, counted from 0; None for all.
+            blocks: the transformer blocks to adapt, counted from 0; None for all of the choice.
+            choice: which blocks may be adapted, see `benchmark.models.blocks`.
 
         Raises:
             UserError: no layer matches, or the rank exceeds a layer's smaller side.
         """
         model.requires_grad_(False)
-        linears = find_targets(model, targets)
+        linears = find_targets(model, targets, choice)
         self.layers: dict[str, LoraLinear] = {}
         for name, linear in linears.items():
             if blocks is None or block_of(name) in blocks:

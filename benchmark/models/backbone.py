@@ -109,6 +109,9 @@ class LoadedBackbone:
 
     def plain_features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`, of the model as it is called."""
+        if "features" in inputs:
+            # Of a method that changes nothing below its head: read from the frozen prefix.
+            return inputs["features"]
         if self.kind == "vector":
             return self.module(**inputs)
         if self.kind == "image":

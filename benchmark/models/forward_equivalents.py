@@ -7,12 +7,15 @@ of B equal blocks costs n (1 + 2 (B - b + 1) / B): 3 n where all are adapted, n 
 
 Counting hangs on the blocks themselves. Whatever a method sends through them while a task is learned is
 counted: teachers, statistics, Fisher information, further phases, passes recomputed by checkpointing. What
-does not run is not counted: a prefix read from a cache costs what its owner adds by `PassCounter.add`.
+does not run is not counted. Blocks below the first that a method changes count once for each row that is
+read (`benchmark.models.prefix_cache`), whether their outputs lie in a cache or are computed for every batch.
 Longer inputs, as with prompts, and work outside the blocks count nothing more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,19 +29,32 @@ class PassCounter:
 
     Attributes:
         total: forward-equivalents so far, in rows.
+        shares: each block's share of the backbone.
+        stands_still: says of a block that it only hands on what it is given, which costs nothing.
     """
 
     def __init__(self, module: nn.Module) -> None:
         """Hang on the blocks of a backbone that nothing has been put beside yet."""
         self.total = 0.0
+        self.stands_still: Callable[[nn.Module], bool] = lambda block: False
         parts = blocks(module)
         sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in parts]
-        for part, size in zip(parts, sizes, strict=True):
-            part.register_forward_hook(_Hook(self, size / sum(sizes)))
+        self.shares = {part: size / sum(sizes) for part, size in zip(parts, sizes, strict=True)}
+        for part, share in self.shares.items():
+            part.register_forward_hook(_Hook(self, share))
 
     def add(self, rows: float, share: float = 1.0) -> None:
         """Count `rows` through a `share` of the backbone, forward."""
         self.total += rows * share
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Within the context, count nothing."""
+        before = self.total
+        try:
+            yield
+        finally:
+            self.total = before
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PassCounter:
         """Return itself: what passes through a copy of the backbone is counted too."""
@@ -53,7 +69,7 @@ class _Hook:
 
     def __call__(self, block: nn.Module, inputs: Any, output: Any) -> None:
         tensor = _first_tensor(output)
-        if tensor is None:
+        if tensor is None or self.counter.stands_still(block):
             return
         rows = len(tensor)
         self.counter.add(rows, self.share)

@@ -24,6 +24,7 @@ from benchmark.stream import Examples, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmark.models.prefix_cache import FrozenPrefix
     from benchmark.phase import Phase
 
 
@@ -40,7 +41,16 @@ class Objective(ABC):
             for name in task.classes:
                 self.columns.setdefault(name, len(self.columns))
         self._hooks: list[Callable[[Batch], None]] = []
+        self.prefix: FrozenPrefix | None = None
         self.answers: list[Answer] | None = None
+
+    def with_prefix(self, rows: Rows, answers: list[list[int]] | None = None) -> Rows:
+        """Return encoded rows, with the states of the frozen prefix where there is one.
+
+        Args:
+            answers: token ids of what a causal model's prompts are scored with; None where it generates.
+        """
+        return rows if self.prefix is None else self.prefix.attach(rows, answers)
 
     def note(self, answer: Answer) -> None:
         """Keep what a prediction was made from, if somebody collects it in `answers`."""
@@ -197,12 +207,14 @@ class ClassificationObjective(Objective):
             settings = self.image_settings
             assert settings is not None
             pictures = encoding.resized(cast(Any, examples.inputs), settings.size)
-            return ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
+            return self.with_prefix(
+                ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
+            )
         tokenizer = self.backbone.tokenizer
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return TokenRows(ids["prompts"], padding_id(tokenizer), labels)
+        return self.with_prefix(TokenRows(ids["prompts"], padding_id(tokenizer), labels))
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""

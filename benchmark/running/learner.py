@@ -21,8 +21,10 @@ from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_objective
 from benchmark.models.objective import Objective
+from benchmark.models.prefix_cache import make_prefix
 from benchmark.registry import METHODS
 from benchmark.results import (
+    CLASS_MEANS,
     TRAINED_HEAD,
     Parameters,
     Result,
@@ -32,12 +34,13 @@ from benchmark.results import (
     atomic_write,
     write,
 )
+from benchmark.row_scores import unpack
 from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
-from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of
+from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of, visible_task_id
 from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
@@ -101,6 +104,8 @@ def build(
     backbone.module.to(device).eval()
     objective = make_objective(backbone, tasks, cell.protocol)
     hyperparameters = make.Hyperparameters(**cell.hyperparameters)
+    # Before the method: what is kept belongs to the weights as they were loaded.
+    objective.prefix = make_prefix(backbone, cell.protocol, make.changes)
     reseed(cell.seed, "build")
     return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone
 
@@ -221,11 +226,39 @@ class Learner:
         scores: dict[int, RowScores] = {}
         if self.method.training_tasks(t):
             self.reader.take_means(range(t + 1))
-            for i in range(len(self.loaded.tasks) if self.cell.zero_shot else t + 1):
-                scores[i] = self.reader.read(i, self._scored(i), self._scored_examples(i), seen=i <= t)
+            for i in self._tasks_to_score(t):
+                scores[i] = self._settled(t, i) or self.reader.read(
+                    i, self._scored(i), self._scored_examples(i), seen=i <= t
+                )
         self.progress.blank = self.reader.blank
         metrics = [self.objective.metric(task) for task in self.loaded.tasks]
         return packed_stage(scores, metrics, self.reader.blank)
+
+    def _tasks_to_score(self, t: int) -> list[int]:
+        """Return the tasks that are scored after task t."""
+        count = len(self.loaded.tasks)
+        every = self.cell.protocol.score_at == "every" or t == count - 1
+        return [*range(0 if every else t, t + 1), *(range(t + 1, count) if self.cell.zero_shot else ())]
+
+    def _settled(self, t: int, i: int) -> RowScores | None:
+        """Return the row scores on task i where nothing since can have changed them; None where it may."""
+        if not self.method.settled or visible_task_id(self.method, i) is None:
+            return None
+        if CLASS_MEANS not in self.reader.blank:
+            # Classes of later tasks compete there.
+            return None
+        protocol, classes = self.cell.protocol, set(self.loaded.tasks[i].classes)
+        later = self.loaded.tasks[i + 1 : t + 1]
+        shared = any(classes & set(task.classes) for task in later)
+        retrained = protocol.loss == "full" or protocol.alignment > 0 or shared
+        if retrained and self.objective.head_size():
+            return None
+        rows, metric = len(self._scored_examples(i)), self.objective.metric(self.loaded.tasks[i])
+        for record in reversed(self.progress.tasks[i:t]):
+            if record.scores[i] is not None:
+                packed = {name: reading["rows"][i] for name, reading in record.readings.items()}
+                return {name: unpack(text, rows, metric).tolist() for name, text in packed.items()}
+        return None
 
     def score_untrained(self) -> list[float | None]:
         """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""

@@ -71,16 +71,19 @@ class Reader:
         for i in tasks:
             if CLASS_MEANS in self.blank:
                 return
-            rows = self._rows_of_means(i)
-            for batch in self._batches(rows):
-                answer = self._ask(batch, visible_task_id(self.method, i))
-                if answer.features is None:
-                    self.blank[CLASS_MEANS] = NO_FEATURE
-                    return
-                assert batch.labels is not None
-                if self._means is None:
-                    self._means = ClassMeans(answer.features.shape[1], answer.features)
-                self._means.add(answer.features, batch.labels, len(self.objective.columns))
+            with self.method.predicting():
+                self._take_means_of(i)
+
+    def _take_means_of(self, i: int) -> None:
+        for batch in self._batches(self._rows_of_means(i)):
+            answer = self._ask(batch, visible_task_id(self.method, i))
+            if answer.features is None:
+                self.blank[CLASS_MEANS] = NO_FEATURE
+                return
+            assert batch.labels is not None
+            if self._means is None:
+                self._means = ClassMeans(answer.features.shape[1], answer.features)
+            self._means.add(answer.features, batch.labels, len(self.objective.columns))
 
     @torch.no_grad()
     def read(self, i: int, rows: Rows, examples: Examples, seen: bool = True) -> RowScores:
@@ -91,10 +94,11 @@ class Reader:
         """
         read = [name for name in READINGS if name not in self.blank] if seen else [TRAINED_HEAD]
         predictions: dict[str, list[Any]] = {name: [None] * len(rows) for name in read}
-        for batch in self._batches(rows):
-            for name, answers in self._answers(batch, i, read).items():
-                for row, answer in zip(batch.rows, answers, strict=True):
-                    predictions[name][row] = answer
+        with self.method.predicting():
+            for batch in self._batches(rows):
+                for name, answers in self._answers(batch, i, read).items():
+                    for row, answer in zip(batch.rows, answers, strict=True):
+                        predictions[name][row] = answer
         found = {}
         for name in read:
             if name not in self.blank:

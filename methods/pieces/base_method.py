@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,7 @@ class WithBase(Method):
     """
 
     keeps: ClassVar[tuple[Kept, ...]] = (Kept("base", flat=True),)
+    # Of every base: none predicts in a way of its own.
     task_id_only_masks: ClassVar[bool] = True
 
     def __init__(self, context: Context, hyperparameters: Any, base: LowRankMethod) -> None:
@@ -58,6 +60,10 @@ class WithBase(Method):
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Return the base's answers."""
         return self.base.predict(batch, task)
+
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the base's context of scoring."""
+        return self.base.predicting()
 
     def adapter_counts(self) -> tuple[int, int]:
         """Return the base's counts."""

@@ -18,7 +18,8 @@ from benchmark.models.objective import ClassificationObjective
 NEEDS = Needs(stored_statistics=True)
 KINDS = ("vector", "image", "encoder")
 NO_SUM = "statistics of features answer, which a peft checkpoint cannot hold"
-"""What a method that holds a `FeatureClassifier` says of itself; its `own_classifier` is True."""
+"""What a method that holds a `FeatureClassifier` says of itself, beside `own_classifier` and
+`task_id_only_masks`, which are True."""
 
 
 class FeatureClassifier:

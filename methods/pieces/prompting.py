@@ -34,6 +34,7 @@ class QueryPrompted(Method):
     Hyperparameters: ClassVar[type[BaseModel]] = PromptHyperparameters
     # A vector has no tokens, and a text-to-text model no feature to ask with.
     kinds = ("image", "encoder")
+    changes = "input"
     no_sum = "it learned prompts, which are no change of a weight"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
