@@ -79,6 +79,7 @@ class LoadedBackbone:
         revision: the resolved commit of a hub model.
         route: a method's own way from inputs to features, as through prompts; None for the plain way.
         weights_hash: of the weights as loaded: their files' sha256, see `benchmark.models.weights_hash`.
+        precision: of the module's products, see `benchmark.models.precision`.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -92,6 +93,7 @@ class LoadedBackbone:
     revision: str | None = None
     route: Callable[[dict[str, Tensor]], Tensor] | None = None
     weights_hash: str = ""
+    precision: str = "float32"
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
