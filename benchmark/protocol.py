@@ -13,7 +13,7 @@ Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-c
 ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
-        *("blocks", "prefix_dtype", "score_at"),
+        *("blocks", "prefix_dtype", "score_at", "precision"),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
@@ -64,6 +64,11 @@ class Protocol(BaseModel):
     )
     prefix_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="how the outputs of the blocks below the first adapted one are stored"
+    )
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "float32",
+        description="of the backbone's products: float32, tf32 on a GPU, or bf16 (weights, adapters "
+        "and optimiser stay float32), refused where the processor does not have it",
     )
     score_at: Literal["every", "diagonal+last"] = Field(
         "every",

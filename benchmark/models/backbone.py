@@ -81,6 +81,7 @@ class LoadedBackbone:
         route: a method's own way from inputs to features, as through prompts; None for the plain way.
         passes: counts what goes through the blocks, see `benchmark.models.forward_equivalents`.
         weights_hash: of the weights as loaded: their files' sha256, see `benchmark.models.weights_hash`.
+        precision: of the module's products, see `benchmark.models.precision`.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -94,6 +95,7 @@ class LoadedBackbone:
     revision: str | None = None
     route: Callable[[dict[str, Tensor]], Tensor] | None = None
     weights_hash: str = ""
+    precision: str = "float32"
     size: int = field(init=False)
     passes: PassCounter = field(init=False)
 

@@ -72,6 +72,7 @@ class FrozenPrefix:
             backbone.pooling,
             str(own),
             str(self.dtype),
+            backbone.precision,
             backbone.weights_hash,
         ]
         self._alone: dict[tuple[Any, ...], bool] = {}

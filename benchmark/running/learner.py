@@ -21,6 +21,7 @@ from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_objective
 from benchmark.models.objective import Objective
+from benchmark.models.precision import use_precision
 from benchmark.models.prefix_cache import make_prefix
 from benchmark.registry import METHODS
 from benchmark.results import (
@@ -102,6 +103,8 @@ def build(
         raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
+    use_precision(backbone.module, cell.protocol.precision, device)
+    backbone.precision = cell.protocol.precision
     objective = make_objective(backbone, tasks, cell.protocol)
     hyperparameters = make.Hyperparameters(**cell.hyperparameters)
     # Before the method: what is kept belongs to the weights as they were loaded.
