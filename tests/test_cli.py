@@ -77,7 +77,7 @@ def test_list_orders_and_protocols_by_value() -> None:
 def test_list_one_method_prints_facts_and_settings() -> None:
     done = invoke("list", "--method", "LiteLoRA")
     assert "arXiv 2606.28117" in done.stdout
-    assert "sparsity: float = 0.02 [>= 0] - lambda, the price of keeping an adapter" in done.stdout
+    assert "sparsity: float = 0.02 [>= 0] - lambda, the weight of the sparsity penalty" in done.stdout
 
 
 def test_list_check_loads_every_built_in() -> None:

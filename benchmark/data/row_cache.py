@@ -26,11 +26,12 @@ from typing import Annotated, Any, BinaryIO, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from benchmark.data.cache_place import OFF as OFF
+from benchmark.data.cache_place import VARIABLE as VARIABLE
+from benchmark.data.cache_place import place as place
 from benchmark.data.data_errors import is_collecting, strict
 from benchmark.errors import UserError
 
-VARIABLE = "BENCH_CACHE"
-OFF = "off"
 VERSION = 1
 MANIFEST = "entry.json"
 # Larger files are hashed again only if they seem to have been written to since they were made.
@@ -58,17 +59,6 @@ class Found(dict[str, np.ndarray]):
     """Arrays by name; `identity` tells those of an entry from all others, and is None for what is in none."""
 
     identity: str | None = None
-
-
-def place() -> Path | None:
-    """Return the cache's folder: BENCH_CACHE, or the user's cache folder; None where BENCH_CACHE is "off"."""
-    named = os.environ.get(VARIABLE, "")
-    if named.lower() == OFF:
-        return None
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "continual-peft-bench"
 
 
 def cached(kind: str, key: Sequence[str], build: Build) -> Found:

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 BACKWARD = 2.0
 """A gradient through a block over the block's forward pass."""
@@ -79,6 +80,8 @@ class _Hook:
 
 def blocks(module: nn.Module) -> list[nn.Module]:
     """Return the blocks of a model: what its outermost module lists hold; the model itself without any."""
+    from torch import nn
+
     found: list[nn.Module] = []
 
     def look(part: nn.Module) -> None:
@@ -93,6 +96,8 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def _first_tensor(output: Any) -> Tensor | None:
+    from torch import Tensor
+
     if isinstance(output, Tensor):
         return output
     values = output.values() if isinstance(output, dict) else output

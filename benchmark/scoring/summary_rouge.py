@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 EPSILON = 1e-8
 """Keeps the F of nothing in common at 0; it takes some 1e-8 off every other score."""
 
@@ -47,6 +45,8 @@ def _common_words(first: Sequence[str], second: Sequence[str]) -> set[str]:
     which one it is decides which words are in the union.
     """
     numbers = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
+    import numpy as np
+
     columns = np.array([numbers[word] for word in second])
     # lengths[i, j]: of the longest common subsequence of the first i and j words.
     lengths = np.zeros((len(first) + 1, len(second) + 1), dtype=np.int32)
