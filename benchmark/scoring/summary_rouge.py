@@ -44,9 +44,9 @@ def _common_words(first: Sequence[str], second: Sequence[str]) -> set[str]:
     Of several the one that is found from the end, by going back in `second` where either way is as long;
     which one it is decides which words are in the union.
     """
-    numbers = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
     import numpy as np
 
+    numbers = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
     columns = np.array([numbers[word] for word in second])
     # lengths[i, j]: of the longest common subsequence of the first i and j words.
     lengths = np.zeros((len(first) + 1, len(second) + 1), dtype=np.int32)
