@@ -18,7 +18,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Protocol
@@ -30,6 +30,7 @@ from benchmark.data.cache_place import OFF as OFF
 from benchmark.data.cache_place import VARIABLE as VARIABLE
 from benchmark.data.cache_place import place as place
 from benchmark.data.data_errors import is_collecting, strict
+from benchmark.data.durable_files import open_durable, sync_folder
 from benchmark.errors import UserError
 
 VERSION = 1
@@ -267,11 +268,11 @@ class _Entry:
                 build(files)
             found = {name: _facts(self._file(making, name)) for name in files.names}
             manifest = _Manifest(version=VERSION, key=self.key, arrays=found)
-            with _durable(making / MANIFEST) as handle:
+            with open_durable(making / MANIFEST) as handle:
                 handle.write(manifest.model_dump_json().encode())
-            _sync_folder(making)
+            sync_folder(making)
             os.rename(making, self.path)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
@@ -297,7 +298,7 @@ class _Files:
     def append(self, name: str, block: np.ndarray) -> None:
         if name not in self.written:
             stack = contextlib.ExitStack()
-            handle = stack.enter_context(_durable(self.folder / f"{name}.npy"))
+            handle = stack.enter_context(open_durable(self.folder / f"{name}.npy"))
             self.written[name], self.rows[name] = (stack, handle, block[:0]), 0
             _header(handle, 0, block)
         _, handle, first = self.written[name]
@@ -381,23 +382,3 @@ def _as_written(path: Path, facts: _Facts) -> bool:
 def _mapped(path: Path) -> np.ndarray:
     # Copy on write, because torch wants arrays that it could write to; nobody does.
     return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
-
-
-@contextlib.contextmanager
-def _durable(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file whose content is on the disk when it is closed."""
-    with open(path, "wb") as handle:
-        yield handle
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
