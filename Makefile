@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 GATE := leaderboards/litelora-gate
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test leaderboard clean
+.PHONY: run test leaderboard docs clean
 
 run: $(VENV)/.base
 	$(BIN)/bench run --method litelora --stream digits
@@ -24,6 +24,10 @@ leaderboard: $(VENV)/.base
 	$(BIN)/bench leaderboard
 	$(BIN)/bench leaderboard --root $(GATE) --out $(GATE)
 
+# Into build/docs; fails where a link leads nowhere.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -33,7 +37,11 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.full: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[tune,plots,offline,backbones,dev]"
+	$(INSTALL) -e ".[tune,plots,offline,backbones,docs,dev]"
+	touch $(VENV)/.base $(VENV)/.docs $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[docs]"
 	touch $(VENV)/.base $@
 
 $(BIN)/python:
