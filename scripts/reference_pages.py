@@ -158,7 +158,7 @@ def method(name: str) -> str:
         [code(place), pairs(chosen.values), escaped(chosen.source)]
         for place, chosen in all_tuned_values(name).items()
     ]
-    space = [[code(key), code(values)] for key, values in as_data(space_of(loaded)).items()]
+    space = [[code(key), values_tried(values)] for key, values in as_data(space_of(loaded)).items()]
     return page(
         name,
         about(METHODS, name),
@@ -169,6 +169,13 @@ def method(name: str) -> str:
         else "",
         f"## Searched by `bench tune`\n\n{table(['setting', 'values'], space)}" if space else "",
     )
+
+
+def values_tried(values: Any) -> str:
+    """Return the values or the span of numbers that a search tries."""
+    if not isinstance(values, Mapping):
+        return ", ".join(code(value) for value in values)
+    return f"{values['low']} to {values['high']}" + (", logarithmic" if values["log"] else "")
 
 
 def stream(name: str) -> str:

@@ -52,6 +52,21 @@ def test_the_tutorials_method_runs_as_printed(
     assert {f"{k}={v}" for k, v in run["config"]["hyperparameters"].items()} >= set(settings)
 
 
+@pytest.mark.parametrize("version", ["first", "regularised", "complete"])
+def test_the_tutorials_method_passes_the_checks_of_a_checkout(version: str) -> None:
+    ruff = [sys.executable, "-m", "ruff"]
+    for words in (["check", "--quiet"], ["format", "--diff", "--quiet"]):
+        done = subprocess.run(
+            [*ruff, *words, "--stdin-filename", "methods/mean_lora.py", "-"],
+            input=code(TUTORIAL, version),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_the_tutorials_method_has_two_phases_and_counts_its_means(tmp_path: Path) -> None:
     flags = ["--stream", "toy", "--set", "epochs=2", "--set", "batch_size=10", "--out", tmp_path / "runs"]

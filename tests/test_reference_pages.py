@@ -91,6 +91,11 @@ def test_a_field_is_written_with_type_default_limits_and_meaning() -> None:
     ]
 
 
+def test_a_span_and_a_choice_of_a_search_are_written_out() -> None:
+    assert reference.values_tried({"low": 0.05, "high": 5, "log": True}) == "0.05 to 5, logarithmic"
+    assert reference.values_tried([0.001, "sgd"]) == "`0.001`, `sgd`"
+
+
 BOARD = """# digits
 
 ### Rehearsal-free
