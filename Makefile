@@ -3,8 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A study with boards of its own: its settings are not those of the suite.
-GATE := leaderboards/litelora-gate
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test leaderboard docs clean
@@ -17,12 +15,10 @@ test: $(VENV)/.full
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bench leaderboard --check
-	$(BIN)/bench leaderboard --check --root $(GATE) --out $(GATE)
 	$(BIN)/python -m pytest -n 2
 
 leaderboard: $(VENV)/.base
 	$(BIN)/bench leaderboard
-	$(BIN)/bench leaderboard --root $(GATE) --out $(GATE)
 
 # Into build/docs; fails where a link leads nowhere.
 docs: $(VENV)/.docs

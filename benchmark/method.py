@@ -1,24 +1,26 @@
 """The method contract: what a continual method says about each task, and nothing about how it is run.
 
 A method is a policy over a frozen backbone. For task t the learner calls `begin_task`, trains each of
-`phases`, then calls `end_task`; `predict` answers at test time. State is what `state` returns: it is saved
-after every task and must be enough for `restore` to continue with the same bytes.
+`phases`, then calls `end_task`; `predict` answers at test time. What it declares in `keeps` is saved after
+every task, counted, and must be enough to continue with the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from benchmark import state
 from benchmark.phase import ParameterGroup, Phase
 from benchmark.protocol import Protocol
 from benchmark.space import Space
-from benchmark.state import listed, numbered, part
+from benchmark.state import Kept, Sizes
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -36,9 +38,6 @@ __all__ = [
     "ParameterGroup",
     "Phase",
     "Space",
-    "listed",
-    "numbered",
-    "part",
 ]
 
 
@@ -67,8 +66,8 @@ class Needs:
     """
 
     task_id: bool = False
-    old_data: bool = False
-    statistics: bool = False
+    rehearsal: bool = False
+    stored_statistics: bool = False
     test_batch: bool = False
 
 
@@ -107,24 +106,35 @@ class Method:
         Hyperparameters: pydantic model; its fields are the method's `--set` keys.
         search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
-        bound: True for reference rows.
+        keeps: what outlives a task beside the head, see `benchmark.state`; a subclass adds to it.
+        reference: True for reference rows, floors and ceilings.
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
         own_classifier: True where it answers without the objective's head, which then only trains.
+        changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
+            well, or nothing below the head. What lies below the first change is computed once for each row.
+        settled: True where, told the task, it answers for it ever after as when it was learned: such a score
+            is taken over.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
+        task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
+            depend on the task id given, which only masks classes: one pass then serves all three readings.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
     search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
-    bound: ClassVar[bool] = False
+    keeps: ClassVar[tuple[Kept, ...]] = ()
+    reference: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
     own_classifier: ClassVar[bool] = False
+    settled: ClassVar[bool] = False
     spares: ClassVar[bool] = False
+    changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
+    task_id_only_masks: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -207,21 +217,50 @@ class Method:
         """
         return self.objective.predict(batch, task)
 
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context in which a whole task is scored: nothing is trained within it."""
+        return nullcontext()
+
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return how many adapters have been learned, and how many of them are active; see `Accounting`."""
+        return 0, 0
+
+    def passes(self) -> float:
+        """Return how many passes through the backbone a prediction takes."""
+        return 1.0
+
+    @final
     def accounting(self) -> Accounting:
-        """Return the counts after the task just learned."""
-        return Accounting(stored=0, resident=0, adapters=0, active=0)
+        """Return the counts after the task just learned, which follow from what is declared in `keeps`."""
+        sizes = state.sizes(self)
+        return Accounting(
+            sizes.stored, sizes.in_memory, *self.adapter_counts(), sizes.auxiliary_bytes, self.passes()
+        )
 
     def report(self, t: int) -> dict[str, Any]:
         """Return what the method tells about task t beyond its scores; JSON values only."""
         return {}
 
+    @final
     def state(self) -> dict[str, Tensor]:
-        """Return every tensor that must outlive the process, the objective's head included."""
-        return {f"head.{name}": tensor for name, tensor in self.objective.state().items()}
+        """Return every tensor that must outlive the process: the head, and what `keeps` declares."""
+        head = {f"head.{name}": tensor for name, tensor in self.objective.state().items()}
+        return head | state.saved(self)
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+    @final
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned in another process."""
-        self.objective.restore(part(state, "head."))
+        self.objective.restore(state.part(tensors, "head."))
+        state.restore(self, tensors, self.objective.device)
+        self.after_restore()
+
+    def after_restore(self) -> None:
+        """Work out again what follows from what was restored."""
+
+    @final
+    def sizes(self) -> Sizes:
+        """Return how much is kept, for a method that has this one as its base."""
+        return state.sizes(self)
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
         """Return `{module: (down (R, d_in), up (d_out, R))}` whose products are added to the weights.

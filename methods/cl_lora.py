@@ -36,7 +36,7 @@ Defaults that differ from the released program: none for ImageNet-R.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -50,10 +50,11 @@ from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.lora.stack import AdapterStack
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, Phase, listed, numbered
+from benchmark.method import Context, Needs, ParameterGroup, Phase
+from benchmark.models.answers import Answer
 from benchmark.models.objective import ClassificationObjective
+from benchmark.state import auxiliary, learned
 from methods.pieces.early_exit import first_blocks
-from methods.pieces.input_weights import with_more
 
 
 class DualHyperparameters(LowRankHyperparameters):
@@ -82,8 +83,10 @@ class CLLoRA(LowRankMethod):
     """
 
     Hyperparameters = DualHyperparameters
-    needs = Needs(statistics=True)
+    keeps = learned("shared", "weights") + auxiliary("prototypes")
+    needs = Needs(stored_statistics=True)
     own_classifier = True
+    task_id_only_masks = True
     no_sum = "the classes of each task have a sum of their own"
     kinds = ("vector", "image", "encoder")
 
@@ -92,8 +95,8 @@ class CLLoRA(LowRankMethod):
         super().__init__(context, hyperparameters)
         self.stack.learned_scales = self._only_chosen
         self.shared: AdapterStack | None = None
-        if self.shared_count:
-            self.shared = self.make_stack(range(self.shared_count))
+        if self.shared_blocks:
+            self.shared = self.make_stack(self.shared_blocks)
             self.shared.add(0)
             start_orthogonal(self.shared)
         self.weights: list[nn.Parameter] = []
@@ -103,10 +106,13 @@ class CLLoRA(LowRankMethod):
         self.chosen: int | None = None
         self.distilling = False
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
         """Return the blocks after the shared ones."""
-        self.shared_count = int(count * self.hyperparameters.shared_blocks)
-        return range(self.shared_count, count)
+        count = int(len(chosen) * self.hyperparameters.shared_blocks)
+        self.shared_blocks, own = chosen[:count], chosen[count:]
+        # All blocks up to the last shared one, adapted or not: so far the teacher and its student are run.
+        self.shared_count = 1 + self.shared_blocks[-1] if count else 0
+        return own
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair and its weights; the shared pair as it is becomes the teacher."""
@@ -226,15 +232,19 @@ class CLLoRA(LowRankMethod):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Return the class of the highest cosine, among the given task's where one is given."""
-        columns: Sequence[int] = range(len(self.objective.columns)) if task is None else self.columns(task)
-        return [columns[place] for place in self.scores(batch)[:, columns].argmax(1).tolist()]
+        scores = self.scores(batch)
+        predictions = self.objective.choose(scores, task)
+        # Every task's classes are compared in a feature of their own: there is no one feature of a row.
+        self.objective.note(Answer(predictions, None, scores))
+        return predictions
 
-    def accounting(self) -> Accounting:
-        """Count the shared pair and the weights with the tasks' pairs, the class means as auxiliary."""
-        numbers = sum(value.numel() for value in (*self.weights, *self.shared_factors()))
-        means = sum(value.nbytes for value in self.prototypes)
-        counted = with_more(super().accounting(), numbers, means)
-        return replace(counted, passes_per_prediction=float(counted.adapters))
+    def passes(self) -> float:
+        """Return one for each adapter."""
+        return float(self.stack.count())
+
+    def after_restore(self) -> None:
+        """Let the last task's adapter answer."""
+        self.chosen = self.stack.current_task
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the weights of the task's pair, by adapted layer."""
@@ -243,21 +253,6 @@ class CLLoRA(LowRankMethod):
     def low_rank_sum(self) -> None:
         """Return None: every task's classes have a sum of their own."""
         return None
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, the tasks' stack, the shared pair, weights and class means."""
-        own = numbered(shared=self.shared_factors(), weights=self.weights, prototypes=self.prototypes)
-        return super().state() | own
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        device = self.objective.device
-        for factor, saved in zip(self.shared_factors(), listed(state, "shared", device), strict=True):
-            factor.data.copy_(saved)
-        self.weights = [nn.Parameter(value) for value in listed(state, "weights", device)]
-        self.prototypes = listed(state, "prototypes", device)
-        self.chosen = self.stack.current_task
 
 
 @torch.no_grad()

@@ -18,8 +18,6 @@ Settings in use: 2,000 rows for CIFAR-100, 20 a class for ImageNet-R.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -27,8 +25,9 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows, join
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Needs, part
+from benchmark.method import Context, Needs
 from benchmark.space import Space
+from benchmark.state import auxiliary
 from methods.pieces.rehearsal_buffer import PixelFormat, Policy, RehearsalBuffer
 from methods.seq_lora import SequentialLoRA
 
@@ -45,10 +44,11 @@ class RehearsalLoRA(SequentialLoRA):
     """Sequential LoRA with a buffer."""
 
     Hyperparameters = RehearsalHyperparameters
+    keeps = auxiliary("buffer")
     # Not the size of the buffer: more old rows are better and cost more, which no search should hide.
     search: ClassVar[Space] = {"buffer": ("reservoir", "class-balanced"), "rehearsed": (4, 8, 16)}
-    needs = Needs(old_data=True)
-    bound = False
+    needs = Needs(rehearsal=True)
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with an empty buffer."""
@@ -73,23 +73,10 @@ class RehearsalLoRA(SequentialLoRA):
         """Let the buffer take in the task's rows."""
         self.buffer.add(rows, t)
 
-    def accounting(self) -> Accounting:
-        """Count the buffer as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=self.buffer.bytes())
-
     def report(self, t: int) -> dict[str, Any]:
         """Return how many rows the buffer holds, of how many there were, and in how many bytes."""
         held = self.buffer
         return {"stored_rows": len(held), "of_rows": held.seen, "buffer_bytes": held.bytes()}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pair and buffer."""
-        return super().state() | {f"buffer.{name}": x for name, x in self.buffer.state().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pair and buffer."""
-        super().restore(state)
-        self.buffer.restore(part(state, "buffer."))
 
 
 METHOD = RehearsalLoRA

@@ -30,8 +30,6 @@ under another scaling).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -41,8 +39,9 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, Phase, listed, numbered, part
+from benchmark.method import Context, Phase
 from benchmark.space import Between, Space
+from benchmark.state import auxiliary
 from methods.pieces import fisher
 
 
@@ -68,6 +67,7 @@ class EWCLoRA(LowRankMethod):
     """
 
     Hyperparameters = EWCHyperparameters
+    keeps = auxiliary("information", "anchor")
     search: ClassVar[Space] = {"penalty": Between(1e4, 1e8)}
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -131,24 +131,9 @@ class EWCLoRA(LowRankMethod):
                 layer.frozen.lora_B = layer.frozen.lora_B + own.lora_B.detach()
             self.stack.discard_current()
 
-    def accounting(self) -> Accounting:
-        """Count one adapter; the information is auxiliary."""
-        counted = super().accounting()
-        extra = [*self.information.values(), *self.anchor]
-        more = sum(value.nbytes for value in extra)
-        return replace(counted, adapters=1, active=1, auxiliary_bytes=more)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and information."""
-        information = {f"information.{name}": value for name, value in self.information.items()}
-        return super().state() | information | numbered(anchor=self.anchor)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and information."""
-        super().restore(state)
-        device = self.objective.device
-        self.information = {name: x.to(device) for name, x in part(state, "information.").items()}
-        self.anchor = listed(state, "anchor", device)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return one of one: what is merged counts as one."""
+        return 1, 1
 
 
 METHOD = EWCLoRA

@@ -16,7 +16,8 @@ class Frozen(Method):
     """A linear probe on frozen features."""
 
     Hyperparameters = LowRankHyperparameters
-    bound = True
+    reference = True
+    changes = "nothing"
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone; it has no adapters."""

@@ -14,12 +14,13 @@ backbone.
 Follows the paper: energies are of the inputs' own singular values, the basis only grows. Differences: what a
 whole step has moved is projected and not the gradient alone, which with Adam would not keep it off; the
 energy rises evenly towards `last_energy` over the tasks, where the paper adds a constant.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of a whole
+network; the energy rises to 1 over the tasks, there by a constant a task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,8 +31,9 @@ from benchmark.data.batches import Rows
 from benchmark.lora.inputs import in_order, second_moments
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import auxiliary
+from methods.pieces.subspace_memory import SubspaceMemory
 from methods.seq_lora import SequentialLoRA
 
 
@@ -51,21 +53,23 @@ class ProjectedLoRA(SequentialLoRA):
     """
 
     Hyperparameters = ProjectionHyperparameters
-    bound = False
+    keeps = auxiliary("memories")
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with empty memories."""
         super().__init__(context, hyperparameters)
-        self.memories: list[SubspaceMemory] = []
+        sizes = [
+            size for layer in self.stack.layers.values() for size in (layer.base.in_features, self.rank(0))
+        ]
+        example = exact(next(iter(self.stack.layers.values())).weight)
+        self.memories = [SubspaceMemory.empty(example.new_zeros(size, 0)) for size in sizes]
         self.start: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Note where the pair starts."""
         super().begin_task(t, rows)
         self.start = self.stack.snapshot()
-        if not self.memories:
-            sizes = [factor.shape[1] for factor in self.start]
-            self.memories = [SubspaceMemory.empty(exact(self.start[0]).new_zeros(size, 0)) for size in sizes]
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
         """Keep every step after the first task off the memories."""
@@ -93,28 +97,11 @@ class ProjectedLoRA(SequentialLoRA):
             for memory, seen in zip(self.memories[2 * number :], (moments[name], inner), strict=False):
                 memory.update(seen, threshold, power=1, dual=False)
 
-    def accounting(self) -> Accounting:
-        """Count the memories as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=bytes_held(self._named()))
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the mean share of free directions of the down and of the up factors."""
         shares = [memory.free_share() for memory in self.memories]
         downs, ups = shares[::2], shares[1::2]
         return {"free_inputs": sum(downs) / len(downs), "free_middle": sum(ups) / len(ups)}
-
-    def _named(self) -> dict[str, SubspaceMemory]:
-        return {str(number): memory for number, memory in enumerate(self.memories)}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pair and memories."""
-        return super().state() | packed(self._named(), "memory")
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pair and memories."""
-        super().restore(state)
-        found = unpacked(state, "memory", self.objective.device)
-        self.memories = [found[str(number)] for number in range(len(found))]
 
 
 METHOD = ProjectedLoRA

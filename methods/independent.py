@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmark.data.batches import Batch
-from benchmark.method import Accounting, Needs
+from benchmark.method import Needs
 from methods.pieces.one_pair import OnePairAtATime
 
 
@@ -21,18 +21,14 @@ class Independent(OnePairAtATime):
     """One pair per task, only the named one switched on."""
 
     needs = Needs(task_id=True)
-    bound = True
+    settled = True
+    reference = True
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Answer with the pair of the given task."""
         with self.through(task):
             return super().predict(batch, task)
-
-    def accounting(self) -> Accounting:
-        """Count all pairs as stored, resident and active: each answers for its own task."""
-        held, adapters = self.stack.stored(), self.stack.count()
-        return Accounting(stored=held, resident=held, adapters=adapters, active=adapters)
 
 
 METHOD = Independent

@@ -34,7 +34,6 @@ CIFAR-100 20 epochs, energy 0.95; DomainNet 5 epochs, SGD 5e-3, rank 30, energy 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -45,8 +44,9 @@ from benchmark.data.batches import Rows
 from benchmark.lora.inputs import read_in_order, second_moments
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, free_rows, packed, unpacked
+from benchmark.method import Context, ParameterGroup
+from benchmark.state import auxiliary
+from methods.pieces.subspace_memory import SubspaceMemory, free_rows
 
 
 class InfHyperparameters(LowRankHyperparameters):
@@ -65,6 +65,7 @@ class InfLoRA(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = InfHyperparameters
+    keeps = auxiliary("memories")
     dual = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -99,23 +100,10 @@ class InfLoRA(LowRankMethod):
         pair, *head = super().groups()
         return [replace(pair, parameters=self.stack.lora_b()), *head]
 
-    def accounting(self) -> Accounting:
-        """Count the memories as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=bytes_held(self.memories))
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of each layer's input directions still free, averaged over layers."""
         shares = [memory.free_share() for memory in self.memories.values()]
         return {"free_directions": sum(shares) / len(shares)}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and memories."""
-        return super().state() | packed(self.memories, "memory")
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and memories."""
-        super().restore(state)
-        self.memories = unpacked(state, "memory", self.objective.device)
 
 
 def free_directions(memory: SubspaceMemory, moments: Tensor, rank: int) -> Tensor:

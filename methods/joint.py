@@ -17,8 +17,8 @@ from benchmark.method import Needs
 class Joint(LowRankMethod):
     """One pair, trained once on everything."""
 
-    needs = Needs(old_data=True)
-    bound = True
+    needs = Needs(rehearsal=True)
+    reference = True
 
     def training_tasks(self, t: int) -> Sequence[int]:
         """Return all tasks at the last step and none before."""

@@ -53,7 +53,7 @@ class LwFLoRA(SequentialLoRA):
 
     Hyperparameters = LwFHyperparameters
     search: ClassVar[Space] = {"distillation": Between(0.1, 10), "temperature": (1.0, 2.0, 4.0)}
-    bound = False
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a teacher."""

@@ -14,12 +14,14 @@ is no peft form.
 Follows the official code in that of equal magnitudes the later wins and that the merged change is halved
 (`scale`), as its scripts do. Differences: the paper fine-tunes all weights, here it is the product of one
 pair.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of all
+weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +30,8 @@ from torch import Tensor
 
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
-from benchmark.method import Accounting, Context, listed, numbered
+from benchmark.method import Context
+from benchmark.state import stored
 from methods.pieces.merging import Change, MergeHyperparameters, RunningMerging
 
 
@@ -46,6 +49,7 @@ class MagMax(RunningMerging):
     """
 
     Hyperparameters = MaximumHyperparameters
+    keeps = stored("last", in_memory=False)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a pair."""
@@ -67,23 +71,13 @@ class MagMax(RunningMerging):
         """Return at each weight the entry of larger magnitude."""
         return larger(self.running, change) if self.running else change
 
-    def accounting(self) -> Accounting:
-        """Count the pair put aside as stored."""
-        counted = super().accounting()
-        return replace(counted, stored=counted.stored + sum(factor.numel() for factor in self.last))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, merged change and last pair."""
-        return super().state() | numbered(last=self.last)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, merged change and last pair.
+    def after_restore(self) -> None:
+        """Let the merged change answer.
 
         Raises:
-            UserError: the pair has another rank.
+            UserError: the adapter to go on with has another rank.
         """
-        super().restore(state)
-        self.last = listed(state, "last", self.objective.device)
+        super().after_restore()
         if self.last and len(self.last[0]) != self.protocol.rank:
             raise UserError(
                 f"the pair to go on with has rank {len(self.last[0])} and the protocol rank "

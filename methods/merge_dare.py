@@ -12,6 +12,8 @@ backbone. The merged change has full rank, so there is no peft form.
 Dropped and rescaled by peft's `dare_linear` on the dense change. Differences: a change is dropped from once,
 when its task ends, so that the running mean is that of all sparse changes and no pair has to be kept; the
 factor of the mean is `scale`. The default share kept is this suite's choice and not quoted from the paper.
+
+Defaults that differ from the released program: share kept, learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

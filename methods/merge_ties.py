@@ -14,6 +14,9 @@ layers. Differences from the official code: of n entries floor(n density) are ke
 total mass is zero the positive sign is elected.
 
 Published settings: the largest 20 % are kept; the factor of the merged change is 1 without validation data.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of the
+checkpoints that are merged.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ Defaults that differ from the released program: none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -31,8 +30,9 @@ from torch.nn import functional
 from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, ParameterGroup
-from methods.pieces.input_weights import InputWeighted, with_more
+from benchmark.method import ParameterGroup
+from benchmark.state import learned, stored
+from methods.pieces.input_weights import InputWeighted
 
 
 class MatchingHyperparameters(LowRankHyperparameters):
@@ -51,8 +51,9 @@ class MoCL(InputWeighted):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = MatchingHyperparameters
+    keeps = stored("past_keys") + learned("key")
     past_keys: Tensor | None = None
-    key: nn.Parameter
+    key: nn.Parameter | None = None
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new pair and a random key."""
@@ -64,7 +65,7 @@ class MoCL(InputWeighted):
     def keys(self) -> Tensor:
         """Return the keys of all pairs held, `(pairs, d)`."""
         assert self.past_keys is not None
-        if self.stack.current_task is None:
+        if self.key is None:
             return self.past_keys
         return torch.cat([self.past_keys, self.key[None]])
 
@@ -85,25 +86,13 @@ class MoCL(InputWeighted):
     def groups(self) -> list[ParameterGroup]:
         """Add the key, at the pair's learning rate."""
         pair, *head = super().groups()
+        assert self.key is not None
         return [pair, ParameterGroup([self.key], self.hyperparameters.learning_rate), *head]
 
-    def accounting(self) -> Accounting:
-        """Count the keys with the pairs."""
-        return with_more(super().accounting(), self.keys().numel())
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and keys."""
-        assert self.past_keys is not None
-        current = {} if self.stack.current_task is None else {"key": self.key.detach()}
-        return super().state() | {"past_keys": self.past_keys} | current
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and keys."""
-        super().restore(state)
-        device = self.objective.device
-        self.past_keys = state["past_keys"].to(device)
-        if self.stack.current_task is not None:
-            self.key = nn.Parameter(state["key"].to(device))
+    def drop_current(self) -> None:
+        """Forget the adapter just learned and its key."""
+        super().drop_current()
+        self.key = None
 
 
 METHOD = MoCL

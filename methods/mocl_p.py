@@ -14,6 +14,8 @@ Differences: of the paper its abstract could be read, which speaks of adaptive p
 the matching weight is compared with a fixed threshold is this suite's reading, and the threshold's default
 its choice. The paper's task representations are kept as MoCL's keys. The first pair is always kept, and head
 rows stay as they were trained with the pair. What else differs is said of MoCL.
+
+Defaults that differ from the released program: there is none; the threshold is this suite's.
 """
 
 from __future__ import annotations

@@ -22,12 +22,13 @@ Differences: information is the mean over rows of the squared gradient of their 
 weights alone. Written from descriptions of the paper, whose settings could not be read in the paper itself
 and are therefore not quoted; the perturbation's size and the learning rate follow a third party's notes and
 are unconfirmed.
+
+Defaults that differ from the released program: not known, since it could not be read; learning rate and
+perturbation are unconfirmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -37,7 +38,8 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Context
+from benchmark.state import auxiliary, learned
 from methods.pieces import fisher
 from methods.pieces.merging import Change, current_change
 
@@ -60,6 +62,7 @@ class PerturbAndMerge(LowRankMethod):
     """
 
     Hyperparameters = PerturbHyperparameters
+    keeps = learned("stack", in_memory=False) + auxiliary("information", "solutions")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without information; let the perturbation scale the current pair."""
@@ -106,28 +109,13 @@ class PerturbAndMerge(LowRankMethod):
         """Return what earlier tasks have changed, by layer, in float32 or float64."""
         return {name: layer.delta("frozen") for name, layer in self.stack.layers.items()}
 
-    def accounting(self) -> Accounting:
-        """Count the pairs as stored, one change as active; the two sums are auxiliary."""
-        sums = [*self.information.values(), *self.solutions.values()]
-        held = sum(value.nbytes for value in sums)
-        return replace(super().accounting(), resident=0, active=1, auxiliary_bytes=held)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return all adapters, and that one change answers, which needs no room in the weights."""
+        return self.stack.count(), 1
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of the task's change that was added."""
         return {"share": self.share}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pairs and sums."""
-        sums = {"information": self.information, "solutions": self.solutions}
-        named = {f"{name}.{layer}": x for name, values in sums.items() for layer, x in values.items()}
-        return super().state() | named
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pairs and sums."""
-        super().restore(state)
-        device = self.objective.device
-        self.information = {name: x.to(device) for name, x in part(state, "information.").items()}
-        self.solutions = {name: x.to(device) for name, x in part(state, "solutions.").items()}
 
 
 def best_share(

@@ -25,7 +25,6 @@ Defaults that differ from the released program: stored inputs in place of genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,8 +36,9 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, listed, numbered
-from methods.pieces.input_weights import InputWeighted, with_more
+from benchmark.method import Context, Needs, ParameterGroup
+from benchmark.state import auxiliary, learned
+from methods.pieces.input_weights import InputWeighted
 
 
 class AttentionHyperparameters(LowRankHyperparameters):
@@ -61,7 +61,8 @@ class SharedAttention(InputWeighted):
     """
 
     Hyperparameters = AttentionHyperparameters
-    needs = Needs(old_data=True)
+    keeps = learned("network", "keys") + auxiliary("inputs", "attentions")
+    needs = Needs(rehearsal=True)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without keys."""
@@ -130,28 +131,9 @@ class SharedAttention(InputWeighted):
         rate = self.hyperparameters.learning_rate
         return [pair, ParameterGroup([self.keys[-1], *self.network], rate), *head]
 
-    def accounting(self) -> Accounting:
-        """Count keys and network with the pairs, what is stored of old tasks as auxiliary."""
-        numbers = sum(value.numel() for value in (*self.keys, *self.network))
-        stored = sum(x.nbytes for x in (*self.inputs, *self.attentions))
-        return with_more(super().accounting(), numbers, stored)
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the task's mean attention, by task."""
         return {"attention": self.attentions[t].tolist()} if self.attentions else {}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, stack, attention and what is stored of old tasks."""
-        stored = numbered(input=self.inputs, attention=self.attentions)
-        return super().state() | numbered(network=self.network, key=self.keys) | stored
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        device = self.objective.device
-        self.network = [nn.Parameter(x) for x in listed(state, "network", device)]
-        self.keys = [nn.Parameter(x) for x in listed(state, "key", device)]
-        self.inputs, self.attentions = (listed(state, name, device) for name in ("input", "attention"))
 
 
 METHOD = SharedAttention

@@ -11,6 +11,9 @@ the coefficients are multiplied by the new direction's own magnitude, so that a 
 dropped without changing the function; the residual is relative to the new direction's length, which is 1 in
 every layer of the paper's form. tau is the paper's 9e-4. With `variant=official` all magnitudes restart at
 the next task, so the coefficients last until then; with `variant=paper` they are carried over.
+
+Defaults that differ from the released program: the variant is not released; those of `sd-lora` are its
+program's.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ and stored as there. Needs neither task id, old data nor statistics. Works on ev
 The paper has rank 10, 8 from task mu = 4 and 6 from task nu = 8; the official code has the schedule as a
 comment and switches at tasks 4 and 8 counted from 0, which is followed here. Ranks are shares of the
 protocol's rank, rounded, at least 1.
+
+Defaults that differ from the released program: the schedule of ranks stands there in a comment; the rest is
+as `sd-lora`.
 """
 
 from __future__ import annotations

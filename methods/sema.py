@@ -33,7 +33,7 @@ Published settings (shipped configurations): the last three of twelve blocks, bo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -43,8 +43,9 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import read_in_order, token_masks
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.method import Context, ParameterGroup, Phase
 from benchmark.models.objective import ClassificationObjective
+from benchmark.state import learned
 from methods.pieces.expanding_block import ExpandingBlock
 
 
@@ -74,8 +75,10 @@ class SEMA(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = ExpansionHyperparameters
+    keeps = learned("blocks")
     kinds = ("vector", "image", "encoder")
     no_sum = "every input has a mixture of its own"
+    task_id_only_masks = True
     spares = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -92,11 +95,11 @@ class SEMA(LowRankMethod):
         self.described: list[ExpandingBlock] = []
         self.grown: list[str] = []
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
         """Return the blocks that do not grow."""
-        first = max(count - self.hyperparameters.expanding_blocks, 0)
-        self.growing = range(first, count)
-        return range(first)
+        first = max(len(chosen) - self.hyperparameters.expanding_blocks, 0)
+        self.growing = chosen[first:]
+        return chosen[:first]
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Keep the rows to look at; make the pair of the blocks that do not grow at the first task."""
@@ -192,39 +195,14 @@ class SEMA(LowRankMethod):
                     return block
         return None
 
-    def accounting(self) -> Accounting:
-        """Count pairs, router rows and descriptors; descriptors are not resident while predicting."""
-        stacks = [self.stack, *(block.stack for block in self.blocks)]
-        routers = sum(block.past_router.numel() + block.router.numel() for block in self.blocks)
-        networks = [network for block in self.blocks for network in block.descriptors]
-        described = sum(value.numel() for network in networks for value in network.parameters())
-        held = sum(stack.stored() for stack in stacks) + routers
-        kept = [block.errors for block in self.blocks]
-        for block in self.blocks:
-            kept += [value for value in block.stack.state().values() if not value.is_floating_point()]
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the tasks that have added anything, twice."""
         tasks = {task for block in self.blocks for task in block.stack.tasks()}
-        return Accounting(
-            stored=held + described,
-            resident=held,
-            adapters=len(tasks),
-            active=len(tasks),
-            auxiliary_bytes=sum(value.nbytes for value in kept),
-        )
+        return len(tasks), len(tasks)
 
     def report(self, t: int) -> dict[str, Any]:
         """Return which blocks the task has extended and how many pairs each has."""
         return {"grown": self.grown, "pairs": {block.name: block.stack.count() for block in self.blocks}}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, the fixed blocks' pair and the growing blocks."""
-        blocks = {f"blocks.{i}.{n}": x for i, b in enumerate(self.blocks) for n, x in b.state().items()}
-        return super().state() | blocks
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        for number, block in enumerate(self.blocks):
-            block.restore(part(state, f"blocks.{number}."))
 
     def low_rank_sum(self) -> None:
         """Return None: every input has a mixture of its own."""

@@ -15,7 +15,7 @@ from benchmark.lora.method import LowRankMethod
 class SequentialLoRA(LowRankMethod):
     """One pair, never frozen."""
 
-    bound = True
+    reference = True
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Make the pair at the first task; go on with it at later ones."""

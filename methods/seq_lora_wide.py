@@ -27,7 +27,7 @@ class WideSequentialLoRA(SequentialLoRA):
     """One pair of several times the rank."""
 
     Hyperparameters = WideHyperparameters
-    bound = False
+    reference = False
 
     def rank(self, t: int) -> int:
         """Return k times the protocol's rank."""

@@ -11,12 +11,12 @@ on every kind of backbone.
 
 The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
 rate follows a third party's notes and is unconfirmed.
+
+Defaults that differ from the released program: there is none; the learning rate is unconfirmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, listed, numbered
+from benchmark.method import Context
+from benchmark.state import stored
 
 
 class SLAOHyperparameters(LowRankHyperparameters):
@@ -44,6 +45,7 @@ class SLAO(LowRankMethod):
     """
 
     Hyperparameters = SLAOHyperparameters
+    keeps = stored("last", in_memory=False)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a pair."""
@@ -69,21 +71,6 @@ class SLAO(LowRankMethod):
             # Of the first task nothing is merged yet: its adapter is the merged one.
             lora_b.data.copy_(merged + (lora_b.data - merged) / (t + 1) ** 0.5)
         self.merged = []
-
-    def accounting(self) -> Accounting:
-        """Count one adapter; the last fine-tuned pair is stored but answers nothing."""
-        counted = super().accounting()
-        more = sum(factor.numel() for factor in self.last)
-        return replace(counted, stored=counted.stored + more)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, merged pair and last pair."""
-        return super().state() | numbered(last=self.last)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, merged pair and last pair."""
-        super().restore(state)
-        self.last = listed(state, "last", self.objective.device)
 
 
 def orthonormal(down: Tensor) -> Tensor:

@@ -29,8 +29,6 @@ gradient clip (there 1, from its DeepSpeed settings; here `--set protocol.gradie
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,7 +40,8 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import auxiliary
 from methods.pieces import task_tree
 from methods.pieces.task_tree import TaskTree
 from methods.seq_lora import SequentialLoRA
@@ -69,7 +68,8 @@ class TreeLoRA(SequentialLoRA):
     """
 
     Hyperparameters = TreeHyperparameters
-    bound = False
+    keeps = auxiliary("means")
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without earlier tasks."""
@@ -148,23 +148,9 @@ class TreeLoRA(SequentialLoRA):
         assert self.means is not None
         self.means = torch.cat([self.means, self.running[None]])
 
-    def accounting(self) -> Accounting:
-        """Count the means as auxiliary."""
-        held = 0 if self.means is None else self.means.nbytes
-        return replace(super().accounting(), auxiliary_bytes=held)
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of the last epoch's draws that each earlier task got."""
         return {"drawn": (self.draws.sum(1) / self.draws.sum().clamp(min=1)).tolist()}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pair and means."""
-        return super().state() | ({} if self.means is None else {"means": self.means})
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pair and means."""
-        super().restore(state)
-        self.means = state["means"].to(self.objective.device) if "means" in state else None
 
 
 def in_units(value: Tensor) -> Tensor:

@@ -322,8 +322,10 @@ def readings(board: Path) -> str:
     """Return what a published board says of its references, of class means and of the best row by group.
 
     Args:
-        board: a page that `bench leaderboard` wrote.
+        board: a page that `bench leaderboard` wrote; there may be none yet.
     """
+    if not board.is_file():
+        return "No runs are published on this stream under this version of the results yet."
     wanted = {"ncm", "frozen", "joint", "linear-probe", "seq-lora"}
     rows, section = [], ""
     for line in board.read_text(encoding="utf-8").splitlines():

@@ -219,8 +219,8 @@ def test_a_run_declares_statistics_and_counts_head_and_steps(tmp_path: Path, met
     assert done.result is not None and done.path is not None, done.error
     plain = outcome(tmp_path, method, "alignment=0").result
     assert plain is not None and done.result.key != plain.key
-    assert done.result.needs == plain.needs | {"statistics": True}
-    assert not done.result.bound
+    assert done.result.needs == plain.needs | {"stored_statistics": True}
+    assert not done.result.reference
     assert done.result.parameters.auxiliary_bytes > plain.parameters.auxiliary_bytes
     assert done.result.parameters.trainable == plain.parameters.trainable
     # Two epochs of a step for each class seen, from the second task on; the copy of the head is trained too.
@@ -286,7 +286,7 @@ def test_results_older_than_the_option_keep_their_keys() -> None:
 
 def aligned(seed: int, epochs: int = 5):
     return result(
-        seed=seed, last=0.8, protocol=protocol(epochs), needs={"task_id": False, "statistics": True}
+        seed=seed, last=0.8, protocol=protocol(epochs), needs={"task_id": False, "stored_statistics": True}
     )
 
 
@@ -309,7 +309,7 @@ def test_an_aligned_reference_row_is_no_end_of_the_gap() -> None:
     """Both aligned and plain sequential training are there: only the plain one is the floor."""
     one = result().parameters.model_copy(update={"adapters": [1, 1, 1]})
     bare = reference_rows()
-    extra = [aligned(seed).model_copy(update={"parameters": one, "bound": True}) for seed in range(5)]
+    extra = [aligned(seed).model_copy(update={"parameters": one, "reference": True}) for seed in range(5)]
     (section,) = sections([*bare, *extra])
     gap = find_gap(section.rows)
     assert not isinstance(gap, str) and gap.floor.first.method == "floor"

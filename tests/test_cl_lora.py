@@ -49,7 +49,7 @@ def test_first_half_is_shared_and_the_other_half_has_a_pair_per_task(kind: str) 
     # Six class means of 32 numbers in float64.
     assert counted.auxiliary_bytes == 6 * 32 * 8
     assert (counted.adapters, counted.active, counted.passes_per_prediction) == (3, 3, 3.0)
-    assert METHODS.load("cl-lora").needs.statistics
+    assert METHODS.load("cl-lora").needs.stored_statistics
 
 
 def test_trained_are_the_pair_its_weights_shared_up_factors_and_the_head() -> None:
@@ -115,7 +115,7 @@ def by_hand(method: Any, task: int, batch: Any) -> Tensor:
     plain = tiny.backbone(method.objective.backbone.kind, torch.float64)
     place = method.stack.tasks().index(task)
     for name, layer in method.shared.layers.items():
-        plain.module.get_submodule(name).weight.data += method.shared.scale * (
+        plain.module.get_submodule(name).weight.data += method.shared.scaling * (
             layer.current.lora_B @ layer.current.lora_A
         )
     for index, (name, layer) in enumerate(method.stack.layers.items()):
@@ -206,7 +206,7 @@ def test_earlier_pairs_take_no_part_in_training() -> None:
     taken, _ = tiny.begin(method, 2)
     before = method.loss(tiny.whole(taken))
     for layer in method.stack.layers.values():
-        assert layer.folded is not None and torch.equal(layer.folded, layer.start)
+        assert layer.answering() == (None, ("current",))
         layer.frozen.lora_B = torch.randn_like(layer.frozen.lora_B)
     assert torch.equal(method.loss(tiny.whole(taken)), before)
 

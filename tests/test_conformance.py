@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -130,9 +131,65 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
     for t in range(TASKS):
         tiny.learn(method, t, train_phase=train_phase)
     text = kind in ("seq2seq", "causal")
-    by_statistics = method.needs.statistics and method.accounting().stored == 0
+    by_statistics = method.needs.stored_statistics and method.accounting().stored == 0
     untrained = by_statistics or (text and not method.state().keys() - {"head.seen"})
     assert trained > 0 or untrained, "nothing was ever trained"
+
+
+@pytest.mark.parametrize("key", METHODS.names())
+def test_a_default_run_moves_what_it_claims_to_train(key: str) -> None:
+    """Beside the head: with its own defaults a method changes the features of the rows that it learns.
+
+    Every registered method moves them by at least 0.25 % of their length in ten epochs of three steps; a
+    penalty that holds the update at zero leaves 0.01 %.
+    """
+    kinds = [kind for kind in ("image", "encoder", "vector") if kind in METHODS.load(key).kinds]
+    if not kinds:
+        pytest.skip("this method takes no backbone with features")
+    moved = movement(key, kinds[0])
+    assert moved is None or moved > 1e-3, f"features moved by {moved:.1e} of their length"
+
+
+def test_a_penalty_that_holds_the_update_at_zero_does_not_pass_for_training() -> None:
+    # N-LoRA's dense form at the lambda of its r x r form.
+    held = movement("n-lora", "image", variant="paper", sparsity=0.4)
+    assert held is not None and held < 1e-3
+
+
+def movement(key: str, kind: str, **hyperparameters: Any) -> float | None:
+    """Return how far the first task learned moves its rows' features, over their length.
+
+    None where the head alone is trained, or nothing.
+    """
+    settings = {"epochs": 10}
+    method = tiny.make_method(key, kind, stream=tiny.tasks(kind, 2), settings=settings, **hyperparameters)
+    t = next(t for t in range(2) if method.training_tasks(t))
+    rows, phases = tiny.begin(method, t)
+    head = {id(parameter) for parameter in method.objective.head_parameters()}
+    before: Tensor | None = None
+    for phase in phases:
+        trained = {id(parameter) for group in phase.groups for parameter in group.parameters}
+        if before is None and trained - head:
+            before = first_features(method, rows)
+        train(method, phase, rows, (0, t, phase.name), lambda share: None)
+    if before is None:
+        return None
+    return float((first_features(method, rows) - before).norm() / before.norm())
+
+
+@torch.no_grad()
+def first_features(method: Method, rows: Any) -> Tensor:
+    """Return the features that the method's own loss asks for first, `(n, width)`."""
+    backbone, seen = method.objective.backbone, []
+    features = backbone.features
+
+    def watched(inputs: dict[str, Tensor]) -> Tensor:
+        seen.append(features(inputs))
+        return seen[-1]
+
+    with patch.object(backbone, "features", watched):
+        method.loss(tiny.whole(rows, training=True))
+    return seen[0].clone()
 
 
 # --- what is counted
@@ -281,7 +338,7 @@ def test_task_is_withheld_unless_declared(
 def test_rows_of_other_tasks_are_not_seen_unless_declared(key: str, kind: str) -> None:
     method = fresh(key, kind)
     others = {task for t in range(TASKS) for task in method.training_tasks(t) if task != t}
-    assert not others or method.needs.old_data
+    assert not others or method.needs.rehearsal
 
 
 @on_one_kind

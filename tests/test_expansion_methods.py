@@ -204,7 +204,7 @@ def test_sema_counts_by_hand() -> None:
     # block, two in the second with router rows of 33 and descriptors of (32 4 + 4) + (4 32 + 32) = 292.
     assert counted.resident == 3 * 256 + 2 * 33
     assert counted.stored == counted.resident + 2 * 292
-    # Two numbers of float32 a descriptor; slot, rank, current and merged rank of the block's bank in int64.
+    # Two numbers of float32 a descriptor; slot, rank, current and merged rank of the block's stack in int64.
     assert counted.auxiliary_bytes == 2 * 2 * 4 + 4 * 8
 
 

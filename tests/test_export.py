@@ -292,5 +292,5 @@ def test_a_cell_is_found_again_from_its_result(out: Path) -> None:
     result = read(path)
     ours = rebuild(result, path)
     assert ours.accounting().active == result.parameters.active_adapters[-1]
-    assert ours.accounting().stored == result.parameters.stored
+    assert ours.accounting().stored == result.parameters.on_disk
     assert ours.objective.head_size() == result.parameters.head

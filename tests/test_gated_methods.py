@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from benchmark.tuning.tuned_values import tuned_values
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
+from benchmark.running.tuned_values import tuned_values
 from methods.gainlora import gate_value, layer_inputs
 from methods.pieces.penalties import overlap
 from methods.pieces.queries import pooled_embeddings
@@ -111,7 +111,7 @@ def test_new_gate_is_zero_on_old_inputs_before_and_after_training(base: str) -> 
     # Every direction of the old inputs is remembered, however little energy it has.
     method = learned("gainlora", 1, base=base)
     seen = layer_inputs(queries(method, 0), method.gates[-1])
-    method.memories_of_gates = [SubspaceMemory(torch.linalg.qr(x.detach().t())[0]) for x in seen]
+    method.gate_memories = [SubspaceMemory(torch.linalg.qr(x.detach().t())[0]) for x in seen]
     tiny.begin(method, 1)
     start = {name: value.clone() for name, value in method.gates[1].items()}
     old = queries(method, 0)

@@ -299,7 +299,7 @@ def test_b5_adapts_the_first_five_blocks_and_leaves_the_others_as_they_were() ->
     assert [block_of(name) for name in ("a.0.q", "a.layer.11.self.v", "projection")] == [0, 11, 0]
     method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64)
     assert len(method.stack.layers) == 4, "a model of two blocks is adapted throughout"
-    assert list(method.adapted_blocks(12)) == [0, 1, 2, 3, 4]
+    assert list(method.adapted_blocks(range(12))) == [0, 1, 2, 3, 4]
 
 
 def test_b5_leaves_blocks_past_the_fifth_untouched_through_training(monkeypatch: pytest.MonkeyPatch) -> None:

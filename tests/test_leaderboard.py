@@ -13,8 +13,8 @@ from benchmark.publishing.terminal import result_table, show
 from tests.factories import counts, matrix, provenance, reference_rows, result, save
 
 TASK_ID = "Task-incremental (task id at inference)"
-TOLD = {"task_id": True, "old_data": False, "statistics": False}
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+TOLD = {"task_id": True, "rehearsal": False, "stored_statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 
 
 def built(root, *results):
@@ -90,22 +90,22 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
         tmp_path,
         result("alpha"),
         result("told", needs=TOLD),
-        result("single", needs=TOLD, bound=True),
-        result("joint", bound=True, scores=joint, needs=OLD),
-        result("frozen", bound=True, last=0.1),
+        result("single", needs=TOLD, reference=True),
+        result("joint", reference=True, scores=joint, needs=OLD),
+        result("frozen", reference=True, last=0.1),
     )
     assert [row["method"] for row in records(text, "Rehearsal-free")] == ["alpha"]
     assert [row["method"] for row in records(text, TASK_ID)] == ["told"]
     bounds = records(text, "References: floor and ceiling")
-    assert [row["method"] for row in bounds] == ["joint (old data)", "single (task id)", "frozen"]
+    assert [row["method"] for row in bounds] == ["joint (rehearsal)", "single (task id)", "frozen"]
     assert "could be best" not in bounds[0] and {row["reference"] for row in bounds} == {"floor", "ceiling"}
     assert bounds[0]["AP ↑"] == "90.0" and bounds[0]["forgetting ↓"] == bounds[0]["AIA (AAA) ↑"] == ""
     assert len(records(text, "Costs")) == 5
 
 
 def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
-    nothing = {"task_id": False, "old_data": False, "statistics": False}
-    both = {"task_id": True, "old_data": True, "statistics": False}
+    nothing = {"task_id": False, "rehearsal": False, "stored_statistics": False}
+    both = {"task_id": True, "rehearsal": True, "stored_statistics": False}
     text = built(
         tmp_path,
         *(
@@ -131,7 +131,7 @@ def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
 
 
 def test_a_need_younger_than_a_result_does_not_split_its_row(tmp_path):
-    young = {"task_id": False, "old_data": False, "statistics": False, "test_batch": False}
+    young = {"task_id": False, "rehearsal": False, "stored_statistics": False, "test_batch": False}
     text = built(tmp_path, result(seed=0), result(seed=1, needs=young))
     assert [(row["method"], row["n"]) for row in records(text, "Rehearsal-free")] == [("alpha", "2")]
 
@@ -192,7 +192,7 @@ def test_reduction_is_of_the_adapters_learned(tmp_path):
     assert row([0, 0, 1], [0, 0, 1]) == ("1 / 1", "")  # joint: nothing is learned before the last step
     assert row([0, 0, 0], [0, 0, 0]) == ("0 / 0", "")  # frozen, or weights changed themselves
     # Told the task, each adapter answers for its own, whatever an earlier version counted.
-    needs = {"task_id": True, "old_data": False, "statistics": False}
+    needs = {"task_id": True, "rehearsal": False, "stored_statistics": False}
     assert row([1, 2, 3], [1, 1, 1], needs=needs) == ("3 / 3", "0 %")
 
 

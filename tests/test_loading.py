@@ -36,8 +36,11 @@ MOST_MEGABYTES_MORE = 100
 
 
 def test_the_digits_of_committed_results_are_what_is_loaded():
-    committed = (ROOT / "leaderboards/results/digits/quick").glob("*-order-1-seed-0-*.json")
-    found = {json.loads(path.read_text())["provenance"]["data_fingerprint"] for path in committed}
+    packed = ROOT / "leaderboards/results/digits/quick.jsonl"
+    runs = [json.loads(line) for line in packed.read_text().splitlines()] if packed.is_file() else []
+    if not runs:
+        pytest.skip("no results on digits are published yet")
+    found = {run["provenance"]["data_fingerprint"] for run in runs if (run["order"], run["seed"]) == ("1", 0)}
     stream = STREAMS.load("digits")
     loaded = load(stream, Request("1", 0, stream.protocols["quick"], None))
     assert found == {fingerprint(loaded.tasks)}

@@ -147,7 +147,7 @@ def test_own_mean_is_no_negative_and_without_a_negative_nothing_is_paid() -> Non
 def test_loss_is_the_heads_plus_the_triplets(weight: float) -> None:
     method, rows, _ = begun(1, triplet=weight)
     batch = tiny.whole(rows)
-    units = functional.normalize(method.features(batch), dim=1)
+    units = functional.normalize(method.objective.features(batch), dim=1)
     columns, directions = method.prototypes.directions()
     assert columns.tolist() == [0, 1], "only old classes have means yet"
     apart = augmented_triplet(units, batch.labels, columns, directions, 1.0)
@@ -175,7 +175,7 @@ def test_prediction_is_the_nearest_mean_whatever_the_head_says() -> None:
     tiny.learn(method, 0)
     rows = tiny.rows(method, 0, "test")
     batch = tiny.whole(rows)
-    units = functional.normalize(method.features(batch), dim=1)
+    units = functional.normalize(method.objective.features(batch), dim=1)
     directions = functional.normalize(method.prototypes.means, dim=1)
     nearest = torch.cdist(units, directions).argmin(1).tolist()
     for weight in method.objective.head.parameters():

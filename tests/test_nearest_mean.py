@@ -52,7 +52,7 @@ def test_means_of_a_frozen_backbone_are_those_of_its_features() -> None:
 def test_whole_runs_keep_the_means_and_declare_them(tmp_path: Path, method: str) -> None:
     done = outcome(tmp_path, method)
     assert done.result is not None and done.path is not None, done.error
-    assert done.result.needs["statistics"]
+    assert done.result.needs["stored_statistics"]
     held = load_file(done.path.with_suffix(".safetensors"))
     assert int(held["head.class_means.counts"].sum()) == sum(task.train for task in done.result.tasks)
     rebuilt = rebuild(done.result, done.path)

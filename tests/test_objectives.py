@@ -68,7 +68,9 @@ def objective(tasks: list[Task], **changes: Any) -> ClassificationObjective:
     """Return an objective whose logits a test sets: rows of `x` are taken as logits of all classes seen."""
     made = make_objective(tiny.backbone("vector"), tasks, tiny.protocol("vector", **changes))
     assert isinstance(made, ClassificationObjective)
-    made.logits = lambda batch: batch.inputs["x"][:, : len(made.head)]
+    made.features = lambda batch: batch.inputs["x"]
+    made.answer_scores = lambda features: features[:, : len(made.head)]
+    made.logits = lambda batch: made.answer_scores(made.features(batch))
     return made
 
 
@@ -216,8 +218,8 @@ def test_label_decoding_picks_the_highest_mean_log_likelihood(kind: str) -> None
     labels, prompts = list(made.columns), rows.prompts[:5]
     with torch.no_grad():
         scores = np.array([[mean_log_likelihood(made, p, made.answer(x)) for x in labels] for p in prompts])
-        ours = [made._log_likelihood(rows.batch(range(5)), made.answer(x)) for x in labels]
-    assert np.allclose(torch.stack(ours, 1), scores, atol=1e-4)
+        ours = made.label_scores(rows.batch(range(5)), labels)
+    assert np.allclose(ours, scores, atol=1e-4)
     assert made.predict(rows.batch(range(5))) == [labels[best] for best in scores[:, :4].argmax(1)]
     # Given the task, only its own labels compete: here the last two, not seen yet.
     assert made.predict(rows.batch(range(5)), 2) == [labels[4 + best] for best in scores[:, 4:].argmax(1)]

@@ -84,7 +84,7 @@ def test_gradient_of_the_overlap() -> None:
 
 def test_overlap_of_initial_factors_has_its_expected_size() -> None:
     # An entry of A_past A^T is a sum of d products of uniforms of variance 1/(3d): about normal with variance
-    # 1/(9d), so its mean absolute value is sqrt(2/pi) / (3 sqrt d). The bank draws with bound 1/sqrt(d).
+    # 1/(9d), so its mean absolute value is sqrt(2/pi) / (3 sqrt d). The stack draws with bound 1/sqrt(d).
     method = tiny.make_method("o-lora", "encoder", torch.float64, settings={"rank": 16})
     for t in range(2):
         tiny.begin(method, t)

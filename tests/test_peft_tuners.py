@@ -117,9 +117,9 @@ def test_dropout_is_drawn_while_training_alone() -> None:
 def test_one_adapter_goes_on_through_all_tasks() -> None:
     method: Any = tiny.make_method("seq-hra", "encoder", learning_rate=0.01)
     tiny.learn(method, 0)
-    before = {name: tensor.clone() for name, tensor in method.adapter().items()}
+    before = {name: tensor.clone() for name, tensor in method.adapter.state().items()}
     _, phases = tiny.begin(method, 1)
-    assert tiny.same(before, method.adapter())
+    assert tiny.same(before, method.adapter.state())
     assert [id(p) for p in phases[0].groups[0].parameters] == [id(p) for p in method.parameters]
 
 

@@ -64,12 +64,12 @@ def test_the_pareto_front_keeps_what_nobody_beats():
 
 
 def test_needs_and_references_are_not_on_the_front():
-    keeps = {"task_id": False, "old_data": True, "statistics": False}
+    keeps = {"task_id": False, "rehearsal": True, "stored_statistics": False}
     drawn = plots.score_against_stored(
-        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, bound=True)]
+        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, reference=True)]
     )
     labels = [each.get_text() for each in drawn.legends[0].get_texts()]
-    assert labels == ["alpha", "keeper (old data)", "floor (reference)", "Pareto front"]
+    assert labels == ["alpha", "keeper (rehearsal)", "floor (reference)", "Pareto front"]
     front = drawn.axes[0].get_lines()[-1]
     assert front.get_ydata().tolist() == [pytest.approx(100 * (0.4 + 0.4 + 0.9) / 3)]
 
@@ -78,7 +78,7 @@ def test_needs_and_references_are_not_on_the_front():
 def test_no_point_is_cut_by_the_frame(stored):
     rows = [row(f"m{n}", 0.4) for n, _ in enumerate(stored)]
     for each, count in zip(rows, stored, strict=True):
-        each.first.parameters.stored = count
+        each.first.parameters.on_disk = count
     axes = plots.score_against_stored(rows).axes[0]
     places = axes.transAxes.inverted().transform(axes.transData.transform([(x, 40) for x in stored]))[:, 0]
     assert places.min() > 0.02 and places.max() < 0.98

@@ -93,7 +93,7 @@ def test_mean_gradient_is_that_of_autograd() -> None:
     (found,) = fisher.mean_gradient(method.objective.loss, method.stack, given).values()
     (layer,) = method.stack.layers.values()
     weight = layer.base.weight.detach().clone().requires_grad_(True)
-    layer.whole = weight
+    layer.answer_with(weight)
     (expected,) = torch.autograd.grad(method.objective.loss(tiny.whole(rows)), [weight])
     assert expected.abs().max() > 0 and torch.allclose(found, expected)
 

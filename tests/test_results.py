@@ -59,7 +59,7 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     assert "cannot read" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_schema_is_refused(path, version):
     edit(path, schema_version=version)
     assert "schema" in refusal(path)
@@ -97,9 +97,9 @@ def test_nan_is_refused_in_a_score_and_on_writing(tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("scores", [[[0.5]], [[0.5, None], [0.5]], [[0.5, None], [50.0, 60.0]]])
+@pytest.mark.parametrize("scores", [[[0.5]], [[0.5, None, None, None], [0.5], []], [[0.5], [0.5], [50.0]]])
 def test_a_matrix_of_another_shape_or_in_percent_is_refused(path, scores):
-    edit(path, matrix=scores)
+    edit(path, readings={"trained_head": {"matrix": scores, "rows": [], "blank": None}})
     assert "matrix" in refusal(path)
 
 
@@ -128,3 +128,17 @@ def test_a_folder_without_permission_gives_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write"):
         results.write(result(), tmp_path / "cell.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"untrained": [0.1, 0.2]}, "2 scores of the untrained model for 3 tasks"),
+        ({"needs_adapter": [True]}, "needs_adapter holds 1 values for 3 tasks"),
+    ],
+)
+def test_what_is_said_of_each_task_is_said_of_all(changes, reason):
+    whole = result(untrained=[0.1, 0.2, None], needs_adapter=[True, False, True])
+    assert results.parse(results.to_json(whole.model_dump(mode="json")), "here") == whole
+    with pytest.raises(ValidationError, match=reason):
+        result(**changes)

@@ -168,6 +168,8 @@ def test_a_complete_cell_is_skipped_and_says_so_and_fresh_runs_it_again(
 def record(*scores: float | None) -> TaskRecord:
     """Return what is known of a task of three steps."""
     return TaskRecord(
+        readings={"trained_head": {"scores": [0.5], "rows": [""]}},
+        forward_equivalents=12.0,
         scores=list(scores),
         steps=3,
         trainable=2,

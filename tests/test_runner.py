@@ -77,6 +77,16 @@ def test_events_come_in_order_and_fractions_never_fall(tmp_path: Path) -> None:
     assert means == pytest.approx(expected)
 
 
+def test_every_learned_task_is_reported_with_or_without_optimiser_steps(tmp_path: Path) -> None:
+    (ranpac, joint), _ = go(cells("ranpac,joint"), tmp_path)
+    assert ranpac.result is not None and joint.result is not None
+    # RanPAC steps on its first task alone, and chooses a ridge on each.
+    assert [steps > 0 for steps in ranpac.result.steps] == [True, False, False]
+    assert [told["ridge"] > 0 for told in ranpac.result.report] == [True, True, True]
+    # What joint training leaves out until its last task has nothing to report.
+    assert joint.result.report[:2] == [{}, {}]
+
+
 @pytest.mark.parametrize("place", ["phases", "end_task", "predict", "state"])
 def test_an_exception_in_a_method_is_one_line_and_the_others_go_on(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -50,7 +50,7 @@ def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
     weight = layer.base.weight.detach().clone().requires_grad_(True)
     expected = torch.zeros_like(weight)
     for batch in given:
-        layer.whole = weight
+        layer.answer_with(weight)
         (gradient,) = torch.autograd.grad(method.objective.loss(batch), [weight])
         expected += gradient.square() / 3
     assert expected.max() > 0 and torch.allclose(found, expected)

@@ -15,7 +15,7 @@ from tests.factories import keep_adapters, result, save
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven with the browser extra")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 # AP is (2 last + 0.9) / 3: 50, 70 and 60, each 3.3 lower and higher in the two other runs.
 LASTS = {"alpha": 0.3, "beta": 0.6, "gamma": 0.45}
 
@@ -47,7 +47,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
         runs += [
             result("unmeasured", seed, scores=last_row_alone),
             result("keeper", seed, needs=OLD),
-            result("<i>bound", seed, bound=True),
+            result("<i>bound", seed, reference=True),
         ]
     save(folder / "boards", *runs)
     site.build(folder / "boards", folder / "site")

@@ -192,7 +192,9 @@ def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> Non
     assert natural.tasks[0].train.inputs.shape == (4, 4, 4, 3)
     assert natural.tasks[1].test.inputs[1].max() == 30
     assert natural.tasks[0].train.ids[0] == "train/c0/0.png"
-    permuted = loaded(path)
+    larger = loaded(write(tmp_path, PICTURES.replace("[cut]", "[cut]\nfirst_classes = 3") + QUICK), "natural")
+    assert [task.classes for task in larger.tasks] == [("c0", "c1", "c2"), ("c3", "c4")]
+    permuted = loaded(write(tmp_path, PICTURES + QUICK))
     # numpy's legacy generator: RandomState(1993).permutation(5)
     assert permuted.class_order == np.random.RandomState(1993).permutation(5).tolist()
     assert permuted.tasks[0].classes == tuple(f"c{c}" for c in permuted.class_order[:2])

@@ -155,5 +155,12 @@ def test_a_method_without_hyperparameters_trains_as_one_with_their_defaults() ->
 def test_a_setting_that_came_later_names_a_cell_only_where_it_is_used() -> None:
     plain = tiny.protocol("vector").identity()
     assert not plain.keys() & {"schedule", "milestones", "milestone_factor", "crop_area"}
-    stepped = Protocol.model_validate(plain | {"milestones": [0.5], "crop_area": 0.08}).identity()
+    changed = {"source": "elsewhere", "milestones": [0.5], "crop_area": 0.08}
+    stepped = Protocol.model_validate(plain | changed).identity()
     assert stepped == plain | {"milestones": [0.5], "crop_area": 0.08}
+
+
+def test_what_cannot_change_a_number_names_no_run() -> None:
+    plain = tiny.protocol("vector")
+    other = plain.model_copy(update={"evaluation_batch_size": 1, "source": "elsewhere"})
+    assert other.identity() == plain.identity() != plain.model_copy(update={"batch_size": 1}).identity()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.commands.plan_report import announcement, cell_data
+from benchmark.data.class_orders import cut_order
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.load import load
 from benchmark.errors import UserError
@@ -113,6 +114,46 @@ def test_a_number_of_tasks_that_leaves_a_rest_is_told(tmp_path):
     assert "10 classes in 4 tasks of 3, the last of 1" in stream.notes
     with pytest.raises(UserError, match="10 classes cannot be cut into 7 tasks"):
         loaded("cifar100", tmp_path, tasks=7)
+
+
+def test_a_larger_first_task_is_cut_as_pilot_cuts(tmp_path):
+    split_folders(tmp_path / "cifar100", [f"c{k}" for k in range(10)], train=1)
+    # PILOT's init_cls 5 and increment 2: increments are added while they leave something, [5, 2, 2], then 1.
+    stream = loaded("cifar100", tmp_path, first_classes=5, classes_per_task=2)
+    assert [len(task.classes) for task in stream.tasks] == [5, 2, 2, 1]
+    assert "10 classes in 4 tasks of 2, the first of 5, the last of 1" in stream.notes
+    assert [name for task in stream.tasks for name in task.classes] == [f"c{k}" for k in stream.class_order]
+    # B5 with five steps, as the literature writes it, is six tasks.
+    stream = loaded("cifar100", tmp_path, first_classes=5, tasks=6)
+    assert [len(task.classes) for task in stream.tasks] == [5, 1, 1, 1, 1, 1]
+    with pytest.raises(UserError, match="10 classes cannot be cut into tasks of 2, the first of 11"):
+        loaded("cifar100", tmp_path, first_classes=11, classes_per_task=2)
+    with pytest.raises(UserError, match="10 classes cannot be cut into 1 tasks, the first of 5"):
+        loaded("cifar100", tmp_path, first_classes=5, tasks=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "sizes"),
+    [
+        (50, 10, [50, 10, 10, 10, 10, 10]),  # B50 Inc10 of CIFAR-100
+        (50, 7, [50, 7, 7, 7, 7, 7, 7, 7, 1]),  # steps that do not divide the classes
+        (None, 30, [30, 30, 30, 10]),
+        (100, 5, [100]),
+        (98, 5, [98, 2]),
+    ],
+)
+def test_slices_are_those_of_pilot(first, step, sizes):
+    parts = cut_order(list(range(100)), 10, step, first)
+    assert [len(part) for part in parts] == sizes == pilot_increments(100, first or step, step)
+    assert [c for part in parts for c in part] == list(range(100))
+
+
+def pilot_increments(classes, first, step):
+    """Return the sizes by the rule of PILOT's data manager: whole steps while more than one is left."""
+    sizes = [first]
+    while classes - sum(sizes) > step:
+        sizes.append(step)
+    return [*sizes, classes - sum(sizes)] if sum(sizes) < classes else sizes
 
 
 def test_too_many_tasks_are_refused_before_anything_is_decoded(tmp_path):
@@ -234,6 +275,8 @@ def test_a_dry_run_prints_the_published_settings():
 def test_chosen_settings_win_over_those_a_protocol_goes_with():
     (cell,) = plan("litelora", "imagenet-r", protocol="litelora", settings=["tasks=5", "size=64"])
     assert cell.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
+    (cell,) = plan("litelora", "cifar100", settings=["first_classes=50", "classes_per_task=10"])
+    assert (cell.parameters["first_classes"], cell.parameters["classes_per_task"]) == (50, 10)
     (cell,) = plan("seq-lora", "domainnet", protocol="quick-domains")
     assert cell.parameters["scenario"] == "domain-incremental" and cell.parameters["tasks"] == 6
     with pytest.raises(UserError, match="by domain there are 6"):

@@ -167,7 +167,7 @@ def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
     ends = np.cumsum(state[f"{PREFIX}frozen_ranks"]).astype(int)
     pairs: Pairs = {}
     for task, start, end in zip(
-        state[f"{PREFIX}frozen_tasks"].astype(int), [0, *ends[:-1]], ends, strict=True
+        state[f"{PREFIX}frozen_tasks"].astype(int), [0, *ends][:-1], ends, strict=True
     ):
         own = slice(start, end)
         pairs[int(task)] = {

@@ -16,7 +16,7 @@ from benchmark.lora.inputs import real_tokens, token_masks, watching
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import read
-from benchmark.running.training import told
+from benchmark.running.readings import visible_task_id
 
 ROWS = 64
 TOKENS = 512
@@ -56,7 +56,7 @@ def _inputs(method: Method, stack: AdapterStack, index: int) -> dict[str, np.nda
         for chosen in by_length(rows, method.protocol.evaluation_batch_size):
             batch = rows.batch(chosen).to(objective.device)
             masks[:] = token_masks(batch)
-            method.predict(batch, told(method, index))
+            method.predict(batch, visible_task_id(method, index))
     tokens = {layer: torch.cat(parts).numpy() for layer, parts in seen.items()}
     return {layer: found[evenly(len(found), TOKENS)] for layer, found in tokens.items()}
 

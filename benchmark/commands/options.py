@@ -44,6 +44,12 @@ TunedFiles = Annotated[
     list[Path] | None, typer.Option("--tuned", help="A file of bench tune whose choice to use, repeatable.")
 ]
 ZeroShot = Annotated[bool, typer.Option("--zero-shot", help="Also score tasks not learned yet.")]
+ScoreAt = Annotated[
+    str | None,
+    typer.Option(
+        help="every: all tasks seen after each task; diagonal+last: the one just learned, then all."
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
 ]
@@ -84,6 +90,7 @@ class RunChoice:
     protocol: ProtocolName = None
     settings: Set = None
     zero_shot: ZeroShot = False
+    score_at: ScoreAt = None
     tuned: TunedFiles = None
 
     def cells(self) -> list[Cell]:
@@ -95,6 +102,7 @@ class RunChoice:
         from benchmark.running.plan import plan
         from benchmark.tuning.tuning_file import by_place
 
+        score_at = () if self.score_at is None else (f"protocol.score_at={self.score_at}",)
         return plan(
             self.method,
             self.stream,
@@ -102,7 +110,7 @@ class RunChoice:
             self.seed,
             self.backbone,
             self.protocol,
-            self.settings or (),
+            (*(self.settings or ()), *score_at),
             self.zero_shot,
             by_place(self.tuned or ()),
         )

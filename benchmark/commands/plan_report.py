@@ -52,11 +52,25 @@ def cell_data(cell: Cell) -> dict[str, Any]:
 def as_text(plan: Plan, workers: int) -> str:
     """Return a plan for reading: what runs, each cell or each method's cells, and the sums."""
     cells = [entry.cell for entry in plan.cells]
-    parts = [announcement(cells)]
+    parts = [announcement(cells), *_prefixes(cells)]
     if len(cells) <= MOST_LISTED:
         parts.append(listing(cells))
     rows = _rows(plan) if len(cells) <= MOST_LISTED else _grouped(plan)
     return "\n\n".join([*parts, _table(rows), total(plan, workers)])
+
+
+def _prefixes(cells: list[Cell]) -> list[str]:
+    """Return what the frozen prefix of each setup takes on the disk, where there is one."""
+    if all(cell.protocol.blocks == "all" for cell in cells):
+        return []
+    from benchmark.running.prefix_disk import prefix_disk
+
+    lines = []
+    for ours in _by_setup(cells):
+        found = next((disk for cell in ours if (disk := prefix_disk(cell)) is not None), None)
+        if found is not None:
+            lines.append(f"prefix    of {ours[0].backbone} on {ours[0].stream}: {found}")
+    return ["\n".join(lines)] if lines else []
 
 
 def total(plan: Plan, workers: int) -> str:

@@ -74,9 +74,9 @@ def score(
 
     As they were scored, it fails where a score is not the stored one of the last row. --set changes decoding,
     normaliser, references, score_on, test_limit, target_length or evaluation_batch_size; --data-dir may hold
-    other rows of the same tasks.
+    other rows of the same tasks. Readings that the result lacks are added to it, for the last stage.
     """
-    from benchmark.analysis import rescoring
+    from benchmark.analysis import missing_readings, rescoring
 
     found = rescoring.rescore(result, data_dir, settings or (), stream)
     typer.echo(found.table())
@@ -86,6 +86,9 @@ def score(
         typer.echo(f"scored with {found.conditions}: no proof of the stored scores")
         return
     typer.echo("every score is as stored" if found.reproduced else "the stored scores are not reproduced")
+    added = missing_readings.fill(result, data_dir, stream) if found.reproduced else []
+    if added:
+        typer.echo(f"added to {result}, for the last stage: {', '.join(added)}")
     raise typer.Exit(0 if found.reproduced else INCOMPLETE)
 
 

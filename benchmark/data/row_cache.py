@@ -19,6 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Protocol
 
@@ -31,6 +32,7 @@ from benchmark.errors import UserError
 VARIABLE = "BENCH_CACHE"
 OFF = "off"
 VERSION = 1
+MANIFEST = "entry.json"
 # Larger files are hashed again only if they seem to have been written to since they were made.
 ALWAYS_HASHED = 2**26
 
@@ -89,6 +91,59 @@ def cached(kind: str, key: Sequence[str], build: Build) -> Found:
         except (OSError, NotImplementedError) as error:  # the second: a file system without locks
             log.debug("no cache in %s (%s); the %s are made in memory", root, error, kind)
     return in_memory(build)
+
+
+def stored(kind: str, key: Sequence[str], build: Build, before: Callable[[], None]) -> Found:
+    """Return the arrays that `build` makes, mapped from the cache and from nowhere else, and note the use.
+
+    Args:
+        before: called where the entry is missing, before it is made; raises OSError where it may not be.
+
+    Raises:
+        OSError: there is no cache, or it cannot be written.
+        NotImplementedError: the file system has no locks.
+    """
+    root = place()
+    if root is None:
+        raise OSError(f"{VARIABLE} is {OFF}")
+    entry = _Entry(root / kind, key)
+
+    def checked(arrays: Arrays) -> None:
+        before()
+        build(arrays)
+
+    found = Found(entry.arrays(checked))
+    found.identity = f"{kind}/{entry.name}"
+    with contextlib.suppress(OSError):
+        os.utime(entry.path / MANIFEST)
+    return found
+
+
+@dataclass(frozen=True)
+class EntryFacts:
+    """An entry on the disk: its folder, its bytes, and when it was last used, in seconds since 1970."""
+
+    path: Path
+    size: int
+    used: float
+
+
+def entries(folder: Path) -> list[EntryFacts]:
+    """Return the entries of one kind; those that go or come meanwhile may be missing."""
+    found = []
+    for manifest in folder.glob(f"*/{MANIFEST}"):
+        with contextlib.suppress(OSError):
+            size = sum(file.stat().st_size for file in manifest.parent.iterdir())
+            found.append(EntryFacts(manifest.parent, size, manifest.stat().st_mtime))
+    return found
+
+
+def remove(entry: EntryFacts) -> None:
+    """Delete an entry; a process that has it mapped reads on."""
+    # The manifest first: an entry without one is none.
+    with contextlib.suppress(OSError):
+        (entry.path / MANIFEST).unlink()
+    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
@@ -205,7 +260,7 @@ class _Entry:
     def _opened(self) -> dict[str, np.ndarray] | None:
         """Return the arrays, or None where anything is not as it was written."""
         try:
-            manifest = _Manifest.model_validate_json((self.path / "entry.json").read_bytes())
+            manifest = _Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
             if manifest.version != VERSION or manifest.key != self.key:
                 return None
             for name, facts in manifest.arrays.items():
@@ -222,7 +277,7 @@ class _Entry:
                 build(files)
             found = {name: _facts(self._file(making, name)) for name in files.names}
             manifest = _Manifest(version=VERSION, key=self.key, arrays=found)
-            with _durable(making / "entry.json") as handle:
+            with _durable(making / MANIFEST) as handle:
                 handle.write(manifest.model_dump_json().encode())
             _sync_folder(making)
             os.rename(making, self.path)

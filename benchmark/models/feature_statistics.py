@@ -26,10 +26,6 @@ class FeatureStatisticsObjective(ClassificationObjective):
         """Take the features `(n, width)` of a batch and their head columns `(n,)` into the statistics."""
         raise NotImplementedError
 
-    def answer_scores(self, features: Tensor) -> Tensor:
-        """Return what the answer is the largest of for features `(n, width)`, `(n, classes seen)`."""
-        raise NotImplementedError
-
     @torch.no_grad()
     def end_task(self, rows: Rows, answer: Callable[[Batch], object]) -> None:
         """Take the statistics of the rows' features, as the method's own prediction makes them.
@@ -44,14 +40,15 @@ class FeatureStatisticsObjective(ClassificationObjective):
         if self._taken == 0:
             raise UserError(no_effect(self.protocol))
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Return what the answer is the largest of, `(n, classes seen)`."""
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None = None) -> list[int]:
+        """Return the columns of highest score; take the features in while a task's statistics are taken."""
         features = self.features(batch)
         if self._collecting:
             assert batch.labels is not None
             self.take(features, batch.labels)
             self._taken += len(features)
-        return self.answer_scores(features)
+        return self.answer(features, task)
 
 
 def no_effect(protocol: Protocol) -> str:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from benchmark.data import encoding, images, prompts
 from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows, VectorRows
+from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.head import GrowingHead
 from benchmark.models.special_tokens import padding_id
@@ -23,6 +24,7 @@ from benchmark.stream import Examples, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmark.models.prefix_cache import FrozenPrefix
     from benchmark.phase import Phase
 
 
@@ -39,6 +41,29 @@ class Objective(ABC):
             for name in task.classes:
                 self.columns.setdefault(name, len(self.columns))
         self._hooks: list[Callable[[Batch], None]] = []
+        self.prefix: FrozenPrefix | None = None
+        self.answers: list[Answer] | None = None
+
+    def with_prefix(self, rows: Rows, answers: list[list[int]] | None = None) -> Rows:
+        """Return encoded rows, with the states of the frozen prefix where there is one.
+
+        Args:
+            answers: token ids of what a causal model's prompts are scored with; None where it generates.
+        """
+        return rows if self.prefix is None else self.prefix.attach(rows, answers)
+
+    def note(self, answer: Answer) -> None:
+        """Keep what a prediction was made from, if somebody collects it in `answers`."""
+        if self.answers is not None:
+            self.answers.append(answer)
+
+    def blank_readings(self) -> dict[str, str]:
+        """Return the readings that cannot exist here, each with the reason."""
+        return {}
+
+    def choose(self, scores: Tensor, task: int | None) -> list[Any]:
+        """Return the answers of highest score `(n, classes seen)`, among the given task's classes if any."""
+        raise NotImplementedError
 
     def before_batch(self, hook: Callable[[Batch], None]) -> None:
         """Call `hook` with every batch before the backbone reads it, as to weight adapters by its rows."""
@@ -182,12 +207,14 @@ class ClassificationObjective(Objective):
             settings = self.image_settings
             assert settings is not None
             pictures = encoding.resized(cast(Any, examples.inputs), settings.size)
-            return ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
+            return self.with_prefix(
+                ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
+            )
         tokenizer = self.backbone.tokenizer
         ids = encoding.token_lists(
             self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
         )
-        return TokenRows(ids["prompts"], padding_id(tokenizer), labels)
+        return self.with_prefix(TokenRows(ids["prompts"], padding_id(tokenizer), labels))
 
     def begin_task(self, tasks: Sequence[int]) -> None:
         """Grow the head to the tasks' classes and let only the blocks that hold them change."""
@@ -206,9 +233,9 @@ class ClassificationObjective(Objective):
         """Return `(n, classes seen)`."""
         return self.head(self.features(batch))
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Return what the answer is the largest of, `(n, classes seen)`."""
-        return self.logits(batch)
+    def answer_scores(self, features: Tensor) -> Tensor:
+        """Return what the answer is the largest of for features `(n, width)`, `(n, classes seen)`."""
+        return self.head(features)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy under the protocol's `loss`, and the logits."""
@@ -227,8 +254,18 @@ class ClassificationObjective(Objective):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[int]:
         """Return the columns of highest score, over all classes seen or over the given task's."""
-        columns = None if task is None else self.task_columns(self.tasks[task])
-        return best_columns(self.scores(batch), columns)
+        return self.answer(self.features(batch), task)
+
+    def answer(self, features: Tensor, task: int | None) -> list[int]:
+        """Return what `predict` does for features `(n, width)`, and note what it was made from."""
+        scores = self.answer_scores(features)
+        predictions = self.choose(scores, task)
+        self.note(Answer(predictions, features, scores))
+        return predictions
+
+    def choose(self, scores: Tensor, task: int | None) -> list[int]:
+        """Return the columns of highest score, over all classes seen or over the given task's."""
+        return best_columns(scores, None if task is None else self.task_columns(self.tasks[task]))
 
     def references(self, task: Task, examples: Examples) -> list[int]:
         """Return the columns of the labels."""

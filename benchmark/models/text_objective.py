@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,12 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data import encoding
-from benchmark.data.batches import Batch, Rows, TokenRows, pad_rows
+from benchmark.data.batches import Batch, Rows, TokenRows
 from benchmark.data.row_cache import code_of
+from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.objective import Objective
+from benchmark.models.label_scores import branches, causal_scores, decoder_scores, last_logits
+from benchmark.models.objective import Objective, best_columns
 from benchmark.models.special_tokens import end_id, padding_id
+from benchmark.models.tail import PREFIX
 from benchmark.protocol import Protocol
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.task_metrics import draw
 from benchmark.stream import Examples, Task
 
@@ -45,7 +51,18 @@ class TextObjective(Objective):
                 "targets": lambda rows: [self.answer(text) for text in self._answers(task, rows)],
             },
         )
-        return TokenRows(ids["prompts"], padding_id(tokenizer), None, ids["targets"], self.causal)
+        rows = TokenRows(ids["prompts"], padding_id(tokenizer), None, ids["targets"], self.causal)
+        return self.with_prefix(rows, self.label_answers if self.by_labels and self.causal else None)
+
+    @property
+    def by_labels(self) -> bool:
+        """Whether an answer is chosen among labels."""
+        return self.protocol.decoding == "labels" and bool(self.columns)
+
+    @cached_property
+    def label_answers(self) -> list[list[int]]:
+        """The token ids of every label of the stream, in the order of the columns."""
+        return [self.answer(label) for label in self.columns]
 
     def answer(self, text: str) -> list[int]:
         """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
@@ -68,50 +85,86 @@ class TextObjective(Objective):
         self.seen = max([self.seen, *(column + 1 for column in columns)])
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean cross-entropy of the answers' tokens, and the logits of all of them."""
+        """Return the mean cross-entropy of the answers' tokens, and the logits of all of them.
+
+        Those of a causal model are made for the longest answer alone: they end where the batch ends.
+        """
         self.announce(batch)
-        answered = self.backbone.module(**batch.inputs, labels=batch.targets)
-        return answered.loss, answered.logits
+        module: Any = self.backbone.module
+        if not self.causal:
+            answered = module(**batch.inputs, labels=batch.targets)
+            return answered.loss, answered.logits
+        assert batch.targets is not None
+        longest = int((batch.targets != -100).sum(1).max())
+        logits = last_logits(module, batch.inputs, longest + 1)
+        # The logits at a token are about the next one.
+        loss = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), batch.targets[:, -longest:])
+        return loss, logits
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[str]:
         """Return decoded strings or, with `decoding = labels`, the likeliest label seen or of the task."""
         self.announce(batch)
-        if self.protocol.decoding == "labels" and self.columns:
+        if self.by_labels:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
-            return self._likeliest(batch, labels)
+            scores = self.label_scores(batch, labels)
+            predictions = [labels[index] for index in scores.argmax(1).tolist()]
+            if task is None:
+                self.note(Answer(predictions, None, scores))
+            return predictions
         tokenizer = self.backbone.tokenizer
         model: Any = self.backbone.module
-        generated = model.generate(
-            **batch.inputs,
-            max_new_tokens=self.protocol.target_length,
-            num_beams=1,
-            do_sample=False,
-            pad_token_id=padding_id(tokenizer),
-        )
+        inputs, states = self._apart(batch)
+        with self._feeding(states):
+            generated = model.generate(
+                **inputs,
+                max_new_tokens=self.protocol.target_length,
+                num_beams=1,
+                do_sample=False,
+                pad_token_id=padding_id(tokenizer),
+            )
         if self.causal:
             generated = generated[:, batch.inputs["input_ids"].shape[1] :]
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
-    def _likeliest(self, batch: Batch, labels: list[str]) -> list[str]:
-        """Score every label string for every row by mean log-likelihood per token."""
-        scores = torch.stack([self._log_likelihood(batch, self.answer(label)) for label in labels], dim=1)
-        return [labels[index] for index in scores.argmax(1).tolist()]
+    def choose(self, scores: Tensor, task: int | None) -> list[str]:
+        """Return the likeliest labels by scores `(n, labels seen)`, among the given task's if any."""
+        columns = None if task is None else self.task_columns(self.tasks[task])
+        labels = list(self.columns)
+        return [labels[column] for column in best_columns(scores, columns)]
 
-    def _log_likelihood(self, batch: Batch, answer: list[int]) -> Tensor:
-        count = len(batch)
-        targets = pad_rows([answer] * count, -100).to(self.device)
-        inputs = dict(batch.inputs)
+    def blank_readings(self) -> dict[str, str]:
+        """Return that there are no features to read and, without labels to choose from, no classes."""
+        blank = {CLASS_MEANS: "a language model answers in text: there is no feature to take means of"}
+        if self.protocol.decoding != "labels" or not all(task.classes for task in self.tasks):
+            blank[TASK_INCREMENTAL] = "the answer is free text: there are no classes to mask"
+        return blank
+
+    def label_scores(self, batch: Batch, labels: list[str]) -> Tensor:
+        """Return the mean log-likelihood per token of each label string after each prompt, `(n, labels)`."""
+        module: Any = self.backbone.module
+        answers = [self.answer(label) for label in labels]
+        inputs, states = self._apart(batch)
         if self.causal:
-            inputs = {
-                "input_ids": torch.cat([inputs["input_ids"], targets], dim=1),
-                "attention_mask": torch.cat([inputs["attention_mask"], torch.ones_like(targets)], dim=1),
-            }
-            logits = self.backbone.module(**inputs).logits[:, -len(answer) - 1 : -1]
-        else:
-            logits = self.backbone.module(**inputs, labels=targets).logits
-        losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        return -losses.mean(1)
+            if states is not None:
+                # Stored for every label of the stream; those asked about are picked out.
+                chosen = branches(self.label_answers, [self.columns[label] for label in labels])
+                length = inputs["input_ids"].shape[1]
+                states = torch.cat([states[:, :length], states[:, length:][:, chosen]], dim=1)
+            return causal_scores(module, inputs, answers, states)
+        with self._feeding(states):
+            encoded = module.get_encoder()(**inputs)
+        return decoder_scores(module, encoded, inputs["attention_mask"], answers)
+
+    def _apart(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return a batch's inputs and, apart from them, the states of the frozen prefix, if any."""
+        inputs = dict(batch.inputs)
+        return inputs, inputs.pop(PREFIX, None)
+
+    def _feeding(self, states: Tensor | None) -> AbstractContextManager[None]:
+        if states is None or self.prefix is None or self.prefix.tail is None:
+            return nullcontext()
+        return self.prefix.tail.feeding(states)
 
     def references(self, task: Task, examples: Examples) -> list[Any]:
         """Return every accepted answer of each row; the scorer draws one where the protocol says so."""

@@ -182,11 +182,11 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     axes = drawn.add_subplot()
     free, held = [], []
     for index, row in enumerate(row for row in rows if row.values("average_performance")):
-        stored = float(np.mean([run.parameters.stored for run in row.results]))
+        stored = float(np.mean([run.parameters.on_disk for run in row.results]))
         score = 100 * float(np.mean(row.values("average_performance")))
         held.append(stored)
         style = _style(index) | {"linestyle": ""}
-        if row.first.bound or row.needs:
+        if row.first.reference or row.needs:
             style["markerfacecolor"] = "none"
         else:
             free.append((stored, score))
@@ -270,7 +270,7 @@ def _style(index: int) -> dict[str, Any]:
 
 def _described(row: Row) -> str:
     needs = [need.replace("_", " ") for need in row.needs]
-    told = [*(["reference"] if row.first.bound else []), *needs]
+    told = [*(["reference"] if row.first.reference else []), *needs]
     return row.name + (f" ({', '.join(told)})" if told else "")
 
 

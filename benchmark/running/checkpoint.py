@@ -25,6 +25,8 @@ class TaskRecord(BaseModel):
 
     Attributes:
         scores: the row of the score matrix, one entry per task of the stream; None where not measured.
+        readings: the row of every reading with its packed row scores, see `readings.packed_stage`.
+        forward_equivalents: see `benchmark.models.forward_equivalents`.
         steps, trainable, head_trainable: see `benchmark.running.task_loop.LearnedTask`.
         adapters, active: see `benchmark.method.Accounting`.
         report: what the method tells of the task.
@@ -33,6 +35,8 @@ class TaskRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     scores: list[float | None]
+    readings: dict[str, dict[str, list[Any]]]
+    forward_equivalents: float
     steps: int
     trainable: int
     head_trainable: int
@@ -52,6 +56,7 @@ class Progress(BaseModel):
     key: str
     fingerprint: str
     tasks: list[TaskRecord] = Field(default_factory=list)
+    blank: dict[str, str] = Field(default_factory=dict)  # readings that do not exist, with the reason
     untrained: list[float | None] | None = None
     state_sha256: str = ""
 

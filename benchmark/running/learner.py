@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,8 +21,12 @@ from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_objective
 from benchmark.models.objective import Objective
+from benchmark.models.precision import use_precision
+from benchmark.models.prefix_cache import make_prefix
 from benchmark.registry import METHODS
 from benchmark.results import (
+    CLASS_MEANS,
+    TRAINED_HEAD,
     Parameters,
     Result,
     TaskFacts,
@@ -30,16 +35,18 @@ from benchmark.results import (
     atomic_write,
     write,
 )
+from benchmark.row_scores import unpack
 from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
+from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of, visible_task_id
 from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, LoadedStream, StreamKind, Task
+from benchmark.stream import Examples, LoadedStream, Stream, StreamKind, Task
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -96,8 +103,12 @@ def build(
         raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
+    use_precision(backbone.module, cell.protocol.precision, device)
+    backbone.precision = cell.protocol.precision
     objective = make_objective(backbone, tasks, cell.protocol)
     hyperparameters = make.Hyperparameters(**cell.hyperparameters)
+    # Before the method: what is kept belongs to the weights as they were loaded.
+    objective.prefix = make_prefix(backbone, cell.protocol, make.changes)
     reseed(cell.seed, "build")
     return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone
 
@@ -124,6 +135,7 @@ class Learner:
         self.remarks = remarks(loaded.tasks, cell.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(key=cell.key(fingerprint), fingerprint=fingerprint)
+        self.reader = Reader(self.method)
         self._scored_rows: dict[int, Rows] = {}
 
     @property
@@ -136,6 +148,7 @@ class Learner:
         saved = self.checkpoint.load(self.progress.key)
         if saved is not None:
             self.progress, state = saved
+            self.reader.blank |= self.progress.blank
             self.method.restore(state)
         self.watch(CellStarted(self.cell, len(self.loaded.tasks), self.remarks))
         if self.cell.zero_shot and not self.progress.finished:
@@ -149,6 +162,7 @@ class Learner:
     def learn(self, t: int) -> TaskRecord:
         """Learn and score task t, and return what came of it."""
         started, total = time.perf_counter(), len(self.loaded.tasks)
+        passed = self.backbone.passes.total
         learned = learn_task(
             self.method,
             t,
@@ -158,8 +172,12 @@ class Learner:
             lambda share: self.watch(StepDone(self.cell, t, (t + share) / total)),
         )
         counted, spares = self.method.accounting(), self.method.spares
-        report = self.method.report(t) if learned.steps else {}
+        # Of every task that was learned, with steps or by statistics alone.
+        report = self.method.report(t) if self.method.training_tasks(t) else {}
+        passed = self.backbone.passes.total - passed
         trained = time.perf_counter()
+        readings = self.score(t)
+        scores = readings[TRAINED_HEAD]["scores"]
         return TaskRecord(
             steps=learned.steps,
             trainable=learned.trainable,
@@ -167,10 +185,12 @@ class Learner:
             # What a method chose not to learn it has saved.
             adapters=max(counted.adapters, t + 1) if spares else counted.adapters,
             active=counted.active,
-            report=report,
+            report=news(report, [task.report for task in self.progress.tasks]),
+            forward_equivalents=round(passed, 3),
             train_seconds=trained - started,
             samples_per_second=learned.rows_seen / (trained - started),
-            scores=self.score(t),
+            scores=[*scores, *[None] * (total - len(scores))],
+            readings=readings,
             score_seconds=time.perf_counter() - trained,
         )
 
@@ -204,14 +224,44 @@ class Learner:
             scores.append(partial(evaluate, self.method, i, rows, examples))
         return BestEpoch(phase, scores)
 
-    def score(self, t: int) -> list[float | None]:
-        """Return row t of the score matrix; a step that trained nothing is not scored."""
-        row: list[float | None] = [None] * len(self.loaded.tasks)
+    def score(self, t: int) -> dict[str, dict[str, list[Any]]]:
+        """Return row t of every reading, see `packed_stage`; a step that trained nothing is not scored."""
+        scores: dict[int, RowScores] = {}
         if self.method.training_tasks(t):
-            last = len(row) if self.cell.zero_shot else t + 1
-            for i in range(last):
-                row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
-        return row
+            self.reader.take_means(range(t + 1))
+            for i in self._tasks_to_score(t):
+                scores[i] = self._settled(t, i) or self.reader.read(
+                    i, self._scored(i), self._scored_examples(i), seen=i <= t
+                )
+        self.progress.blank = self.reader.blank
+        metrics = [self.objective.metric(task) for task in self.loaded.tasks]
+        return packed_stage(scores, metrics, self.reader.blank)
+
+    def _tasks_to_score(self, t: int) -> list[int]:
+        """Return the tasks that are scored after task t."""
+        count = len(self.loaded.tasks)
+        every = self.cell.protocol.score_at == "every" or t == count - 1
+        return [*range(0 if every else t, t + 1), *(range(t + 1, count) if self.cell.zero_shot else ())]
+
+    def _settled(self, t: int, i: int) -> RowScores | None:
+        """Return the row scores on task i where nothing since can have changed them; None where it may."""
+        if not self.method.settled or visible_task_id(self.method, i) is None:
+            return None
+        if CLASS_MEANS not in self.reader.blank:
+            # Classes of later tasks compete there.
+            return None
+        protocol, classes = self.cell.protocol, set(self.loaded.tasks[i].classes)
+        later = self.loaded.tasks[i + 1 : t + 1]
+        shared = any(classes & set(task.classes) for task in later)
+        retrained = protocol.loss == "full" or protocol.alignment > 0 or shared
+        if retrained and self.objective.head_size():
+            return None
+        rows, metric = len(self._scored_examples(i)), self.objective.metric(self.loaded.tasks[i])
+        for record in reversed(self.progress.tasks[i:t]):
+            if record.scores[i] is not None:
+                packed = {name: reading["rows"][i] for name, reading in record.readings.items()}
+                return {name: unpack(text, rows, metric).tolist() for name, text in packed.items()}
+        return None
 
     def score_untrained(self) -> list[float | None]:
         """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""
@@ -241,15 +291,15 @@ class Learner:
         self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, task.scores[t], mean, seconds))
 
     def _finish(self) -> Result:
-        result = self._result()
-        # Adapters first: a result on disk means that everything it speaks of is there.
         adapters = pack(self.method.state(), self.progress.key)
+        result = self._result(hashlib.sha256(adapters).hexdigest())
+        # Adapters first: a result on disk means that everything it speaks of is there.
         atomic_write(self.path.with_suffix(".safetensors"), adapters)
         write(result, self.path)
         self.checkpoint.remove()
         return result
 
-    def _result(self) -> Result:
+    def _result(self, adapters: str) -> Result:
         progress, cell = self.progress, self.cell
         facts = [self._facts(i) for i in range(len(self.loaded.tasks))]
         return Result(
@@ -258,19 +308,24 @@ class Learner:
             stream=cell.stream,
             order=cell.order,
             seed=cell.seed,
+            run=run_index(load_stream(cell.stream_reference), cell.order, cell.seed),
             backbone=cell.backbone,
+            backbone_weights=self.backbone.weights_hash,
             protocol=cell.protocol.name,
             config=cell.config(),
             needs=self._needs(),
             # With something added to it a method is no longer what others are measured against.
-            bound=self.method.bound and not cell.protocol.alignment,
+            reference=self.method.reference and not cell.protocol.alignment,
             tasks=facts,
-            matrix=progress.matrix,
+            needs_adapter=list(self.loaded.needs_adapter),
+            readings=readings_of([task.readings for task in progress.tasks], progress.blank),
             untrained=progress.untrained,
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
             steps=[task.steps for task in progress.tasks],
+            forward_equivalents=[task.forward_equivalents for task in progress.tasks],
             report=[task.report for task in progress.tasks],
+            adapters_sha256=adapters,
             provenance=describe(
                 self.loaded, self.fingerprint, self.backbone, self.device, self.source, cell.tuned
             ),
@@ -279,8 +334,8 @@ class Learner:
 
     def _needs(self) -> dict[str, bool]:
         """Return what the method asks for; a head that keeps something of old classes asks for statistics."""
-        needs = asdict(self.method.needs)
-        return needs | {"statistics": needs["statistics"] or self.objective.auxiliary_bytes() > 0}
+        needs, kept = asdict(self.method.needs), self.objective.auxiliary_bytes() > 0
+        return needs | {"stored_statistics": needs["stored_statistics"] or kept}
 
     def _facts(self, i: int) -> TaskFacts:
         task = self.loaded.tasks[i]
@@ -299,8 +354,8 @@ class Learner:
         return Parameters(
             trainable=[task.trainable for task in tasks],
             head_trainable=[task.head_trainable for task in tasks],
-            stored=counted.stored,
-            resident=counted.resident,
+            on_disk=counted.stored,
+            in_memory=counted.resident,
             head=self.objective.head_size(),
             backbone=self.backbone.size,
             auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
@@ -322,3 +377,17 @@ class Learner:
             samples_per_second=[task.samples_per_second for task in tasks],
             peak_memory_bytes=peak_memory(self.device),
         )
+
+
+def run_index(stream: Stream, order: str, seed: int) -> int | None:
+    """Return i where these are the order and the seed of run i: the i-th order of the stream, and seed i."""
+    orders = list(stream.orders)
+    return seed if seed < len(orders) and orders[seed] == order else None
+
+
+def news(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a report says that no report before it has said last, so that each fact is written once."""
+    said: dict[str, Any] = {}
+    for earlier in before:
+        said |= earlier
+    return {name: value for name, value in report.items() if name not in said or said[name] != value}

@@ -72,7 +72,8 @@ def _built(make: type[Method], kind: str) -> Method:
     backbone = LoadedBackbone(kind, module, VISIBLE if kind == "vector" else HIDDEN)  # type: ignore[arg-type]
     targets = ("projection",) if kind == "vector" else ("query", "value")
     settings: dict[str, Any] = {"name": "trial", "source": "ours", "backbone": "linear", "rank": 2}
-    protocol = Protocol(**settings, targets=targets)
+    # The small models have few positions.
+    protocol = Protocol(**settings, targets=targets, source_length=16, target_length=8)
     nothing = Examples(np.zeros(0))
     tasks = [Task("trial", nothing, nothing, classes=("a", "b"))]
     return make(Context(make_objective(backbone, tasks, protocol), protocol, 1), make.Hyperparameters())

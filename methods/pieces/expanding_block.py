@@ -15,7 +15,7 @@ from torch.nn import functional
 from benchmark import initialisation
 from benchmark.lora.layer import exact
 from benchmark.lora.stack import AdapterStack
-from benchmark.method import part
+from benchmark.state import Sizes, part
 
 
 class ExpandingBlock:
@@ -123,6 +123,15 @@ class ExpandingBlock:
     def parameters(self) -> list[nn.Parameter]:
         """Return the newest pair's factors and router row."""
         return [*self.stack.parameters(), self.router]
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of pairs, router and descriptors; these last are not needed while predicting."""
+        networks = [value for network in self.descriptors for value in network.parameters()]
+        described = sum(value.numel() for value in networks)
+        router = self.past_router.numel() + self.router.numel()
+        books = [value for value in self.stack.state().values() if not value.is_floating_point()]
+        kept = sum(value.nbytes for value in (self.errors, *books))
+        return self.stack.sizes() + Sizes(router + described, router, kept)
 
     def state(self) -> dict[str, Tensor]:
         """Return pairs, router, descriptors and their errors."""

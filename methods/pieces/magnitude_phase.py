@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -54,3 +54,7 @@ class MagnitudeLoRA(SDLoRA):
     def end_task(self, t: int, rows: Rows) -> None:
         """Note the magnitude."""
         self.last_magnitude = float(self.magnitudes.detach()[-1])
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the magnitude that task t's adapter was learned with beside what SD-LoRA tells."""
+        return super().report(t) | {"magnitude": self.last_magnitude}

@@ -11,7 +11,6 @@ one scale. Classifier alignment (`--set alignment=5`) puts them on one again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +20,8 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.lora.stack import AdapterStack
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Context
+from benchmark.state import Kept, learned, stored
 
 Change = dict[str, Tensor]
 
@@ -39,6 +39,7 @@ class Merging(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = MergeHyperparameters
+    keeps: ClassVar[tuple[Kept, ...]] = learned("stack", in_memory=False)
     no_sum: ClassVar[str] = "the merged change has full rank"
 
     def begin_task(self, t: int, rows: Rows) -> None:
@@ -67,13 +68,12 @@ class Merging(LowRankMethod):
             weight = layer.merged_weight()
             layer.answer_with(weight + (self.hyperparameters.scale * change).to(weight), beside=("current",))
 
-    def accounting(self) -> Accounting:
-        """Count what is stored; one change answers, and in the weights it needs no room."""
-        return replace(super().accounting(), resident=0, active=1)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return all adapters, and that one change answers, which needs no room in the weights."""
+        return self.stack.count(), 1
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned and let the merged change answer."""
-        super().restore(state)
+    def after_restore(self) -> None:
+        """Let the merged change answer."""
         self.answer()
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
@@ -103,6 +103,8 @@ class RunningMerging(Merging):
         running: the merged change by layer; empty before the first task has ended.
     """
 
+    keeps: ClassVar[tuple[Kept, ...]] = stored("running", in_memory=False)
+
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a change."""
         super().__init__(context, hyperparameters)
@@ -121,21 +123,9 @@ class RunningMerging(Merging):
         """Return the running change."""
         return self.running
 
-    def accounting(self) -> Accounting:
-        """Count one adapter, as large as the adapted weights."""
-        numbers = sum(change.numel() for change in self.running.values())
-        counted = super().accounting()
-        return replace(counted, stored=counted.stored + numbers, adapters=1)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and running change."""
-        return super().state() | {f"merged.{name}": change for name, change in self.running.items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and running change."""
-        device = self.objective.device
-        self.running = {name: change.to(device) for name, change in part(state, "merged.").items()}
-        super().restore(state)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return one of one: the merged change."""
+        return 1, 1
 
 
 def current_change(stack: AdapterStack) -> Change:

@@ -30,7 +30,7 @@ class PeftMethod(Method):
         super().__init__(context, hyperparameters)
         self.module = self.objective.backbone.module
         self.module.requires_grad_(False)
-        self.linears = find_targets(self.module, self.protocol.targets)
+        self.linears = find_targets(self.module, self.protocol.targets, self.protocol.blocks)
 
     def put_on(self, config: PeftConfig) -> PeftModel:
         """Put a tuner on the target layers; afterwards exactly its parameters require a gradient.

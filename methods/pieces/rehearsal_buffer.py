@@ -95,6 +95,8 @@ class RehearsalBuffer:
     def _read(self, rows: Rows, places: list[int]) -> Batch:
         # Prompts are stored with their answers, as in training; images before they are augmented.
         batch = rows.batch(places, training=self.pixels is None)
+        # States of a frozen prefix are no part of a row, and would count as stored.
+        batch.inputs = {n: value for n, value in batch.inputs.items() if n not in ("prefix", "features")}
         if self.pixels is None:
             return batch
         return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.packed(batch.inputs[PIXELS])})
