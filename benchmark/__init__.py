@@ -10,12 +10,12 @@ above it, and from none below. `tests/test_imports.py` holds every import to thi
     models                                the frozen pretrained model, its head, and what is learned on it
     backbones                             the pretrained models by name
     lora                                  low-rank adapters over the model's layers, and what they are fed
-    running                               one cell from plan to result, and many side by side without a loss
+    running                               one run from plan to result, and many side by side without a loss
     loggers                               where scores are sent besides
     tuning                                searches for hyper-parameters
     analysis                              what finished runs can still tell: other conditions, redundancy
     publishing                            from result files to leaderboards, ledger, reports, and the site
-    profiling                             what a step, a cell and the suite cost
+    profiling                             what a step, a run and the suite cost
     pretraining                           how the bundled weights were made
     commands                              the verbs of `bench`
     cli, __main__                         `bench` itself

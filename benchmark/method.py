@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
     from benchmark.data.batches import Batch, Rows
-    from benchmark.models.objective import Objective
+    from benchmark.models.task_model import TaskModel
 
 # Whoever writes a method finds here all that the contract speaks of.
 __all__ = [
@@ -76,7 +76,7 @@ class Accounting:
     """Numbers a method holds after a task; see `benchmark.results.Parameters` for the words.
 
     Attributes:
-        adapters: what is learned as one piece and could be taken away as one: a pair over all layers, a
+        adapters: what is learned as one piece and could be taken away as one: an adapter over all layers, a
             prompt, a component. Weights that are changed themselves are none.
         active: those whose removal can change a prediction of some row, whichever the row picks. What was
             merged into one change is one.
@@ -94,7 +94,7 @@ class Accounting:
 class Context:
     """What a method is built on."""
 
-    objective: Objective
+    task_model: TaskModel
     protocol: Protocol
     task_count: int
 
@@ -111,7 +111,7 @@ class Method:
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
-        own_classifier: True where it answers without the objective's head, which then only trains.
+        own_classifier: True where it answers without the task model's head, which then only trains.
         changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
             well, or nothing below the head. What lies below the first change is computed once for each row.
         settled: True where, told the task, it answers for it ever after as when it was learned: such a score
@@ -139,7 +139,7 @@ class Method:
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""
-        self.objective = context.objective
+        self.task_model = context.task_model
         self.protocol = context.protocol
         self.task_count = context.task_count
         self.hyperparameters = hyperparameters
@@ -163,7 +163,7 @@ class Method:
 
     def epochs(self, t: int) -> int:
         """Return the protocol's epochs for task t."""
-        return self.protocol.epochs_by_task.get(self.objective.tasks[t].name, self.protocol.epochs)
+        return self.protocol.epochs_by_task.get(self.task_model.tasks[t].name, self.protocol.epochs)
 
     def head_groups(self) -> list[ParameterGroup]:
         """Return the head's parameter group; none where there is no head.
@@ -171,7 +171,7 @@ class Method:
         Reads `head_learning_rate`, `learning_rate` and `weight_decay` of the hyper-parameters; what they do
         not have is as in `TRAINING`.
         """
-        head = self.objective.head_parameters()
+        head = self.task_model.head_parameters()
         if not head:
             return []
         rate = self._setting("head_learning_rate") or self._setting("learning_rate")
@@ -205,8 +205,8 @@ class Method:
         return Phase(**settings | changes)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the objective's loss; the default loss of a phase."""
-        return self.objective.loss(batch)
+        """Return the task model's loss; the default loss of a phase."""
+        return self.task_model.loss(batch)
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
@@ -215,7 +215,7 @@ class Method:
         The scorer withholds `task` (None) unless the method declares `needs.task_id` or the protocol is
         task-incremental.
         """
-        return self.objective.predict(batch, task)
+        return self.task_model.predict(batch, task)
 
     def predicting(self) -> AbstractContextManager[None]:
         """Return the context in which a whole task is scored: nothing is trained within it."""
@@ -244,14 +244,14 @@ class Method:
     @final
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that must outlive the process: the head, and what `keeps` declares."""
-        head = {f"head.{name}": tensor for name, tensor in self.objective.state().items()}
+        head = {f"head.{name}": tensor for name, tensor in self.task_model.state().items()}
         return head | state.saved(self)
 
     @final
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned in another process."""
-        self.objective.restore(state.part(tensors, "head."))
-        state.restore(self, tensors, self.objective.device)
+        self.task_model.restore(state.part(tensors, "head."))
+        state.restore(self, tensors, self.task_model.device)
         self.after_restore()
 
     def after_restore(self) -> None:

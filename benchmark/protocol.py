@@ -1,4 +1,4 @@
-"""A protocol: the named budget, data size and scoring rules that every cell of a table shares."""
+"""A protocol: the named budget, data size and scoring rules that every run of a table shares."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Protocol(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return the values that name a run, as JSON: all that can change a number, later ones where set.
 
-        So a result written before a setting existed stays the result of the same cell.
+        So a result written before a setting existed stays the result of the same run.
         """
         fields = type(self).model_fields
         unchanged = {name for name in ADDED_LATER if getattr(self, name) == fields[name].default}

@@ -84,7 +84,7 @@ class Reading(Part):
     """One way to read the model after every stage.
 
     Row t holds the scores on tasks 0 to t, on later ones too with zero-shot; it is empty where stage t was
-    not scored. A cell is null where it was not asked for. `rows` has the packed row scores of each cell, ""
+    not scored. A run is null where it was not asked for. `rows` has the packed row scores of each run, ""
     for null, see `benchmark.row_scores`.
     """
 
@@ -115,7 +115,7 @@ class Tuned(Part):
 
 
 class Provenance(Part):
-    """What a reader needs to run the cell again."""
+    """What a reader needs to run the run again."""
 
     versions: dict[str, str]
     commit: str | None
@@ -134,7 +134,7 @@ class Provenance(Part):
 
 
 class Timing(Part):
-    """The only block that may differ between two runs of one cell. Lists have one entry per task."""
+    """The only block that may differ between two runs of one run. Lists have one entry per task."""
 
     finished: str = Field(description="UTC, ISO 8601")
     total_seconds: float
@@ -200,7 +200,7 @@ class Result(Part):
         return self.matrix_of(TRAINED_HEAD)
 
     def matrix_of(self, reading: str) -> list[list[float | None]]:
-        """Return T rows of T cells: the score on task i after task t; None where it was not measured."""
+        """Return T rows of T runs: the score on task i after task t; None where it was not measured."""
         found, tasks = self.readings.get(reading, Reading()), len(self.tasks)
         rows = found.matrix or [[] for _ in range(tasks)]
         return [[*row, *[None] * (tasks - len(row))] for row in rows]
@@ -246,7 +246,7 @@ class Result(Part):
             rows = reading.matrix
             if not tasks or len(rows) != tasks or any(len(row) > tasks for row in rows):
                 raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of at most {tasks} cells")
-            if any(cell is not None and not 0 <= cell <= 1 for row in rows for cell in row):
+            if any(run is not None and not 0 <= run <= 1 for row in rows for run in row):
                 raise ValueError("a score of the matrix lies outside 0..1")
         if self.untrained is not None and len(self.untrained) != tasks:
             raise ValueError(f"{len(self.untrained)} scores of the untrained model for {tasks} tasks")
@@ -355,7 +355,9 @@ def parse(data: bytes, where: str) -> Result:
         text = data.decode("utf-8-sig")
         found = json.loads(text, parse_constant=_refuse_constant)
         if "\\ud" in text.lower():
-            json.dumps(found, ensure_ascii=False).encode()  # half of a pair could be read and never written
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # half of an adapter could be read and never written
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{where} is not complete JSON: cut in half, or not a result file") from None
     except UnicodeEncodeError:

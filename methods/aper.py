@@ -1,16 +1,16 @@
 """APER: adapt on the first task, then class means of both models' features (arXiv 2303.07338, IJCV 2024).
 
-Idea: the pretrained model generalises and the adapted one knows the domain. One pair is trained on the first
-task and frozen; the features of the model with and without it are put side by side, each class is remembered
-by the mean of its rows' pairs of features, and a prediction is the class of the highest cosine. Official
-repository: zhoudw-zdw/RevisitingCIL.
+Idea: the pretrained model generalises and the adapted one knows the domain. One adapter is trained on the
+first task and frozen; the features of the model with and without it are put side by side, each class is
+remembered by the mean of its rows' adapters of features, and a prediction is the class of the highest cosine.
+Official repository: zhoudw-zdw/RevisitingCIL.
 
-Trained: the pair and the head, on the first task alone. Frozen: the backbone, and all from then on. Stored:
-one pair, which is active; one mean of twice the feature's width a class, as auxiliary bytes. Needs statistics
-of old classes, these means; neither task id nor old data. The head only trains. A prediction takes two
-passes. Works where there is a feature to average: on vectors, images and encoders.
+Trained: the adapter and the head, on the first task alone. Frozen: the backbone, and all from then on.
+Stored: one adapter, which is active; one mean of twice the feature's width a class, as auxiliary bytes. Needs
+statistics of old classes, these means; neither task id nor old data. The head only trains. A prediction takes
+two passes. Works where there is a feature to average: on vectors, images and encoders.
 
-Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter, prompts,
+Differences: the adapter is the protocol's LoRA, where the official code has a bottleneck adapter, prompts,
 scale-and-shift or the whole model to choose from; the head that trains is the protocol's, not a cosine one.
 
 Settings of LAMDA-PILOT's version of the code: SGD with a cosine schedule, 0.01 on CIFAR-100 and 0.05 on
@@ -46,7 +46,7 @@ class APER(FirstTaskAdapted):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without classes."""
         super().__init__(context, hyperparameters)
-        self.prototypes = empty_means(self, 2 * self.objective.backbone.width)
+        self.prototypes = empty_means(self, 2 * self.task_model.backbone.width)
         self.classifier = by_means(self, self.prototypes, self.features)
 
     def begin_task(self, t: int, rows: Rows) -> None:

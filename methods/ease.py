@@ -1,22 +1,23 @@
 """EASE: a feature space per task, old class means completed by likeness (arXiv 2403.12030, CVPR 2024).
 
-Idea: every task gets a pair of its own, trained from the pretrained model, and so a space in which its
+Idea: every task gets an adapter of its own, trained from the pretrained model, and so a space in which its
 classes are told apart. Each class is remembered by its mean feature in every space. Old classes cannot be
 seen in new spaces; there their means are put together from those of newer classes, weighted by how alike old
 and newer classes are in the old class's own space. Official repository: sun-hailong/CVPR24-Ease.
 
-Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
-pairs. Stored: T pairs, all active; of each class the means in the spaces of its own and all earlier tasks, as
-auxiliary bytes. Needs statistics of old classes, these means; neither task id nor old data. The head only
-trains. A prediction takes T passes. Works where there is a feature: on vectors, images and encoders.
+Trained per task: the new adapter and the head rows of the task's classes. Frozen: the backbone and all
+earlier adapters. Stored: T adapters, all active; of each class the means in the spaces of its own and all
+earlier tasks, as auxiliary bytes. Needs statistics of old classes, these means; neither task id nor old data.
+The head only trains. A prediction takes T passes. Works where there is a feature: on vectors, images and
+encoders.
 
 A class's score is the cosine in its own task's space plus alpha / (T - 1) times those in each other space.
 The weights of the completion are the softmax of cosines over all classes of the task whose space is completed
 and of later ones, and are made anew after every task, as the official code's default does.
 
-Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter; the head that
-trains is the protocol's, not a cosine one; a class that several tasks hold is scored by the best of its sets
-of means. The official code's options to add the pretrained space or to leave spaces out are not offered.
+Differences: the adapter is the protocol's LoRA, where the official code has a bottleneck adapter; the head
+that trains is the protocol's, not a cosine one; a class that several tasks hold is scored by the best of its
+sets of means. The official code's options to add the pretrained space or to leave spaces out are not offered.
 
 Published settings (shipped configurations): alpha 0.1; SGD with a cosine schedule, 0.025 or 0.05, weight
 decay 5e-4 or 5e-3, batch 48 or 16, 20 epochs, bottleneck 64.
@@ -41,21 +42,21 @@ from benchmark.method import Context, ParameterGroup, Phase
 from benchmark.models.class_means import ClassMeans
 from benchmark.state import auxiliary
 from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, FeatureClassifier, head_of
-from methods.pieces.one_pair import OnePairAtATime
+from methods.pieces.one_adapter import OneAdapterAtATime
 from methods.pieces.prototypes import completed
 
 
 class SubspaceHyperparameters(LowRankHyperparameters):
-    """The weight of other spaces beside the pair's settings."""
+    """The weight of other spaces beside the adapter's settings."""
 
-    learning_rate: float = Field(0.025, gt=0, le=10, description="of the current pair")
+    learning_rate: float = Field(0.025, gt=0, le=10, description="of the current adapter")
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the current pair and the head")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the current adapter and the head")
     alpha: float = Field(0.1, ge=0, le=1, description="weight of the spaces of other tasks, all together")
 
 
-class EASE(OnePairAtATime):
-    """Class means in the spaces of all tasks' pairs; see the module.
+class EASE(OneAdapterAtATime):
+    """Class means in the spaces of all tasks' adapters; see the module.
 
     Attributes:
         means: by task that has ended, of its classes in the spaces up to its own, `(spaces, classes, width)`.
@@ -116,7 +117,7 @@ class EASE(OnePairAtATime):
 
     def by_space(self, features: Tensor) -> Tensor:
         """Return features side by side, `(n, spaces width)`, as `(spaces, n, width)`."""
-        return features.unflatten(1, (-1, self.objective.backbone.width)).transpose(0, 1)
+        return features.unflatten(1, (-1, self.task_model.backbone.width)).transpose(0, 1)
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the weighted cosines, `(n, classes seen)`; of a class of several tasks the best."""

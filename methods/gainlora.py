@@ -1,13 +1,14 @@
-"""GainLoRA: a gate per task opens its pair for its own kind of input (arXiv 2505.15424, NeurIPS 2025).
+"""GainLoRA: a gate per task opens its adapter for its own kind of input (arXiv 2505.15424, NeurIPS 2025).
 
-Idea: a task's pair should not answer inputs of other tasks. Each pair gets a small network that looks at a
-row's pooled input embedding and says how much the pair counts. A new gate is made so that it is zero on the
-inputs of old tasks, and is trained so that it stays zero there. Official repository: liangyanshuo/gainlora.
+Idea: a task's adapter should not answer inputs of other tasks. Each adapter gets a small network that looks
+at a row's pooled input embedding and says how much the adapter counts. A new gate is made so that it is zero
+on the inputs of old tasks, and is trained so that it stays zero there. Official repository:
+liangyanshuo/gainlora.
 
-Trained per task: what the base trains (`base`: InfLoRA's up factor, or O-LoRA's pair under its penalty), the
-new gate and the head rows of the task's classes. Frozen: the backbone, all earlier pairs and gates. Stored: T
-pairs and T gates, all active; memories of the gates' three inputs, and the base's, as auxiliary bytes. Needs
-neither task id, old data nor old classes' statistics. Works on every kind of backbone.
+Trained per task: what the base trains (`base`: InfLoRA's up factor, or O-LoRA's adapter under its penalty),
+the new gate and the head rows of the task's classes. Frozen: the backbone, all earlier adapters and gates.
+Stored: T adapters and T gates, all active; memories of the gates' three inputs, and the base's, as auxiliary
+bytes. Needs neither task id, old data nor old classes' statistics. Works on every kind of backbone.
 
 Gate: two layers with SiLU, then the cosine z with a key, f(z) = |2 sigmoid(4 z) - 1|, so f(0) = 0. Start: the
 layers are the last gate's, the key is the leading direction of the new features off the old ones' subspace.
@@ -22,7 +23,7 @@ to the layer's input; here neither is done. Pooling leaves padding out. The same
 the tasks of the stream, not over 15.
 
 Published settings (T5-large): rank 4 (SuperNI) or 8 (Long), alpha 32, learning rate 3e-4, 100 or 10 epochs,
-batch 32, gate width 100, energy 0.995 of the pairs' memories as of the gates' (all released scripts).
+batch 32, gate width 100, energy 0.995 of the adapters' memories as of the gates' (all released scripts).
 
 Defaults that differ from the released program: none of the method's own; with `base=o-lora`, which the
 released trainer does not have, O-LoRA's.
@@ -57,14 +58,14 @@ GATE = ("gate_width", "gate_energy", "gate_learning_rate")
 class GainHyperparameters(InfHyperparameters):
     """The gates' settings beside InfLoRA's."""
 
-    learning_rate: float = Field(3e-4, gt=0, le=10, description="of the pair and the gate")
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of the adapter and the gate")
     energy: float = Field(
         0.995, gt=0, le=1, description="share of the inputs' energy to remember, first task"
     )
     gate_width: int = Field(100, ge=1, description="of a gate's hidden layer")
     gate_energy: float = Field(0.995, gt=0, le=1, description="share of the gates' inputs to remember")
-    gate_learning_rate: float | None = Field(None, gt=0, le=10, description="none: that of the pair")
-    base: Literal["inflora", "o-lora"] = Field("inflora", description="how the pairs are learned")
+    gate_learning_rate: float | None = Field(None, gt=0, le=10, description="none: that of the adapter")
+    base: Literal["inflora", "o-lora"] = Field("inflora", description="how the adapters are learned")
     base_settings: dict[str, Any] = Field({}, description="the other base's own hyper-parameters, as JSON")
 
 
@@ -88,7 +89,7 @@ class GainLoRA(WithBase):
         else:
             base = make_base(chosen.base, context, chosen, chosen.base_settings, GATE)
         super().__init__(context, chosen, base)
-        self.queries = RowWeights(self.objective, self.stack, self.weights).queries
+        self.queries = RowWeights(self.task_model, self.stack, self.weights).queries
         self.gates: list[dict[str, nn.Parameter]] = []
         self.gate_memories: list[SubspaceMemory] = []
         self.start: dict[str, Tensor] = {}
@@ -117,17 +118,17 @@ class GainLoRA(WithBase):
 
     @torch.no_grad()
     def _all_queries(self, rows: Rows) -> Tensor:
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
         return torch.cat([self.queries(batch) for batch in given])
 
     def weights(self, query: Tensor) -> Tensor:
-        """Return every gate's value; the past ones' without a gradient. Pairs without a gate count zero."""
-        pairs = self.stack.count()
+        """Return every gate's value, past ones' without a gradient; adapters without a gate count zero."""
+        adapters = self.stack.count()
         with torch.no_grad():
             values = [gate_value(query, gate) for gate in self.gates[: len(self.stack.frozen_tasks)]]
-        if len(self.gates) == pairs and self.stack.current_task is not None:
+        if len(self.gates) == adapters and self.stack.current_task is not None:
             values.append(gate_value(query, self.gates[-1]))
-        values += [query.new_zeros(len(query))] * (pairs - len(values))
+        values += [query.new_zeros(len(query))] * (adapters - len(values))
         return torch.stack(values, dim=1) if values else query.new_zeros(len(query), 0)
 
     def phases(self, t: int) -> Iterator[Phase]:

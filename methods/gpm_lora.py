@@ -1,15 +1,15 @@
-"""GPM-LoRA: one pair whose steps stay off old tasks' inputs (gradient projection memory, arXiv 2103.09762).
+"""GPM-LoRA: one adapter whose steps stay off old tasks' inputs (gradient projection, arXiv 2103.09762).
 
 Idea: a linear layer's output on old inputs does not change if its weight moves in directions orthogonal to
-them. A pair is two linear layers, so each of its factors has a memory of what entered it: the down factor of
-the layer's inputs x, the up factor of A x. Steps are projected off both. The original work is of whole
-networks, its official repository sahagobinda/GPM; this is the same rule on one low-rank pair that is trained
-on and on.
+them. An adapter is two linear layers, so each of its factors has a memory of what entered it: the down factor
+of the layer's inputs x, the up factor of A x. Steps are projected off both. The original work is of whole
+networks, its official repository sahagobinda/GPM; this is the same rule on one low-rank adapter that is
+trained on and on.
 
-Trained per task: the one pair and the head rows of the task's classes. Frozen: the backbone. Stored: one
-pair; two memories per layer, of at most d_in x d_in and r x r numbers, as auxiliary bytes. Needs neither task
-id, old data nor old classes' statistics; each task is read once more after training. Works on every kind of
-backbone.
+Trained per task: the one adapter and the head rows of the task's classes. Frozen: the backbone. Stored: one
+adapter; two memories per layer, of at most d_in x d_in and r x r numbers, as auxiliary bytes. Needs neither
+task id, old data nor old classes' statistics; each task is read once more after training. Works on every kind
+of backbone.
 
 Follows the paper: energies are of the inputs' own singular values, the basis only grows. Differences: what a
 whole step has moved is projected and not the gradient alone, which with Adam would not keep it off; the
@@ -38,7 +38,7 @@ from methods.seq_lora import SequentialLoRA
 
 
 class ProjectionHyperparameters(LowRankHyperparameters):
-    """The memory's settings beside the pair's."""
+    """The memory's settings beside the adapter's."""
 
     energy: float = Field(0.97, gt=0, le=1, description="share of the inputs' energy to remember, first task")
     last_energy: float = Field(1.0, gt=0, le=1, description="the share approached over the tasks")
@@ -48,8 +48,8 @@ class ProjectedLoRA(SequentialLoRA):
     """Sequential LoRA with projected steps.
 
     Attributes:
-        memories: of x for each down factor and of A x for each up factor, in the order of the pair's factors.
-        start: the factors as the task found them.
+        memories: of x for each down factor and of A x for each up factor, in the order of the adapter's
+        factors. start: the factors as the task found them.
     """
 
     Hyperparameters = ProjectionHyperparameters
@@ -67,7 +67,7 @@ class ProjectedLoRA(SequentialLoRA):
         self.start: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Note where the pair starts."""
+        """Note where the adapter starts."""
         super().begin_task(t, rows)
         self.start = self.stack.snapshot()
 
@@ -88,8 +88,8 @@ class ProjectedLoRA(SequentialLoRA):
         """Remember the directions that entered both factors."""
         chosen = self.hyperparameters
         threshold = chosen.energy + (chosen.last_energy - chosen.energy) * t / self.task_count
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.stack, given)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
+        moments = second_moments(self.task_model.loss, self.stack, given)
         matrices = zip(self.stack.layers, self.stack.lora_a(), strict=True)
         for number, (name, lora_a) in enumerate(matrices):
             # The mean of A x (A x)^T is A times the mean of x x^T times A^T.

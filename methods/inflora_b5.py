@@ -1,6 +1,6 @@
 """InfLoRA-b5: InfLoRA in the first five blocks alone, with plain GPM as its memory (arXiv 2404.00228).
 
-Idea, official repository and what is trained, frozen and stored: as `inflora`. Fewer pairs cost less, and
+Idea, official repository and what is trained, frozen and stored: as `inflora`. Fewer adapters cost less, and
 the first blocks' inputs drift least. It is the row named InfLoRA in SD-LoRA's tables. Follows the official
 code (methods/inflorab5.py), which keeps the memory of plain GPM: it only grows and is never changed for its
 complement, so it may fill more than half of the space. A model of five blocks or fewer is adapted throughout;
@@ -23,7 +23,7 @@ BLOCKS = 5
 
 
 class InfLoRAInFiveBlocks(InfLoRA):
-    """InfLoRA whose pairs stand in the first five blocks."""
+    """InfLoRA whose adapters stand in the first five blocks."""
 
     dual = False
 

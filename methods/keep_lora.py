@@ -1,8 +1,8 @@
 """KeepLoRA: updates read what neither weights nor old tasks rely on (arXiv 2601.19659, ICLR 2026).
 
 Idea: a pretrained weight's leading directions carry general knowledge, the inputs' leading directions what
-old tasks have learned. A new pair's down factor is taken from the task's first gradient, less both; only the
-up factor is trained, and the pair is merged into the weight. Official repository: MaolinLuo/KeepLoRA.
+old tasks have learned. A new adapter's down factor is taken from the task's first gradient, less both; only
+the up factor is trained, and the adapter is merged into the weight. Official repository: MaolinLuo/KeepLoRA.
 
 Trained per task: the up factor and the head rows of the task's classes. Frozen: the backbone and the down
 factor. Stored: what has been merged, as large as the adapted weights; one basis per layer as auxiliary bytes.
@@ -45,7 +45,7 @@ from methods.pieces.subspace_memory import SubspaceMemory, energies, free_rows
 
 
 class KeepHyperparameters(LowRankHyperparameters):
-    """The basis's settings beside the pair's."""
+    """The basis's settings beside the adapter's."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     weight_energy: float = Field(0.85, ge=0, le=1, description="share of each weight's energy to keep")
@@ -53,7 +53,7 @@ class KeepHyperparameters(LowRankHyperparameters):
 
 
 class KeepLoRA(LowRankMethod):
-    """A merged pair per task in the residual subspace; see the module.
+    """A merged adapter per task in the residual subspace; see the module.
 
     Attributes:
         memories: by layer, the directions of weight and old inputs.
@@ -71,23 +71,23 @@ class KeepLoRA(LowRankMethod):
         }
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a pair whose down factor follows the task's first gradient in the free directions."""
+        """Start an adapter whose down factor follows the task's first gradient in the free directions."""
         self.stack.add(t)
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        gradients = fisher.mean_gradient(self.objective.loss, self.stack, given)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
+        gradients = fisher.mean_gradient(self.task_model.loss, self.stack, given)
         for name, lora_a in zip(self.stack.layers, self.stack.lora_a(), strict=True):
             lora_a.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(lora_a)))
 
     def groups(self) -> list[ParameterGroup]:
         """Return lora_B and the head; lora_A stays as it was set."""
-        pair, *head = super().groups()
-        return [replace(pair, parameters=self.stack.lora_b()), *head]
+        adapter, *head = super().groups()
+        return [replace(adapter, parameters=self.stack.lora_b()), *head]
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Merge the pair and remember the task's inputs."""
+        """Merge the adapter and remember the task's inputs."""
         self.stack.merge_current()
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.stack, given)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
+        moments = second_moments(self.task_model.loss, self.stack, given)
         for name, memory in self.memories.items():
             memory.update(moments[name], self.hyperparameters.feature_energy, power=1, dual=False)
 

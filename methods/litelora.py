@@ -112,7 +112,7 @@ class LiteLoRA(WithBase):
                 context, chosen, make_base(chosen.base, context, chosen, chosen.base_settings, GATE)
             )
         places = places_of(list(self.stack.layers), chosen.scope)
-        self.gate = Gate(places, chosen.scope == "model", chosen.temperature, self.objective.device)
+        self.gate = Gate(places, chosen.scope == "model", chosen.temperature, self.task_model.device)
         self.worth: dict[str, dict[str, float] | None] = {}
 
     def begin_task(self, t: int, rows: Rows) -> None:
@@ -135,14 +135,14 @@ class LiteLoRA(WithBase):
 
     def weigh(self, t: int) -> None:
         """Note what the adapter of task t is worth before its gate is learned."""
-        task, loss = self.objective.tasks[t], self.objective.loss
-        size, device = self.protocol.batch_size, self.objective.device
+        task, loss = self.task_model.tasks[t], self.task_model.loss
+        size, device = self.protocol.batch_size, self.task_model.device
         self.worth = {
             "selection": measure_worth(loss, self.held, self.rows, size, device),
             "held_out": None,
         }
         if task.validation:
-            rows = self.objective.encode(task, task.validation)
+            rows = self.task_model.encode(task, task.validation)
             self.worth["held_out"] = measure_worth(loss, self.held, rows, size, device)
 
     @contextmanager
@@ -161,7 +161,7 @@ class LiteLoRA(WithBase):
         self.gate.sample()
         penalty = self.gate.sparsity_penalty()
         with self.gated():
-            loss = self.objective.loss(batch) + self.hyperparameters.sparsity * penalty
+            loss = self.task_model.loss(batch) + self.hyperparameters.sparsity * penalty
         self.gate.noise = None
         return loss
 

@@ -5,15 +5,15 @@ compared with the merged one: at every weight the entry of larger magnitude wins
 makes the changes agree in sign, and large entries are the important ones. Official repository:
 danielm1405/magmax.
 
-Trained per task: one pair, on and on, and the head rows of the task's classes. Frozen: the backbone. Stored:
-the pair as it was last trained, which answers nothing, and the merged change, as large as the adapted
-weights; both of constant size, since a running maximum needs no earlier change. Needs neither task id, old
-data nor old classes' statistics. Works on every kind of backbone. The merged change has full rank, so there
-is no peft form.
+Trained per task: one adapter, on and on, and the head rows of the task's classes. Frozen: the backbone.
+Stored: the adapter as it was last trained, which answers nothing, and the merged change, as large as the
+adapted weights; both of constant size, since a running maximum needs no earlier change. Needs neither task
+id, old data nor old classes' statistics. Works on every kind of backbone. The merged change has full rank, so
+there is no peft form.
 
 Follows the official code in that of equal magnitudes the later wins and that the merged change is halved
 (`scale`), as its scripts do. Differences: the paper fine-tunes all weights, here it is the product of one
-pair.
+adapter.
 
 Defaults that differ from the released program: learning rate and optimiser, which there are those of all
 weights.
@@ -45,25 +45,25 @@ class MagMax(RunningMerging):
     """A running maximum of the sequential change; see the module.
 
     Attributes:
-        last: the pair as last trained, down and up by layer; empty before the first task.
+        last: the adapter as last trained, down and up by layer; empty before the first task.
     """
 
     Hyperparameters = MaximumHyperparameters
     keeps = stored("last", in_memory=False)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Start without a pair."""
+        """Start without an adapter."""
         super().__init__(context, hyperparameters)
         self.last: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Go on with the pair as last trained."""
+        """Go on with the adapter as last trained."""
         super().begin_task(t, rows)
         for factor, last in zip(self.stack.parameters(), self.last, strict=False):
             factor.data.copy_(last)
 
     def keep(self, t: int) -> None:
-        """Merge the pair's change; put the pair aside."""
+        """Merge the adapter's change; put the adapter aside."""
         self.last = self.stack.snapshot()
         super().keep(t)
 
@@ -80,7 +80,7 @@ class MagMax(RunningMerging):
         super().after_restore()
         if self.last and len(self.last[0]) != self.protocol.rank:
             raise UserError(
-                f"the pair to go on with has rank {len(self.last[0])} and the protocol rank "
+                f"the adapter to go on with has rank {len(self.last[0])} and the protocol rank "
                 f"{self.protocol.rank}; set it with --set rank={len(self.last[0])}"
             )
 

@@ -76,7 +76,7 @@ class ProgressivePrompts(Method):
             UserError: the backbone cannot take so many tokens.
         """
         super().__init__(context, hyperparameters)
-        self.backbone = self.objective.backbone
+        self.backbone = self.task_model.backbone
         self.backbone.module.requires_grad_(False)
         length = self.protocol.source_length
         if self.backbone.kind == "causal":
@@ -106,7 +106,7 @@ class ProgressivePrompts(Method):
             return words[torch.randint(len(words), (length,)).to(words.device)].clone()
         chosen = torch.randint(len(rows), (length,)).tolist()
         module: Any = self.backbone.module
-        embedded = module.embeddings(rows.batch(chosen).to(self.objective.device).inputs["pixel_values"])
+        embedded = module.embeddings(rows.batch(chosen).to(self.task_model.device).inputs["pixel_values"])
         patch = torch.randint(embedded.shape[1], (length,))
         return embedded[torch.arange(length), patch].clone()
 

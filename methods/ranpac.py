@@ -5,9 +5,9 @@ rule, and second-order statistics of it decorrelate the class means. The project
 products with the labels add up over tasks exactly, so the classifier is the one that all data together would
 give. Official repository: RanPAC/RanPAC.
 
-Trained: a pair and the head, on the first task alone (`adapt`). Frozen: the backbone, and all from then on.
-Stored: one pair, which is active; as auxiliary bytes the projection (d, M), the Gram matrix (M, M), the
-products with the labels and the classifier (M, classes): at M = 10000 far more than any pool of adapters.
+Trained: an adapter and the head, on the first task alone (`adapt`). Frozen: the backbone, and all from then
+on. Stored: one adapter, which is active; as auxiliary bytes the projection (d, M), the Gram matrix (M, M),
+the products with the labels and the classifier (M, classes): at M = 10000 far more than any pool of adapters.
 Needs these statistics of old classes; neither task id nor old data. The head only trains. Works where there
 is a feature: on vectors, images and encoders.
 
@@ -16,7 +16,7 @@ random, of the solution for the other four fifths; the classifier is then solved
 `variant` chooses how a class is scored: `official` (default) by the solution itself, `pilot` by its cosine,
 as LAMDA-PILOT's version of the code does.
 
-Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter, prompts or
+Differences: the adapter is the protocol's LoRA, where the official code has a bottleneck adapter, prompts or
 scale-and-shift; the head that trains is the protocol's, not a cosine one. The published M belongs to features
 of width 768; by default M keeps that ratio at other widths. Of ridges of equal error the largest is taken,
 and none below the rounding of the stored Gram matrix. Errors and solution are computed in float64, where the
@@ -50,7 +50,7 @@ PUBLISHED_WIDTH, PUBLISHED_FEATURE = 10000, 768
 
 
 class ProjectionHyperparameters(FirstTaskHyperparameters):
-    """The projection beside the pair's settings."""
+    """The projection beside the adapter's settings."""
 
     variant: Literal["official", "pilot"] = Field("official", description="scores by products, or by cosines")
     projection: int | None = Field(
@@ -59,7 +59,7 @@ class ProjectionHyperparameters(FirstTaskHyperparameters):
         le=100_000,
         description="M; none: 10000 per 768 of a feature's width",
     )
-    adapt: bool = Field(True, description="train a pair on the first task")
+    adapt: bool = Field(True, description="train an adapter on the first task")
 
 
 class RanPAC(FirstTaskAdapted):
@@ -87,7 +87,7 @@ class RanPAC(FirstTaskAdapted):
         self.classifier = FeatureClassifier(self, self.features, self.take, self.scores)
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Make the pair at the first task, where one is wanted."""
+        """Make the adapter at the first task, where one is wanted."""
         super().begin_task(t, rows)
         if not self.hyperparameters.adapt:
             self.stack.discard_current()
@@ -103,7 +103,7 @@ class RanPAC(FirstTaskAdapted):
         return self.classifier.predict(batch, task)
 
     def phases(self, t: int) -> Iterable[Phase]:
-        """Return the first task's phase, where a pair is wanted."""
+        """Return the first task's phase, where an adapter is wanted."""
         return super().phases(t) if self.hyperparameters.adapt else []
 
     def features(self, batch: Batch) -> Tensor:

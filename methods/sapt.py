@@ -1,12 +1,12 @@
-"""SAPT: one shared attention over all pairs, held by rehearsed inputs (arXiv 2401.08295, ACL 2024).
+"""SAPT: one shared attention over all adapters, held by rehearsed inputs (arXiv 2401.08295, ACL 2024).
 
-Idea: choosing a pair for an input and learning the pair should be one act. A shared network turns a row's
-pooled input embedding into a query, each task has a key, and the attention over keys weights the pairs, while
-training and at test alike. The shared network drifts, so the attention of old inputs is held to what it was
-when their task was learned. Official repository: circle-hit/SAPT.
+Idea: choosing an adapter for an input and learning the adapter should be one act. A shared network turns a
+row's pooled input embedding into a query, each task has a key, and the attention over keys weights the
+adapters, while training and at test alike. The shared network drifts, so the attention of old inputs is held
+to what it was when their task was learned. Official repository: circle-hit/SAPT.
 
-Trained per task: the new pair, the new key, the shared network and the head rows of the task's classes.
-Frozen: the backbone, all earlier pairs and keys. Stored: T pairs, T keys and the network, all active,
+Trained per task: the new adapter, the new key, the shared network and the head rows of the task's classes.
+Frozen: the backbone, all earlier adapters and keys. Stored: T adapters, T keys and the network, all active,
 weighted per input; of each task the mean attention and `rehearsed` pooled inputs, as auxiliary bytes. Needs
 old data. Works on every kind of backbone.
 
@@ -42,16 +42,16 @@ from methods.pieces.input_weights import InputWeighted
 
 
 class AttentionHyperparameters(LowRankHyperparameters):
-    """The attention's settings beside the pair's."""
+    """The attention's settings beside the adapter's."""
 
-    learning_rate: float = Field(3e-4, gt=0, le=10, description="of pair, key and shared network")
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of adapter, key and shared network")
     attention_width: int = Field(100, ge=1, description="of the shared network's hidden layer")
     holding: float = Field(0.5, ge=0, description="weight of the divergence from old inputs' old attention")
     rehearsed: int = Field(20, ge=0, description="pooled inputs stored of each task")
 
 
 class SharedAttention(InputWeighted):
-    """Attention weights over all pairs.
+    """Attention weights over all adapters.
 
     Attributes:
         network: the shared layers, (h, d) and (d, h), then the normalisation's gain and bias, (d,) each.
@@ -73,9 +73,9 @@ class SharedAttention(InputWeighted):
         self.attentions: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair and key; make the shared network at the first task."""
+        """Start a new adapter and key; make the shared network at the first task."""
         super().begin_task(t, rows)
-        query = self.queries(rows.batch([0], training=True).to(self.objective.device))
+        query = self.queries(rows.batch([0], training=True).to(self.task_model.device))
         size, width = query.shape[1], self.hyperparameters.attention_width
         if not self.network:
             for shape in ((width, size), (size, width)):
@@ -118,18 +118,18 @@ class SharedAttention(InputWeighted):
         count = self.hyperparameters.rehearsed
         if not count:
             return
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
         queries = torch.cat([self.queries(batch) for batch in given])
         self.attentions.append(self.weights(queries).mean(0))
         self.inputs.append(queries[torch.randperm(len(queries))[:count].to(queries.device)])
 
     def groups(self) -> list[ParameterGroup]:
-        """Add key and network, at the pair's learning rate; a single key leaves nothing to attend to."""
-        pair, *head = super().groups()
+        """Add key and network, at the adapter's learning rate; a single key leaves nothing to attend to."""
+        adapter, *head = super().groups()
         if len(self.keys) == 1:
-            return [pair, *head]
+            return [adapter, *head]
         rate = self.hyperparameters.learning_rate
-        return [pair, ParameterGroup([self.keys[-1], *self.network], rate), *head]
+        return [adapter, ParameterGroup([self.keys[-1], *self.network], rate), *head]
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the task's mean attention, by task."""

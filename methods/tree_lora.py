@@ -1,13 +1,14 @@
-"""TreeLoRA: one pair, aligned layer by layer with earlier tasks found by a tree (arXiv 2506.10355, ICML).
+"""TreeLoRA: one adapter, aligned layer by layer with earlier tasks found by a tree (arXiv 2506.10355, ICML).
 
 Idea: tasks that are alike should move a layer alike. The mean down factor of every task is kept; at each step
 and layer one earlier task is drawn, by a bandit over distances and a binary tree of the tasks, and the loss
 rewards alignment with its factor. The search is what saves the cost of comparing with all of them. Official
 repository: ZinYY/TreeLoRA.
 
-Trained per task: the one pair and the head rows of the task's classes. Frozen: the backbone. Stored: one
-pair; every task's mean down factors, as auxiliary bytes, half a pair a task. Needs neither task id, old data
-nor old classes' statistics. Works on every kind of backbone; the cost of a step does not grow with the tasks.
+Trained per task: the one adapter and the head rows of the task's classes. Frozen: the backbone. Stored: one
+adapter; every task's mean down factors, as auxiliary bytes, half an adapter a task. Needs neither task id,
+old data nor old classes' statistics. Works on every kind of backbone; the cost of a step does not grow with
+the tasks.
 
 Follows the official code where it differs from the paper, which speaks of gradients: what is averaged and
 compared are the down factors' values; the mean is of a task's last epoch and too large by the number of
@@ -48,9 +49,9 @@ from methods.seq_lora import SequentialLoRA
 
 
 class TreeHyperparameters(LowRankHyperparameters):
-    """The alignment's weight beside the pair's settings."""
+    """The alignment's weight beside the adapter's settings."""
 
-    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the pair")
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the adapter")
     alignment: float = Field(0.5, ge=0, le=1, description="lambda, the term's share of the loss it rises to")
 
 

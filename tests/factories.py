@@ -24,7 +24,7 @@ from benchmark.results import (
     write,
 )
 from benchmark.row_scores import pack as pack_rows
-from benchmark.running.cell import Cell
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 TASKS = ("apples", "pears", "plums")
@@ -48,7 +48,7 @@ def result(
     parameters: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Result:
-    """Return one cell; `changes` replace fields of the result."""
+    """Return one run; `changes` replace fields of the result."""
     tasks = len(names)
     scores = matrix(last, tasks) if scores is None else scores
     used = protocol or Protocol(name="tiny", source="made up", backbone="seed")
@@ -109,9 +109,9 @@ def with_rows(made: Result) -> Result:
 
 
 def keyed(made: Result) -> Result:
-    """Return a result with the key that its settings and data give; as it is where they name no cell."""
+    """Return a result with the key that its settings and data give; as it is where they name no run."""
     with suppress(UserError):
-        made.key = Cell.of(made).key(made.provenance.data_fingerprint)
+        made.key = Run.of(made).key(made.provenance.data_fingerprint)
     return made
 
 
@@ -194,10 +194,10 @@ def timing(tasks: int = 3, seconds: float = 12.0) -> Timing:
 def save(root: Path, *results: Result) -> list[Path]:
     """Write results where the leaderboard looks for them, and return the paths."""
     paths = []
-    for number, cell in enumerate(results):
-        name = f"{cell.method}-{cell.order}-{cell.seed}-{number}.json"
-        paths.append(root / "results" / cell.stream / cell.protocol / name)
-        write(cell, paths[-1])
+    for number, run in enumerate(results):
+        name = f"{run.method}-{run.order}-{run.seed}-{number}.json"
+        paths.append(root / "results" / run.stream / run.protocol / name)
+        write(run, paths[-1])
     return paths
 
 
@@ -213,7 +213,7 @@ def keep_adapters(path: Path, tasks: int) -> None:
         "stack.q.frozen.lora_A": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
         "stack.q.frozen.lora_B": np.concatenate([eye[:, :2]] * tasks, axis=1),
     }
-    save_file(state, path.with_suffix(".safetensors"), {"cell": read(path).key})
+    save_file(state, path.with_suffix(".safetensors"), {"run": read(path).key})
 
 
 def many(

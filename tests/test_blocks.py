@@ -60,7 +60,7 @@ def test_a_list_of_numbers_is_its_text() -> None:
     assert listed.blocks == "8,9"
 
 
-def test_a_protocol_at_its_defaults_names_the_cell_it_always_named() -> None:
+def test_a_protocol_at_its_defaults_names_the_run_it_always_named() -> None:
     identity = Protocol(name="x", source="x", backbone="x").identity()
     assert not identity.keys() & {"blocks", "prefix_dtype", "score_at"}
 
@@ -98,7 +98,7 @@ def test_only_the_chosen_blocks_are_adapted(key: str, kind: str) -> None:
     """Of two blocks the second is adapted, in both halves of a seq2seq model."""
     whole, half = (tiny.make_method(key, kind, settings={"blocks": b}) for b in ("all", "last:1"))
     names = [list(vars(m).get("linears") or m.stack.layers) for m in (whole, half)]
-    stacks = find_stacks(half.objective.backbone.module)
+    stacks = find_stacks(half.task_model.backbone.module)
     assert all(any(stack.index(name) == 1 for stack in stacks) for name in names[1])
     assert len(names[0]) == 2 * len(names[1])
 
@@ -115,5 +115,5 @@ def test_methods_that_divide_blocks_divide_those_adapted(key: str) -> None:
     method = tiny.make_method(key, "image", settings={"blocks": "last:1"})
     tiny.learn(method, 0)
     assert torch.isfinite(tiny.logits(method, 0)).all()
-    touched = [n for n, _ in method.objective.backbone.module.named_modules() if n.endswith(".base")]
+    touched = [n for n, _ in method.task_model.backbone.module.named_modules() if n.endswith(".base")]
     assert touched and all(name.startswith("layers.1.") for name in touched)

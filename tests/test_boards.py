@@ -64,8 +64,8 @@ def test_the_best_is_bold_only_where_no_other_row_could_be_best(tmp_path):
 
 
 def test_rows_of_fewer_runs_are_listed_apart(tmp_path):
-    cells = [*several("a", 0.6, 0.5, 0.7), *several("b", 0.5, 0.4, 0.6), *several("hasty", 0.9, 0.9)]
-    text = built(tmp_path, *cells)
+    runs = [*several("a", 0.6, 0.5, 0.7), *several("b", 0.5, 0.4, 0.6), *several("hasty", 0.9, 0.9)]
+    text = built(tmp_path, *runs)
     assert [row["method"] for row in records(text, "Rehearsal-free")] == ["a", "b"]
     (apart,) = records(text.replace("####", "###"), "With fewer runs: rehearsal-free")
     assert apart["method"] == "hasty" and apart["n"] == "2" and "could be best" not in apart
@@ -113,7 +113,7 @@ def test_rows_of_equal_last_scores_are_no_twins():
 
 
 def test_the_caption_states_runs_power_and_how_ranks_repeat(tmp_path):
-    # AP of a run is (2 last + 0.9) / 3, so residuals are 2/3 of those of `last`: +-0.005 in the four cells of
+    # AP of a run is (2 last + 0.9) / 3, so residuals are 2/3 of those of `last`: +-0.005 in the four runs of
     # two runs, none in the third, with (2 - 1)(3 - 1) = 2 degrees of freedom: s^2 = 4 (2/3 * 0.005)^2 / 2.
     text = built(tmp_path, *several("a", 0.61, 0.60, 0.59), *several("b", 0.50, 0.50, 0.50))
     noise = 2 / 3 * 0.005 * (4 / 2) ** 0.5
@@ -127,11 +127,11 @@ def test_the_caption_states_runs_power_and_how_ranks_repeat(tmp_path):
 
 def test_rows_are_compared_over_runs_and_never_over_tasks_of_one_run(tmp_path):
     methods = {"a": 0.6, "b": 0.5, "c": 0.4}
-    cells = [result(m, s, last=last + s / 50) for s in range(3) for m, last in methods.items()]
-    text = built(tmp_path, *cells)
+    runs = [result(m, s, last=last + s / 50) for s in range(3) for m, last in methods.items()]
+    text = built(tmp_path, *runs)
     table = text.split("#### Compared: rehearsal-free\n\n")[1]
     first, second, third = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:5]
+        [run.strip() for run in line.split("|")[1:-1]] for line in table.splitlines()[2:5]
     ]
     # AP differs by 2/3 of 0.1 in each of three runs, without noise: the least p of three runs is 2 / 2^3.
     assert first == ["a", "1.0", "", "", "", ""]
@@ -167,13 +167,13 @@ def test_no_row_or_one_alone_is_not_compared(runs):
 
 def test_intervals_stand_where_the_scores_of_test_rows_were_kept(tmp_path):
     """Three runs of three tasks of 10 rows; a run of `last` 0.6 has 6 of 10 right, 9 of the last task."""
-    cells = [*map(with_rows, several("a", 0.6, 0.6, 0.6)), *several("b", 0.3, 0.3, 0.3)]
-    board = one_board(*cells)
+    runs = [*map(with_rows, several("a", 0.6, 0.6, 0.6)), *several("b", 0.3, 0.3, 0.3)]
+    board = one_board(*runs)
     low, high = board.intervals["a"]
     # All runs are alike, so that the 30 rows alone make the noise: a third of the root of the sum of
     # 0.6 * 0.4 / 10 twice and 0.9 * 0.1 / 10, which is 0.0796.
     assert high - low == pytest.approx(2 * 1.96 * 0.0796, rel=0.15) and low < 0.7 < high
-    first, second = records(built(tmp_path, *cells), "Rehearsal-free")
+    first, second = records(built(tmp_path, *runs), "Rehearsal-free")
     assert first["AP, 95 %"] == f"{100 * low:.1f} to {100 * high:.1f}" and second["AP, 95 %"] == ""
 
 

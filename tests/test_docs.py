@@ -47,7 +47,7 @@ def test_the_tutorials_method_runs_as_printed(
     flags = ["--stream", "toy", *chosen, "--json", "--out", tmp_path / "runs"]
     done = bench("run", "--method", "mean-lora", *flags, path=installed_method(tmp_path, version))
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)["cells"]
+    (run,) = json.loads(done.stdout)["runs"]
     assert run["headline"]["average_performance"] is not None
     assert {f"{k}={v}" for k, v in run["config"]["hyperparameters"].items()} >= set(settings)
 
@@ -131,7 +131,7 @@ def test_the_stream_of_tickets_runs_as_printed(tmp_path: Path) -> None:
     flags = ["--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
     done = bench("run", "--method", "seq-lora", "--stream", path, *flags)
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)["cells"]
+    (run,) = json.loads(done.stdout)["runs"]
     assert run["stream"] == "my-tickets" and "/my-tickets/quick/" in run["path"]
     assert run["headline"]["average_performance"] is not None
     # What was learned can be looked at and exported without the file.
@@ -157,7 +157,7 @@ def test_the_stream_of_photos_runs_as_printed(tmp_path: Path) -> None:
     flags = ["--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
     done = bench("run", "--method", "seq-lora", "--stream", path, *flags)
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)["cells"]
+    (run,) = json.loads(done.stdout)["runs"]
     assert run["backbone"] == "vit-nano" and run["headline"]["average_performance"] is not None
 
 
@@ -170,7 +170,7 @@ def test_the_stream_in_code_runs_as_printed(tmp_path: Path) -> None:
     flags = ["--data-dir", tmp_path, "--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
     done = bench("run", "--method", "seq-lora", "--stream", "tickets", *flags, path=site)
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)["cells"]
+    (run,) = json.loads(done.stdout)["runs"]
     assert run["headline"]["average_performance"] is not None
 
 

@@ -82,7 +82,7 @@ def test_blocks_of_every_kind_are_found(kind: str, count: int) -> None:
 def test_learning_a_task_counts_each_epoch(key: str, passes: int) -> None:
     """6 rows, 2 classes: 12 rows an epoch; adapters in all blocks cost 3 a row, a head alone 1."""
     method = tiny.make_method(key, "image")
-    counter = method.objective.backbone.passes
+    counter = method.task_model.backbone.passes
     before = counter.total
     tiny.learn(method, 0)
     rows = len(tiny.rows(method, 0)) * method.protocol.epochs

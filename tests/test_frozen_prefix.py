@@ -18,7 +18,7 @@ from benchmark.data.batches import join
 from benchmark.errors import UserError
 from benchmark.method import Context, Method
 from benchmark.models import prefix_store
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.models.prefix_cache import FrozenPrefix, make_prefix, padded
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
@@ -40,11 +40,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def prefixed(key: str, kind: str, plain: bool = False, **settings: Any) -> Method:
     """Return a method as the learner builds it; `plain` leaves the frozen prefix out."""
     chosen, stream, backbone = tiny.protocol(kind, **settings), tiny.tasks(kind, TASKS), tiny.backbone(kind)
-    objective, made = make_objective(backbone, stream, chosen), METHODS.load(key)
+    task_model, made = make_task_model(backbone, stream, chosen), METHODS.load(key)
     if not plain:
-        objective.prefix = make_prefix(backbone, chosen, made.changes)
+        task_model.prefix = make_prefix(backbone, chosen, made.changes)
     reseed(0, "build")
-    return made(Context(objective, chosen, len(stream)), made.Hyperparameters())
+    return made(Context(task_model, chosen, len(stream)), made.Hyperparameters())
 
 
 def learned(method: Method) -> tuple[dict[str, torch.Tensor], list[float]]:
@@ -53,7 +53,7 @@ def learned(method: Method) -> tuple[dict[str, torch.Tensor], list[float]]:
     for t in range(TASKS):
         tiny.learn(method, t)
         for i in range(t + 1 if method.training_tasks(t) else 0):
-            scores.append(evaluate(method, i, tiny.rows(method, i, "test"), method.objective.tasks[i].test))
+            scores.append(evaluate(method, i, tiny.rows(method, i, "test"), method.task_model.tasks[i].test))
     return method.state(), scores
 
 
@@ -91,8 +91,8 @@ def test_an_image_model_answers_as_without_a_prefix(key: str) -> None:
 def test_the_second_run_does_not_pass_through_the_prefix(kind: str) -> None:
     learned(prefixed("seq-lora", kind, blocks="last:1"))
     method = prefixed("seq-lora", kind, blocks="last:1")
-    assert method.objective.prefix is not None and method.objective.prefix.tail is not None
-    below, above = (count_runs(block) for block in method.objective.prefix.tail.stack.blocks)
+    assert method.task_model.prefix is not None and method.task_model.prefix.tail is not None
+    below, above = (count_runs(block) for block in method.task_model.prefix.tail.stack.blocks)
     learned(method)
     # A T5's first attention is asked for its position bias, but not run.
     assert below == [] and len(above) > 0
@@ -107,7 +107,7 @@ def test_what_lies_below_counts_once_a_row_wherever_it_is_read_from(
     for limit in ("20", "20", "0"):
         monkeypatch.setenv(prefix_store.VARIABLE, limit)
         method = prefixed("seq-lora", kind, blocks="last:1", epochs=2)
-        counter = method.objective.backbone.passes
+        counter = method.task_model.backbone.passes
         tiny.learn(method, 0)
         counts.append(counter.total)
     rows = len(tiny.rows(method, 0))
@@ -119,7 +119,7 @@ def test_whole_features_are_read_where_nothing_changes() -> None:
     learned(prefixed("ncm", "encoder"))
     method = prefixed("ncm", "encoder")
     runs: list[int] = []
-    method.objective.backbone.module.register_forward_pre_hook(lambda *_: runs.append(1))
+    method.task_model.backbone.module.register_forward_pre_hook(lambda *_: runs.append(1))
     learned(method)
     assert runs == []
 
@@ -128,12 +128,12 @@ def test_whole_features_are_read_where_nothing_changes() -> None:
 def test_the_tail_continues_what_the_whole_model_does(kind: str) -> None:
     """Fed with the whole model's own hidden states of one unpadded row, the tail gives its very output."""
     method = prefixed("seq-lora", kind, blocks="last:1")
-    objective = method.objective
-    objective.begin_task([0])
+    task_model = method.task_model
+    task_model.begin_task([0])
     batch = tiny.rows(method, 0).batch([3], True)
     plain = batch.inputs.copy()
     assert plain.pop("prefix").shape[0] == 1
-    module: Any = objective.backbone.module
+    module: Any = task_model.backbone.module
     more = {"labels": batch.targets} if batch.targets is not None else {}
     with torch.no_grad():
         fed, whole = (module(**inputs, **more)[0] for inputs in (batch.inputs, plain))
@@ -142,8 +142,8 @@ def test_the_tail_continues_what_the_whole_model_does(kind: str) -> None:
 
 def test_methods_that_touch_the_input_have_no_prefix() -> None:
     for key in ("l2p", "dual-prompt", "coda-prompt", "progressive-prompts"):
-        assert prefixed(key, "image", blocks="last:1").objective.prefix is None
-    assert prefixed("seq-lora", "image").objective.prefix is None, "all blocks: nothing lies below"
+        assert prefixed(key, "image", blocks="last:1").task_model.prefix is None
+    assert prefixed("seq-lora", "image").task_model.prefix is None, "all blocks: nothing lies below"
 
 
 def test_augmented_images_have_no_states_while_training() -> None:
@@ -173,9 +173,9 @@ def test_other_weights_rows_blocks_and_formats_are_other_entries(cache: Path) ->
     # The same weights normalise otherwise by another configuration.
     reconfigured.module.config.layer_norm_eps = 0.5
     for count, backbone in enumerate((other_weights, reconfigured), start=5):
-        objective = make_objective(backbone, stream, chosen)
-        objective.prefix = make_prefix(backbone, chosen, "blocks")
-        objective.encode(stream[0], stream[0].train).batch([0])
+        task_model = make_task_model(backbone, stream, chosen)
+        task_model.prefix = make_prefix(backbone, chosen, "blocks")
+        task_model.encode(stream[0], stream[0].train).batch([0])
         assert entries() == count
 
 

@@ -60,7 +60,7 @@ def test_measuring_takes_no_random_numbers_and_no_gradient() -> None:
 def at_selection(
     kind: str = "vector", settings: dict[str, Any] | None = None, **options: Any
 ) -> tuple[Any, Any, Any]:
-    """Return LiteLoRA whose second pair is trained, the task's rows, and the selection phase to come."""
+    """Return LiteLoRA whose second adapter is trained, the task's rows, and the selection phase to come."""
     stream = tiny.tasks(kind)
     stream = [replace(task, validation=task.test) for task in stream]
     options = {"learning_rate": 0.1} | options
@@ -73,7 +73,7 @@ def at_selection(
 
 @pytest.mark.parametrize("kind", ["vector", "encoder", "seq2seq"])
 @pytest.mark.parametrize("scope", ["model", "module"])
-def test_worth_is_the_loss_without_the_pair_less_that_with_it(kind: str, scope: str) -> None:
+def test_worth_is_the_loss_without_the_adapter_less_that_with_it(kind: str, scope: str) -> None:
     # One batch of all rows: of text the loss is a mean over tokens, which no mean of batches gives exactly.
     method, rows, selection = at_selection(kind, {"batch_size": 64}, scope=scope)
     logit = method.gate.logit.detach().clone()
@@ -81,10 +81,10 @@ def test_worth_is_the_loss_without_the_pair_less_that_with_it(kind: str, scope: 
     assert torch.equal(method.gate.logit, logit)
     batch = tiny.whole(rows, training=True)
     with torch.no_grad():
-        opened = method.objective.loss(batch).item()
+        opened = method.task_model.loss(batch).item()
         for layer in method.stack.layers.values():
-            layer.current.lora_B.data.zero_()  # as if the pair were not there
-        closed = method.objective.loss(batch).item()
+            layer.current.lora_B.data.zero_()  # as if the adapter were not there
+        closed = method.task_model.loss(batch).item()
     found = method.worth["selection"]
     assert math.isclose(found["with"], opened, rel_tol=1e-4)
     assert math.isclose(found["without"], closed, rel_tol=1e-4)
@@ -97,7 +97,7 @@ def test_worth_tells_what_every_lambda_decides() -> None:
     method, _, selection = at_selection("vector", {"epochs": 5}, **options)
     selection.before()
     worth = method.worth["selection"]["worth"]
-    assert worth > 0.01, "the pair must be worth something"
+    assert worth > 0.01, "the adapter must be worth something"
     # Given the steps, the gate keeps what is worth more than its price and drops the rest.
     for price, kept in ((worth / 2, True), (worth * 2, False)):
         method, rows, selection = at_selection("vector", {"epochs": 5}, sparsity=price, **options)
@@ -119,7 +119,7 @@ def test_measuring_leaves_what_is_learned_to_the_last_bit(monkeypatch: pytest.Mo
     assert tiny.same(*states)
 
 
-def test_the_first_pair_is_not_weighed_and_no_validation_rows_are_told() -> None:
+def test_the_first_adapter_is_not_weighed_and_no_validation_rows_are_told() -> None:
     method: Any = tiny.make_method("litelora", "vector")
     tiny.learn(method, 0)
     assert method.report(0)["worth"] == {}

@@ -23,7 +23,7 @@ def lite(kind: str = "vector", dtype: torch.dtype = torch.float32, **options: An
 
 
 def selection(kind: str = "vector", **options: Any) -> tuple[Method, Any, Phase]:
-    """Return a method whose second task's pair is trained and whose gate is about to be."""
+    """Return a method whose second task's adapter is trained and whose gate is about to be."""
     method = lite(kind, settings=QUIET, **options)
     tiny.learn(method, 0)
     taken, (magnitude, chosen) = tiny.begin(method, 1)
@@ -53,7 +53,7 @@ def test_noisy_gate_is_open_as_often_as_a_gumbel_exceeds_minus_l(logit: float) -
         opened.append(method.gate.open().detach().clone())
         return torch.zeros(())
 
-    method.objective.loss = watched
+    method.task_model.loss = watched
     torch.manual_seed(0)
     for _ in range(4000):
         method.selection_loss(None)
@@ -67,13 +67,13 @@ def test_noisy_gate_is_open_as_often_as_a_gumbel_exceeds_minus_l(logit: float) -
 def test_every_layer_and_step_draws_its_own_noise() -> None:
     method, taken, _ = selection("encoder")
     drawn = []
-    original = method.objective.loss
+    original = method.task_model.loss
 
     def watched(batch: Any) -> Tensor:
         drawn.append(method.gate.noise)
         return original(batch)
 
-    method.objective.loss = watched
+    method.task_model.loss = watched
     for _ in range(2):
         method.selection_loss(tiny.whole(taken))
     # 2 blocks x (query, value) = 4 layers.
@@ -101,7 +101,7 @@ def test_gradient_of_the_gate_is_the_sigmoid_s(temperature: float) -> None:
 def test_price_is_the_mean_of_open_gates_and_has_no_slope_in_closed_layers() -> None:
     method, _, _ = selection("encoder", sparsity=0.3)
     method.gate.logit = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-    method.objective.loss = lambda batch: torch.zeros((), dtype=torch.float64)
+    method.task_model.loss = lambda batch: torch.zeros((), dtype=torch.float64)
     torch.manual_seed(3)
     uniform = torch.rand(4)
     noise = -torch.log(-torch.log(uniform))
@@ -127,13 +127,13 @@ def test_selection_changes_the_current_logit_and_nothing_else() -> None:
         2e-4,
     )
     before = {name: value.clone() for name, value in method.state().items()}
-    weights = tiny.bytes_of(method.objective.backbone.module)
+    weights = tiny.bytes_of(method.task_model.backbone.module)
     logit = method.gate.logit.item()
     steps = train(method, phase, taken, (0, 1, "selection"), lambda share: None)
     assert steps == 1  # 12 rows in batches of 16, one epoch
     assert method.gate.logit.item() != logit
     assert tiny.same(method.state(), before)
-    assert tiny.same(tiny.bytes_of(method.objective.backbone.module), weights)
+    assert tiny.same(tiny.bytes_of(method.task_model.backbone.module), weights)
 
 
 def test_first_task_trains_no_magnitude_and_no_gate() -> None:
@@ -148,14 +148,14 @@ def test_first_task_trains_no_magnitude_and_no_gate() -> None:
     assert method.gate.logits.tolist() == [0.5] and method.gate.kept.tolist() == [1]
 
 
-def test_magnitudes_of_kept_pairs_are_trained_at_their_own_rate() -> None:
+def test_magnitudes_of_kept_adapters_are_trained_at_their_own_rate() -> None:
     method = lite(settings=QUIET)
     tiny.learn(method, 0)
     taken, [magnitude, _] = tiny.begin(method, 1)
-    pair, magnitudes, head = magnitude.groups
+    adapter, magnitudes, head = magnitude.groups
     assert magnitudes.parameters == [method.base.magnitudes]
     assert (magnitudes.learning_rate, magnitudes.weight_decay) == (8e-3, 2e-4)
-    assert (pair.learning_rate, pair.weight_decay, head.learning_rate) == (1e-2, 0.0, 1e-2)
+    assert (adapter.learning_rate, adapter.weight_decay, head.learning_rate) == (1e-2, 0.0, 1e-2)
     assert (magnitude.optimizer, magnitude.momentum) == ("sgd", 0.9)
     before = method.base.magnitudes.detach().clone()
     train(method, magnitude, taken, (0,), lambda share: None)
@@ -200,7 +200,7 @@ def test_first_task_is_always_kept() -> None:
 
 
 def test_a_gate_cannot_start_closed() -> None:
-    # A closed gate would hide the pair from the loss, and nothing would ever train it.
+    # A closed gate would hide the adapter from the loss, and nothing would ever train it.
     with pytest.raises(ValueError, match="greater than 0"):
         lite(initial_logit=0.0)
 
@@ -212,7 +212,7 @@ def test_pruning_is_for_good() -> None:
     decide(method, 1, -0.5)
     assert method.stack.sizes().stored == held and method.base.magnitudes.shape == (1,)
     assert method.stack.tasks() == [0]
-    # One pair, one magnitude, two logits, two decisions.
+    # One adapter, one magnitude, two logits, two decisions.
     assert (method.accounting().stored, method.accounting().active) == (held + 1 + 2 + 2, 1)
     decide(method, 2, 0.5)
     assert method.stack.tasks() == [0, 2] and method.gate.kept.tolist() == [1, 0, 1]
@@ -221,15 +221,15 @@ def test_pruning_is_for_good() -> None:
 
 
 @pytest.mark.parametrize("kind", ["vector", "encoder"])
-def test_after_pruning_the_method_answers_as_if_the_pair_had_never_been(kind: str) -> None:
+def test_after_pruning_the_method_answers_as_if_the_adapter_had_never_been(kind: str) -> None:
     method, never = lite(kind, settings=QUIET), lite(kind, settings=QUIET)
     decide(method, 0, 0.5)
     decide(never, 0, 0.5)
     decide(method, 1, -0.5)
-    # What task 1 leaves behind is its head rows and the magnitude of pair 0, learned again.
+    # What task 1 leaves behind is its head rows and the magnitude of adapter 0, learned again.
     never.stack.freeze_current()
     never.base._measure_past()
-    never.objective.restore(method.objective.state())
+    never.task_model.restore(method.task_model.state())
     never.base.magnitudes = nn.Parameter(method.base.magnitudes.detach().clone())
     assert torch.equal(tiny.logits(method, 0), tiny.logits(never, 0))
     assert method.stack.current_task is None and method.stack.sizes().stored == never.stack.sizes().stored
@@ -254,7 +254,7 @@ def test_report_holds_gate_magnitude_and_decision() -> None:
     decide(method, 1, -0.5)
     report = method.report(1)
     assert (report["gate_logit"], report["kept"]) == (-0.5, False)
-    # The pruned pair's last magnitude is still told; the list holds kept pairs alone.
+    # The pruned adapter's last magnitude is still told; the list holds kept adapters alone.
     assert list(report["magnitudes"]) == ["0"] and report["magnitude"] != 1.0
 
 
@@ -263,8 +263,8 @@ def test_report_holds_gate_magnitude_and_decision() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 50.0])
 def test_price_decides_on_toy_data(price: float) -> None:
-    # Without overlap no pair serves two tasks: at no price each one earns its gate; at a price far above any
-    # gain in loss none but the first does.
+    # Without overlap no adapter serves two tasks: at no price each one earns its gate; at a price far above
+    # any gain in loss none but the first does.
     settings = toy.Parameters(tasks=3, overlap=0.0, train_rows=100)
     stream = toy.load(Request("1", 0, toy.QUICK, None, settings)).tasks
     method = lite(stream=stream, settings={"batch_size": 16, "epochs": 5}, sparsity=price)

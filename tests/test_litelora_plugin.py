@@ -1,4 +1,4 @@
-"""LiteLoRA's gate over other methods, and with more gates than one a pair."""
+"""LiteLoRA's gate over other methods, and with more gates than one an adapter."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_open_gates_leave_the_base_as_it_is(base: str) -> None:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_closed_gates_prune_every_pair_but_the_first(base: str) -> None:
+def test_closed_gates_prune_every_adapter_but_the_first(base: str) -> None:
     method = learned(lite(base=base, sparsity=1000.0, gate_learning_rate=1.0), 3)
     assert method.gate.kept.tolist() == [1, 0, 0] and method.stack.count() == 1
     counted = method.accounting()
@@ -54,9 +54,9 @@ def test_a_pruned_task_still_enters_the_base_s_memory() -> None:
     assert method.gate.kept.tolist() == [1, 0] and method.report(1)["free_directions"] < before
 
 
-def test_a_memory_holds_what_the_model_without_the_pruned_pair_sees() -> None:
+def test_a_memory_holds_what_the_model_without_the_pruned_adapter_sees() -> None:
     def second_task(prune: bool) -> Any:
-        """Return a method after task 1, whose pair is either pruned or was never anything but zero."""
+        """Return a method after task 1, whose adapter is either pruned or was never anything but zero."""
         method = lite(base="inflora", dtype=torch.float64)
         tiny.learn(method, 0)
         rows, _ = tiny.begin(method, 1)
@@ -96,7 +96,7 @@ def test_base_settings_reach_the_base() -> None:
     rows, _ = tiny.begin(method, 1)
     tiny.randomise(method.stack, 1)
     batch = tiny.whole(rows)
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.stack, 1))
+    assert torch.isclose(method.loss(batch), method.task_model.loss(batch) + 2 * overlap(method.stack, 1))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_places_of_gates() -> None:
 
 @pytest.mark.parametrize(("scope", "gates"), [("layer", 2), ("module", 4)])
 @pytest.mark.parametrize("base", ["sd-lora", "o-lora"])
-def test_a_pair_is_zero_where_its_gates_are_closed(scope: str, gates: int, base: str) -> None:
+def test_a_adapter_is_zero_where_its_gates_are_closed(scope: str, gates: int, base: str) -> None:
     method = lite(scope=scope, base=base)
     tiny.learn(method, 0)
     rows, _ = tiny.begin(method, 1)
@@ -178,11 +178,11 @@ def test_exported_sum_holds_the_open_places_alone(base: str) -> None:
         plain.module.get_submodule(name).weight.data += up @ down
     batch = tiny.whole(tiny.rows(method, 0, "test"))
     with torch.no_grad():
-        expected = method.objective.head(plain.features(batch.inputs))
+        expected = method.task_model.head(plain.features(batch.inputs))
     assert (tiny.logits(method, 0) - expected).abs().max() < 1e-5
 
 
-def test_a_pair_without_an_open_gate_is_dropped() -> None:
+def test_a_adapter_without_an_open_gate_is_dropped() -> None:
     method = lite(scope="module")
     tiny.learn(method, 0)
     rows, _ = tiny.begin(method, 1)

@@ -41,7 +41,7 @@ def test_the_diagonal_and_the_last_row_are_those_of_a_whole_matrix(tmp_path: Pat
         [False, True],
         [True, True, True],
     ]
-    # What the cells allow is there, what they do not is blank.
+    # What the runs allow is there, what they do not is blank.
     x, y, z = (score or 0 for score in part.matrix[2])
     assert part.headline["average_performance"] == pytest.approx((x + y + z) / 3)
     assert part.headline["backward_transfer"] == pytest.approx((x - (a or 0) + y - (b or 0)) / 2)

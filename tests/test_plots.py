@@ -85,8 +85,8 @@ def test_no_point_is_cut_by_the_frame(stored):
 
 
 def test_the_band_reaches_one_critical_difference_from_the_best():
-    cells = {name: {block: value for block in range(4)} for name, value in (("a", 1), ("b", 3), ("c", 2))}
-    drawn = plots.critical_difference(friedman(cells))
+    runs = {name: {block: value for block in range(4)} for name, value in (("a", 1), ("b", 3), ("c", 2))}
+    drawn = plots.critical_difference(friedman(runs))
     axes = drawn.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c", "a"]
     assert axes.get_lines()[0].get_xdata().tolist() == [1.0, 2.0, 3.0]
@@ -101,8 +101,8 @@ def test_no_two_rows_look_alike():
 
 def test_the_overlap_heatmap_shows_both_sides():
     one, other = np.eye(6)[:2], np.eye(6)[1:3]
-    pairs = {0: {"q": (one, one.T)}, 1: {"q": (other, one.T)}}
-    drawn = plots.overlaps(redundancy.of_pairs(result(), pairs))
+    adapters = {0: {"q": (one, one.T)}, 1: {"q": (other, one.T)}}
+    drawn = plots.overlaps(redundancy.of_adapters(result(), adapters))
     rows, columns = (axes.get_images()[0].get_array()[0, 1] for axes in drawn.axes[::2])
     assert (rows, columns) == (pytest.approx(0.5), pytest.approx(1.0))
 

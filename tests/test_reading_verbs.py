@@ -53,7 +53,9 @@ def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Return a folder whose `results` hold one of every method on one kind of backbone."""
     folder = tmp_path_factory.mktemp(request.param)
     asked = stream_of(request.param, folder)
-    done = bench("run", "--method", ",".join(methods_for(request.param)), *asked, *SMALL, "--out", folder / "results")
+    done = bench(
+        "run", "--method", ",".join(methods_for(request.param)), *asked, *SMALL, "--out", folder / "results"
+    )
     assert done.exit_code == 0, done.output
     yield folder
 

@@ -38,7 +38,7 @@ def read_all_tasks(method: Method, tasks: int = 2) -> tuple[Reader, dict[int, re
     reader.take_means(range(tasks))
     scores = {}
     for i in range(tasks):
-        examples = method.objective.tasks[i].test
+        examples = method.task_model.tasks[i].test
         scores[i] = reader.read(i, tiny.rows(method, i, "test"), examples)
     return reader, scores
 
@@ -62,13 +62,13 @@ def test_the_readings_are_what_three_passes_would_give(kind: str) -> None:
         for j in range(2):
             rows = tiny.whole(tiny.rows(method, j))
             with torch.no_grad():
-                features = method.objective.features(rows)
+                features = method.task_model.features(rows)
             means += [
                 features[rows.labels == c].mean(0)
-                for c in method.objective.task_columns(method.objective.tasks[j])
+                for c in method.task_model.task_columns(method.task_model.tasks[j])
             ]
         with torch.no_grad():
-            found = method.objective.features(batch)
+            found = method.task_model.features(batch)
         nearest = torch.nn.functional.cosine_similarity(
             found[:, None], torch.stack(means)[None], dim=2
         ).argmax(1)
@@ -83,7 +83,7 @@ def test_one_pass_over_the_test_rows_serves_all_readings(key: str) -> None:
     rows, asked = tiny.rows(method, 0, "test"), []
     predict = method.predict
     method.predict = lambda batch, task: asked.append(task) or predict(batch, task)  # type: ignore[method-assign]
-    found = reader.read(0, rows, method.objective.tasks[0].test)
+    found = reader.read(0, rows, method.task_model.tasks[0].test)
     assert set(found) == set(READINGS) and asked == [None]
 
 
@@ -111,7 +111,7 @@ def test_a_language_model_that_chooses_labels_is_read_with_the_task_id() -> None
     reader, scores = read_all_tasks(method)
     assert list(reader.blank) == [CLASS_MEANS]
     batch = tiny.whole(tiny.rows(method, 0, "test"))
-    task = method.objective.tasks[0]
+    task = method.task_model.tasks[0]
     answers = method.predict(batch, 0)
     truth = [task.classes[label] for label in task.test.labels]
     assert scores[0][TASK_INCREMENTAL] == [float(a == b) for a, b in zip(answers, truth, strict=True)]

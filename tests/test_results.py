@@ -13,7 +13,7 @@ from tests.factories import result
 
 @pytest.fixture
 def path(tmp_path):
-    file = tmp_path / "a" / "cell.json"
+    file = tmp_path / "a" / "run.json"
     results.write(result(), file)
     return file
 
@@ -36,7 +36,7 @@ def test_round_trip_keeps_every_field_and_every_byte(path):
     assert back == result()
     results.write(back, path)
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["cell.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["run.json"]
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -91,7 +91,7 @@ def test_nan_is_refused_on_reading(path):
 def test_nan_is_refused_in_a_score_and_on_writing(tmp_path):
     with pytest.raises(ValidationError, match="finite"):
         result(headline={"forgetting": float("nan")})
-    path = tmp_path / "cell.json"
+    path = tmp_path / "run.json"
     with pytest.raises(UserError, match="JSON cannot"):
         results.write(result(report=[{"loss": float("nan")}]), path)
     assert not path.exists()
@@ -113,13 +113,13 @@ def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         results.write(result(last=0.1), path)
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["cell.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["run.json"]
 
 
 def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError) as caught:
-        results.write(result(), tmp_path / "file" / "deeper" / "cell.json")
+        results.write(result(), tmp_path / "file" / "deeper" / "run.json")
     assert "cannot write" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path):
 def test_a_folder_without_permission_gives_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write"):
-        results.write(result(), tmp_path / "cell.json")
+        results.write(result(), tmp_path / "run.json")
 
 
 @pytest.mark.parametrize(

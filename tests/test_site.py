@@ -87,7 +87,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     assert reference[:5] == ["joint (rehearsal)", "ceiling", "90.0 ± 0.0", "", ""]
 
 
-def test_a_cell_tells_its_spread_and_its_runs(tmp_path):
+def test_a_run_tells_its_spread_and_its_runs(tmp_path):
     _, page = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
     details = [each.get("data-detail") for tag, each in page.tags if tag == "td"]
     # Forgetting is 0.9 - last.
@@ -188,9 +188,9 @@ def test_an_earlier_site_is_replaced_and_nothing_else(tmp_path):
 
 def test_scores_that_were_not_measured_have_no_value_to_sort_by(tmp_path):
     _, page = built(tmp_path, result(scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]), result(seed=1))
-    cells = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
-    assert any("data-value" not in each for each in cells)
-    assert all(each["data-value"] not in ("None", "nan") for each in cells if "data-value" in each)
+    runs = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
+    assert any("data-value" not in each for each in runs)
+    assert all(each["data-value"] not in ("None", "nan") for each in runs if "data-value" in each)
 
 
 def test_the_server_shows_the_site_to_this_machine_alone(tmp_path):

@@ -113,8 +113,8 @@ def test_a_filter_leaves_the_rows_that_match(page):
 
 def test_details_come_with_the_pointer_and_with_the_keyboard(page):
     tip = page.get_by_role("tooltip")
-    cells = page.locator("table").first.locator("tbody tr").first.locator("td")
-    cells.nth(1).hover()
+    runs = page.locator("table").first.locator("tbody tr").first.locator("td")
+    runs.nth(1).hover()
     # beta: (2 * 0.55 + 0.9) / 3 and so on.
     assert tip.inner_text().splitlines() == [
         "standard deviation 3.3, n = 3",
@@ -124,7 +124,7 @@ def test_details_come_with_the_pointer_and_with_the_keyboard(page):
     ]
     page.keyboard.press("Escape")
     assert not tip.is_visible()
-    # From the last heading, Tab reaches the one cell of the table that is in line; arrows go on.
+    # From the last heading, Tab reaches the one run of the table that is in line; arrows go on.
     page.locator("table").first.locator("thead button").last.focus()
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "yes"  # beta could be best

@@ -17,8 +17,8 @@ from benchmark.publishing.submission import faults, submit
 from benchmark.result_files import read_all
 from benchmark.results import TRAINED_HEAD, Result, read, write
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import pack
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 from tests.command import ROOT, bench
 from tests.factories import matrix, provenance, readings, result, with_rows
@@ -27,7 +27,7 @@ NAMES = ("one", "two", "three")
 PROTOCOL = load_stream("digits").protocols["quick"]
 
 
-def cell(seed: int = 0, **changes: Any) -> Result:
+def run(seed: int = 0, **changes: Any) -> Result:
     """Return a result of a registered stream and protocol, with the key that its settings give."""
     made = result(
         "alpha", seed, "1", names=NAMES, protocol=PROTOCOL, stream="digits", backbone="vit-nano", **changes
@@ -36,7 +36,7 @@ def cell(seed: int = 0, **changes: Any) -> Result:
 
 
 def keyed(made: Result) -> Result:
-    key = Cell.of(made).key(made.provenance.data_fingerprint)
+    key = Run.of(made).key(made.provenance.data_fingerprint)
     return made.model_copy(update={"key": key})
 
 
@@ -59,7 +59,7 @@ def refused(path: Path, root: Path) -> str:
 
 
 def test_sound_results_become_lines_of_one_packed_file(tmp_path):
-    paths = [laid(tmp_path / "mine", cell(seed), f"run-{seed}") for seed in range(2)]
+    paths = [laid(tmp_path / "mine", run(seed), f"run-{seed}") for seed in range(2)]
     verdict = submit([paths[1]], tmp_path / "boards")
     assert submit([paths[0]], tmp_path / "boards").placed == verdict.placed and verdict.refused == ()
     (place,) = verdict.placed
@@ -70,7 +70,7 @@ def test_sound_results_become_lines_of_one_packed_file(tmp_path):
 
 
 def test_packed_files_and_folders_can_be_submitted(tmp_path):
-    laid(tmp_path / "mine", cell())
+    laid(tmp_path / "mine", run())
     (place,) = submit([tmp_path / "mine"], tmp_path / "boards").placed
     assert submit([place], tmp_path / "other").placed == (
         tmp_path / "other" / "results" / "digits" / "quick.jsonl",
@@ -94,23 +94,23 @@ def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) ->
 
 
 def test_the_hash_in_the_result_stands_for_adapters_that_are_elsewhere(tmp_path):
-    path = laid(tmp_path, cell())
+    path = laid(tmp_path, run())
     path.with_suffix(".safetensors").unlink()
     assert submit([path], tmp_path / "boards").refused == ()
 
 
 @pytest.mark.parametrize("stated", [None, "0" * 63])
 def test_a_result_without_the_hash_of_its_adapters_is_refused(tmp_path, stated):
-    path = laid(tmp_path, cell())
+    path = laid(tmp_path, run())
     write(read(path).model_copy(update={"adapters_sha256": stated}), path)
     assert "states no hash of its adapters" in refused(path, tmp_path / "boards")
 
 
 def test_classifier_alignment_is_the_row_s_own_and_no_other_protocol(tmp_path):
     boards = tmp_path / "boards"
-    submit([laid(tmp_path / "plain", cell())], boards)
+    submit([laid(tmp_path / "plain", run())], boards)
     added = PROTOCOL.model_copy(update={"alignment": 5})
-    made = cell()
+    made = run()
     made = keyed(
         made.model_copy(update={"config": made.config | {"protocol": added.model_dump(mode="json")}})
     )
@@ -119,14 +119,14 @@ def test_classifier_alignment_is_the_row_s_own_and_no_other_protocol(tmp_path):
     # Rows of plain and aligned runs must be the same, so other data are found out.
     other = made.model_copy(update={"seed": 1})
     source = made.provenance.model_copy(update={"data_fingerprint": "beef"})
-    submit([laid(tmp_path / "second", cell(1))], boards)
+    submit([laid(tmp_path / "second", run(1))], boards)
     other = keyed(other.model_copy(update={"provenance": source}))
     (reason,) = submit([laid(tmp_path / "third", other)], boards).refused
     assert "its data are not those of" in reason
 
 
 def test_adapters_of_another_run_or_hash_are_refused(tmp_path):
-    path = laid(tmp_path, cell())
+    path = laid(tmp_path, run())
     path.with_suffix(".safetensors").write_bytes(pack({"down": torch.zeros(2, 3)}, read(path).key))
     assert "is not the file whose hash the result states" in refused(path, tmp_path / "boards")
     path.with_suffix(".safetensors").write_bytes(pack({"down": torch.ones(1)}, "another"))
@@ -164,9 +164,9 @@ def unregistered(made: Result) -> Result:
 
 
 def holed(made: Result) -> Result:
-    cells = [list(row) for row in made.matrix]
-    cells[1][0] = None
-    changed = {"readings": readings(cells), "headline": headline(cells, [10] * 3)}
+    runs = [list(row) for row in made.matrix]
+    runs[1][0] = None
+    changed = {"readings": readings(runs), "headline": headline(runs, [10] * 3)}
     return with_rows(made.model_copy(update=changed))
 
 
@@ -214,17 +214,17 @@ def unsettled(made: Result) -> Result:
         (reset, "but its settings and data give"),
         (overcounted, "reduction of 0.9, but its counts give 0.0"),
         (short, "steps has 2 entries for 3 tasks"),
-        (unsettled, "name no cell: they lack zero_shot"),
+        (unsettled, "name no run: they lack zero_shot"),
     ],
 )
 def test_what_cannot_be_proved_is_refused(
     tmp_path: Path, spoil: Callable[[Result], Result], reason: str
 ) -> None:
-    assert reason in refused(laid(tmp_path, spoil(cell())), tmp_path / "boards")
+    assert reason in refused(laid(tmp_path, spoil(run())), tmp_path / "boards")
 
 
 def test_an_unknown_stream_is_refused(tmp_path):
-    made = keyed(cell().model_copy(update={"stream": "digit"}))
+    made = keyed(run().model_copy(update={"stream": "digit"}))
     assert "unknown stream 'digit'; did you mean 'digits'?" in refused(
         laid(tmp_path, made), tmp_path / "boards"
     )
@@ -232,40 +232,40 @@ def test_an_unknown_stream_is_refused(tmp_path):
 
 def test_a_reference_row_that_learned_all_at_once_has_its_last_stage_alone(tmp_path):
     scores = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
-    path = laid(tmp_path, cell(scores=scores))
+    path = laid(tmp_path, run(scores=scores))
     assert "its matrix is not complete: R[0][0], R[1][0], R[1][1] missing" in refused(
         path, tmp_path / "boards"
     )
-    path = laid(tmp_path, cell(scores=scores, reference=True))
+    path = laid(tmp_path, run(scores=scores, reference=True))
     assert submit([path], tmp_path / "boards").refused == ()
 
 
 def test_every_reason_is_told(tmp_path):
-    path = laid(tmp_path, dirty(rescored(cell())))
+    path = laid(tmp_path, dirty(rescored(run())))
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     reasons = submit([path, broken], tmp_path / "boards").refused
     assert len(reasons) == 3 and "not complete JSON" in reasons[-1]
 
 
-def test_a_cell_is_published_once_and_all_see_the_same_rows(tmp_path):
+def test_a_run_is_published_once_and_all_see_the_same_rows(tmp_path):
     boards = tmp_path / "boards"
-    first = laid(tmp_path / "a", cell())
+    first = laid(tmp_path / "a", run())
     (place,) = submit([first], boards).placed
-    (reason,) = submit([laid(tmp_path / "b", cell(last=0.7))], boards).refused
-    assert f"{place} holds this cell already" in reason
+    (reason,) = submit([laid(tmp_path / "b", run(last=0.7))], boards).refused
+    assert f"{place} holds this run already" in reason
     # The same result is no second one: of an interrupted submission a part may be there.
     before = place.read_bytes()
     assert submit([first], boards).placed == (place,)
     assert place.read_bytes() == before
     # Another method, the same stream, order, seed and settings, but other rows.
-    other = cell().model_copy(
+    other = run().model_copy(
         update={"method": "beta", "provenance": provenance(NAMES, data_fingerprint="bad")}
     )
     (reason,) = submit([laid(tmp_path / "c", keyed(other))], boards).refused
     assert f"its data are not those of {place}" in reason and "f00d" in reason
     # Another seed may see other rows.
-    other = cell(1).model_copy(update={"provenance": provenance(NAMES, data_fingerprint="bad")})
+    other = run(1).model_copy(update={"provenance": provenance(NAMES, data_fingerprint="bad")})
     assert submit([laid(tmp_path / "d", keyed(other))], boards).refused == ()
 
 
@@ -274,7 +274,7 @@ def test_nothing_is_compared_with_broken_boards(tmp_path):
     broken.parent.mkdir(parents=True)
     broken.write_text("{")
     with pytest.raises(UserError, match=r"mend the published results first: .*x\.json"):
-        submit([laid(tmp_path, cell())], tmp_path / "boards")
+        submit([laid(tmp_path, run())], tmp_path / "boards")
 
 
 def only_fewer_rows(reason: str) -> bool:
@@ -297,11 +297,11 @@ def test_the_published_results_would_be_accepted_again():
 
 
 def test_the_command_tells_and_only_checks_when_asked(tmp_path):
-    boards, sound = tmp_path / "boards", laid(tmp_path / "a", cell(scores=matrix(0.5)))
+    boards, sound = tmp_path / "boards", laid(tmp_path / "a", run(scores=matrix(0.5)))
     done = bench("submit", sound, "--root", boards, "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().startswith(str(boards)) and not boards.exists()
-    bad = laid(tmp_path / "b", dirty(cell(1)))
+    bad = laid(tmp_path / "b", dirty(run(1)))
     done = bench("submit", sound, bad, "--root", boards)
     assert done.returncode == 1 and done.stdout == "" and not boards.exists()
     assert done.stderr.startswith(f"refused: {bad}: ") and done.stderr.count("\n") == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.commands.plan_report import announcement, cell_data
+from benchmark.commands.plan_report import announcement, run_data
 from benchmark.data.class_orders import cut_order
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.load import load
@@ -250,53 +250,53 @@ PUBLISHED = {  # tasks, epochs, batch, rank, targets, settings of the method
 @pytest.mark.parametrize("stream, protocol, method", PUBLISHED)
 def test_protocols_are_as_published(stream, protocol, method):
     tasks, epochs, batch, rank, targets, settings = PUBLISHED[stream, protocol, method]
-    (cell,) = plan(method, stream, protocol=protocol)
-    assert cell.parameters["tasks"] == tasks and cell.parameters["size"] == 224
-    used = cell.protocol
+    (run,) = plan(method, stream, protocol=protocol)
+    assert run.parameters["tasks"] == tasks and run.parameters["size"] == 224
+    used = run.protocol
     assert (used.epochs, used.batch_size, used.rank, used.targets) == (epochs, batch, rank, targets)
     assert (used.pixels, used.augmentation, used.validation) == ("unit", "crop-flip", 0.0)
     assert (used.head, used.loss, used.alpha) == ("class-incremental", "local", None)
-    assert settings.items() <= cell.hyperparameters.items()
+    assert settings.items() <= run.hyperparameters.items()
 
 
 def test_a_dry_run_prints_the_published_settings():
-    cells = plan("litelora", "cifar100", backbone="vit-b16-in21k-ft-in1k", protocol="litelora")
-    text = announcement(cells)
+    runs = plan("litelora", "cifar100", backbone="vit-b16-in21k-ft-in1k", protocol="litelora")
+    text = announcement(runs)
     for part in (
         "orders    1 (class permutation with seed 1993)",
         "backbone  vit-b16-in21k-ft-in1k",
         *("tasks 10", "epochs 20", "batch_size 128", "rank 10", "targets query+value", "pixels unit"),
     ):
         assert part in text, text
-    told = json.loads(json.dumps(cell_data(cells[0])))["config"]
+    told = json.loads(json.dumps(run_data(runs[0])))["config"]
     assert told["parameters"] == {"size": 224, "tasks": 10, "test_view": "centre"}
 
 
 def test_chosen_settings_win_over_those_a_protocol_goes_with():
-    (cell,) = plan("litelora", "imagenet-r", protocol="litelora", settings=["tasks=5", "size=64"])
-    assert cell.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
-    (cell,) = plan("litelora", "cifar100", settings=["first_classes=50", "classes_per_task=10"])
-    assert (cell.parameters["first_classes"], cell.parameters["classes_per_task"]) == (50, 10)
-    (cell,) = plan("seq-lora", "domainnet", protocol="quick-domains")
-    assert cell.parameters["scenario"] == "domain-incremental" and cell.parameters["tasks"] == 6
+    (run,) = plan("litelora", "imagenet-r", protocol="litelora", settings=["tasks=5", "size=64"])
+    assert run.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
+    (run,) = plan("litelora", "cifar100", settings=["first_classes=50", "classes_per_task=10"])
+    assert (run.parameters["first_classes"], run.parameters["classes_per_task"]) == (50, 10)
+    (run,) = plan("seq-lora", "domainnet", protocol="quick-domains")
+    assert run.parameters["scenario"] == "domain-incremental" and run.parameters["tasks"] == 6
     with pytest.raises(UserError, match="by domain there are 6"):
         plan("seq-lora", "domainnet", settings=["scenario=domain-incremental", "tasks=3"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar100", "domainnet"])
-def test_a_cell_is_learned_from_encoded_images(tmp_path, name):
+def test_a_run_is_learned_from_encoded_images(tmp_path, name):
     from benchmark.running.driver import run
     from tests.test_image_sources import domainnet
 
     if name == "cifar100":
         folder = tmp_path / "hub" / "uoft-cs" / "cifar100" / "default"
         labelled_parquet(folder, [f"c{k}" for k in range(6)], "img", "fine_label", copies=4)
-        cells = plan("seq-lora", name, settings=["protocol.epochs=1", "tasks=3"])
+        runs = plan("seq-lora", name, settings=["protocol.epochs=1", "tasks=3"])
     else:
         domainnet(tmp_path)
-        cells = plan("seq-lora", name, protocol="quick-domains", settings=["protocol.epochs=1"])
-    (outcome,) = run(cells, tmp_path / "out", tmp_path, 1, "cpu", False, lambda event: None)
+        runs = plan("seq-lora", name, protocol="quick-domains", settings=["protocol.epochs=1"])
+    (outcome,) = run(runs, tmp_path / "out", tmp_path, 1, "cpu", False, lambda event: None)
     assert outcome.error is None
     result = outcome.result
     if name == "cifar100":

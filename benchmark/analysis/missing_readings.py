@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.results import READINGS, TRAINED_HEAD, Reading, Result, read, write
 from benchmark.running.readings import Reader, packed_stage
-from benchmark.running.rebuilding import cell_of, rebuild
+from benchmark.running.rebuilding import rebuild, run_of
 from benchmark.running.worker import load_data
 
 
@@ -40,7 +40,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     missing = lacking(result)
     if not missing:
         return []
-    loaded, fingerprint = load_data(cell_of(result, () if stream_file is None else (stream_file,)), data_dir)
+    loaded, fingerprint = load_data(run_of(result, () if stream_file is None else (stream_file,)), data_dir)
     if fingerprint != result.provenance.data_fingerprint:
         raise UserError(f"the data here are not those of {path}: no reading can be added to it")
     method = rebuild(result, path, loaded.tasks)
@@ -50,7 +50,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     for i, task in enumerate(loaded.tasks):
         examples = task.test if method.protocol.score_on == "test" else task.validation
         if result.matrix[-1][i] is not None and examples is not None:
-            scores[i] = reader.read(i, method.objective.encode(task, examples), examples)
+            scores[i] = reader.read(i, method.task_model.encode(task, examples), examples)
     metrics = [facts.metric for facts in result.tasks]
     stage = packed_stage(scores, metrics, reader.blank)
     again = stage[TRAINED_HEAD]["scores"]

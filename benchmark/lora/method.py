@@ -1,4 +1,4 @@
-"""The base of every method that keeps low-rank pairs in the stack, and their shared hyper-parameters."""
+"""The base of every method that keeps low-rank adapters in the stack, and their shared hyper-parameters."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from benchmark.state import Kept, learned
 
 
 class LowRankHyperparameters(Hyperparameters):
-    """How the pair of a task is trained."""
+    """How the adapter of a task is trained."""
 
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="of the current pair")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="of the current adapter")
     head_learning_rate: float | None = Field(None, gt=0, le=10, description="of the head; none: the same")
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    weight_decay: float = Field(0.0, ge=0, le=1, description="on the current pair and the head")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="on the current adapter and the head")
 
 
 class LowRankMethod(Method):
@@ -45,7 +45,7 @@ class LowRankMethod(Method):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Wrap the backbone's target layers."""
         super().__init__(context, hyperparameters)
-        module, protocol = self.objective.backbone.module, self.protocol
+        module, protocol = self.task_model.backbone.module, self.protocol
         names = find_targets(module, protocol.targets, protocol.blocks)
         self.stack = self.make_stack(self.adapted_blocks(sorted({block_of(name) for name in names})))
 
@@ -57,7 +57,7 @@ class LowRankMethod(Method):
         """Return a stack over the targets in some blocks, with the protocol's rank, alpha and dropout."""
         protocol = self.protocol
         scaling = 1.0 if protocol.alpha is None else protocol.alpha / protocol.rank
-        module = self.objective.backbone.module
+        module = self.task_model.backbone.module
         return AdapterStack(
             *(module, protocol.targets, protocol.rank, scaling, protocol.dropout, blocks, protocol.blocks)
         )

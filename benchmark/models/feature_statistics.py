@@ -10,11 +10,11 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows, by_length
 from benchmark.errors import UserError
-from benchmark.models.objective import ClassificationObjective
+from benchmark.models.task_model import ClassificationTaskModel
 from benchmark.protocol import Protocol
 
 
-class FeatureStatisticsObjective(ClassificationObjective):
+class FeatureStatisticsTaskModel(ClassificationTaskModel):
     """A head over features that sees each task's features as the method's own prediction makes them."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -31,7 +31,7 @@ class FeatureStatisticsObjective(ClassificationObjective):
         """Take the statistics of the rows' features, as the method's own prediction makes them.
 
         Raises:
-            UserError: the method answers without asking this objective, so that they would change nothing.
+            UserError: the method answers without asking this task_model, so that they would change nothing.
         """
         self._collecting, self._taken = True, 0
         for chosen in by_length(rows, self.protocol.evaluation_batch_size):

@@ -175,9 +175,9 @@ def _checked(data: bytes, where: str, place: Path | None, places: dict[str, str]
     if place is not None:
         _check_place(result, place, where)
     check_sound(result, where)
-    other = places.setdefault(same_cell(result), where)
+    other = places.setdefault(same_run(result), where)
     if other != where:
-        raise UserError(f"{where} is a second result of the cell in {other}; remove one of them")
+        raise UserError(f"{where} is a second result of the run in {other}; remove one of them")
     return result
 
 
@@ -311,8 +311,8 @@ def _family(result: Result) -> tuple[str, str, str, str]:
     return result.stream, result.protocol, result.backbone, head(result)
 
 
-def same_cell(result: Result) -> str:
-    """Return a text that is equal for two results of one cell, whatever data they saw."""
+def same_run(result: Result) -> str:
+    """Return a text that is equal for two results of one run, whatever data they saw."""
     identity = [*_family(result), result.method, result.order, result.seed, _setup(result), _own(result)]
     return _canonical(identity)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.results import Result
 from benchmark.row_scores import mean
-from benchmark.running.cell import Cell
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 
@@ -83,7 +83,7 @@ def _rows(result: Result) -> Iterator[str]:
 
 def _key(result: Result) -> Iterator[str]:
     try:
-        key = Cell.of(result).key(result.provenance.data_fingerprint)
+        key = Run.of(result).key(result.provenance.data_fingerprint)
     except UserError as error:
         yield str(error)
         return

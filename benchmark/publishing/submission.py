@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
 from benchmark.publishing.checksums import publish
-from benchmark.publishing.collect import differing, flatten, load_files, same_cell
+from benchmark.publishing.collect import differing, flatten, load_files, same_run
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import read_state
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -80,7 +80,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
             refused += [f"{where}: {reason}" for reason in reasons]
             if reasons:
                 continue
-            folder = Cell.of(result).folder(root / "results")
+            folder = Run.of(result).folder(root / "results")
             entries.append(Entry(path, result, folder.with_name(folder.name + PACKED)))
     refused += _against_others(entries, published)
     if refused:
@@ -197,14 +197,14 @@ def _used(result: Result) -> Protocol:
 
 def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Result]]) -> Iterator[str]:
     """Yield why results do not go with the published ones and with each other."""
-    cells = {same_cell(result): (path, result) for path, result in published}
+    runs = {same_run(result): (path, result) for path, result in published}
     data: dict[str, tuple[Path, str]] = {}
     for path, result in published:
         data.setdefault(_rows_seen(result), (path, result.provenance.data_fingerprint))
     for entry in entries:
-        other, known_result = cells.setdefault(same_cell(entry.result), (entry.path, entry.result))
+        other, known_result = runs.setdefault(same_run(entry.result), (entry.path, entry.result))
         if known_result != entry.result:
-            yield f"{entry.path}: {other} holds this cell already; a cell is published once"
+            yield f"{entry.path}: {other} holds this run already; a run is published once"
             continue
         fingerprint = entry.result.provenance.data_fingerprint
         source, known = data.setdefault(_rows_seen(entry.result), (entry.path, fingerprint))

@@ -71,7 +71,7 @@ DEFINITIONS = {
     "resident": "adapter numbers in memory while predicting.",
     "auxiliary bytes": "state kept between tasks beside adapters and head.",
     "active": "adapters whose removal can change the prediction of some row, after the last task, and of how "
-    "many learned. An adapter is what is learned as one piece: a pair over all layers, a prompt, a "
+    "many learned. An adapter is what is learned as one piece: an adapter over all layers, a prompt, a "
     "component. Adapters merged into one change are one active adapter; changed weights are none.",
     "reduction": "active-adapter reduction, 1 - active / learned; blank where tasks add no adapters. A task "
     "for which a method chose to learn none counts as one learned and saved.",

@@ -13,7 +13,7 @@ from benchmark.models.prefix_cache import FrozenPrefix, make_prefix
 from benchmark.registry import METHODS
 
 if TYPE_CHECKING:
-    from benchmark.running.cell import Cell
+    from benchmark.running.run import Run
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class PrefixDisk:
         return f"at most {most} on the disk ({self.tokens} tokens of {self.width} numbers); {limit}"
 
 
-def prefix_disk(cell: Cell) -> PrefixDisk | None:
-    """Return what a cell's frozen prefix takes on the disk; None where it has none.
+def prefix_disk(run: Run) -> PrefixDisk | None:
+    """Return what a run's frozen prefix takes on the disk; None where it has none.
 
     Loads the backbone, but only where the protocol or the method leaves some of it as it is.
 
     Raises:
         UserError: the backbone cannot be loaded, or has not the blocks that the protocol names.
     """
-    protocol, changes = cell.protocol, METHODS.load(cell.method).changes
+    protocol, changes = run.protocol, METHODS.load(run.method).changes
     if changes == "input" or (changes == "blocks" and protocol.blocks == "all"):
         return None
-    backbone = backbones.load(cell.backbone)
+    backbone = backbones.load(run.backbone)
     backbone.module.eval()
     prefix = make_prefix(backbone, protocol, changes)
     if prefix is None:

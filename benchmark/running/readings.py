@@ -1,6 +1,6 @@
 """Three readings of the model after a stage, from one forward pass over the test rows if possible.
 
-A prediction that is a function of one feature pass notes its features and class scores (`Objective.note`).
+A prediction that is a function of one feature pass notes its features and class scores (`TaskModel.note`).
 From them follow the method's own answer, the answer among the task's classes, and the nearest class mean. The
 means are of up to `ROWS_A_CLASS` train rows of every class seen, read by the model as it is after the stage;
 their rows are drawn by the task's name, the same for every method, seed and stage. A method whose features or
@@ -21,7 +21,7 @@ from benchmark.data.batches import Batch, Rows, by_length
 from benchmark.method import Method
 from benchmark.models.answers import Answer
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.objective import Objective
+from benchmark.models.task_model import TaskModel
 from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Reading
 from benchmark.row_scores import mean, pack
 from benchmark.scoring.task_metrics import row_scores
@@ -55,14 +55,14 @@ class Reader:
 
     def __post_init__(self) -> None:
         """Leave out what cannot exist."""
-        self.blank = self.objective.blank_readings() | self.blank
+        self.blank = self.task_model.blank_readings() | self.blank
         if self.method.needs.task_id:
             self.blank.setdefault(CLASS_MEANS, BY_TASK_ID)
 
     @property
-    def objective(self) -> Objective:
-        """The method's objective."""
-        return self.method.objective
+    def task_model(self) -> TaskModel:
+        """The method's task_model."""
+        return self.method.task_model
 
     @torch.no_grad()
     def take_means(self, tasks: Sequence[int]) -> None:
@@ -83,7 +83,7 @@ class Reader:
             assert batch.labels is not None
             if self._means is None:
                 self._means = ClassMeans(answer.features.shape[1], answer.features)
-            self._means.add(answer.features, batch.labels, len(self.objective.columns))
+            self._means.add(answer.features, batch.labels, len(self.task_model.columns))
 
     @torch.no_grad()
     def read(self, i: int, rows: Rows, examples: Examples, seen: bool = True) -> RowScores:
@@ -115,24 +115,24 @@ class Reader:
             if answer.features is None or self._means is None:
                 self.blank[CLASS_MEANS] = NO_FEATURE
             else:
-                found[CLASS_MEANS] = self.objective.choose(self._means.scores(answer.features), None)
+                found[CLASS_MEANS] = self.task_model.choose(self._means.scores(answer.features), None)
         return found
 
     def _masked(self, batch: Batch, i: int, given: int | None, answer: Answer) -> list[Any]:
         if given is not None:
             return answer.predictions
         if answer.scores is not None and only_masks(type(self.method)):
-            return self.objective.choose(answer.scores, i)
+            return self.task_model.choose(answer.scores, i)
         return self.method.predict(batch, i)
 
     def _ask(self, batch: Batch, given: int | None) -> Answer:
         """Return the method's predictions with what they were made from, where one pass made all of them."""
         noted: list[Answer] = []
-        self.objective.answers = noted
+        self.task_model.answers = noted
         try:
             predictions = (self.predict or self.method.predict)(batch, given)
         finally:
-            self.objective.answers = None
+            self.task_model.answers = None
         # What a method made of several passes, or changed afterwards, does not follow from one feature.
         if len(noted) == 1 and noted[0].predictions == predictions:
             return noted[0]
@@ -140,13 +140,13 @@ class Reader:
 
     def _batches(self, rows: Rows) -> Iterator[Batch]:
         for chosen in by_length(rows, self.method.protocol.evaluation_batch_size):
-            yield rows.batch(chosen).to(self.objective.device)
+            yield rows.batch(chosen).to(self.task_model.device)
 
     def _rows_of_means(self, i: int) -> Rows:
         if i not in self._mean_rows:
-            task = self.objective.tasks[i]
+            task = self.task_model.tasks[i]
             chosen = task.train.take(rows_a_class(task, ROWS_A_CLASS))
-            self._mean_rows[i] = self.objective.encode(task, chosen)
+            self._mean_rows[i] = self.task_model.encode(task, chosen)
         return self._mean_rows[i]
 
 
@@ -182,16 +182,16 @@ def visible_task_id(method: Method, task: int) -> int | None:
 
 def score_rows(method: Method, i: int, predictions: Sequence[Any], examples: Examples) -> list[float]:
     """Return the score of every prediction for task i's rows, in 0..1."""
-    objective, protocol = method.objective, method.protocol
-    task = objective.tasks[i]
+    task_model, protocol = method.task_model, method.protocol
+    task = task_model.tasks[i]
     return row_scores(
-        objective.metric(task),
+        task_model.metric(task),
         predictions,
-        objective.references(task, examples),
+        task_model.references(task, examples),
         ids=examples.ids,
         sources=examples.texts,
         references_rule=protocol.references,
-        normaliser=objective.normaliser(task),
+        normaliser=task_model.normaliser(task),
     )
 
 
@@ -221,12 +221,12 @@ def packed_stage(
     for name in READINGS:
         if name in blank:
             continue
-        cells: list[float | None] = []
+        runs: list[float | None] = []
         rows: list[str] = []
         measured = {i: read[name] for i, read in scores.items() if name in read}
         for i in range(max(measured, default=-1) + 1):
             text = pack(measured[i], metrics[i]) if i in measured else ""
-            cells.append(mean(text, len(measured[i]), metrics[i]) if text else None)
+            runs.append(mean(text, len(measured[i]), metrics[i]) if text else None)
             rows.append(text)
-        found[name] = {"scores": cells, "rows": rows}
+        found[name] = {"scores": runs, "rows": rows}
     return found

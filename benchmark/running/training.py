@@ -47,11 +47,11 @@ def train(
         phase.before()
     generator = reseed(*place)
     # A phase that trains one scalar must not pay for the gradients of everything an earlier one trained.
-    for parameter in method.objective.parameters():
+    for parameter in method.task_model.parameters():
         parameter.requires_grad_(False)
     optimizer = make_optimizer(phase)
     parameters = [parameter for group in phase.groups for parameter in group.parameters]
-    device = method.objective.device
+    device = method.task_model.device
     losses = (phase.loss, *phase.further_losses)
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
     step = 0
@@ -138,6 +138,6 @@ def evaluate(
     Args:
         predict: what answers; the method where it is None.
     """
-    metric = method.objective.metric(method.objective.tasks[task])
+    metric = method.task_model.metric(method.task_model.tasks[task])
     scores = Reader(method, predict=predict).read(task, rows, examples, seen=False)[TRAINED_HEAD]
     return mean(pack(scores, metric), len(scores), metric)

@@ -1,4 +1,4 @@
-"""Classifying by statistics of features; the objective's head only trains."""
+"""Classifying by statistics of features; the task model's head only trains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmark.lora.inputs import read_in_order
 from benchmark.method import Method, Needs
 from benchmark.models.answers import Answer
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.objective import ClassificationObjective
+from benchmark.models.task_model import ClassificationTaskModel
 
 NEEDS = Needs(stored_statistics=True)
 KINDS = ("vector", "image", "encoder")
@@ -41,7 +41,7 @@ class FeatureClassifier:
         """Start between tasks.
 
         Args:
-            method: whose objective has a head.
+            method: whose task_model has a head.
             features: of a batch, `(n, d)`.
             take: adds features `(n, d)` and head columns `(n,)` of a task's rows to the statistics.
             scores: says how well features fit each class, `(n, classes)`.
@@ -57,7 +57,7 @@ class FeatureClassifier:
         """Take the statistics of a task's rows, as they are at test time."""
         self.learning = False
         features, labels = [], []
-        size, device = self.method.protocol.batch_size, self.method.objective.device
+        size, device = self.method.protocol.batch_size, self.method.task_model.device
         for batch in read_in_order(rows, size, device, training=False):
             assert batch.labels is not None
             features.append(self.features(batch))
@@ -67,20 +67,20 @@ class FeatureClassifier:
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Return the columns of the best score, of all classes seen or of the given task's."""
-        objective = self.method.objective
+        task_model = self.method.task_model
         if self.learning:
-            return objective.predict(batch, task)
+            return task_model.predict(batch, task)
         features = self.features(batch)
         scores = self.scores(features)
-        predictions = objective.choose(scores, task)
-        objective.note(Answer(predictions, features, scores))
+        predictions = task_model.choose(scores, task)
+        task_model.note(Answer(predictions, features, scores))
         return predictions
 
 
-def head_of(method: Method) -> ClassificationObjective:
-    """Return a method's objective, which has a head."""
-    assert isinstance(method.objective, ClassificationObjective)
-    return method.objective
+def head_of(method: Method) -> ClassificationTaskModel:
+    """Return a method's task_model, which has a head."""
+    assert isinstance(method.task_model, ClassificationTaskModel)
+    return method.task_model
 
 
 def by_means(
@@ -92,15 +92,15 @@ def by_means(
         means: starts without classes.
         features: of a batch; None for those that the head reads.
     """
-    objective = head_of(method)
+    task_model = head_of(method)
 
     def take(found: Tensor, labels: Tensor) -> None:
-        means.add(found, labels, len(objective.head))
+        means.add(found, labels, len(task_model.head))
 
-    return FeatureClassifier(method, features or objective.features, take, means.scores)
+    return FeatureClassifier(method, features or task_model.features, take, means.scores)
 
 
 def empty_means(method: Method, width: int | None = None) -> ClassMeans:
     """Return the means of no class, for features as wide as the backbone's or of another width."""
-    backbone = method.objective.backbone
+    backbone = method.task_model.backbone
     return ClassMeans(width or backbone.width, next(backbone.module.parameters()))

@@ -12,7 +12,7 @@ from benchmark.data.batches import Batch
 from benchmark.lora.method import LowRankMethod
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Context
-from benchmark.models.objective import Objective
+from benchmark.models.task_model import TaskModel
 from methods.pieces.queries import pooled_embeddings
 
 
@@ -24,19 +24,19 @@ class RowWeights:
     """
 
     def __init__(
-        self, objective: Objective, stack: AdapterStack, weights: Callable[[Tensor], Tensor]
+        self, task_model: TaskModel, stack: AdapterStack, weights: Callable[[Tensor], Tensor]
     ) -> None:
         """Look at every batch before the backbone does.
 
         Args:
             weights: from queries `(n, d)` to the weight of every adapter, frozen ones first: `(n, adapters)`.
         """
-        self.objective = objective
+        self.task_model = task_model
         self.stack = stack
         self.weights = weights
         self.of_rows: Tensor | None = None
         stack.learned_scales = self.scales
-        objective.before_batch(self.look)
+        task_model.before_batch(self.look)
 
     def look(self, batch: Batch) -> None:
         """Weight the adapters by a batch's queries until the next batch."""
@@ -44,7 +44,7 @@ class RowWeights:
 
     def queries(self, batch: Batch) -> Tensor:
         """Return the rows' queries, `(n, d)`, in float32 or float64."""
-        query = pooled_embeddings(self.objective.backbone, batch)
+        query = pooled_embeddings(self.task_model.backbone, batch)
         return query if query.dtype == torch.float64 else query.float()
 
     def scales(self) -> tuple[Tensor | None, Tensor | None]:
@@ -60,12 +60,12 @@ class InputWeighted(LowRankMethod):
     """The base of methods that keep an adapter per task: `weights` says how much each counts for a row."""
 
     task_id_only_masks: ClassVar[bool] = True
-    no_sum: ClassVar[str] = "it weighs its pairs anew for every input"
+    no_sum: ClassVar[str] = "it weighs its adapters anew for every input"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Let the weights scale the stack."""
         super().__init__(context, hyperparameters)
-        self.queries = RowWeights(self.objective, self.stack, self.weights).queries
+        self.queries = RowWeights(self.task_model, self.stack, self.weights).queries
 
     def weights(self, query: Tensor) -> Tensor:
         """Return the weight of every adapter, frozen ones first, for queries `(n, d)`: `(n, adapters)`."""

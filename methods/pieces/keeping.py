@@ -1,4 +1,4 @@
-"""Controls for LiteLoRA's gate: pairs learned as it learns them, kept by a rule that looks at nothing."""
+"""Controls for LiteLoRA's gate: adapters learned as it learns them, kept by a rule that looks at nothing."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLo
 
 
 class KeepingHyperparameters(MagnitudeHyperparameters):
-    """How many pairs are kept, beside the settings of LiteLoRA's first phase."""
+    """How many adapters are kept, beside the settings of LiteLoRA's first phase."""
 
-    keep: int = Field(1, ge=1, description="pairs kept in all, such as a LiteLoRA run kept")
+    keep: int = Field(1, ge=1, description="adapters kept in all, such as a LiteLoRA run kept")
 
 
 class Keeping(MagnitudeLoRA):
-    """LiteLoRA's magnitude phase for every task; the pairs of the tasks in `wanted` are kept.
+    """LiteLoRA's magnitude phase for every task; the adapters of the tasks in `wanted` are kept.
 
-    The first pair is always kept, as LiteLoRA keeps it.
+    The first adapter is always kept, as LiteLoRA keeps it.
 
     Attributes:
-        wanted: the tasks whose pairs are kept, fixed before the first.
+        wanted: the tasks whose adapters are kept, fixed before the first.
         kept: the decision per task learned, 1 or 0.
     """
 
@@ -37,13 +37,15 @@ class Keeping(MagnitudeLoRA):
         """Fix what will be kept.
 
         Raises:
-            UserError: more pairs are to be kept than there are tasks.
+            UserError: more adapters are to be kept than there are tasks.
         """
         super().__init__(context, hyperparameters)
         keep = hyperparameters.keep
         if keep > self.task_count:
-            raise UserError(f"keep={keep}: the stream has {self.task_count} tasks, so at most as many pairs")
-        device = self.objective.device
+            raise UserError(
+                f"keep={keep}: the stream has {self.task_count} tasks, so at most as many adapters"
+            )
+        device = self.task_model.device
         self.wanted = torch.tensor(sorted({0, *self.choose(keep - 1)}), device=device)
         self.kept = torch.zeros(0, dtype=torch.int64, device=device)
 
@@ -52,7 +54,7 @@ class Keeping(MagnitudeLoRA):
         raise NotImplementedError
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Keep the pair or drop it, by the rule."""
+        """Keep the adapter or drop it, by the rule."""
         super().end_task(t, rows)
         keep = t in self.wanted.tolist()
         self.kept = torch.cat([self.kept, self.kept.new_tensor([int(keep)])])

@@ -1,7 +1,7 @@
 """Merging: each task's change of the weights is learned alone, and one merged change answers.
 
-A change is dense, the product of a pair's factors by layer, so that rules that look at single entries see the
-entries of the weights and not those of factors, which differ between equal products.
+A change is dense, the product of an adapter's factors by layer, so that rules that look at single entries see
+the entries of the weights and not those of factors, which differ between equal products.
 
 What merging loses where classes of all tasks compete is the head: a head row is trained with its own task's
 features, and the merged change then gives all classes others, so rows of different tasks no longer score on
@@ -27,15 +27,15 @@ Change = dict[str, Tensor]
 
 
 class MergeHyperparameters(LowRankHyperparameters):
-    """The merged change's size beside the pair's settings."""
+    """The merged change's size beside the adapter's settings."""
 
     scale: float = Field(1.0, ge=0, le=100, description="factor of the merged change")
 
 
 class Merging(LowRankMethod):
-    """A pair for each task, learned from the pretrained model; `merged` says what answers.
+    """An adapter for each task, learned from the pretrained model; `merged` says what answers.
 
-    Subclasses say what is kept of a pair when its task ends.
+    Subclasses say what is kept of an adapter when its task ends.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = MergeHyperparameters
@@ -43,17 +43,17 @@ class Merging(LowRankMethod):
     no_sum: ClassVar[str] = "the merged change has full rank"
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair from the pretrained model."""
+        """Start a new adapter from the pretrained model."""
         self.stack.add(t, self.rank(t))
         self.stack.leave_out_frozen()
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Keep what merging needs of the pair, and let the merged change answer."""
+        """Keep what merging needs of the adapter, and let the merged change answer."""
         self.keep(t)
         self.answer()
 
     def keep(self, t: int) -> None:
-        """Take the current pair's change in, and leave no current pair."""
+        """Take the current adapter's change in, and leave no current adapter."""
         raise NotImplementedError
 
     def merged(self) -> Change:
@@ -81,11 +81,11 @@ class Merging(LowRankMethod):
         return None
 
 
-class PairMerging(Merging):
-    """Keeps the pairs of all tasks and merges their changes anew after each."""
+class AdapterMerging(Merging):
+    """Keeps the adapters of all tasks and merges their changes anew after each."""
 
     def keep(self, t: int) -> None:
-        """Freeze the pair."""
+        """Freeze the adapter."""
         self.stack.freeze_current()
 
     def change(self, index: int) -> Change:
@@ -115,7 +115,7 @@ class RunningMerging(Merging):
         raise NotImplementedError
 
     def keep(self, t: int) -> None:
-        """Merge the pair's change and drop the pair."""
+        """Merge the adapter's change and drop the adapter."""
         self.running = self.merge(t, current_change(self.stack))
         self.stack.discard_current()
 
@@ -129,7 +129,7 @@ class RunningMerging(Merging):
 
 
 def current_change(stack: AdapterStack) -> Change:
-    """Return the scaled product of the current pair by layer, in float32 or float64."""
+    """Return the scaled product of the current adapter by layer, in float32 or float64."""
     return {name: layer.delta("current").detach() for name, layer in stack.layers.items()}
 
 

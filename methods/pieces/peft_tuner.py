@@ -79,7 +79,7 @@ class PeftTuner(PeftMethod):
         self.peft = self.put_on(self._configuration())
         self.parameters = self.trained()
         self.adapter = SavedTuner(self.peft, self.parameters)
-        self.objective.before_batch(self._switch_dropout)
+        self.task_model.before_batch(self._switch_dropout)
 
     def _configuration(self) -> PeftConfig:
         from peft import PeftType

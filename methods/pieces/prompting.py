@@ -40,7 +40,7 @@ class QueryPrompted(Method):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Freeze the backbone and put prompts on the way to its features."""
         super().__init__(context, hyperparameters)
-        self.backbone = self.objective.backbone
+        self.backbone = self.task_model.backbone
         self.backbone.module.requires_grad_(False)
         self.backbone.route = self._features
         self.learning = False

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchmark.phase import Phase
 
 
-class Objective(ABC):
+class TaskModel(ABC):
     """Turns rows into a loss and into predictions for one backbone, one stream and one protocol."""
 
     def __init__(self, backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> None:
@@ -187,7 +187,7 @@ class Objective(ABC):
         """Take over what `state` returned."""
 
 
-class ClassificationObjective(Objective):
+class ClassificationTaskModel(TaskModel):
     """One growing head over the backbone's feature; cross-entropy over current or over all seen classes."""
 
     def __init__(self, backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> None:

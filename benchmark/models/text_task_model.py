@@ -17,16 +17,16 @@ from benchmark.data.row_cache import code_of
 from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.label_scores import branches, causal_scores, decoder_scores, last_logits
-from benchmark.models.objective import Objective, best_columns
 from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.models.tail import PREFIX
+from benchmark.models.task_model import TaskModel, best_columns
 from benchmark.protocol import Protocol
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.task_metrics import draw
 from benchmark.stream import Examples, Task
 
 
-class TextObjective(Objective):
+class TextTaskModel(TaskModel):
     """A seq2seq or causal language model that answers a prompt."""
 
     def __init__(self, backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> None:
@@ -42,7 +42,7 @@ class TextObjective(Objective):
     def encode(self, task: Task, examples: Examples) -> Rows:
         """Return prompts as token ids and, as targets, the label string or the first reference."""
         tokenizer = self.backbone.tokenizer
-        code = code_of(TextObjective, drawn, draw)
+        code = code_of(TextTaskModel, drawn, draw)
         ids = encoding.token_lists(
             [*self.token_key(task, examples), self.backbone.kind, code],
             examples,

@@ -1,4 +1,4 @@
-"""A cell: one (method, stream, order, seed, backbone, protocol), fully resolved, with a name on disk."""
+"""A run: one (method, stream, order, seed, backbone, protocol), fully resolved, with a name on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plain(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """One run of a plan. Everything that can change a number is here; where it runs is not.
 
     Attributes:
@@ -41,9 +41,9 @@ class Cell:
         parameters: the stream's own settings, resolved; empty where a stream has none.
         zero_shot: also score tasks not learned yet.
         backbone_weights: of a backbone that is a folder, the hash of its weights; "" for others.
-        backbone_folder: where it lies on this machine; no part of the cell's identity, since its hash is.
+        backbone_folder: where it lies on this machine; no part of the run's identity, since its hash is.
         stream_file: the file that describes the stream, where it is not a registered one; no part of the
-            cell's identity, since the protocol and the data are.
+            run's identity, since the protocol and the data are.
         tuned: the search that chose the hyper-parameters; no part of the identity, since its values are.
     """
 
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def stream_reference(self) -> str:
-        """What `benchmark.running.catalogue.load_stream` takes for the cell's stream."""
+        """What `benchmark.running.catalogue.load_stream` takes for the run's stream."""
         return str(self.stream_file) if self.stream_file is not None else self.stream
 
     @property
@@ -73,7 +73,7 @@ class Cell:
 
     @cached_property
     def identity(self) -> str:
-        """What tells the cell from all others before its data is known; two names may be equal."""
+        """What tells the run from all others before its data is known; two names may be equal."""
         return self.key("")
 
     def config(self) -> dict[str, Any]:
@@ -87,10 +87,10 @@ class Cell:
         }
 
     def key(self, fingerprint: str) -> str:
-        """Return the hash that names this cell's result: settings, data and schema.
+        """Return the hash that names this run's result: settings, data and schema.
 
         Args:
-            fingerprint: of the data, so that other rows in the same folder are another cell.
+            fingerprint: of the data, so that other rows in the same folder are another run.
         """
         text = f"{self._settings[:-1]}, {json.dumps(fingerprint)}]"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -103,7 +103,7 @@ class Cell:
         return json.dumps([*names, config], sort_keys=True)
 
     def folder(self, out: Path) -> Path:
-        """Return where the results of the cell's stream and protocol go.
+        """Return where the results of the run's stream and protocol go.
 
         Raises:
             UserError: a name would lead out of the output folder.
@@ -120,22 +120,22 @@ class Cell:
 
     @property
     def stem(self) -> str:
-        """What begins the name of each of the cell's files in its folder."""
+        """What begins the name of each of the run's files in its folder."""
         return f"{plain(self.method)}-order-{plain(self.order)}-seed-{self.seed}"
 
     @classmethod
-    def of(cls, result: Result) -> Cell:
-        """Return the cell that a result is of.
+    def of(cls, result: Result) -> Run:
+        """Return the run that a result is of.
 
         Raises:
-            UserError: its settings lack what every cell has, or hold no protocol.
+            UserError: its settings lack what every run has, or hold no protocol.
         """
         config = result.config
         blocks = ("protocol", "hyperparameters", "parameters")
         missing = [name for name in (*blocks, "zero_shot") if name not in config]
         missing += [f"a block of {name}" for name in blocks if not isinstance(config.get(name, {}), dict)]
         if missing:
-            raise UserError(f"the settings of {result.name} name no cell: they lack {', '.join(missing)}")
+            raise UserError(f"the settings of {result.name} name no run: they lack {', '.join(missing)}")
         try:
             protocol = Protocol(**config["protocol"])
         except (ValidationError, TypeError) as error:

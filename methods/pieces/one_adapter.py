@@ -1,4 +1,4 @@
-"""The base of methods that keep a pair per task and let one of them answer at a time."""
+"""The base of methods that keep an adapter per task and let one of them answer at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmark.lora.method import LowRankMethod
 from benchmark.method import Context
 
 
-class OnePairAtATime(LowRankMethod):
-    """Every task is learned from the pretrained model in a pair of its own; see the module.
+class OneAdapterAtATime(LowRankMethod):
+    """Every task is learned from the pretrained model in an adapter of its own; see the module.
 
     Attributes:
-        chosen: the task whose pair is switched on; None for the pretrained model.
+        chosen: the task whose adapter is switched on; None for the pretrained model.
     """
 
-    no_sum: ClassVar[str] = "each task has a pair of its own"
+    no_sum: ClassVar[str] = "each task has an adapter of its own"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Let the chosen task scale the stack."""
@@ -30,16 +30,16 @@ class OnePairAtATime(LowRankMethod):
         self.stack.learned_scales = self._only_chosen
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair from the pretrained model."""
+        """Start a new adapter from the pretrained model."""
         super().begin_task(t, rows)
         self.chosen = t
-        # No earlier pair takes part in training: none may cost time.
+        # No earlier adapter takes part in training: none may cost time.
         self.stack.leave_out_frozen()
 
     @contextmanager
     def through(self, task: int | None) -> Iterator[None]:
-        """Within the context, let the pair of one task answer, or the pretrained model."""
-        # What `begin_task` left out holds for the pair under training alone.
+        """Within the context, let the adapter of one task answer, or the pretrained model."""
+        # What `begin_task` left out holds for the adapter under training alone.
         self.stack.unmerge()
         before, self.chosen = self.chosen, task
         try:
@@ -55,5 +55,5 @@ class OnePairAtATime(LowRankMethod):
         layers = len(self.stack.layers)
         past = torch.tensor([float(slot == self.chosen) for slot in self.stack.frozen_tasks])
         current = torch.full((layers,), float(self.stack.current_task == self.chosen))
-        device = self.objective.device
+        device = self.task_model.device
         return past.expand(layers, -1).to(device), current.to(device)
