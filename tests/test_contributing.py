@@ -24,12 +24,8 @@ def test_its_commands_exist():
     assert set(re.findall(r"bench submit (--[a-z]+)", TEXT)) <= flags
 
 
-def test_its_files_and_headings_exist():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    headings = {
-        line.lstrip("# ").lower().replace(" ", "-") for line in readme.splitlines() if line[:1] == "#"
-    }
-    anchors = re.findall(r"README\.md#([a-z-]+)", TEXT)
-    assert anchors and set(anchors) <= headings
+def test_its_files_and_links_exist():
+    links = re.findall(r"\]\(([^)#]+)", TEXT)
+    assert links and [link for link in links if not (ROOT / link).is_file()] == []
     for name in re.findall(r"`([a-z]+/[a-z_/]*(?:\.py)?)`", TEXT):
         assert (ROOT / name).exists(), name
