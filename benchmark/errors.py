@@ -5,9 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from benchmark.printable import printable
+
 
 class UserError(Exception):
-    """A mistake in what was asked or in what lies on disk; the message is one self-contained line."""
+    """A mistake in what was asked or in what lies on disk; the message is one self-contained line.
+
+    It may quote what nobody has checked yet, so that its control characters are written as their numbers.
+    """
+
+    def __init__(self, message: object) -> None:
+        """Keep the message."""
+        super().__init__(printable(str(message)))
+
+
+class MachineError(UserError):
+    """The machine refused something: space, memory, a folder. No fault of the run, which can go on later."""
 
 
 def nearest(given: str, valid: Iterable[str]) -> str | None:

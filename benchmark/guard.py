@@ -14,6 +14,8 @@ from typing import ParamSpec
 import typer
 
 from benchmark.errors import UserError
+from benchmark.machine import refusal
+from benchmark.printable import printable
 
 INCOMPLETE, USAGE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
 
@@ -37,6 +39,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             tell("stopped")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
+            if (refused := refusal(error)) is not None:
+                tell(f"error: {one_line(refused)}")
+                raise typer.Exit(USAGE) from None
             if os.environ.get("BENCH_DEBUG") == "1":
                 traceback.print_exc()
             what = f"{type(error).__name__}: {one_line(error)}"
@@ -52,8 +57,8 @@ def tell(line: str) -> None:
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return a message without line breaks."""
-    return " ".join(str(error).split()) or "no message"
+    """Return a message without line breaks and control characters."""
+    return " ".join(printable(str(error)).split()) or "no message"
 
 
 def hear_interrupts() -> None:

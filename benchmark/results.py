@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.errors import UserError
+from benchmark.machine import unwritable
+from benchmark.printable import control_character
 
 SCHEMA = 1
 
@@ -31,7 +33,9 @@ class TaskFacts(Part):
     train: int = Field(description="rows trained on")
     validation: int
     test: int = Field(ge=1, description="rows behind each score of this task, n_i")
-    metric: str = Field(description="a name of benchmark.scoring.task_metrics; scores lie in 0..1")
+    metric: str = Field(
+        pattern=r"^[\w.-]+$", description="a name of benchmark.scoring.task_metrics; scores lie in 0..1"
+    )
 
 
 class Parameters(Part):
@@ -188,7 +192,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        raise unwritable(path, error) from None
 
 
 def to_json(value: Any) -> bytes:
@@ -234,6 +238,8 @@ def read(path: Path) -> Result:
         raise UserError(f"{path} is not a valid result: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    if mark := control_character(data):
+        raise UserError(f"{path} is not a valid result: it holds the control character {mark}")
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA:
         raise UserError(f"{path} has result schema {version!r}, this version reads schema {SCHEMA}")

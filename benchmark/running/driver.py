@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.machine import unwritable
 from benchmark.results import read
 from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
@@ -137,4 +138,4 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(b"1")
     except OSError as error:
-        raise UserError(f"cannot write to the output folder {out}: {error.strerror or error}") from None
+        raise unwritable(f"to the output folder {out}", error) from None

@@ -21,6 +21,7 @@ class Outcome:
         skipped: the result was there before.
         elsewhere: another process works on the cell.
         stopped: the user stopped the sweep before the cell was complete.
+        machine: the error is the machine's, such as a full disk; the same command goes on without it.
     """
 
     cell: Cell
@@ -29,6 +30,7 @@ class Outcome:
     skipped: bool = False
     elsewhere: bool = False
     stopped: bool = False
+    machine: bool = False
 
     @property
     def result(self) -> Result | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmark.data.files import describe_error
 from benchmark.data.load import load as load_tasks
 from benchmark.data.outcomes import fingerprint
-from benchmark.errors import UserError
+from benchmark.errors import MachineError, UserError
+from benchmark.machine import refusal
 from benchmark.results import read
 from benchmark.running.catalogue import load_stream
 from benchmark.running.cell import Cell
@@ -54,13 +55,18 @@ def run_job(job: Job, watch: Watch) -> Outcome:
                 return outcome
             if outcome.state == "complete":
                 folder.forget_failure(cell)
-            elif outcome.state == "failed" and begun:
+            elif outcome.state == "failed" and begun and not outcome.machine:
                 # What fails before it begins costs nothing to try again, such as data that is not there.
                 folder.note_failure(cell, str(outcome.error))
             log(CellDone(cell, outcome))
             return outcome
     except UserError as error:
-        return Outcome(cell, error=" ".join(str(error).split()))
+        return _failed(cell, error)
+
+
+def _failed(cell: Cell, error: UserError) -> Outcome:
+    """Return what came of a cell that one line says something of."""
+    return Outcome(cell, error=" ".join(str(error).split()), machine=isinstance(error, MachineError))
 
 
 def stop_asked(job: Job) -> bool:
@@ -102,23 +108,13 @@ def _run_claimed(job: Job, tell: Watch) -> Outcome:
     except Stopped:
         return Outcome(cell, stopped=True)
     except UserError as error:
-        return Outcome(cell, error=" ".join(str(error).split()))
+        return _failed(cell, error)
     except Exception as error:
         if debugging():
             raise
-        return Outcome(cell, error=f"{_reason(error)} (BENCH_DEBUG=1 shows where)")
-
-
-def _reason(error: Exception) -> str:
-    """Return one line on an error that is not known to be the user's."""
-    # torch has a class for a full GPU alone; a full memory is to it a RuntimeError like any other.
-    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if full or "can't allocate memory" in str(error):
-        return (
-            f"the memory ran out ({describe_error(error)}); smaller batches (--set protocol.batch_size=...) "
-            "or fewer cells at a time (--workers) need less"
-        )
-    return describe_error(error)
+        if (refused := refusal(error)) is not None:
+            return _failed(cell, refused)
+        return Outcome(cell, error=f"{describe_error(error)} (BENCH_DEBUG=1 shows where)")
 
 
 def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
