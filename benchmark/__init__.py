@@ -3,8 +3,7 @@
 What stands where, in the order in which it may be imported: a room imports from its own line and from lines
 above it, and from none below. `tests/test_imports.py` holds every import to this.
 
-    errors, printable, machine, protocol, phase, state, space, registry, results  the contracts, as are the
-    stream, method                        two that people write: streams and methods
+    errors, printable, machine, protocol, phase, state, space, registry, results, stream, method  contracts
     settings, initialisation, text_table, guard  what any room may need: `key=value`, random starts, errors
     scoring                               from answers to task scores, to metrics, to intervals
     data                                  from sources to rows: files, folders and the hub, checked, cached

@@ -20,7 +20,16 @@ class UserError(Exception):
 
 
 class MachineError(UserError):
-    """The machine refused something: space, memory, a folder. No fault of the run, which can go on later."""
+    """The machine refused something: space, memory, a folder. No fault of the run, which can go on later.
+
+    Attributes:
+        memory: whether it was memory, of which another run may need less; nothing else is better elsewhere.
+    """
+
+    def __init__(self, message: object, memory: bool = False) -> None:
+        """Keep the message."""
+        super().__init__(message)
+        self.memory = memory
 
 
 def nearest(given: str, valid: Iterable[str]) -> str | None:

@@ -38,7 +38,8 @@ def refusal(error: BaseException) -> MachineError | None:
         what = f"{type(error).__name__}: {said}" if said else type(error).__name__
         return MachineError(
             f"the memory ran out ({what}); smaller batches (--set protocol.batch_size=...), fewer cells at a "
-            f"time (--workers) or other programs ended leave more, {AGAIN}"
+            f"time (--workers) or other programs ended leave more, {AGAIN}",
+            memory=True,
         )
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 # Joiners of letters are none of them: Persian, Indic scripts and emoji are written with those.
 _CONTROL = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 _ANY = re.compile(f"[{_CONTROL}]")
-_NO_SPACE = re.compile(f"(?![\n\t\r])[{_CONTROL}]")
+_NO_SPACE = re.compile(f"(?![\n\t])[{_CONTROL}]")
 
 
 def control_character(value: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError, unknown
+from benchmark.machine import refusal
 from benchmark.printable import control_character, printable
 
 _IGNORED = str.maketrans("", "", "-_.")
@@ -120,6 +121,8 @@ class Registry:
         except UserError:
             raise
         except Exception as error:
+            if (refused := refusal(error)) is not None:
+                raise refused from None
             raise UserError(
                 f"the {self.kind} '{entry.key}' cannot be loaded from {entry.place}: "
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

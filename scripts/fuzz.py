@@ -25,7 +25,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from scripts.fuzz_inputs import AREAS, Ground, Input
+from scripts.fuzz_inputs import AREAS, Ground, Input, sound_inputs
 
 MOST_SECONDS = 60
 
@@ -89,8 +89,14 @@ def main() -> int:
         os.environ |= {"BENCH_CACHE": f"{where}/cache", "HF_HUB_OFFLINE": "1", "GIT_DIR": f"{where}/no-git"}
         for name in ("BENCH_DEBUG", "BENCH_DATA"):
             os.environ.pop(name, None)
-        ground = Ground(Path(where) / "ground")
+        ground = Ground(Path(where).resolve() / "ground")
         work = Path(where) / "work"
+        work.mkdir()
+        os.chdir(work)
+        for given in sound_inputs(ground, work):
+            fault, code, shown = fault_of(given)
+            if fault or code:
+                parser.exit(2, f"what is sound is refused: {given.command}: {shown}\n")
         for number in range(chosen.first, chosen.first + chosen.count):
             if time.monotonic() - started > chosen.seconds:
                 break

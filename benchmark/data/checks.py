@@ -25,8 +25,8 @@ def validation_errors(tasks: list[Task]) -> Iterator[DataError]:
     """Yield what no stream may deliver, cheap enough to look for before every run.
 
     No tasks or two of one name; a name with a control character; in a task an empty train or test split, or
-    two classes whose names are equal or differ only by case; in a split parts of different length, a label outside the classes, a row without
-    an accepted answer, or an id twice.
+    two classes whose names are equal or differ only by case; in a split parts of different length, a label
+    outside the classes, a row without an accepted answer, or an id twice.
     """
     if not tasks:
         yield DataError("there are no tasks")

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmark.errors import UserError
+from benchmark.errors import MachineError, UserError
 from benchmark.machine import unwritable
 from benchmark.results import read
 from benchmark.running.cell import Cell
@@ -45,7 +45,7 @@ def run(
         fresh: run cells again that are complete, from their first task.
 
     Raises:
-        UserError: the output folder cannot be written, or Ray does not start or is not reached.
+        UserError: the output folder cannot be written, now or later, or Ray does not start or is not reached.
         KeyboardInterrupt: the user stopped the run; what is finished is on disk.
     """
     check_writable(out)
@@ -62,6 +62,8 @@ def run(
                 left.append(place)
             elif not outcome.stopped:
                 watch(CellDone(outcome.cell, outcome))
+            if outcome.machine == "disk":  # each further cell would learn a task and fail to keep it
+                raise MachineError(f"{outcome.cell.name}: {outcome.error}")
         return left
 
     def settle(places: list[int]) -> list[int]:

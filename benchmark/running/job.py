@@ -11,6 +11,8 @@ from benchmark.results import Result, read
 from benchmark.running.cell import Cell
 from benchmark.running.sweep_folder import process_name
 
+Refusal = Literal["", "memory", "disk"]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -21,7 +23,7 @@ class Outcome:
         skipped: the result was there before.
         elsewhere: another process works on the cell.
         stopped: the user stopped the sweep before the cell was complete.
-        machine: the error is the machine's, such as a full disk; the same command goes on without it.
+        machine: what it refused, where that is the error; the same command goes on once it is to be had.
     """
 
     cell: Cell
@@ -30,7 +32,7 @@ class Outcome:
     skipped: bool = False
     elsewhere: bool = False
     stopped: bool = False
-    machine: bool = False
+    machine: Refusal = ""
 
     @property
     def result(self) -> Result | None:

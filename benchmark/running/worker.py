@@ -20,7 +20,7 @@ from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
 from benchmark.running.event_log import EventLog
 from benchmark.running.events import CellDone, CellStarted, Event, TaskDone, Watch
-from benchmark.running.job import Job, Outcome
+from benchmark.running.job import Job, Outcome, Refusal
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.stream import LoadedStream, Request
 
@@ -66,7 +66,10 @@ def run_job(job: Job, watch: Watch) -> Outcome:
 
 def _failed(cell: Cell, error: UserError) -> Outcome:
     """Return what came of a cell that one line says something of."""
-    return Outcome(cell, error=" ".join(str(error).split()), machine=isinstance(error, MachineError))
+    machine: Refusal = ""
+    if isinstance(error, MachineError):
+        machine = "memory" if error.memory else "disk"
+    return Outcome(cell, error=" ".join(str(error).split()), machine=machine)
 
 
 def stop_asked(job: Job) -> bool:
