@@ -112,7 +112,7 @@ def without(value: Any, path: tuple[Any, ...]) -> Any:
 def odd_value(rng: random.Random) -> Any:
     """Return a value that is likely to be of the wrong type, size or sign."""
     deep: Any = []
-    for _ in range(200):
+    for _ in range(60):
         deep = [deep]
     return rng.choice((None, [], {}, [[]], {"x": 1}, deep, rng.choice(HOSTILE), rng.choice(NUMBERS)))
 
