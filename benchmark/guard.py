@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,9 @@ from benchmark.machine import refusal
 from benchmark.printable import printable
 
 INCOMPLETE, USAGE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
+
+# What is wrong with a path that was given, wherever it is first looked at.
+OF_A_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
 
 P = ParamSpec("P")
 
@@ -41,6 +45,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except Exception as error:
             if (refused := refusal(error)) is not None:
                 tell(f"error: {one_line(refused)}")
+                raise typer.Exit(USAGE) from None
+            if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename is not None:
+                tell(f"error: {one_line(str(error.strerror))}: {one_line(str(error.filename))[:200]}")
                 raise typer.Exit(USAGE) from None
             if os.environ.get("BENCH_DEBUG") == "1":
                 traceback.print_exc()
