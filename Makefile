@@ -3,8 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A study with boards of its own: its settings are not those of the suite.
-GATE := leaderboards/litelora-gate
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test leaderboard clean
@@ -17,12 +15,10 @@ test: $(VENV)/.full
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bench leaderboard --check
-	$(BIN)/bench leaderboard --check --root $(GATE) --out $(GATE)
 	$(BIN)/python -m pytest -n 2
 
 leaderboard: $(VENV)/.base
 	$(BIN)/bench leaderboard
-	$(BIN)/bench leaderboard --root $(GATE) --out $(GATE)
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

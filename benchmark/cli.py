@@ -44,6 +44,14 @@ class Topic(StrEnum):
     protocols = "protocols"
 
 
+class ReadingName(StrEnum):
+    """The readings of a run, as `benchmark.results.READINGS` names them."""
+
+    trained_head = "trained_head"
+    class_means = "class_means"
+    task_incremental = "task_incremental"
+
+
 def show_version(asked: bool) -> None:
     """Print the version and stop."""
     if asked:
@@ -108,12 +116,15 @@ def list_(
 
 
 @guarded
-def show(result: Annotated[Path, typer.Argument(help="A result file.")]) -> None:
-    """Print the scores and costs of one result."""
-    from benchmark import results
+def show(
+    result: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
+) -> None:
+    """Print the scores and costs of one result, or the scores of several side by side."""
     from benchmark.publishing import leaderboard as boards
+    from benchmark.result_files import read_all
 
-    typer.echo(boards.show(results.read(result)))
+    found = [run for _, run in read_all(result)]
+    typer.echo(boards.show(found[0]) if len(found) == 1 else boards.result_table(found))
 
 
 @guarded
@@ -121,6 +132,9 @@ def leaderboard(
     root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
     out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("leaderboards"),
     check: Annotated[bool, typer.Option("--check", help="Only say which tables are out of date.")] = False,
+    sort_by: Annotated[
+        ReadingName, typer.Option(help="The reading that sorts the rows.")
+    ] = ReadingName.trained_head,
 ) -> None:
     """Write the leaderboards from result files.
 
@@ -129,7 +143,7 @@ def leaderboard(
     from benchmark.publishing import leaderboard as boards
 
     if not check:
-        written = boards.build(root, out)
+        written = boards.build(root, out, sort_by.value)
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
         return
     problems = boards.check(root, out)

@@ -14,8 +14,7 @@ from typing import ParamSpec
 
 import typer
 
-from benchmark.errors import UserError
-from benchmark.machine import refusal
+from benchmark.errors import UserError, refusal
 from benchmark.printable import printable
 
 INCOMPLETE, USAGE, INTERNAL, INTERRUPTED = 1, 2, 3, 130

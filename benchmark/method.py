@@ -1,30 +1,32 @@
 """The method contract: what a continual method says about each task, and nothing about how it is run.
 
 A method is a policy over a frozen backbone. For task t the learner calls `begin_task`, trains each of
-`phases`, then calls `end_task`; `predict` answers at test time. State is what `state` returns: it is saved
-after every task and must be enough for `restore` to continue with the same bytes.
+`phases`, then calls `end_task`; `predict` answers at test time. What it declares in `keeps` is saved after
+every task, counted, and must be enough to continue with the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from benchmark import state
 from benchmark.phase import ParameterGroup, Phase
 from benchmark.protocol import Protocol
 from benchmark.space import Space
-from benchmark.state import listed, numbered, part
+from benchmark.state import Kept, Sizes
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
     from benchmark.data.batches import Batch, Rows
-    from benchmark.models.objective import Objective
+    from benchmark.models.task_model import TaskModel
 
 # Whoever writes a method finds here all that the contract speaks of.
 __all__ = [
@@ -36,9 +38,6 @@ __all__ = [
     "ParameterGroup",
     "Phase",
     "Space",
-    "listed",
-    "numbered",
-    "part",
 ]
 
 
@@ -67,8 +66,8 @@ class Needs:
     """
 
     task_id: bool = False
-    old_data: bool = False
-    statistics: bool = False
+    rehearsal: bool = False
+    stored_statistics: bool = False
     test_batch: bool = False
 
 
@@ -77,7 +76,7 @@ class Accounting:
     """Numbers a method holds after a task; see `benchmark.results.Parameters` for the words.
 
     Attributes:
-        adapters: what is learned as one piece and could be taken away as one: a pair over all layers, a
+        adapters: what is learned as one piece and could be taken away as one: an adapter over all layers, a
             prompt, a component. Weights that are changed themselves are none.
         active: those whose removal can change a prediction of some row, whichever the row picks. What was
             merged into one change is one.
@@ -95,7 +94,7 @@ class Accounting:
 class Context:
     """What a method is built on."""
 
-    objective: Objective
+    task_model: TaskModel
     protocol: Protocol
     task_count: int
 
@@ -107,29 +106,40 @@ class Method:
         Hyperparameters: pydantic model; its fields are the method's `--set` keys.
         search: values that `bench tune` may try, by hyper-parameter, beside the usual learning rates.
         needs: what is asked for beyond the current task's data.
-        bound: True for reference rows.
+        keeps: what outlives a task beside the head, see `benchmark.state`; a subclass adds to it.
+        reference: True for reference rows, floors and ceilings.
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
-        own_classifier: True where it answers without the objective's head, which then only trains.
+        own_classifier: True where it answers without the task model's head, which then only trains.
+        changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
+            well, or nothing below the head. What lies below the first change is computed once for each row.
+        settled: True where, told the task, it answers for it ever after as when it was learned: such a score
+            is taken over.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
+        task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
+            depend on the task id given, which only masks classes: one pass then serves all three readings.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = Hyperparameters
     search: ClassVar[Space] = {}
     needs: ClassVar[Needs] = Needs()
-    bound: ClassVar[bool] = False
+    keeps: ClassVar[tuple[Kept, ...]] = ()
+    reference: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "seq2seq", "causal")
     changes_backbone: ClassVar[bool] = False
     no_sum: ClassVar[str] = "it learned no low-rank update"
     own_classifier: ClassVar[bool] = False
+    settled: ClassVar[bool] = False
     spares: ClassVar[bool] = False
+    changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
+    task_id_only_masks: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""
-        self.objective = context.objective
+        self.task_model = context.task_model
         self.protocol = context.protocol
         self.task_count = context.task_count
         self.hyperparameters = hyperparameters
@@ -153,7 +163,7 @@ class Method:
 
     def epochs(self, t: int) -> int:
         """Return the protocol's epochs for task t."""
-        return self.protocol.epochs_by_task.get(self.objective.tasks[t].name, self.protocol.epochs)
+        return self.protocol.epochs_by_task.get(self.task_model.tasks[t].name, self.protocol.epochs)
 
     def head_groups(self) -> list[ParameterGroup]:
         """Return the head's parameter group; none where there is no head.
@@ -161,7 +171,7 @@ class Method:
         Reads `head_learning_rate`, `learning_rate` and `weight_decay` of the hyper-parameters; what they do
         not have is as in `TRAINING`.
         """
-        head = self.objective.head_parameters()
+        head = self.task_model.head_parameters()
         if not head:
             return []
         rate = self._setting("head_learning_rate") or self._setting("learning_rate")
@@ -195,8 +205,8 @@ class Method:
         return Phase(**settings | changes)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the objective's loss; the default loss of a phase."""
-        return self.objective.loss(batch)
+        """Return the task model's loss; the default loss of a phase."""
+        return self.task_model.loss(batch)
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
@@ -205,23 +215,52 @@ class Method:
         The scorer withholds `task` (None) unless the method declares `needs.task_id` or the protocol is
         task-incremental.
         """
-        return self.objective.predict(batch, task)
+        return self.task_model.predict(batch, task)
 
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context in which a whole task is scored: nothing is trained within it."""
+        return nullcontext()
+
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return how many adapters have been learned, and how many of them are active; see `Accounting`."""
+        return 0, 0
+
+    def passes(self) -> float:
+        """Return how many passes through the backbone a prediction takes."""
+        return 1.0
+
+    @final
     def accounting(self) -> Accounting:
-        """Return the counts after the task just learned."""
-        return Accounting(stored=0, resident=0, adapters=0, active=0)
+        """Return the counts after the task just learned, which follow from what is declared in `keeps`."""
+        sizes = state.sizes(self)
+        return Accounting(
+            sizes.stored, sizes.in_memory, *self.adapter_counts(), sizes.auxiliary_bytes, self.passes()
+        )
 
     def report(self, t: int) -> dict[str, Any]:
         """Return what the method tells about task t beyond its scores; JSON values only."""
         return {}
 
+    @final
     def state(self) -> dict[str, Tensor]:
-        """Return every tensor that must outlive the process, the objective's head included."""
-        return {f"head.{name}": tensor for name, tensor in self.objective.state().items()}
+        """Return every tensor that must outlive the process: the head, and what `keeps` declares."""
+        head = {f"head.{name}": tensor for name, tensor in self.task_model.state().items()}
+        return head | state.saved(self)
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+    @final
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned in another process."""
-        self.objective.restore(part(state, "head."))
+        self.task_model.restore(state.part(tensors, "head."))
+        state.restore(self, tensors, self.task_model.device)
+        self.after_restore()
+
+    def after_restore(self) -> None:
+        """Work out again what follows from what was restored."""
+
+    @final
+    def sizes(self) -> Sizes:
+        """Return how much is kept, for a method that has this one as its base."""
+        return state.sizes(self)
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
         """Return `{module: (down (R, d_in), up (d_out, R))}` whose products are added to the weights.

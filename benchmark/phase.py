@@ -33,6 +33,7 @@ class Phase:
         schedule: what the learning rate follows besides, see `benchmark.running.training.rate_factor`.
         loss: from a batch to a scalar.
         clip: largest norm of a step's gradient, None for no clipping.
+        before: called before the phase's random numbers are seeded and its first step is taken.
         further_losses: each takes a step of its own on every batch, after that of `loss`.
         after_backward: called between a step's gradients and the optimiser, as for a projection.
         after_step: called when the optimiser has moved the parameters.
@@ -50,6 +51,7 @@ class Phase:
     factor: float = 1.0
     schedule: Schedule = "constant"
     clip: float | None = None
+    before: Callable[[], None] | None = None
     further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
     after_backward: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None

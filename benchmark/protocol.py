@@ -1,21 +1,26 @@
-"""A protocol: the named budget, data size and scoring rules that every cell of a table shares."""
+"""A protocol: the named budget, data size and scoring rules that every run of a table shares."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
 ADDED_LATER = frozenset(
-    {"selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"}
+    {
+        *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
+        *("blocks", "prefix_dtype", "score_at", "precision"),
+    }
 )
+WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
+"""Settings that cannot change a number: no part of a run's key, and they do not set a table apart, so that
+people with less memory share both."""
 OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
-NO_SCORES = frozenset({"evaluation_batch_size"})
-"""Settings that cannot change a score, so that people with less memory share a cell and a table."""
 
 
 class Protocol(BaseModel):
@@ -51,6 +56,23 @@ class Protocol(BaseModel):
         ("query", "value"),
         description="adapted linear layers: roles (query, key, value, output, gate, up, down), module:NAME "
         "for those of a name, or all-linear",
+    )
+    blocks: str = Field(
+        "all",
+        description="the adapted blocks: all, last:4, first:2, or their numbers from 0; what lies below the "
+        "first is computed once",
+    )
+    prefix_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="how the outputs of the blocks below the first adapted one are stored"
+    )
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "float32",
+        description="of the backbone's products: float32, tf32 on a GPU, or bf16 (weights, adapters "
+        "and optimiser stay float32), refused where the processor does not have it",
+    )
+    score_at: Literal["every", "diagonal+last"] = Field(
+        "every",
+        description="score all tasks seen after every task, or the task just learned and all after the last",
     )
     schedule: Schedule = Field(
         "constant",
@@ -99,6 +121,16 @@ class Protocol(BaseModel):
         "first: classifier alignment, 5 as SLCA published it; 0: none",
     )
 
+    @field_validator("blocks", mode="before")
+    @classmethod
+    def _listed_blocks(cls, value: Any) -> Any:
+        """Take a list of numbers, or one number, as its text."""
+        if isinstance(value, list | tuple):
+            value = ",".join(str(number).strip() for number in value)
+        if re.fullmatch(r"all|(first|last):\d+|\d+(,\d+)*", str(value)) is None:
+            raise ValueError("all, last:4, first:2, or numbers from 0 such as 8,9,11")
+        return str(value)
+
     @model_validator(mode="after")
     def _alignment_of_competing_classes(self) -> Protocol:
         if self.alignment and self.head != "class-incremental":
@@ -109,11 +141,10 @@ class Protocol(BaseModel):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that name a cell, as JSON: all but later settings at their defaults.
+        """Return the values that name a run, as JSON: all that can change a number, later ones where set.
 
-        So a result written before a setting existed stays the result of the same cell.
+        So a result written before a setting existed stays the result of the same run.
         """
         fields = type(self).model_fields
-        same = {name: fields[name].default for name in NO_SCORES}
         unchanged = {name for name in ADDED_LATER if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude=unchanged) | same
+        return self.model_dump(mode="json", exclude=unchanged | WITHOUT_EFFECT)

@@ -16,8 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError, unknown
-from benchmark.machine import refusal
+from benchmark.errors import UserError, refusal, unknown
 from benchmark.printable import control_character, printable
 
 _IGNORED = str.maketrans("", "", "-_.")

@@ -1,4 +1,10 @@
-"""The result of one cell: its published schema, and how it is written, read and refused."""
+"""The result of one run: its published schema, and how it is written, read and refused.
+
+Schema 2. Scores stand in `readings`: every stage of a run is read in three ways, see `READINGS`, each with a
+ragged matrix and the packed score of every test row, whose mean each cell of the matrix is
+(`benchmark.row_scores`). `Result.matrix_of` gives a reading's matrix, `benchmark.scoring.metrics.numbers` its
+metrics. What adapters and passes count as has a version of its own, `ACCOUNTING`. Schema 1 is not read.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +13,33 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmark.errors import UserError
-from benchmark.machine import unwritable
+from benchmark import row_scores
+from benchmark.errors import UserError, unwritable
 from benchmark.printable import control_character
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA = 2
+ACCOUNTING = 2
+"""Version of the definitions behind `Parameters` and `forward_equivalents`; unlike ones share no table.
+
+2: an adapter is what is learned as one piece and could be taken away as one; one is active if its removal can
+change the prediction of some row; forward-equivalents as `benchmark.models.forward_equivalents` defines them.
+"""
+
+TRAINED_HEAD, CLASS_MEANS, TASK_INCREMENTAL = "trained_head", "class_means", "task_incremental"
+READINGS = {
+    TRAINED_HEAD: "what the method answers under the protocol: its trained head, own classifier or text",
+    CLASS_MEANS: "nearest class mean, by cosine, of the final features of up to 20 train rows a class: rows "
+    "of the evaluator, which the method never sees",
+    TASK_INCREMENTAL: "the task id is given: classes of other tasks are masked",
+}
+"""Three readings of one model; the first decides where only one is shown."""
 
 
 class Part(BaseModel):
@@ -43,21 +67,33 @@ class Parameters(Part):
 
     trainable: list[int] = Field(description="adapter numbers under an optimiser while task t was learned")
     head_trainable: list[int] = Field(description="the same for the classification head")
-    stored: int = Field(description="adapter numbers kept on disk after the last task")
-    resident: int = Field(description="adapter numbers in memory while predicting")
+    on_disk: int = Field(description="adapter parameters kept on disk after the last task")
+    in_memory: int = Field(description="adapter parameters in memory while predicting")
     head: int = Field(description="numbers in the head")
     backbone: int = Field(description="frozen numbers, without any pretraining head")
     auxiliary_bytes: int = Field(description="state kept between tasks beside adapters and head")
     adapters: list[int] = Field(
-        description="adapters learned up to and with task t: pairs, prompts or components, those dropped or "
-        "merged since, and those a method chose not to learn, among them"
+        description="adapters learned up to and with task t: LoRA adapters, prompts or components, those "
+        "dropped or merged since, and those a method chose not to learn, among them"
     )
     active_adapters: list[int] = Field(description="adapters whose removal can change a prediction, after t")
     active_adapter_reduction: float | None = Field(
-        description="1 - active / adapters after the last task; none where tasks add no adapters. Results of "
-        "earlier versions state 1 - active / T; tables go by `Result.reduction`"
+        description="1 - active / adapters after the last task; none where tasks add no adapters"
     )
-    passes_per_prediction: float = 1.0
+    passes_per_prediction: float = Field(1.0, description="forward passes of the backbone for one prediction")
+
+
+class Reading(Part):
+    """One way to read the model after every stage.
+
+    Row t holds the scores on tasks 0 to t, on later ones too with zero-shot; it is empty where stage t was
+    not scored. A run is null where it was not asked for. `rows` has the packed row scores of each run, ""
+    for null, see `benchmark.row_scores`.
+    """
+
+    matrix: list[list[float | None]] = Field(default_factory=list)
+    rows: list[list[str]] = Field(default_factory=list)
+    blank: str | None = Field(default=None, description="why this reading does not exist; none: it does")
 
 
 class Tuned(Part):
@@ -69,6 +105,10 @@ class Tuned(Part):
     selection: Literal["validation", "paper"] = Field(description="rows that decided; paper: TEST rows")
     space: dict[str, Any] = Field(description="by name: a list of values, or the ends of a span")
     values: dict[str, Any] = Field(description="the chosen point")
+    tuned_on: list[str] = Field(default_factory=list, description="orders and seeds of the trials, 'A/0'")
+    record: str | None = Field(
+        default=None, description="file that lists every trial; none: it was not published"
+    )
 
     @property
     def mark(self) -> str:
@@ -78,7 +118,7 @@ class Tuned(Part):
 
 
 class Provenance(Part):
-    """What a reader needs to run the cell again."""
+    """What a reader needs to run the run again."""
 
     versions: dict[str, str]
     commit: str | None
@@ -97,7 +137,7 @@ class Provenance(Part):
 
 
 class Timing(Part):
-    """The only block that may differ between two runs of one cell. Lists have one entry per task."""
+    """The only block that may differ between two runs of one run. Lists have one entry per task."""
 
     finished: str = Field(description="UTC, ISO 8601")
     total_seconds: float
@@ -108,42 +148,82 @@ class Timing(Part):
 
 
 class Result(Part):
-    """One complete cell. `matrix[t][i]` is the score on task i after task t; null where not measured."""
+    """One complete run."""
 
     schema_version: int = SCHEMA
+    accounting_version: int = ACCOUNTING
     key: str = Field(description="hash of the resolved configuration, the data and the schema")
     method: str
     stream: str
     order: str
     seed: int
+    run: int | None = Field(
+        None, description="i where order and seed are those of run i of the protocol: the i-th order, seed i"
+    )
     backbone: str
+    backbone_weights: str = Field("", description="SHA-256 of the frozen weights; empty: not known")
     protocol: str
     config: dict[str, Any] = Field(description="resolved protocol, hyperparameters and stream parameters")
-    needs: dict[str, bool] = Field(description="task_id, old_data, statistics, test_batch: what is asked for")
-    bound: bool = Field(description="a reference row, not a competitor")
+    needs: dict[str, bool] = Field(
+        description="asked for beyond the task's data: task_id (at inference), rehearsal (old rows), "
+        "stored_statistics (of old classes), test_batch"
+    )
+    reference: bool = Field(description="a reference row, floor or ceiling, not a competitor")
     tasks: list[TaskFacts]
-    matrix: list[list[float | None]]
+    needs_adapter: list[bool] = Field(
+        default_factory=list,
+        description="by task, whether it needs an adapter of its own; empty: the stream does not say",
+    )
+    readings: dict[str, Reading] = Field(description="by a name of `READINGS`")
     untrained: list[float | None] | None = Field(
         None, description="score on each task before the first was learned; none: not a --zero-shot run"
     )
-    headline: dict[str, float | None]
+    headline: dict[str, float | None] = Field(description="metrics of the first reading")
     parameters: Parameters
     steps: list[int] = Field(description="optimiser steps while task t was learned")
-    report: list[dict[str, Any]] = Field(description="what the method tells about each task")
+    forward_equivalents: list[float] = Field(
+        default_factory=list,
+        description="rows through the whole backbone, or as costly, to learn task t",
+    )
+    report: list[dict[str, Any]] = Field(
+        description="what the method reports on each task; what is as it was before is left out"
+    )
+    adapters_sha256: str | None = Field(None, description="of the .safetensors file beside the result")
     provenance: Provenance
     timing: Timing
 
     @property
     def name(self) -> str:
-        """A short name of the cell for titles and messages; two results may share it."""
+        """A short name of the run for titles and messages; two results may share it."""
         return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
+
+    @property
+    def matrix(self) -> list[list[float | None]]:
+        """The score matrix of the first reading, see `matrix_of`."""
+        return self.matrix_of(TRAINED_HEAD)
+
+    def matrix_of(self, reading: str) -> list[list[float | None]]:
+        """Return T rows of T runs: the score on task i after task t; None where it was not measured."""
+        found, tasks = self.readings.get(reading, Reading()), len(self.tasks)
+        rows = found.matrix or [[] for _ in range(tasks)]
+        return [[*row, *[None] * (tasks - len(row))] for row in rows]
+
+    def scores_of_rows(self, stage: int, task: int, reading: str = TRAINED_HEAD) -> np.ndarray | None:
+        """Return the scores `(n_i,)` of a task's test rows after a stage; None where they were not kept.
+
+        Raises:
+            ValueError: the packed text is not that of so many rows.
+        """
+        packed = self.readings.get(reading, Reading()).rows
+        text = packed[stage][task] if stage < len(packed) and task < len(packed[stage]) else ""
+        facts = self.tasks[task]
+        return row_scores.unpack(text, facts.test, facts.metric) if text else None
 
     @property
     def active_adapters(self) -> list[int]:
         """Adapters whose removal can change a prediction, after each task.
 
-        Where the task is given each adapter answers for its own task. Earlier versions counted there the one
-        that takes part in a single prediction.
+        Where the task id is given each adapter answers for its own task.
         """
         counts = self.parameters
         return counts.adapters if self.needs.get("task_id") else counts.active_adapters
@@ -157,14 +237,24 @@ class Result(Part):
         return active_adapter_reduction(self.parameters.adapters, self.active_adapters)
 
     @model_validator(mode="after")
-    def _square_matrix_of_shares(self) -> Result:
+    def _ragged_matrices_of_shares(self) -> Result:
         tasks = len(self.tasks)
-        if not tasks or len(self.matrix) != tasks or any(len(row) != tasks for row in self.matrix):
-            raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of {tasks} cells")
-        if any(cell is not None and not 0 <= cell <= 1 for row in self.matrix for cell in row):
-            raise ValueError("a score of the matrix lies outside 0..1")
+        unknown = sorted(set(self.readings) - set(READINGS))
+        others = ", ".join(list(READINGS)[1:])
+        if unknown or TRAINED_HEAD not in self.readings:
+            raise ValueError(f"readings must hold {TRAINED_HEAD} and may hold {others}")
+        for name, reading in self.readings.items():
+            if reading.blank and name != TRAINED_HEAD and not reading.matrix:
+                continue
+            rows = reading.matrix
+            if not tasks or len(rows) != tasks or any(len(row) > tasks for row in rows):
+                raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of at most {tasks} cells")
+            if any(run is not None and not 0 <= run <= 1 for row in rows for run in row):
+                raise ValueError("a score of the matrix lies outside 0..1")
         if self.untrained is not None and len(self.untrained) != tasks:
             raise ValueError(f"{len(self.untrained)} scores of the untrained model for {tasks} tasks")
+        if self.needs_adapter and len(self.needs_adapter) != tasks:
+            raise ValueError(f"needs_adapter holds {len(self.needs_adapter)} values for {tasks} tasks")
         return self
 
 
@@ -196,8 +286,26 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """Return the one byte form of a JSON value used everywhere: sorted keys, no NaN, a closing newline."""
-    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    """Return the one byte form of a JSON value used everywhere: sorted keys, no NaN, a closing newline.
+
+    Blocks are indented; a list of plain values stands on one line, and so does each item of any other list,
+    as each row of a matrix.
+    """
+    return (_indented(value, 0) + "\n").encode()
+
+
+def _indented(value: Any, level: int) -> str:
+    margin = "\n" + " " * (level + 1)
+    if isinstance(value, dict) and value:
+        entries = (f"{_on_one_line(name)}: {_indented(value[name], level + 1)}" for name in sorted(value))
+        return "{" + margin + ("," + margin).join(entries) + "\n" + " " * level + "}"
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        return "[" + margin + ("," + margin).join(map(_on_one_line, value)) + "\n" + " " * level + "]"
+    return _on_one_line(value)
+
+
+def _on_one_line(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
 def write(result: Result, path: Path) -> None:
@@ -218,34 +326,56 @@ def _refuse_constant(name: str) -> None:
 
 
 def read(path: Path) -> Result:
-    """Read and validate a result.
+    """Read and validate a result, of a file that holds one.
 
     Raises:
         UserError: the file is missing, cut short, of another schema or not a result.
     """
+    return parse(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a result file.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        data = json.loads(text, parse_constant=_refuse_constant)
-        if "\\ud" in text.lower():
-            json.dumps(data, ensure_ascii=False).encode()  # half of a pair could be read and never written
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"no result at {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(f"{path} is not complete JSON: cut in half, or not a result file") from None
-    except UnicodeEncodeError:
-        raise UserError(f"{path} is not a valid result: it holds half a character (\\ud...)") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a valid result: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    if mark := control_character(data):
-        raise UserError(f"{path} is not a valid result: it holds the control character {mark}")
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA:
-        raise UserError(f"{path} has result schema {version!r}, this version reads schema {SCHEMA}")
+
+
+def parse(data: bytes, where: str) -> Result:
+    """Validate the JSON of one result; `where` says in messages what it was read from.
+
+    Raises:
+        UserError: it is cut short, of another schema or not a result.
+    """
     try:
-        return Result.model_validate(data, strict=True)  # neither "0" nor true is a seed
+        text = data.decode("utf-8-sig")
+        found = json.loads(text, parse_constant=_refuse_constant)
+        if "\\ud" in text.lower():
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # half of an adapter could be read and never written
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise UserError(f"{where} is not complete JSON: cut in half, or not a result file") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{where} is not a valid result: it holds half a character (\\ud...)") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not a valid result: {error}") from None
+    if mark := control_character(found):
+        raise UserError(f"{where} is not a valid result: it holds the control character {mark}")
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if version != SCHEMA:
+        older = "; results of schema 1 are not migrated: run it again" if version == 1 else ""
+        raise UserError(f"{where} has result schema {version!r}, this version reads schema {SCHEMA}{older}")
+    try:
+        return Result.model_validate(found, strict=True)  # neither "0" nor true is a seed
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "result"
-        raise UserError(f"{path} is not a valid result: {where}: {first['msg']}") from None
+        place = ".".join(str(part) for part in first["loc"]) or "result"
+        raise UserError(f"{where} is not a valid result: {place}: {first['msg']}") from None

@@ -158,7 +158,7 @@ class Stream:
         kind: what an input is; decides which backbones can learn the stream.
         orders: name of an order to its value: task names, or the seed of a class permutation.
         protocols: named budgets; the first is the default. All have one called `quick`.
-        load: makes the tasks; called once per cell, heavy imports inside.
+        load: makes the tasks; called once per run, heavy imports inside.
         parameters: a pydantic model of the stream's own settings (`--set`), or None.
         aliases: other papers' names for orders, each with the order it stands for; a result holds the order.
         sources: where `load` looks for rows.

@@ -34,7 +34,6 @@ epoch along a quarter of a cosine to 1.6 %, batch 128, 20 epochs (CIFAR-100) or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -45,7 +44,8 @@ from torch.nn import functional
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.lora.layer import exact
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, listed, numbered
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import learned
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted
 
@@ -75,6 +75,7 @@ class CodaPrompt(QueryPrompted):
     """
 
     Hyperparameters = ComponentHyperparameters
+    keeps = learned("components", "keys", "attentions")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without components.
@@ -143,22 +144,10 @@ class CodaPrompt(QueryPrompted):
         """Return the last task's components, keys and attentions."""
         return [values[-1] for values in self._sets()]
 
-    def accounting(self) -> Accounting:
-        """Count a component as an adapter; all those of the tasks seen are active."""
-        stored = sum(x.numel() for values in self._sets() for x in values)
-        held = self.share * len(self.keys)
-        return Accounting(stored, stored, held, held, passes_per_prediction=2.0)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, components, keys and attentions."""
-        named = zip(("component", "key", "attention"), self._sets(), strict=True)
-        return super().state() | numbered(**dict(named))
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, components, keys and attentions."""
-        super().restore(state)
-        for name, values in zip(("component", "key", "attention"), self._sets(), strict=True):
-            values[:] = [nn.Parameter(saved) for saved in listed(state, name, self.objective.device)]
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the components of the tasks seen, all of them active."""
+        count = self.share * len(self.keys)
+        return count, count
 
 
 def component_weights(query: Tensor, keys: Tensor, attentions: Tensor) -> Tensor:

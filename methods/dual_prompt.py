@@ -33,7 +33,6 @@ official configuration, 0.001 in PILOT; a gradient norm of at most 1 (`gradient_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -43,7 +42,8 @@ from torch import Tensor, nn
 from benchmark import initialisation
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
-from benchmark.method import Accounting, Context, listed, numbered
+from benchmark.method import Context
+from benchmark.state import learned
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted, best, similarity
 
@@ -71,6 +71,7 @@ class DualPrompt(QueryPrompted):
     """
 
     Hyperparameters = DualHyperparameters
+    keeps = learned("general", "experts", "keys")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Draw the general prompt.
@@ -124,23 +125,10 @@ class DualPrompt(QueryPrompted):
         """Return the general prompt, the last expert and its key."""
         return [self.general, self.experts[-1], self.keys[-1]]
 
-    def accounting(self) -> Accounting:
-        """Count a prompt as an adapter: all are active, since some row may choose any expert."""
-        stored, count = sum(x.numel() for x in (self.general, *self.experts, *self.keys)), len(self.experts)
-        return Accounting(stored, stored, 1 + count, active=1 + count, passes_per_prediction=2.0)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, prompts and keys."""
-        own = numbered(expert=self.experts, key=self.keys)
-        return super().state() | {"general": self.general.detach()} | own
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, prompts and keys."""
-        super().restore(state)
-        device = self.objective.device
-        self.general = nn.Parameter(state["general"].to(device))
-        self.experts = [nn.Parameter(saved) for saved in listed(state, "expert", device)]
-        self.keys = [nn.Parameter(saved) for saved in listed(state, "key", device)]
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the general prompt and the experts: all are active, since some row may choose any expert."""
+        count = 1 + len(self.experts)
+        return count, count
 
 
 METHOD = DualPrompt

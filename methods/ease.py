@@ -1,31 +1,33 @@
 """EASE: a feature space per task, old class means completed by likeness (arXiv 2403.12030, CVPR 2024).
 
-Idea: every task gets a pair of its own, trained from the pretrained model, and so a space in which its
+Idea: every task gets an adapter of its own, trained from the pretrained model, and so a space in which its
 classes are told apart. Each class is remembered by its mean feature in every space. Old classes cannot be
 seen in new spaces; there their means are put together from those of newer classes, weighted by how alike old
 and newer classes are in the old class's own space. Official repository: sun-hailong/CVPR24-Ease.
 
-Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
-pairs. Stored: T pairs, all active; of each class the means in the spaces of its own and all earlier tasks, as
-auxiliary bytes. Needs statistics of old classes, these means; neither task id nor old data. The head only
-trains. A prediction takes T passes. Works where there is a feature: on vectors, images and encoders.
+Trained per task: the new adapter and the head rows of the task's classes. Frozen: the backbone and all
+earlier adapters. Stored: T adapters, all active; of each class the means in the spaces of its own and all
+earlier tasks, as auxiliary bytes. Needs statistics of old classes, these means; neither task id nor old data.
+The head only trains. A prediction takes T passes. Works where there is a feature: on vectors, images and
+encoders.
 
 A class's score is the cosine in its own task's space plus alpha / (T - 1) times those in each other space.
 The weights of the completion are the softmax of cosines over all classes of the task whose space is completed
 and of later ones, and are made anew after every task, as the official code's default does.
 
-Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter; the head that
-trains is the protocol's, not a cosine one; a class that several tasks hold is scored by the best of its sets
-of means. The official code's options to add the pretrained space or to leave spaces out are not offered.
+Differences: the adapter is the protocol's LoRA, where the official code has a bottleneck adapter; the head
+that trains is the protocol's, not a cosine one; a class that several tasks hold is scored by the best of its
+sets of means. The official code's options to add the pretrained space or to leave spaces out are not offered.
 
 Published settings (shipped configurations): alpha 0.1; SGD with a cosine schedule, 0.025 or 0.05, weight
 decay 5e-4 or 5e-3, batch 48 or 16, 20 epochs, bottleneck 64.
+
+Defaults that differ from the released program: none for CIFAR-100; ImageNet-R has learning rate 0.05 and
+weight decay 5e-3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -33,27 +35,28 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.data.batches import Batch
+from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, listed, numbered
+from benchmark.method import Context, ParameterGroup, Phase
 from benchmark.models.class_means import ClassMeans
-from methods.pieces.feature_classifier import FeatureClassifier
-from methods.pieces.one_pair import OnePairAtATime
+from benchmark.state import auxiliary
+from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, FeatureClassifier, head_of
+from methods.pieces.one_adapter import OneAdapterAtATime
 from methods.pieces.prototypes import completed
 
 
 class SubspaceHyperparameters(LowRankHyperparameters):
-    """The weight of other spaces beside the pair's settings."""
+    """The weight of other spaces beside the adapter's settings."""
 
-    learning_rate: float = Field(0.025, gt=0, le=10, description="of the current pair")
+    learning_rate: float = Field(0.025, gt=0, le=10, description="of the current adapter")
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the current pair and the head")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the current adapter and the head")
     alpha: float = Field(0.1, ge=0, le=1, description="weight of the spaces of other tasks, all together")
 
 
-class EASE(FeatureClassifier, OnePairAtATime):
-    """Class means in the spaces of all tasks' pairs; see the module.
+class EASE(OneAdapterAtATime):
+    """Class means in the spaces of all tasks' adapters; see the module.
 
     Attributes:
         means: by task that has ended, of its classes in the spaces up to its own, `(spaces, classes, width)`.
@@ -62,6 +65,12 @@ class EASE(FeatureClassifier, OnePairAtATime):
     """
 
     Hyperparameters = SubspaceHyperparameters
+    needs = NEEDS
+    kinds = KINDS
+    own_classifier = True
+    task_id_only_masks = True
+    no_sum = NO_SUM
+    keeps = auxiliary("means", "columns")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without classes."""
@@ -69,6 +78,21 @@ class EASE(FeatureClassifier, OnePairAtATime):
         self.means: list[Tensor] = []
         self.columns: list[Tensor] = []
         self.complete: list[Tensor] = []
+        self.classifier = FeatureClassifier(self, self.features, self.take, self.scores)
+
+    def begin_task(self, t: int, rows: Rows) -> None:
+        """Start a new adapter, and let the head answer for now."""
+        super().begin_task(t, rows)
+        self.classifier.learning = True
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Take in the features of the task's rows."""
+        super().end_task(t, rows)
+        self.classifier.end_task(rows)
+
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Answer by means in all spaces."""
+        return self.classifier.predict(batch, task)
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
         """Let the learning rate follow a cosine, as the official code does."""
@@ -79,13 +103,13 @@ class EASE(FeatureClassifier, OnePairAtATime):
         spaces = []
         for task in self.stack.tasks():
             with self.through(task):
-                spaces.append(exact(super().features(batch)))
+                spaces.append(exact(head_of(self).features(batch)))
         return torch.cat(spaces, dim=1)
 
     def take(self, features: Tensor, labels: Tensor) -> None:
         """Keep the means of the task's classes in every space, then complete those of older classes."""
         prototypes = ClassMeans(features.shape[1], features)
-        prototypes.add(features, labels, len(self.classifier.head))
+        prototypes.add(features, labels, len(head_of(self).head))
         columns = prototypes.counts.nonzero().flatten()
         self.columns.append(columns)
         self.means.append(self.by_space(prototypes.means[columns]))
@@ -93,12 +117,12 @@ class EASE(FeatureClassifier, OnePairAtATime):
 
     def by_space(self, features: Tensor) -> Tensor:
         """Return features side by side, `(n, spaces width)`, as `(spaces, n, width)`."""
-        return features.unflatten(1, (-1, self.objective.backbone.width)).transpose(0, 1)
+        return features.unflatten(1, (-1, self.task_model.backbone.width)).transpose(0, 1)
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the weighted cosines, `(n, classes seen)`; of a class of several tasks the best."""
         units = functional.normalize(self.by_space(features), dim=2)
-        scores = units.new_full((units.shape[1], len(self.classifier.head)), float("-inf"))
+        scores = units.new_full((units.shape[1], len(head_of(self).head)), float("-inf"))
         for task, (means, columns) in enumerate(zip(self.complete, self.columns, strict=True)):
             cosines = units @ functional.normalize(means, dim=2).transpose(1, 2)
             weights = units.new_full((len(units),), self.hyperparameters.alpha / max(len(units) - 1, 1))
@@ -107,21 +131,12 @@ class EASE(FeatureClassifier, OnePairAtATime):
             scores[:, columns] = torch.maximum(scores[:, columns], found)
         return scores
 
-    def accounting(self) -> Accounting:
-        """Count the means as auxiliary, and a pass for each pair."""
-        counted = super().accounting()
-        held = sum(value.nbytes for value in (*self.means, *self.columns))
-        return replace(counted, auxiliary_bytes=held, passes_per_prediction=float(counted.adapters))
+    def passes(self) -> float:
+        """Return one for each adapter."""
+        return float(self.stack.count())
 
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pairs and the means of classes that were seen."""
-        return super().state() | numbered(means=self.means, columns=self.columns)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pairs and means."""
-        super().restore(state)
-        device = self.objective.device
-        self.means, self.columns = listed(state, "means", device), listed(state, "columns", device)
+    def after_restore(self) -> None:
+        """Complete the means again."""
         self.complete = completed(self.means)
 
 

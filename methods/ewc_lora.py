@@ -1,11 +1,11 @@
 """EWC-LoRA: one adapter, merged per task, held back by Fisher information (arXiv 2602.17559, ICLR 2026).
 
 Idea: elastic weight consolidation slows a weight down in proportion to its Fisher information on old tasks.
-Here the information is that of the whole weight matrix and the change is the product B A of one fresh pair,
-so the anchor is zero: the weight already holds the past. After a task the pair is merged and the
+Here the information is that of the whole weight matrix and the change is the product B A of one fresh
+adapter, so the anchor is zero: the weight already holds the past. After a task the adapter is merged and the
 information of the task is added. Official repository: yaoyz96/low-rank-cl.
 
-Trained per task: the pair and the head rows of the task's classes. Frozen: the backbone. Stored: what has
+Trained per task: the adapter and the head rows of the task's classes. Frozen: the backbone. Stored: what has
 been merged, as large as the adapted weights and of constant size; the Fisher information is as large again,
 as auxiliary bytes. Needs neither task id, old data nor old classes' statistics. Works on every kind of
 backbone.
@@ -13,7 +13,7 @@ backbone.
 Official code and paper differ; `variant` chooses. The paper (default) merges the product, W + B A. The
 released code adds the factors, (B_past + B)(A_past + A), so that from the second merge on the function jumps;
 it is offered as `official` and is not the default for that reason. `space=factors` is classical EWC instead:
-one pair is trained on and on, with information and anchor of its two factors.
+one adapter is trained on and on, with information and anchor of its two factors.
 
 Follows the code in both variants: the information is the mean over rows of the squared gradient of their
 batch's mean loss; the new task's is added to `decay` times the old. Differences: rows are read in order; new
@@ -30,8 +30,6 @@ under another scaling).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -41,15 +39,16 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, Phase, listed, numbered, part
+from benchmark.method import Context, Phase
 from benchmark.space import Between, Space
+from benchmark.state import auxiliary
 from methods.pieces import fisher
 
 
 class EWCHyperparameters(LowRankHyperparameters):
-    """The price of change beside the pair's settings."""
+    """The price of change beside the adapter's settings."""
 
-    learning_rate: float = Field(5e-4, gt=0, le=10, description="of the current pair")
+    learning_rate: float = Field(5e-4, gt=0, le=10, description="of the current adapter")
     head_learning_rate: float | None = Field(5e-3, gt=0, le=10, description="of the head; none: the same")
     variant: Literal["official", "paper"] = Field(
         "paper", description="add the factors, or merge the product"
@@ -60,7 +59,7 @@ class EWCHyperparameters(LowRankHyperparameters):
 
 
 class EWCLoRA(LowRankMethod):
-    """A fresh pair per task under a Fisher-weighted price; see the module.
+    """A fresh adapter per task under a Fisher-weighted price; see the module.
 
     Attributes:
         information: by layer `(d_out, d_in)`, or by factor's number for `space=factors`; empty at first.
@@ -68,6 +67,7 @@ class EWCLoRA(LowRankMethod):
     """
 
     Hyperparameters = EWCHyperparameters
+    keeps = auxiliary("information", "anchor")
     search: ClassVar[Space] = {"penalty": Between(1e4, 1e8)}
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -77,7 +77,7 @@ class EWCLoRA(LowRankMethod):
         self.anchor: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a fresh pair, or go on with the one pair of `space=factors`."""
+        """Start a fresh adapter, or go on with the one adapter of `space=factors`."""
         if self.hyperparameters.space == "factors" and self.stack.current_task is not None:
             self.anchor = self.stack.snapshot()
         else:
@@ -105,9 +105,9 @@ class EWCLoRA(LowRankMethod):
         return torch.stack(moves).sum()
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Add the task's information, then merge the pair."""
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        loss = self.objective.loss
+        """Add the task's information, then merge the adapter."""
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
+        loss = self.task_model.loss
         if self.hyperparameters.space == "factors":
             factors = fisher.of_parameters(loss, self.stack.parameters(), given)
             found = {str(i): value for i, value in enumerate(factors)}
@@ -131,24 +131,9 @@ class EWCLoRA(LowRankMethod):
                 layer.frozen.lora_B = layer.frozen.lora_B + own.lora_B.detach()
             self.stack.discard_current()
 
-    def accounting(self) -> Accounting:
-        """Count one adapter; the information is auxiliary."""
-        counted = super().accounting()
-        extra = [*self.information.values(), *self.anchor]
-        more = sum(value.nbytes for value in extra)
-        return replace(counted, adapters=1, active=1, auxiliary_bytes=more)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and information."""
-        information = {f"information.{name}": value for name, value in self.information.items()}
-        return super().state() | information | numbered(anchor=self.anchor)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and information."""
-        super().restore(state)
-        device = self.objective.device
-        self.information = {name: x.to(device) for name, x in part(state, "information.").items()}
-        self.anchor = listed(state, "anchor", device)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return one of one: what is merged counts as one."""
+        return 1, 1
 
 
 METHOD = EWCLoRA

@@ -16,11 +16,12 @@ class Frozen(Method):
     """A linear probe on frozen features."""
 
     Hyperparameters = LowRankHyperparameters
-    bound = True
+    reference = True
+    changes = "nothing"
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone; it has no adapters."""
-        self.objective.backbone.module.requires_grad_(False)
+        self.task_model.backbone.module.requires_grad_(False)
 
     def phases(self, t: int) -> list[Phase]:
         """Return one phase over the head, or none where there is no head."""

@@ -1,13 +1,14 @@
-"""GainLoRA: a gate per task opens its pair for its own kind of input (arXiv 2505.15424, NeurIPS 2025).
+"""GainLoRA: a gate per task opens its adapter for its own kind of input (arXiv 2505.15424, NeurIPS 2025).
 
-Idea: a task's pair should not answer inputs of other tasks. Each pair gets a small network that looks at a
-row's pooled input embedding and says how much the pair counts. A new gate is made so that it is zero on the
-inputs of old tasks, and is trained so that it stays zero there. Official repository: liangyanshuo/gainlora.
+Idea: a task's adapter should not answer inputs of other tasks. Each adapter gets a small network that looks
+at a row's pooled input embedding and says how much the adapter counts. A new gate is made so that it is zero
+on the inputs of old tasks, and is trained so that it stays zero there. Official repository:
+liangyanshuo/gainlora.
 
-Trained per task: what the base trains (`base`: InfLoRA's up factor, or O-LoRA's pair under its penalty), the
-new gate and the head rows of the task's classes. Frozen: the backbone, all earlier pairs and gates. Stored: T
-pairs and T gates, all active; memories of the gates' three inputs, and the base's, as auxiliary bytes. Needs
-neither task id, old data nor old classes' statistics. Works on every kind of backbone.
+Trained per task: what the base trains (`base`: InfLoRA's up factor, or O-LoRA's adapter under its penalty),
+the new gate and the head rows of the task's classes. Frozen: the backbone, all earlier adapters and gates.
+Stored: T adapters and T gates, all active; memories of the gates' three inputs, and the base's, as auxiliary
+bytes. Needs neither task id, old data nor old classes' statistics. Works on every kind of backbone.
 
 Gate: two layers with SiLU, then the cosine z with a key, f(z) = |2 sigmoid(4 z) - 1|, so f(0) = 0. Start: the
 layers are the last gate's, the key is the leading direction of the new features off the old ones' subspace.
@@ -22,7 +23,7 @@ to the layer's input; here neither is done. Pooling leaves padding out. The same
 the tasks of the stream, not over 15.
 
 Published settings (T5-large): rank 4 (SuperNI) or 8 (Long), alpha 32, learning rate 3e-4, 100 or 10 epochs,
-batch 32, gate width 100, energy 0.995 of the pairs' memories as of the gates' (all released scripts).
+batch 32, gate width 100, energy 0.995 of the adapters' memories as of the gates' (all released scripts).
 
 Defaults that differ from the released program: none of the method's own; with `base=o-lora`, which the
 released trainer does not have, O-LoRA's.
@@ -30,58 +31,67 @@ released trainer does not have, O-LoRA's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark import initialisation
 from benchmark.data.batches import Rows
 from benchmark.lora.inputs import in_order
-from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from benchmark.lora.method import LowRankMethod
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import auxiliary, learned
 from methods.inflora import InfHyperparameters, InfLoRA
-from methods.pieces.composition import over
-from methods.pieces.input_weights import InputWeighted, with_more
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, packed, unpacked
+from methods.pieces.base_method import WithBase, make_base
+from methods.pieces.input_weights import InputWeighted, RowWeights
+from methods.pieces.subspace_memory import SubspaceMemory
 
 LAYERS = ("hidden", "output", "key")
+GATE = ("gate_width", "gate_energy", "gate_learning_rate")
 
 
-class GateFields(BaseModel):
-    """The gates' settings, whatever they stand on."""
-
-    gate_width: int = Field(100, ge=1, description="of a gate's hidden layer")
-    gate_energy: float = Field(0.995, gt=0, le=1, description="share of the gates' inputs to remember")
-    gate_learning_rate: float | None = Field(None, gt=0, le=10, description="none: that of the pair")
-
-
-class GainHyperparameters(GateFields, InfHyperparameters):
+class GainHyperparameters(InfHyperparameters):
     """The gates' settings beside InfLoRA's."""
 
-    learning_rate: float = Field(3e-4, gt=0, le=10, description="of the pair and the gate")
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of the adapter and the gate")
     energy: float = Field(
         0.995, gt=0, le=1, description="share of the inputs' energy to remember, first task"
     )
-    base: Literal["inflora", "o-lora"] = Field("inflora", description="how the pairs are learned")
+    gate_width: int = Field(100, ge=1, description="of a gate's hidden layer")
+    gate_energy: float = Field(0.995, gt=0, le=1, description="share of the gates' inputs to remember")
+    gate_learning_rate: float | None = Field(None, gt=0, le=10, description="none: that of the adapter")
+    base: Literal["inflora", "o-lora"] = Field("inflora", description="how the adapters are learned")
     base_settings: dict[str, Any] = Field({}, description="the other base's own hyper-parameters, as JSON")
 
 
-class Gains(InputWeighted):
-    """A gate per pair; see the module.
+class GainLoRA(WithBase):
+    """A gate per adapter of the base; see the module.
 
     Attributes:
         gates: each gate's hidden (h, d), output (d, h) and key (d,), by task; the last is the current one.
-        memories: of what enters the three layers.
+        gate_memories: of what enters the three layers.
     """
 
+    Hyperparameters = GainHyperparameters
+    keeps = learned("gates", of=dict) + auxiliary("gate_memories", of=SubspaceMemory)
+    no_sum = InputWeighted.no_sum
+
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Start without gates."""
-        super().__init__(context, hyperparameters)
+        """Make the base, without gates."""
+        chosen = hyperparameters
+        if chosen.base == "inflora":
+            base: LowRankMethod = InfLoRA(context, chosen)
+        else:
+            base = make_base(chosen.base, context, chosen, chosen.base_settings, GATE)
+        super().__init__(context, chosen, base)
+        self.queries = RowWeights(self.task_model, self.stack, self.weights).queries
         self.gates: list[dict[str, nn.Parameter]] = []
-        self.memories_of_gates: list[SubspaceMemory] = []
+        self.gate_memories: list[SubspaceMemory] = []
         self.start: dict[str, Tensor] = {}
 
     def begin_task(self, t: int, rows: Rows) -> None:
@@ -91,10 +101,10 @@ class Gains(InputWeighted):
         last = self.gates[-1] if self.gates else self._first_layers(queries)
         gate = {name: nn.Parameter(last[name].detach().clone()) for name in LAYERS[:2]}
         features = layer_inputs(queries, gate)
-        if not self.memories_of_gates:
-            self.memories_of_gates = [SubspaceMemory.empty(x.new_zeros(x.shape[1], 0)) for x in features]
+        if not self.gate_memories:
+            self.gate_memories = [SubspaceMemory.empty(x.new_zeros(x.shape[1], 0)) for x in features]
         moments = features[2].t() @ features[2] / len(queries)
-        leading = torch.linalg.svd(self.memories_of_gates[2].free(moments))[0][:, 0]
+        leading = torch.linalg.svd(self.gate_memories[2].free(moments))[0][:, 0]
         gate["key"] = nn.Parameter(leading * (len(leading) / 3) ** 0.5)
         self.gates.append(gate)
         self.start = {name: value.detach().clone() for name, value in gate.items()}
@@ -108,34 +118,32 @@ class Gains(InputWeighted):
 
     @torch.no_grad()
     def _all_queries(self, rows: Rows) -> Tensor:
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
         return torch.cat([self.queries(batch) for batch in given])
 
     def weights(self, query: Tensor) -> Tensor:
-        """Return every gate's value; the past ones' without a gradient. Pairs without a gate count zero."""
-        pairs = self.stack.count()
+        """Return every gate's value, past ones' without a gradient; adapters without a gate count zero."""
+        adapters = self.stack.count()
         with torch.no_grad():
             values = [gate_value(query, gate) for gate in self.gates[: len(self.stack.frozen_tasks)]]
-        if len(self.gates) == pairs and self.stack.current_task is not None:
+        if len(self.gates) == adapters and self.stack.current_task is not None:
             values.append(gate_value(query, self.gates[-1]))
-        values += [query.new_zeros(len(query))] * (pairs - len(values))
+        values += [query.new_zeros(len(query))] * (adapters - len(values))
         return torch.stack(values, dim=1) if values else query.new_zeros(len(query), 0)
 
-    def groups(self) -> list[ParameterGroup]:
-        """Add the current gate."""
-        pair, *head = super().groups()
+    def phases(self, t: int) -> Iterator[Phase]:
+        """Yield the base's phases with the current gate, every step kept off the old inputs' subspaces."""
         rate = self.hyperparameters.gate_learning_rate or self.hyperparameters.learning_rate
-        return [pair, ParameterGroup(list(self.gates[-1].values()), rate), *head]
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Keep every step off the old inputs' subspaces."""
-        held = {"after_step": self.hold} if t else {}
-        return super().main_phase(t, groups, **held | changes)
+        gate = ParameterGroup(list(self.gates[-1].values()), rate)
+        for phase in self.base.phases(t):
+            adapter, *head = phase.groups
+            after_step = self.hold if t else phase.after_step
+            yield replace(phase, groups=[adapter, gate, *head], after_step=after_step)
 
     @torch.no_grad()
     def hold(self) -> None:
         """Take back what the current gate has moved along old inputs."""
-        for name, memory in zip(LAYERS, self.memories_of_gates, strict=True):
+        for name, memory in zip(LAYERS, self.gate_memories, strict=True):
             value, start = self.gates[-1][name], self.start[name]
             moved = (value - start).reshape(-1, len(memory.basis))
             value.copy_(start + memory.free(moved.t()).t().reshape(value.shape))
@@ -147,36 +155,12 @@ class Gains(InputWeighted):
         energy = self.hyperparameters.gate_energy
         threshold = energy + (1 - energy) * t / self.task_count
         features = layer_inputs(self._all_queries(rows), self.gates[-1])
-        for memory, x in zip(self.memories_of_gates, features, strict=True):
+        for memory, x in zip(self.gate_memories, features, strict=True):
             memory.update(x.t() @ x / len(x), threshold, power=2, dual=False)
 
-    def accounting(self) -> Accounting:
-        """Count the gates with the pairs, their memories as auxiliary."""
-        numbers = sum(value.numel() for gate in self.gates for value in gate.values())
-        return with_more(super().accounting(), numbers, bytes_held(self._named_memories()))
-
-    def _named_memories(self) -> dict[str, SubspaceMemory]:
-        return dict(zip(LAYERS, self.memories_of_gates, strict=False))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the base's state, gates and memories."""
-        gates = {
-            f"gate.{t}.{name}": value.detach()
-            for t, gate in enumerate(self.gates)
-            for name, value in gate.items()
-        }
-        return super().state() | gates | packed(self._named_memories(), "gate_memory")
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the base's state, gates and memories."""
-        super().restore(state)
-        moved = {name: value.to(self.objective.device) for name, value in state.items()}
-        count = sum(name.startswith("gate.") and name.endswith(".key") for name in moved)
-        self.gates = [
-            {name: nn.Parameter(moved[f"gate.{t}.{name}"]) for name in LAYERS} for t in range(count)
-        ]
-        found = unpacked(state, "gate_memory", self.objective.device)
-        self.memories_of_gates = [found[name] for name in LAYERS]
+    def low_rank_sum(self) -> None:
+        """Return None: every input has a sum of its own."""
+        return None
 
 
 def layer_inputs(query: Tensor, gate: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -190,19 +174,6 @@ def gate_value(query: Tensor, gate: Mapping[str, Tensor]) -> Tensor:
     features = layer_inputs(query, gate)[2]
     cosine = functional.cosine_similarity(features, gate["key"][None], dim=1)
     return (2 * torch.sigmoid(4 * cosine) - 1).abs()
-
-
-class GainLoRA(Gains, InfLoRA):
-    """Gates over InfLoRA, or over the base asked for."""
-
-    Hyperparameters = GainHyperparameters
-
-    def __new__(cls, context: Context, hyperparameters: Any) -> Any:
-        """Return gates over the base asked for; those over another than InfLoRA are a class of its own."""
-        if hyperparameters.base == "inflora":
-            return super().__new__(cls)
-        settings = hyperparameters.base_settings
-        return over(hyperparameters.base, Gains, GateFields, context, hyperparameters, settings)
 
 
 METHOD = GainLoRA

@@ -1,9 +1,9 @@
-"""Incremental LoRA: a new pair per task, earlier ones frozen, all summed.
+"""Incremental LoRA: a new adapter per task, earlier ones frozen, all summed.
 
-Idea: the update of task t is learned in its own low-rank pair on top of the frozen sum of all earlier
+Idea: the update of task t is learned in its own low-rank adapter on top of the frozen sum of all earlier
 ones; no penalty keeps them apart. Folklore, named IncLoRA in the O-LoRA paper (arXiv 2310.14152), whose
-method with lambda 0 it is. Trained per task: the new pair and the head rows of the task's classes.
-Stored: T pairs, all active. Needs neither task id, old data nor statistics.
+method with lambda 0 it is. Trained per task: the new adapter and the head rows of the task's classes.
+Stored: T adapters, all active. Needs neither task id, old data nor statistics.
 """
 
 from __future__ import annotations

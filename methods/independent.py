@@ -1,9 +1,9 @@
-"""Independent LoRA: a pair and head rows per task, chosen by the task id at test; an upper bound.
+"""Independent LoRA: an adapter and head rows per task, chosen by the task id at test; an upper bound.
 
 Idea: every task is learned from the pretrained model as if it were alone, and an oracle names the task of
-each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the pair and, since
-it is known, also the classes that may be answered. Trained per task: its pair and head rows. Stored: T
-pairs, of which one takes part in a prediction. Needs the task id.
+each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the adapter and, since
+it is known, also the classes that may be answered. Trained per task: its adapter and head rows. Stored: T
+adapters, of which one takes part in a prediction. Needs the task id.
 """
 
 from __future__ import annotations
@@ -13,26 +13,22 @@ from typing import Any
 import torch
 
 from benchmark.data.batches import Batch
-from benchmark.method import Accounting, Needs
-from methods.pieces.one_pair import OnePairAtATime
+from benchmark.method import Needs
+from methods.pieces.one_adapter import OneAdapterAtATime
 
 
-class Independent(OnePairAtATime):
-    """One pair per task, only the named one switched on."""
+class Independent(OneAdapterAtATime):
+    """One adapter per task, only the named one switched on."""
 
     needs = Needs(task_id=True)
-    bound = True
+    settled = True
+    reference = True
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer with the pair of the given task."""
+        """Answer with the adapter of the given task."""
         with self.through(task):
             return super().predict(batch, task)
-
-    def accounting(self) -> Accounting:
-        """Count all pairs as stored, resident and active: each answers for its own task."""
-        held, adapters = self.stack.stored(), self.stack.count()
-        return Accounting(stored=held, resident=held, adapters=adapters, active=adapters)
 
 
 METHOD = Independent

@@ -1,4 +1,4 @@
-"""InfLoRA: the new pair reads only directions that old inputs do not use (arXiv 2404.00228, CVPR 2024).
+"""InfLoRA: the new adapter reads only directions that old inputs do not use (arXiv 2404.00228, CVPR 2024).
 
 Idea: training the up factor B with a fixed down factor A is training the weight inside the row space of A.
 If those rows are orthogonal to the inputs of old tasks, the new task cannot change what they produce; if
@@ -7,8 +7,8 @@ second moments of a layer's inputs, projected off a memory of the old ones. Offi
 liangyanshuo/InfLoRA.
 
 Trained per task: the new up factor and the head rows of the task's classes. Frozen: the backbone, the new
-down factor and all earlier pairs. Stored: T pairs, all active; one memory per layer, an orthonormal basis of
-at most half of its input width, as auxiliary bytes. Needs neither task id, old data nor old classes'
+down factor and all earlier adapters. Stored: T adapters, all active; one memory per layer, an orthonormal
+basis of at most half of its input width, as auxiliary bytes. Needs neither task id, old data nor old classes'
 statistics; each task is read once before and once after training. Works on every kind of backbone.
 
 Follows the official code (methods/inflora.py): rows of A are the leading left singular vectors of the
@@ -34,7 +34,6 @@ CIFAR-100 20 epochs, energy 0.95; DomainNet 5 epochs, SGD 5e-3, rank 30, energy 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -45,12 +44,13 @@ from benchmark.data.batches import Rows
 from benchmark.lora.inputs import read_in_order, second_moments
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, free_rows, packed, unpacked
+from benchmark.method import Context, ParameterGroup
+from benchmark.state import auxiliary
+from methods.pieces.subspace_memory import SubspaceMemory, free_rows
 
 
 class InfHyperparameters(LowRankHyperparameters):
-    """InfLoRA's memory beside the pair's settings."""
+    """InfLoRA's memory beside the adapter's settings."""
 
     learning_rate: float = Field(5e-4, gt=0, le=10, description="of the up factor")
     energy: float = Field(0.98, gt=0, le=1, description="share of the inputs' energy to remember, first task")
@@ -65,6 +65,7 @@ class InfLoRA(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = InfHyperparameters
+    keeps = auxiliary("memories")
     dual = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -76,9 +77,9 @@ class InfLoRA(LowRankMethod):
         }
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a pair whose down factor spans the new inputs' leading free directions."""
+        """Start an adapter whose down factor spans the new inputs' leading free directions."""
         super().begin_task(t, rows)
-        # The new pair's up factor is zero: what is seen is the model of the task before.
+        # The new adapter's up factor is zero: what is seen is the model of the task before.
         moments = self._moments(rows)
         for name, lora_a in zip(self.stack.layers, self.stack.lora_a(), strict=True):
             lora_a.data.copy_(free_directions(self.memories[name], moments[name], len(lora_a)))
@@ -91,31 +92,18 @@ class InfLoRA(LowRankMethod):
             self.memories[name].update(moments, threshold, power=2, dual=self.dual)
 
     def _moments(self, rows: Rows) -> dict[str, Tensor]:
-        given = read_in_order(rows, self.protocol.batch_size, self.objective.device)
+        given = read_in_order(rows, self.protocol.batch_size, self.task_model.device)
         return second_moments(self.loss, self.stack, given)
 
     def groups(self) -> list[ParameterGroup]:
         """Return lora_B and the head; lora_A stays as it was set."""
-        pair, *head = super().groups()
-        return [replace(pair, parameters=self.stack.lora_b()), *head]
-
-    def accounting(self) -> Accounting:
-        """Count the memories as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=bytes_held(self.memories))
+        adapter, *head = super().groups()
+        return [replace(adapter, parameters=self.stack.lora_b()), *head]
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of each layer's input directions still free, averaged over layers."""
         shares = [memory.free_share() for memory in self.memories.values()]
         return {"free_directions": sum(shares) / len(shares)}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and memories."""
-        return super().state() | packed(self.memories, "memory")
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and memories."""
-        super().restore(state)
-        self.memories = unpacked(state, "memory", self.objective.device)
 
 
 def free_directions(memory: SubspaceMemory, moments: Tensor, rank: int) -> Tensor:

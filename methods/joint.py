@@ -1,8 +1,8 @@
-"""Joint training: one pair on all tasks at once; the upper bound that continual methods approach.
+"""Joint training: one adapter on all tasks at once; the upper bound that continual methods approach.
 
 All tasks' training data are shuffled together and learned once, after the last task would have come, with
 as many optimiser steps as the tasks have one after another. So only the last row of the score matrix
-exists, and forgetting is not defined. Trained: one pair and the whole head. Needs all old data, which is
+exists, and forgetting is not defined. Trained: one adapter and the whole head. Needs all old data, which is
 why it is a bound and not a competitor.
 """
 
@@ -15,10 +15,10 @@ from benchmark.method import Needs
 
 
 class Joint(LowRankMethod):
-    """One pair, trained once on everything."""
+    """One adapter, trained once on everything."""
 
-    needs = Needs(old_data=True)
-    bound = True
+    needs = Needs(rehearsal=True)
+    reference = True
 
     def training_tasks(self, t: int) -> Sequence[int]:
         """Return all tasks at the last step and none before."""

@@ -1,7 +1,7 @@
-"""Control: LiteLoRA without its gate, keeping the pairs of the first tasks.
+"""Control: LiteLoRA without its gate, keeping the adapters of the first tasks.
 
 Idea: LiteLoRA's claim is that its gate knows which adapters can go. This control learns every task exactly as
-LiteLoRA's magnitude phase does and then keeps the pairs of the first `keep` tasks, with no gate and no
+LiteLoRA's magnitude phase does and then keeps the adapters of the first `keep` tasks, with no gate and no
 selection phase. Set `keep` to what a LiteLoRA run kept: if the scores are equal, the gate's choice is worth
 no more than the number it found. Ours; no paper.
 
@@ -15,7 +15,7 @@ from methods.pieces.keeping import Keeping
 
 
 class KeepFirst(Keeping):
-    """Keeps the first pairs."""
+    """Keeps the first adapters."""
 
     def choose(self, count: int) -> list[int]:
         """Return the tasks that follow the first."""

@@ -1,8 +1,8 @@
 """KeepLoRA: updates read what neither weights nor old tasks rely on (arXiv 2601.19659, ICLR 2026).
 
 Idea: a pretrained weight's leading directions carry general knowledge, the inputs' leading directions what
-old tasks have learned. A new pair's down factor is taken from the task's first gradient, less both; only the
-up factor is trained, and the pair is merged into the weight. Official repository: MaolinLuo/KeepLoRA.
+old tasks have learned. A new adapter's down factor is taken from the task's first gradient, less both; only
+the up factor is trained, and the adapter is merged into the weight. Official repository: MaolinLuo/KeepLoRA.
 
 Trained per task: the up factor and the head rows of the task's classes. Frozen: the backbone and the down
 factor. Stored: what has been merged, as large as the adapted weights; one basis per layer as auxiliary bytes.
@@ -21,11 +21,12 @@ decay, so this start is not offered.
 
 Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
 vision and 0.2 for text, feature energy 0.99.
+
+Defaults that differ from the released program: none of its vision part; its text part has weight energy 0.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -37,13 +38,14 @@ from benchmark.data.batches import Rows
 from benchmark.lora.inputs import in_order, second_moments
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup
+from benchmark.method import Context, ParameterGroup
+from benchmark.state import auxiliary
 from methods.pieces import fisher
-from methods.pieces.subspace_memory import SubspaceMemory, bytes_held, energies, free_rows, packed, unpacked
+from methods.pieces.subspace_memory import SubspaceMemory, energies, free_rows
 
 
 class KeepHyperparameters(LowRankHyperparameters):
-    """The basis's settings beside the pair's."""
+    """The basis's settings beside the adapter's."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     weight_energy: float = Field(0.85, ge=0, le=1, description="share of each weight's energy to keep")
@@ -51,13 +53,14 @@ class KeepHyperparameters(LowRankHyperparameters):
 
 
 class KeepLoRA(LowRankMethod):
-    """A merged pair per task in the residual subspace; see the module.
+    """A merged adapter per task in the residual subspace; see the module.
 
     Attributes:
         memories: by layer, the directions of weight and old inputs.
     """
 
     Hyperparameters = KeepHyperparameters
+    keeps = auxiliary("memories")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with the leading input directions of the pretrained weights."""
@@ -68,44 +71,34 @@ class KeepLoRA(LowRankMethod):
         }
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a pair whose down factor follows the task's first gradient in the free directions."""
+        """Start an adapter whose down factor follows the task's first gradient in the free directions."""
         self.stack.add(t)
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        gradients = fisher.mean_gradient(self.objective.loss, self.stack, given)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
+        gradients = fisher.mean_gradient(self.task_model.loss, self.stack, given)
         for name, lora_a in zip(self.stack.layers, self.stack.lora_a(), strict=True):
             lora_a.data.copy_(free_rows(self.memories[name], exact(gradients[name]).t(), len(lora_a)))
 
     def groups(self) -> list[ParameterGroup]:
         """Return lora_B and the head; lora_A stays as it was set."""
-        pair, *head = super().groups()
-        return [replace(pair, parameters=self.stack.lora_b()), *head]
+        adapter, *head = super().groups()
+        return [replace(adapter, parameters=self.stack.lora_b()), *head]
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Merge the pair and remember the task's inputs."""
+        """Merge the adapter and remember the task's inputs."""
         self.stack.merge_current()
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
-        moments = second_moments(self.objective.loss, self.stack, given)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
+        moments = second_moments(self.task_model.loss, self.stack, given)
         for name, memory in self.memories.items():
             memory.update(moments[name], self.hyperparameters.feature_energy, power=1, dual=False)
 
-    def accounting(self) -> Accounting:
-        """Count one adapter, merged; the bases are auxiliary."""
-        counted, held = super().accounting(), bytes_held(self.memories)
-        return replace(counted, adapters=1, active=1, auxiliary_bytes=held)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return one of one: the merged one."""
+        return 1, 1
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of each layer's input directions still free, averaged over layers."""
         shares = [memory.free_share() for memory in self.memories.values()]
         return {"free_directions": sum(shares) / len(shares)}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, merged weights and bases."""
-        return super().state() | packed(self.memories, "memory")
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, merged weights and bases."""
-        super().restore(state)
-        self.memories = unpacked(state, "memory", self.objective.device)
 
 
 def leading_directions(matrix: Tensor, share: float) -> Tensor:

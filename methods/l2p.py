@@ -32,15 +32,14 @@ gradient norm of at most 1 (`gradient_clip`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from benchmark import initialisation
-from benchmark.method import Accounting, Context, Needs
+from benchmark.method import Context, Needs
+from benchmark.state import learned
 from methods.pieces.prompt_tokens import PromptTokens
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted, best, similarity
 
@@ -69,6 +68,7 @@ class LearningToPrompt(QueryPrompted):
     """A pool of prompts, `(pool, length, width)`, and its keys, `(pool, width)`."""
 
     Hyperparameters = PoolHyperparameters
+    keeps = learned("prompts", "keys")
     needs = Needs(test_batch=True)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -97,21 +97,9 @@ class LearningToPrompt(QueryPrompted):
         """Return pool and keys."""
         return [self.prompts, self.keys]
 
-    def accounting(self) -> Accounting:
-        """Count a prompt as an adapter: the whole pool is active, since any row may choose any of it."""
-        stored, pool = self.prompts.numel() + self.keys.numel(), len(self.prompts)
-        return Accounting(stored, stored, pool, active=pool, passes_per_prediction=2.0)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pool and keys."""
-        return super().state() | {"prompts": self.prompts.detach(), "keys": self.keys.detach()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pool and keys."""
-        super().restore(state)
-        with torch.no_grad():
-            self.prompts.copy_(state["prompts"])
-            self.keys.copy_(state["keys"])
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the pool's prompts: all are active, since any row may choose any of them."""
+        return len(self.prompts), len(self.prompts)
 
 
 METHOD = LearningToPrompt

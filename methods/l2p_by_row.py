@@ -1,6 +1,8 @@
 """L2P by row: every row picks its own prompts, so no answer depends on its batch (arXiv 2112.08654).
 
 L2P as its paper describes it, without the majority vote over a batch that the official code takes; see l2p.
+
+Defaults that differ from the released program: a choice by row (there by batch), and those of l2p.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from methods.frozen import Frozen
 class LinearProbe(Frozen):
     """Frozen features, one head, everything at once."""
 
-    needs = Needs(old_data=True)
+    needs = Needs(rehearsal=True)
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
 
     def training_tasks(self, t: int) -> Sequence[int]:

@@ -1,17 +1,17 @@
-"""LoRA-DRS: new pairs move where the model less its old pairs sees a new task (arXiv 2503.18985, CVPR 2025).
+"""LoRA-DRS: new adapters move where the model without old ones sees a task (arXiv 2503.18985, CVPR 2025).
 
-Idea: old pairs are subtracted from the pretrained weight, W - sum B_j A_j, and the new task's inputs are
-measured in that model, which knows less of the old tasks than the untouched one. Steps of the new pair are
+Idea: old adapters are subtracted from the pretrained weight, W - sum B_j A_j, and the new task's inputs are
+measured in that model, which knows less of the old tasks than the untouched one. Steps of the new adapter are
 projected on the leading directions of these inputs, the drift-resistant space, so that features of old
 classes stay and their means stay valid. That leaves room for a triplet loss that keeps new classes off each
 other and off the old means. Official repository: scarlet0703/LoRA-Sub-DRS, read in LibContinual's port of it;
 what is said of the official code holds for the port.
 
-Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
-pairs. Stored: T pairs, all active; one mean feature a class, as auxiliary bytes. Needs statistics of old
-classes, neither task id nor old data; each task is read once before and once after training. A prediction is
-the class whose mean is nearest in angle; the head only trains. Works where there is a head: on vectors,
-images and encoders. A model that answers with text has no class means.
+Trained per task: the new adapter and the head rows of the task's classes. Frozen: the backbone and all
+earlier adapters. Stored: T adapters, all active; one mean feature a class, as auxiliary bytes. Needs
+statistics of old classes, neither task id nor old data; each task is read once before and once after
+training. A prediction is the class whose mean is nearest in angle; the head only trains. Works where there is
+a head: on vectors, images and encoders. A model that answers with text has no class means.
 
 Paper and official code differ; `variant` chooses. `official` (default) projects what Adam's step has moved
 and divides it by the length of the projection, the root of its rank, a smaller learning rate in effect.
@@ -24,6 +24,9 @@ follows a cosine to zero by epoch; means of a class that comes again are of all 
 Settings of LibContinual's version of the code: rank 10 on key and value, Adam 5e-4 with cosine, batch 128,
 energy 0.99; CIFAR-100: 20 epochs, head 2e-3, margin 1, weight 0.05; ImageNet-R: 50 epochs (first task 40),
 head 5e-4, margin 2, weight 0.2.
+
+Defaults that differ from the released program: the head's rate, which is the adapter's 5e-4 (there 2e-3 on
+CIFAR-100; on ImageNet-R 5e-4, with margin 2 and weight 0.2).
 """
 
 from __future__ import annotations
@@ -40,23 +43,24 @@ from benchmark.lora.inputs import read_in_order, second_moments
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.method import Context, ParameterGroup, Phase
-from methods.pieces.feature_classifier import MeanClassifier
+from benchmark.state import auxiliary
+from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, by_means, empty_means, head_of
 from methods.pieces.prototypes import augmented_triplet
 from methods.pieces.subspace_memory import energies
 
 
 class SubtractionHyperparameters(LowRankHyperparameters):
-    """The space and the triplet loss beside the pair's settings."""
+    """The space and the triplet loss beside the adapter's settings."""
 
-    learning_rate: float = Field(5e-4, gt=0, le=10, description="of the current pair")
+    learning_rate: float = Field(5e-4, gt=0, le=10, description="of the current adapter")
     variant: Literal["official", "paper"] = Field("official", description="project the step, or the gradient")
     energy: float = Field(0.99, gt=0, le=1, description="share of the inputs' energy that spans the space")
     margin: float = Field(1.0, ge=0, le=10, description="by which negatives are to be farther than positives")
     triplet: float = Field(0.05, ge=0, le=100, description="lambda, the weight of the triplet loss")
 
 
-class DriftResistantLoRA(MeanClassifier, LowRankMethod):
-    """A pair per task inside the drift-resistant space; see the module.
+class DriftResistantLoRA(LowRankMethod):
+    """An adapter per task inside the drift-resistant space; see the module.
 
     Attributes:
         spaces: an orthonormal basis `(d_in, k)` for each layer, in order; none at the first task.
@@ -64,32 +68,50 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
     """
 
     Hyperparameters = SubtractionHyperparameters
+    needs = NEEDS
+    kinds = KINDS
+    own_classifier = True
+    task_id_only_masks = True
+    no_sum = NO_SUM
+    keeps = auxiliary("prototypes")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without classes."""
         super().__init__(context, hyperparameters)
         self.spaces: list[Tensor] = []
         self.before: list[Tensor] = []
+        self.prototypes = empty_means(self)
+        self.classifier = by_means(self, self.prototypes)
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Find the task's drift-resistant space, then start a pair."""
+        """Find the task's drift-resistant space, then start an adapter."""
         self.stack.freeze_current()
         if self.stack.frozen_tasks:
             energy = self.hyperparameters.energy
             moments = self.moments_without_past(rows)
             self.spaces = [leading(moments[name], energy) for name in self.stack.layers]
         super().begin_task(t, rows)
+        self.classifier.learning = True
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Take in the features of the task's rows."""
+        super().end_task(t, rows)
+        self.classifier.end_task(rows)
+
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Answer by class means."""
+        return self.classifier.predict(batch, task)
 
     def moments_without_past(self, rows: Rows) -> dict[str, Tensor]:
-        """Return the second moments of each layer's inputs while the old pairs are subtracted."""
+        """Return the second moments of each layer's inputs while the old adapters are subtracted."""
         self.stack.unmerge()
         signs = -torch.ones(
-            len(self.stack.layers), len(self.stack.frozen_tasks), device=self.objective.device
+            len(self.stack.layers), len(self.stack.frozen_tasks), device=self.task_model.device
         )
         self.stack.learned_scales = lambda: (signs, None)
         try:
-            given = read_in_order(rows, self.protocol.batch_size, self.objective.device)
-            return second_moments(self.objective.loss, self.stack, given)
+            given = read_in_order(rows, self.protocol.batch_size, self.task_model.device)
+            return second_moments(self.task_model.loss, self.stack, given)
         finally:
             self.stack.learned_scales = None
 
@@ -105,8 +127,9 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
     def loss(self, batch: Batch) -> Tensor:
         """Return the head's loss plus lambda times the triplet loss of unit features."""
         assert batch.labels is not None
-        features = self.features(batch)
-        loss = self.classifier.cross_entropy(self.classifier.head(features), batch.labels)
+        task_model = head_of(self)
+        features = task_model.features(batch)
+        loss = task_model.cross_entropy(task_model.head(features), batch.labels)
         columns, directions = self.prototypes.directions()
         units = functional.normalize(exact(features), dim=1)
         margin = self.hyperparameters.margin
@@ -134,7 +157,7 @@ class DriftResistantLoRA(MeanClassifier, LowRankMethod):
         """Return the part of a factor's change that is in its layer's space.
 
         Args:
-            number: of the factor, in the order of the pair's parameters.
+            number: of the factor, in the order of the adapter's parameters.
             change: of a down factor (r, d_in) or of an up factor (d_out, r).
             divide: by the Frobenius norm of the projection, the root of its rank.
         """

@@ -1,15 +1,15 @@
-"""LwF-LoRA: one pair that is told to answer as it did before (Learning without Forgetting, arXiv 1606.09282).
+"""LwF-LoRA: one adapter that keeps answering as before (Learning without Forgetting, arXiv 1606.09282).
 
 Idea: before a task begins, the model's own answers to the new task's inputs say what it knew. Training keeps
 them close, by a distillation loss beside the task's own, so that no old data is needed. Here one low-rank
-pair is trained on and on, and the teacher is that pair as the last task left it. The original work is of full
-fine-tuning and has no low-rank code; this is the form in which surveys use it.
+adapter is trained on and on, and the teacher is that adapter as the last task left it. The original work is
+of full fine-tuning and has no low-rank code; this is the form in which surveys use it.
 
-Trained per task: the pair and the head rows of the task's classes; of all classes where the protocol's loss
-is over all of them. Frozen: the backbone. Stored: one pair; the teacher, pair and head as the last task left
-them, exists only while a task is learned. Needs neither task id, old data nor statistics. Works on every kind
-of backbone: the answers are the logits of old classes, and on text to text the distributions of the next
-token along the new task's answers. A step costs one more forward pass.
+Trained per task: the adapter and the head rows of the task's classes; of all classes where the protocol's
+loss is over all of them. Frozen: the backbone. Stored: one adapter; the teacher, adapter and head as the last
+task left them, exists only while a task is learned. Needs neither task id, old data nor statistics. Works on
+every kind of backbone: the answers are the logits of old classes, and on text to text the distributions of
+the next token along the new task's answers. A step costs one more forward pass.
 
 Differences from the paper: no separate warm-up of the new head rows; under a loss over the current task's
 classes old head rows do not move; temperature 2 and weight 1 are the paper's, the weight multiplies T^2 KL.
@@ -27,14 +27,14 @@ from torch.func import functional_call
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
-from benchmark.models.objective import ClassificationObjective
+from benchmark.models.task_model import ClassificationTaskModel
 from benchmark.space import Between, Space
 from methods.pieces.distillation import answered_tokens, divergence
 from methods.seq_lora import SequentialLoRA
 
 
 class LwFHyperparameters(LowRankHyperparameters):
-    """The weight of old answers beside the pair's settings."""
+    """The weight of old answers beside the adapter's settings."""
 
     distillation: float = Field(
         1.0, ge=0, description="lambda, the weight of the divergence from old answers"
@@ -46,14 +46,14 @@ class LwFLoRA(SequentialLoRA):
     """Sequential LoRA with a distillation loss.
 
     Attributes:
-        teacher: the pair's factors before this task; empty at the first.
-        teacher_head: the objective's state, which is the head, before this task; empty at the first.
+        teacher: the adapter's factors before this task; empty at the first.
+        teacher_head: the task model's state, which is the head, before this task; empty at the first.
         old_classes: how many head columns earlier tasks had.
     """
 
     Hyperparameters = LwFHyperparameters
     search: ClassVar[Space] = {"distillation": Between(0.1, 10), "temperature": (1.0, 2.0, 4.0)}
-    bound = False
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a teacher."""
@@ -63,15 +63,15 @@ class LwFLoRA(SequentialLoRA):
         self.old_classes = 0
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Make pair and head as they are the teacher."""
+        """Make adapter and head as they are the teacher."""
         super().begin_task(t, rows)
-        objective = self.objective
-        earlier = [column for task in objective.tasks[:t] for column in objective.task_columns(task)]
+        task_model = self.task_model
+        earlier = [column for task in task_model.tasks[:t] for column in task_model.task_columns(task)]
         self.old_classes = max(earlier, default=-1) + 1
         if t:
             self.teacher = self.stack.snapshot()
-            if isinstance(objective, ClassificationObjective):
-                held = objective.head.state().items()
+            if isinstance(task_model, ClassificationTaskModel):
+                held = task_model.head.state().items()
                 self.teacher_head = {name: tensor.clone() for name, tensor in held}
 
     def end_task(self, t: int, rows: Rows) -> None:
@@ -80,7 +80,7 @@ class LwFLoRA(SequentialLoRA):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus the weighted divergence from the teacher's answers."""
-        loss, logits = self.objective.outputs(batch)
+        loss, logits = self.task_model.outputs(batch)
         weight = self.hyperparameters.distillation
         if not self.teacher or not weight:
             return loss
@@ -89,17 +89,17 @@ class LwFLoRA(SequentialLoRA):
 
     @torch.no_grad()
     def _before(self, batch: Batch) -> Tensor:
-        """Return the logits that pair and head gave before this task."""
+        """Return the logits that adapter and head gave before this task."""
         with self.stack.using(self.teacher):
-            if not isinstance(self.objective, ClassificationObjective):
-                return self.objective.outputs(batch)[1]
-            features = self.objective.backbone.features(batch.inputs)
-        return functional_call(self.objective.head, self.teacher_head, (features,))
+            if not isinstance(self.task_model, ClassificationTaskModel):
+                return self.task_model.outputs(batch)[1]
+            features = self.task_model.backbone.features(batch.inputs)
+        return functional_call(self.task_model.head, self.teacher_head, (features,))
 
     def _compared(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.targets is None:
             return logits[:, : self.old_classes]
-        return answered_tokens(logits, batch, self.objective.backbone.kind == "causal")
+        return answered_tokens(logits, batch, self.task_model.backbone.kind == "causal")
 
 
 METHOD = LwFLoRA

@@ -5,21 +5,23 @@ compared with the merged one: at every weight the entry of larger magnitude wins
 makes the changes agree in sign, and large entries are the important ones. Official repository:
 danielm1405/magmax.
 
-Trained per task: one pair, on and on, and the head rows of the task's classes. Frozen: the backbone. Stored:
-the pair as it was last trained, which answers nothing, and the merged change, as large as the adapted
-weights; both of constant size, since a running maximum needs no earlier change. Needs neither task id, old
-data nor old classes' statistics. Works on every kind of backbone. The merged change has full rank, so there
-is no peft form.
+Trained per task: one adapter, on and on, and the head rows of the task's classes. Frozen: the backbone.
+Stored: the adapter as it was last trained, which answers nothing, and the merged change, as large as the
+adapted weights; both of constant size, since a running maximum needs no earlier change. Needs neither task
+id, old data nor old classes' statistics. Works on every kind of backbone. The merged change has full rank, so
+there is no peft form.
 
 Follows the official code in that of equal magnitudes the later wins and that the merged change is halved
 (`scale`), as its scripts do. Differences: the paper fine-tunes all weights, here it is the product of one
-pair.
+adapter.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of all
+weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +30,8 @@ from torch import Tensor
 
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
-from benchmark.method import Accounting, Context, listed, numbered
+from benchmark.method import Context
+from benchmark.state import stored
 from methods.pieces.merging import Change, MergeHyperparameters, RunningMerging
 
 
@@ -42,24 +45,25 @@ class MagMax(RunningMerging):
     """A running maximum of the sequential change; see the module.
 
     Attributes:
-        last: the pair as last trained, down and up by layer; empty before the first task.
+        last: the adapter as last trained, down and up by layer; empty before the first task.
     """
 
     Hyperparameters = MaximumHyperparameters
+    keeps = stored("last", in_memory=False)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Start without a pair."""
+        """Start without an adapter."""
         super().__init__(context, hyperparameters)
         self.last: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Go on with the pair as last trained."""
+        """Go on with the adapter as last trained."""
         super().begin_task(t, rows)
         for factor, last in zip(self.stack.parameters(), self.last, strict=False):
             factor.data.copy_(last)
 
     def keep(self, t: int) -> None:
-        """Merge the pair's change; put the pair aside."""
+        """Merge the adapter's change; put the adapter aside."""
         self.last = self.stack.snapshot()
         super().keep(t)
 
@@ -67,26 +71,16 @@ class MagMax(RunningMerging):
         """Return at each weight the entry of larger magnitude."""
         return larger(self.running, change) if self.running else change
 
-    def accounting(self) -> Accounting:
-        """Count the pair put aside as stored."""
-        counted = super().accounting()
-        return replace(counted, stored=counted.stored + sum(factor.numel() for factor in self.last))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, merged change and last pair."""
-        return super().state() | numbered(last=self.last)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, merged change and last pair.
+    def after_restore(self) -> None:
+        """Let the merged change answer.
 
         Raises:
-            UserError: the pair has another rank.
+            UserError: the adapter to go on with has another rank.
         """
-        super().restore(state)
-        self.last = listed(state, "last", self.objective.device)
+        super().after_restore()
         if self.last and len(self.last[0]) != self.protocol.rank:
             raise UserError(
-                f"the pair to go on with has rank {len(self.last[0])} and the protocol rank "
+                f"the adapter to go on with has rank {len(self.last[0])} and the protocol rank "
                 f"{self.protocol.rank}; set it with --set rank={len(self.last[0])}"
             )
 

@@ -1,13 +1,13 @@
-"""Merging by average: pairs are learned apart, and the mean of their changes answers (folklore).
+"""Merging by average: adapters are learned apart, and the mean of their changes answers (folklore).
 
 Idea: weights that were fine-tuned from one model for different tasks can be averaged, and the mean keeps a
 part of each. The plainest of the merging rules, which the others have to beat; model soups (arXiv 2203.05482)
 and task arithmetic (arXiv 2212.04089) are its ancestors.
 
-Trained per task: a pair from the pretrained model, and the head rows of the task's classes. Frozen: the
-backbone and all earlier pairs. Stored: T pairs; one change, merged into the weights, answers. Needs neither
-task id, old data nor old classes' statistics. Works on every kind of backbone. `scale` is the factor of the
-mean: 1 is the average, T the sum of task arithmetic.
+Trained per task: an adapter from the pretrained model, and the head rows of the task's classes. Frozen: the
+backbone and all earlier adapters. Stored: T adapters; one change, merged into the weights, answers. Needs
+neither task id, old data nor old classes' statistics. Works on every kind of backbone. `scale` is the factor
+of the mean: 1 is the average, T the sum of task arithmetic.
 
 The mean is a sum of low-rank updates, so it is exported exactly. It is of the products: averaging factors
 would mix one task's down factor with another's up factor.
@@ -18,10 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.pieces.merging import Change, PairMerging
+from methods.pieces.merging import AdapterMerging, Change
 
 
-class AverageMerging(PairMerging):
+class AverageMerging(AdapterMerging):
     """The mean of all changes; see the module."""
 
     def merged(self) -> Change:
@@ -31,7 +31,7 @@ class AverageMerging(PairMerging):
         return {name: torch.stack([change[name] for change in changes]).mean(0) for name in names}
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return all pairs stacked, with scale over T in the down factor."""
+        """Return all adapters stacked, with scale over T in the down factor."""
         share = self.hyperparameters.scale * self.stack.scaling / max(len(self.stack.frozen_tasks), 1)
         return {
             name: (share * layer.frozen.lora_A, layer.frozen.lora_B)

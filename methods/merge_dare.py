@@ -4,14 +4,16 @@ Idea: most entries of a change are redundant. Each is dropped with one probabili
 by the share kept, so that the expected change is the same; sparse changes then disturb each other less when
 they are averaged. Official repository: yule-BUAA/MergeLM.
 
-Trained per task: a pair from the pretrained model, and the head rows of the task's classes. Frozen: the
+Trained per task: an adapter from the pretrained model, and the head rows of the task's classes. Frozen: the
 backbone. Stored: the merged change, as large as the adapted weights and of constant size; it answers, merged
 into the weights. Needs neither task id, old data nor old classes' statistics. Works on every kind of
 backbone. The merged change has full rank, so there is no peft form.
 
 Dropped and rescaled by peft's `dare_linear` on the dense change. Differences: a change is dropped from once,
-when its task ends, so that the running mean is that of all sparse changes and no pair has to be kept; the
+when its task ends, so that the running mean is that of all sparse changes and no adapter has to be kept; the
 factor of the mean is `scale`. The default share kept is this suite's choice and not quoted from the paper.
+
+Defaults that differ from the released program: share kept, learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

@@ -4,16 +4,19 @@ Idea: changes of different tasks cancel out where small entries are noise and wh
 change only the largest entries are kept; at each weight the sign of larger total mass is elected; the mean is
 taken over the tasks that have an entry of that sign. Official repository: prateeky2806/ties-merging.
 
-Trained per task: a pair from the pretrained model, and the head rows of the task's classes. Frozen: the
-backbone and all earlier pairs. Stored: T pairs, since every merge looks at all changes; one change, merged
-into the weights, answers. Needs neither task id, old data nor old classes' statistics. Works on every kind of
-backbone. The merged change has full rank, so there is no peft form.
+Trained per task: an adapter from the pretrained model, and the head rows of the task's classes. Frozen: the
+backbone and all earlier adapters. Stored: T adapters, since every merge looks at all changes; one change,
+merged into the weights, answers. Needs neither task id, old data nor old classes' statistics. Works on every
+kind of backbone. The merged change has full rank, so there is no peft form.
 
 Merged by peft's `ties` on the dense changes of all adapted layers in one vector, so entries compete across
 layers. Differences from the official code: of n entries floor(n density) are kept, there one more; where the
 total mass is zero the positive sign is elected.
 
 Published settings: the largest 20 % are kept; the factor of the merged change is 1 without validation data.
+
+Defaults that differ from the released program: learning rate and optimiser, which there are those of the
+checkpoints that are merged.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from methods.pieces.merging import Change, MergeHyperparameters, PairMerging, flat, unflat
+from methods.pieces.merging import AdapterMerging, Change, MergeHyperparameters, flat, unflat
 
 
 class TrimHyperparameters(MergeHyperparameters):
@@ -30,7 +33,7 @@ class TrimHyperparameters(MergeHyperparameters):
     density: float = Field(0.2, gt=0, lt=1, description="share of each change's entries that is kept")
 
 
-class TiesMerging(PairMerging):
+class TiesMerging(AdapterMerging):
     """Trim, elect, average; see the module."""
 
     Hyperparameters = TrimHyperparameters

@@ -1,12 +1,13 @@
-"""MoCL: pairs are weighted by how well their tasks' keys match the input (arXiv 2404.00790, NAACL 2024).
+"""MoCL: adapters are weighted by how well their tasks' keys match the input (arXiv 2404.00790, NAACL 2024).
 
 Idea: a new task can use what similar old tasks have learned, as far as it is similar. Each task has a key in
-the space of input embeddings; the cosines of a row's embedding with all keys weight the pairs, while training
-a new one as well as at test. Nothing old changes. Official repository: boschresearch/MoCL-NAACL-2024.
+the space of input embeddings; the cosines of a row's embedding with all keys weight the adapters, while
+training a new one as well as at test. Nothing old changes. Official repository:
+boschresearch/MoCL-NAACL-2024.
 
-Trained per task: the new pair, the new key and the head rows of the task's classes. Frozen: the backbone, all
-earlier pairs and keys. Stored: T pairs and T keys, all active, weighted per input. Needs neither task id, old
-data nor statistics. Works on every kind of backbone.
+Trained per task: the new adapter, the new key and the head rows of the task's classes. Frozen: the backbone,
+all earlier adapters and keys. Stored: T adapters and T keys, all active, weighted per input. Needs neither
+task id, old data nor statistics. Works on every kind of backbone.
 
 Follows the scripts of the official code where the text differs: the weights are softmax(8 cos), not the
 cosines; the matching loss, which draws the new key towards the task's inputs, is on. Differences: the query
@@ -20,7 +21,6 @@ Defaults that differ from the released program: none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -31,49 +31,51 @@ from torch.nn import functional
 from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, ParameterGroup
-from methods.pieces.input_weights import InputWeighted, with_more
+from benchmark.method import ParameterGroup
+from benchmark.state import learned, stored
+from methods.pieces.input_weights import InputWeighted
 
 
 class MatchingHyperparameters(LowRankHyperparameters):
-    """The keys' settings beside the pair's."""
+    """The keys' settings beside the adapter's."""
 
     sharpness: float = Field(8.0, gt=0, description="of the softmax over cosines")
     matching: float = Field(1.0, ge=0, description="weight of the loss that draws a key to its inputs")
 
 
 class MoCL(InputWeighted):
-    """Softmax weights over all pairs, by keys.
+    """Softmax weights over all adapters, by keys.
 
     Attributes:
-        past_keys: those of the frozen pairs, `(slots, d)`.
-        key: the current pair's, where there is one.
+        past_keys: those of the frozen adapters, `(slots, d)`.
+        key: the current adapter's, where there is one.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = MatchingHyperparameters
+    keeps = stored("past_keys") + learned("key")
     past_keys: Tensor | None = None
-    key: nn.Parameter
+    key: nn.Parameter | None = None
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair and a random key."""
-        query = self.queries(rows.batch([0], training=True).to(self.objective.device))
+        """Start a new adapter and a random key."""
+        query = self.queries(rows.batch([0], training=True).to(self.task_model.device))
         self.past_keys = query[:0] if self.past_keys is None else self.keys().detach()
         super().begin_task(t, rows)
         self.key = nn.Parameter(initialisation.uniform(query, query.shape[1]))
 
     def keys(self) -> Tensor:
-        """Return the keys of all pairs held, `(pairs, d)`."""
+        """Return the keys of all adapters held, `(adapters, d)`."""
         assert self.past_keys is not None
-        if self.stack.current_task is None:
+        if self.key is None:
             return self.past_keys
         return torch.cat([self.past_keys, self.key[None]])
 
     def weights(self, query: Tensor) -> Tensor:
-        """Return softmax(sharpness cos(query, keys)), `(n, pairs)`."""
+        """Return softmax(sharpness cos(query, keys)), `(n, adapters)`."""
         return functional.softmax(self.hyperparameters.sharpness * self.matches(query), dim=1)
 
     def matches(self, query: Tensor) -> Tensor:
-        """Return the cosine of every query with every key, `(n, pairs)`."""
+        """Return the cosine of every query with every key, `(n, adapters)`."""
         return functional.normalize(query, dim=1) @ functional.normalize(self.keys(), dim=1).t()
 
     def loss(self, batch: Batch) -> Tensor:
@@ -83,27 +85,15 @@ class MoCL(InputWeighted):
         return loss + self.hyperparameters.matching * distance
 
     def groups(self) -> list[ParameterGroup]:
-        """Add the key, at the pair's learning rate."""
-        pair, *head = super().groups()
-        return [pair, ParameterGroup([self.key], self.hyperparameters.learning_rate), *head]
+        """Add the key, at the adapter's learning rate."""
+        adapter, *head = super().groups()
+        assert self.key is not None
+        return [adapter, ParameterGroup([self.key], self.hyperparameters.learning_rate), *head]
 
-    def accounting(self) -> Accounting:
-        """Count the keys with the pairs."""
-        return with_more(super().accounting(), self.keys().numel())
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and keys."""
-        assert self.past_keys is not None
-        current = {} if self.stack.current_task is None else {"key": self.key.detach()}
-        return super().state() | {"past_keys": self.past_keys} | current
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and keys."""
-        super().restore(state)
-        device = self.objective.device
-        self.past_keys = state["past_keys"].to(device)
-        if self.stack.current_task is not None:
-            self.key = nn.Parameter(state["key"].to(device))
+    def drop_current(self) -> None:
+        """Forget the adapter just learned and its key."""
+        super().drop_current()
+        self.key = None
 
 
 METHOD = MoCL

@@ -1,11 +1,11 @@
-"""N-LoRA: new pairs are kept sparse so that updates seldom collide (arXiv 2410.10179, COLING 2025).
+"""N-LoRA: new adapters are kept sparse so that updates seldom collide (arXiv 2410.10179, COLING 2025).
 
 Idea: two tasks' updates interfere where both change the same weights. If every update is sparse, few entries
 collide, and the tasks' updates come out nearly orthogonal as a consequence. So an L1 price on the new update
 replaces O-LoRA's penalty. Official repository: PKU-YuanGroup/N-LoRA.
 
-Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
-pairs. Stored: T pairs, all active. Needs neither task id, old data nor statistics.
+Trained per task: the new adapter and the head rows of the task's classes. Frozen: the backbone and all
+earlier adapters. Stored: T adapters, all active. Needs neither task id, old data nor statistics.
 
 Official code and paper differ; `variant` chooses. The paper prices the entries of the update B A
 (d_out x d_in). The released code multiplies the stored factors the other way round, which gives an r x r
@@ -46,7 +46,7 @@ PUBLISHED = 0.4
 
 
 class SparseHyperparameters(LowRankHyperparameters):
-    """N-LoRA's price beside the pair's settings."""
+    """N-LoRA's price beside the adapter's settings."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     variant: Literal["official", "paper"] | None = Field(

@@ -1,13 +1,13 @@
-"""O-LoRA: a new pair is charged for overlapping the past's subspaces (arXiv 2310.14152, EMNLP Findings 2023).
+"""O-LoRA: a new adapter pays for overlap with the past's subspaces (arXiv 2310.14152, EMNLP Findings 2023).
 
 Idea: the rows of a down factor span the subspace in which a task's gradients live. Keeping the new rows
 orthogonal to those of all earlier tasks keeps the new task from undoing the old ones. Orthogonality is a
 penalty and not a constraint, and nothing is known of the old tasks' inputs. Official repository:
 cmnfriend/O-LoRA.
 
-Trained per task: the new pair and the head rows of the task's classes. Frozen: the backbone and all earlier
-pairs. Stored: T pairs, all active. Needs neither task id, old data nor statistics. Works on every kind of
-backbone.
+Trained per task: the new adapter and the head rows of the task's classes. Frozen: the backbone and all
+earlier adapters. Stored: T adapters, all active. Needs neither task id, old data nor statistics. Works on
+every kind of backbone.
 
 Official code and paper differ in the penalty; `variant` chooses: the code (default) sums absolute entries
 of A_past A^T, whose gradient does not vanish near orthogonality; the paper squares them. Both have a second
@@ -43,7 +43,7 @@ from methods.pieces.penalties import factor_length, overlap
 
 
 class OrthogonalHyperparameters(LowRankHyperparameters):
-    """O-LoRA's weights beside the pair's settings."""
+    """O-LoRA's weights beside the adapter's settings."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     variant: Literal["official", "paper"] = Field("official", description="absolute or squared entries")
@@ -63,7 +63,7 @@ class OrthogonalHyperparameters(LowRankHyperparameters):
 
 
 class OrthogonalLoRA(IncrementalLoRA):
-    """Incremental LoRA with two penalties on the current pair."""
+    """Incremental LoRA with two penalties on the current adapter."""
 
     Hyperparameters = OrthogonalHyperparameters
     search: ClassVar[Space] = {"orthogonal": Between(0.05, 5)}
@@ -74,7 +74,7 @@ class OrthogonalLoRA(IncrementalLoRA):
         self.orthogonal = self.norm = 0.0
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair under the task's own weights."""
+        """Start a new adapter under the task's own weights."""
         super().begin_task(t, rows)
         chosen = self.hyperparameters
         self.orthogonal = of_task(chosen.orthogonal_by_task, t, chosen.orthogonal)

@@ -14,18 +14,22 @@ Differences from the official code: the kept share of directions is the same in 
 over the tasks, where the paper derives it from each layer's importance; only the protocol's target layers are
 trained, where the paper trains all linear layers. peft projects gradients, which an adaptive optimiser's
 steps follow only approximately.
+
+Defaults that differ from the released program: learning rate and kept shares are this suite's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, ParameterGroup, Phase, part
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import stored
 from methods.pieces.peft_layers import PeftMethod
 
 
@@ -38,12 +42,36 @@ class SubspaceHyperparameters(LowRankHyperparameters):
     last_kept: float = Field(0.9, gt=0, lt=1, description="share kept in the last task")
 
 
+class TargetWeights:
+    """The weights of a method's target layers, which take no further room: they are the backbone's own."""
+
+    def __init__(self, layers: Callable[[], dict[str, Any]]) -> None:
+        """Take what returns the layers by name, plain or as peft has wrapped them."""
+        self.layers = layers
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights by layer."""
+        plain = {name: getattr(layer, "base_layer", layer) for name, layer in self.layers().items()}
+        return {name: layer.weight.detach() for name, layer in plain.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        for name, layer in self.layers().items():
+            layer.weight.data.copy_(state[name])
+
+
 class OrthogonalSubspaceFineTuning(PeftMethod):
     """peft's OSF around the target layers while a task is learned, merged afterwards."""
 
     Hyperparameters = SubspaceHyperparameters
     no_sum = "its updates have full rank"
     changes_backbone = True
+    keeps = stored("weights", in_memory=False)
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start from the pretrained weights."""
+        super().__init__(context, hyperparameters)
+        self.weights = TargetWeights(self.layers)
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Decompose the target weights as the last task left them."""
@@ -70,24 +98,6 @@ class OrthogonalSubspaceFineTuning(PeftMethod):
     def end_task(self, t: int, rows: Rows) -> None:
         """Merge what was learned into plain layers."""
         self.take_off()
-
-    def _weights(self) -> dict[str, Tensor]:
-        plain = {name: getattr(layer, "base_layer", layer) for name, layer in self.layers().items()}
-        return {name: layer.weight.detach() for name, layer in plain.items()}
-
-    def accounting(self) -> Accounting:
-        """Count the changed weights as stored; they take no further room, and there are no adapters."""
-        return Accounting(sum(x.numel() for x in self._weights().values()), 0, adapters=0, active=0)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head and changed weights."""
-        return super().state() | {f"weight.{name}": x for name, x in self._weights().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head and changed weights."""
-        super().restore(state)
-        for name, weight in part(state, "weight.").items():
-            self.module.get_submodule(name).weight.data.copy_(weight)  # type: ignore[union-attr, operator]
 
 
 METHOD = OrthogonalSubspaceFineTuning

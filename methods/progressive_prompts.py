@@ -18,11 +18,12 @@ its default settings; here the whole backbone is.
 
 Published (T5-large): 10 tokens a prompt, AdamW, learning rate 0.3, weight decay 1e-5, batch 8; a network with
 a hidden layer of 800.
+
+Defaults that differ from the released program: the rate of the head, which there is none of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
@@ -32,8 +33,9 @@ from torch import Tensor, nn
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Method, Needs, ParameterGroup, Phase, listed, numbered
+from benchmark.method import Context, Method, Needs, ParameterGroup, Phase
 from benchmark.space import Space
+from benchmark.state import learned
 from methods.pieces.prompt_tokens import PromptTokens
 
 
@@ -58,10 +60,13 @@ class ProgressivePrompts(Method):
     """
 
     Hyperparameters = ProgressiveHyperparameters
+    keeps = learned("prompts")
     # Prompts take rates far above those of weights; the paper's is 0.3.
     search: ClassVar[Space] = {"learning_rate": (0.03, 0.1, 0.3, 1.0)}
     needs = Needs(task_id=True)
     kinds = ("image", "encoder", "seq2seq", "causal")
+    changes = "input"
+    settled = True
     no_sum = "it learned prompts, which are no change of a weight"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -71,7 +76,7 @@ class ProgressivePrompts(Method):
             UserError: the backbone cannot take so many tokens.
         """
         super().__init__(context, hyperparameters)
-        self.backbone = self.objective.backbone
+        self.backbone = self.task_model.backbone
         self.backbone.module.requires_grad_(False)
         length = self.protocol.source_length
         if self.backbone.kind == "causal":
@@ -101,7 +106,7 @@ class ProgressivePrompts(Method):
             return words[torch.randint(len(words), (length,)).to(words.device)].clone()
         chosen = torch.randint(len(rows), (length,)).tolist()
         module: Any = self.backbone.module
-        embedded = module.embeddings(rows.batch(chosen).to(self.objective.device).inputs["pixel_values"])
+        embedded = module.embeddings(rows.batch(chosen).to(self.task_model.device).inputs["pixel_values"])
         patch = torch.randint(embedded.shape[1], (length,))
         return embedded[torch.arange(length), patch].clone()
 
@@ -155,20 +160,12 @@ class ProgressivePrompts(Method):
         self.prompts[-1] = nn.Parameter(final.clone(), requires_grad=False)
         self.network = None
 
-    def accounting(self) -> Accounting:
-        """Count every prompt; the last task's answers depend on all of them."""
-        stored, count = sum(prompt.numel() for prompt in self.prompts), len(self.prompts)
-        return Accounting(stored, stored, count, count)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return every prompt twice: the last task's answers depend on all of them."""
+        return len(self.prompts), len(self.prompts)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return head and prompts."""
-        return super().state() | numbered(prompt=self.prompts)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head and prompts."""
-        super().restore(state)
-        prompts = listed(state, "prompt", self.objective.device)
-        self.prompts = [nn.Parameter(prompt, requires_grad=False) for prompt in prompts]
+    def after_restore(self) -> None:
+        """Go on between tasks, where no network is."""
         self.network = None
 
 

@@ -5,9 +5,9 @@ rule, and second-order statistics of it decorrelate the class means. The project
 products with the labels add up over tasks exactly, so the classifier is the one that all data together would
 give. Official repository: RanPAC/RanPAC.
 
-Trained: a pair and the head, on the first task alone (`adapt`). Frozen: the backbone, and all from then on.
-Stored: one pair, which is active; as auxiliary bytes the projection (d, M), the Gram matrix (M, M), the
-products with the labels and the classifier (M, classes): at M = 10000 far more than any pool of adapters.
+Trained: an adapter and the head, on the first task alone (`adapt`). Frozen: the backbone, and all from then
+on. Stored: one adapter, which is active; as auxiliary bytes the projection (d, M), the Gram matrix (M, M),
+the products with the labels and the classifier (M, classes): at M = 10000 far more than any pool of adapters.
 Needs these statistics of old classes; neither task id nor old data. The head only trains. Works where there
 is a feature: on vectors, images and encoders.
 
@@ -16,19 +16,21 @@ random, of the solution for the other four fifths; the classifier is then solved
 `variant` chooses how a class is scored: `official` (default) by the solution itself, `pilot` by its cosine,
 as LAMDA-PILOT's version of the code does.
 
-Differences: the pair is the protocol's LoRA, where the official code has a bottleneck adapter, prompts or
+Differences: the adapter is the protocol's LoRA, where the official code has a bottleneck adapter, prompts or
 scale-and-shift; the head that trains is the protocol's, not a cosine one. The published M belongs to features
 of width 768; by default M keeps that ratio at other widths. Of ridges of equal error the largest is taken,
 and none below the rounding of the stored Gram matrix. Errors and solution are computed in float64, where the
 code has float32, as the sums have here.
 
 Published settings: M 10000; SGD with a cosine schedule and weight decay 5e-4.
+
+Defaults that differ from the released program: M, which is 10000 for a feature of 768 and in proportion
+elsewhere; none where a feature has 768.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -38,8 +40,9 @@ from torch.nn import functional
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
-from benchmark.method import Accounting, Context, Phase, part
-from methods.pieces.feature_classifier import FeatureClassifier
+from benchmark.method import Context, Phase
+from benchmark.state import auxiliary
+from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, FeatureClassifier, head_of
 from methods.pieces.first_task import FirstTaskAdapted, FirstTaskHyperparameters
 from methods.pieces.ridge import chosen_ridge, rounding, solution
 
@@ -47,7 +50,7 @@ PUBLISHED_WIDTH, PUBLISHED_FEATURE = 10000, 768
 
 
 class ProjectionHyperparameters(FirstTaskHyperparameters):
-    """The projection beside the pair's settings."""
+    """The projection beside the adapter's settings."""
 
     variant: Literal["official", "pilot"] = Field("official", description="scores by products, or by cosines")
     projection: int | None = Field(
@@ -56,10 +59,10 @@ class ProjectionHyperparameters(FirstTaskHyperparameters):
         le=100_000,
         description="M; none: 10000 per 768 of a feature's width",
     )
-    adapt: bool = Field(True, description="train a pair on the first task")
+    adapt: bool = Field(True, description="train an adapter on the first task")
 
 
-class RanPAC(FeatureClassifier, FirstTaskAdapted):
+class RanPAC(FirstTaskAdapted):
     """Ridge regression on projected features; see the module.
 
     Attributes:
@@ -69,27 +72,44 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
     """
 
     Hyperparameters = ProjectionHyperparameters
+    needs = NEEDS
+    kinds = KINDS
+    own_classifier = True
+    task_id_only_masks = True
+    no_sum = NO_SUM
+    keeps = auxiliary("statistics")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without statistics."""
         super().__init__(context, hyperparameters)
         self.statistics: dict[str, Tensor] = {}
         self.ridge: float | None = None
+        self.classifier = FeatureClassifier(self, self.features, self.take, self.scores)
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Make the pair at the first task, where one is wanted."""
+        """Make the adapter at the first task, where one is wanted."""
         super().begin_task(t, rows)
         if not self.hyperparameters.adapt:
             self.stack.discard_current()
+        self.classifier.learning = True
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Take in the features of the task's rows."""
+        super().end_task(t, rows)
+        self.classifier.end_task(rows)
+
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Answer by ridge regression."""
+        return self.classifier.predict(batch, task)
 
     def phases(self, t: int) -> Iterable[Phase]:
-        """Return the first task's phase, where a pair is wanted."""
+        """Return the first task's phase, where an adapter is wanted."""
         return super().phases(t) if self.hyperparameters.adapt else []
 
     def features(self, batch: Batch) -> Tensor:
         """Return the adapted features, `(n, width)`."""
         with self.through(0):
-            return super().features(batch)
+            return head_of(self).features(batch)
 
     def project(self, features: Tensor) -> Tensor:
         """Return the rectified projection of features `(n, width)`, `(n, M)`."""
@@ -99,7 +119,7 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
         """Add a task's rows to the sums, choose the ridge by them and solve for all classes seen."""
         if not self.statistics:
             self.statistics = self.first_statistics(features)
-        classes = len(self.classifier.head)
+        classes = len(head_of(self).head)
         # The official code reads rows in random order, which its choice of the ridge relies on.
         order = torch.randperm(len(features)).to(features.device)
         projected = self.project(features[order])
@@ -128,24 +148,9 @@ class RanPAC(FeatureClassifier, FirstTaskAdapted):
             projected, weights = functional.normalize(projected, dim=1), functional.normalize(weights, dim=0)
         return projected @ weights
 
-    def accounting(self) -> Accounting:
-        """Count the statistics as auxiliary."""
-        held = sum(value.nbytes for value in self.statistics.values())
-        return replace(super().accounting(), auxiliary_bytes=held)
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the chosen ridge."""
         return {"ridge": self.ridge}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pair and statistics."""
-        return super().state() | {f"statistics.{name}": value for name, value in self.statistics.items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pair and statistics."""
-        super().restore(state)
-        device = self.objective.device
-        self.statistics = {name: value.to(device) for name, value in part(state, "statistics.").items()}
 
 
 METHOD = RanPAC

@@ -1,12 +1,12 @@
-"""SAPT: one shared attention over all pairs, held by rehearsed inputs (arXiv 2401.08295, ACL 2024).
+"""SAPT: one shared attention over all adapters, held by rehearsed inputs (arXiv 2401.08295, ACL 2024).
 
-Idea: choosing a pair for an input and learning the pair should be one act. A shared network turns a row's
-pooled input embedding into a query, each task has a key, and the attention over keys weights the pairs, while
-training and at test alike. The shared network drifts, so the attention of old inputs is held to what it was
-when their task was learned. Official repository: circle-hit/SAPT.
+Idea: choosing an adapter for an input and learning the adapter should be one act. A shared network turns a
+row's pooled input embedding into a query, each task has a key, and the attention over keys weights the
+adapters, while training and at test alike. The shared network drifts, so the attention of old inputs is held
+to what it was when their task was learned. Official repository: circle-hit/SAPT.
 
-Trained per task: the new pair, the new key, the shared network and the head rows of the task's classes.
-Frozen: the backbone, all earlier pairs and keys. Stored: T pairs, T keys and the network, all active,
+Trained per task: the new adapter, the new key, the shared network and the head rows of the task's classes.
+Frozen: the backbone, all earlier adapters and keys. Stored: T adapters, T keys and the network, all active,
 weighted per input; of each task the mean attention and `rehearsed` pooled inputs, as auxiliary bytes. Needs
 old data. Works on every kind of backbone.
 
@@ -25,7 +25,6 @@ Defaults that differ from the released program: stored inputs in place of genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,21 +36,22 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, Needs, ParameterGroup, listed, numbered
-from methods.pieces.input_weights import InputWeighted, with_more
+from benchmark.method import Context, Needs, ParameterGroup
+from benchmark.state import auxiliary, learned
+from methods.pieces.input_weights import InputWeighted
 
 
 class AttentionHyperparameters(LowRankHyperparameters):
-    """The attention's settings beside the pair's."""
+    """The attention's settings beside the adapter's."""
 
-    learning_rate: float = Field(3e-4, gt=0, le=10, description="of pair, key and shared network")
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="of adapter, key and shared network")
     attention_width: int = Field(100, ge=1, description="of the shared network's hidden layer")
     holding: float = Field(0.5, ge=0, description="weight of the divergence from old inputs' old attention")
     rehearsed: int = Field(20, ge=0, description="pooled inputs stored of each task")
 
 
 class SharedAttention(InputWeighted):
-    """Attention weights over all pairs.
+    """Attention weights over all adapters.
 
     Attributes:
         network: the shared layers, (h, d) and (d, h), then the normalisation's gain and bias, (d,) each.
@@ -61,7 +61,8 @@ class SharedAttention(InputWeighted):
     """
 
     Hyperparameters = AttentionHyperparameters
-    needs = Needs(old_data=True)
+    keeps = learned("network", "keys") + auxiliary("inputs", "attentions")
+    needs = Needs(rehearsal=True)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without keys."""
@@ -72,9 +73,9 @@ class SharedAttention(InputWeighted):
         self.attentions: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair and key; make the shared network at the first task."""
+        """Start a new adapter and key; make the shared network at the first task."""
         super().begin_task(t, rows)
-        query = self.queries(rows.batch([0], training=True).to(self.objective.device))
+        query = self.queries(rows.batch([0], training=True).to(self.task_model.device))
         size, width = query.shape[1], self.hyperparameters.attention_width
         if not self.network:
             for shape in ((width, size), (size, width)):
@@ -117,41 +118,22 @@ class SharedAttention(InputWeighted):
         count = self.hyperparameters.rehearsed
         if not count:
             return
-        given = in_order(rows, self.protocol.batch_size, self.objective.device)
+        given = in_order(rows, self.protocol.batch_size, self.task_model.device)
         queries = torch.cat([self.queries(batch) for batch in given])
         self.attentions.append(self.weights(queries).mean(0))
         self.inputs.append(queries[torch.randperm(len(queries))[:count].to(queries.device)])
 
     def groups(self) -> list[ParameterGroup]:
-        """Add key and network, at the pair's learning rate; a single key leaves nothing to attend to."""
-        pair, *head = super().groups()
+        """Add key and network, at the adapter's learning rate; a single key leaves nothing to attend to."""
+        adapter, *head = super().groups()
         if len(self.keys) == 1:
-            return [pair, *head]
+            return [adapter, *head]
         rate = self.hyperparameters.learning_rate
-        return [pair, ParameterGroup([self.keys[-1], *self.network], rate), *head]
-
-    def accounting(self) -> Accounting:
-        """Count keys and network with the pairs, what is stored of old tasks as auxiliary."""
-        numbers = sum(value.numel() for value in (*self.keys, *self.network))
-        stored = sum(x.nbytes for x in (*self.inputs, *self.attentions))
-        return with_more(super().accounting(), numbers, stored)
+        return [adapter, ParameterGroup([self.keys[-1], *self.network], rate), *head]
 
     def report(self, t: int) -> dict[str, Any]:
         """Return the task's mean attention, by task."""
         return {"attention": self.attentions[t].tolist()} if self.attentions else {}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, stack, attention and what is stored of old tasks."""
-        stored = numbered(input=self.inputs, attention=self.attentions)
-        return super().state() | numbered(network=self.network, key=self.keys) | stored
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        device = self.objective.device
-        self.network = [nn.Parameter(x) for x in listed(state, "network", device)]
-        self.keys = [nn.Parameter(x) for x in listed(state, "key", device)]
-        self.inputs, self.attentions = (listed(state, name, device) for name in ("input", "attention"))
 
 
 METHOD = SharedAttention

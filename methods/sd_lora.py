@@ -4,8 +4,8 @@ Idea: the update of task t is a new low-rank direction; all earlier directions a
 and one magnitude per task, shared by every adapted layer, is learned again for each new task. Earlier
 directions are thereby reused instead of overwritten. Official repository: WuYichen-97/SD-Lora-CL.
 
-Trained per task: the new pair, one magnitude per task so far, the head rows of the task's classes.
-Frozen: the backbone and all earlier pairs. Stored: T pairs and T magnitudes, all active. Needs neither
+Trained per task: the new adapter, one magnitude per task so far, the head rows of the task's classes.
+Frozen: the backbone and all earlier adapters. Stored: T adapters and T magnitudes, all active. Needs neither
 task id, old data nor statistics.
 
 Official code and paper differ; `variant` chooses:
@@ -26,6 +26,9 @@ Adam's steps do not see.
 
 Published settings (learning rate, epochs, batch): ImageNet-R 1e-2, 20, 128; CIFAR-100 8e-3, 20, 128
 (shipped configurations, SGD); paper: Adam 8e-3, 30 or 20 epochs. Rank 10 on query and value.
+
+Defaults that differ from the released program: none for CIFAR-100; the other sets' rates are used in their
+protocols `sdlora`.
 """
 
 from __future__ import annotations
@@ -40,16 +43,17 @@ from torch import Tensor, nn
 
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup
+from benchmark.method import Context, ParameterGroup
+from benchmark.state import learned
 
 EPSILON = 1e-8
 
 
 class SDHyperparameters(LowRankHyperparameters):
-    """SD-LoRA's own settings beside the pair's."""
+    """SD-LoRA's own settings beside the adapter's."""
 
     variant: Literal["official", "paper"] = Field("official", description="the authors' code, or their text")
-    learning_rate: float = Field(8e-3, gt=0, le=10, description="of pair, magnitudes and head")
+    learning_rate: float = Field(8e-3, gt=0, le=10, description="of adapter, magnitudes and head")
     optimizer: Literal["sgd", "adam", "adamw"] | None = Field(  # type: ignore[assignment]
         None, description="none: the variant's"
     )
@@ -60,10 +64,12 @@ class SDLoRA(LowRankMethod):
     """Magnitudes over directions; see the module for what `variant` changes.
 
     Attributes:
-        magnitudes: one per pair held, past pairs in stacking order, the current one last.
+        magnitudes: one per adapter held, past adapters in stacking order, the current one last.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = SDHyperparameters
+    constant_scales = True
+    keeps = learned("magnitudes")
     carries_over = property(lambda self: self.hyperparameters.variant == "paper")
     normalises_current = property(lambda self: self.hyperparameters.variant == "paper")
     variant_magnitude: Mapping[str, float] = {"official": 0.8, "paper": 1.0}
@@ -72,7 +78,7 @@ class SDLoRA(LowRankMethod):
         """Let the magnitudes scale the stack."""
         super().__init__(context, hyperparameters)
         self.stack.learned_scales = self.scales
-        self.magnitudes = nn.Parameter(torch.zeros(0, device=self.objective.device))
+        self.magnitudes = nn.Parameter(torch.zeros(0, device=self.task_model.device))
         self.norms = torch.zeros(0)
 
     def begin_task(self, t: int, rows: Rows) -> None:
@@ -91,10 +97,10 @@ class SDLoRA(LowRankMethod):
         self.norms = norms + EPSILON
 
     def groups(self) -> list[ParameterGroup]:
-        """Add the magnitudes, at the pair's learning rate."""
+        """Add the magnitudes, at the adapter's learning rate."""
         magnitudes = ParameterGroup([self.magnitudes], self.hyperparameters.learning_rate)
-        pair, *head = super().groups()
-        return [pair, magnitudes, *head]
+        adapter, *head = super().groups()
+        return [adapter, magnitudes, *head]
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Any:
         """Use the variant's optimiser where none was asked for."""
@@ -105,7 +111,7 @@ class SDLoRA(LowRankMethod):
         return phase
 
     def scales(self) -> tuple[Tensor, Tensor | None]:
-        """Return the scales of past pairs `(M, slots)` and of the current pair `(M,)`."""
+        """Return the scales of past adapters `(M, slots)` and of the current adapter `(M,)`."""
         past = self.magnitudes[: len(self.stack.frozen_tasks)] / self.norms
         if self.stack.current_task is None:
             return past, None
@@ -115,35 +121,23 @@ class SDLoRA(LowRankMethod):
         return past, current
 
     def _current_norms(self) -> Tensor:
-        """Return |B A|_F of the current pair at each layer, `(M,)`, with a zero gradient at zero."""
+        """Return |B A|_F of the current adapter at each layer, `(M,)`, with a zero gradient at zero."""
         squares = []
         for a, b in zip(self.stack.lora_a(), self.stack.lora_b(), strict=True):
             squares.append(((a @ a.t()) * (b.t() @ b)).sum())
         return torch.stack(squares).clamp(min=EPSILON**2).sqrt()
 
     def drop_current(self) -> None:
-        """Forget the current pair and its magnitude."""
+        """Forget the current adapter and its magnitude."""
         super().drop_current()
         self.magnitudes = nn.Parameter(self.magnitudes.detach()[:-1].clone())
 
-    def accounting(self) -> Accounting:
-        """Count the magnitudes with the pairs."""
-        counted = super().accounting()
-        more = self.magnitudes.numel()
-        return replace(counted, stored=counted.stored + more, resident=counted.resident + more)
-
     def report(self, t: int) -> dict[str, Any]:
-        """Return the magnitude of every pair held, by the task that made it."""
+        """Return the magnitude of every adapter held, by the task that made it."""
         return {"magnitudes": dict(zip(map(str, self.stack.tasks()), self.magnitudes.tolist(), strict=True))}
 
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and magnitudes."""
-        return super().state() | {"magnitudes": self.magnitudes.detach()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and magnitudes."""
-        super().restore(state)
-        self.magnitudes = nn.Parameter(state["magnitudes"].to(self.objective.device))
+    def after_restore(self) -> None:
+        """Measure the frozen directions again."""
         self._measure_past()
 
 

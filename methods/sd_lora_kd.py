@@ -1,16 +1,19 @@
 """SD-LoRA-KD: SD-LoRA that drops a direction which earlier ones already span (arXiv 2501.13198, ICLR 2025).
 
 Idea: after a task, the new direction is fitted by least squares with the earlier ones. If next to nothing is
-left over, the coefficients go into the earlier magnitudes and the pair is dropped. Otherwise `sd-lora`, with
-all its differences between official code and paper; official repository: WuYichen-97/SD-Lora-CL, which does
-not contain this variant. Trained, frozen and stored as there, but for dropped pairs. Needs neither task id,
-old data nor statistics. Works on every kind of backbone.
+left over, the coefficients go into the earlier magnitudes and the adapter is dropped. Otherwise `sd-lora`,
+with all its differences between official code and paper; official repository: WuYichen-97/SD-Lora-CL, which
+does not contain this variant. Trained, frozen and stored as there, but for dropped adapters. Needs neither
+task id, old data nor statistics. Works on every kind of backbone.
 
 Choices where the paper is silent: a magnitude is shared by all layers, so one fit is made over all of them;
 the coefficients are multiplied by the new direction's own magnitude, so that a direction fitted exactly is
 dropped without changing the function; the residual is relative to the new direction's length, which is 1 in
 every layer of the paper's form. tau is the paper's 9e-4. With `variant=official` all magnitudes restart at
 the next task, so the coefficients last until then; with `variant=paper` they are carried over.
+
+Defaults that differ from the released program: the variant is not released; those of `sd-lora` are its
+program's.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class DistillingHyperparameters(SDHyperparameters):
     """The tolerance beside SD-LoRA's settings."""
 
     residual: float = Field(
-        9e-4, ge=0, description="tau, the relative residual up to which a pair is dropped"
+        9e-4, ge=0, description="tau, the relative residual up to which an adapter is dropped"
     )
 
 
@@ -68,9 +71,9 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
         gram = torch.zeros(count, count, dtype=torch.float64, device=scales.device)
         for number, layer in enumerate(self.stack.layers.values()):
             assert layer.current is not None
-            pairs = [self.stack.frozen_adapter(layer, index) for index in range(count - 1)]
-            pairs.append((layer.current.lora_A, layer.current.lora_B))
-            downs, ups = ([exact(factor).double() for factor in side] for side in zip(*pairs, strict=True))
+            adapters = [self.stack.frozen_adapter(layer, index) for index in range(count - 1)]
+            adapters.append((layer.current.lora_A, layer.current.lora_B))
+            downs, ups = ([exact(factor).double() for factor in side] for side in zip(*adapters, strict=True))
             products = torch.stack(
                 [
                     torch.stack([((u.t() @ v) * (a @ b.t())).sum() for b, v in zip(downs, ups, strict=True)])

@@ -1,12 +1,15 @@
 """SD-LoRA-RR: SD-LoRA whose later directions have fewer ranks (arXiv 2501.13198, ICLR 2025).
 
-Idea: early directions of SD-LoRA matter most, so later tasks get smaller pairs. Otherwise `sd-lora`, with all
-its differences between official code and paper; official repository: WuYichen-97/SD-Lora-CL. Trained, frozen
-and stored as there. Needs neither task id, old data nor statistics. Works on every kind of backbone.
+Idea: early directions of SD-LoRA matter most, so later tasks get smaller adapters. Otherwise `sd-lora`, with
+all its differences between official code and paper; official repository: WuYichen-97/SD-Lora-CL. Trained,
+frozen and stored as there. Needs neither task id, old data nor statistics. Works on every kind of backbone.
 
 The paper has rank 10, 8 from task mu = 4 and 6 from task nu = 8; the official code has the schedule as a
 comment and switches at tasks 4 and 8 counted from 0, which is followed here. Ranks are shares of the
 protocol's rank, rounded, at least 1.
+
+Defaults that differ from the released program: the schedule of ranks stands there in a comment; the rest is
+as `sd-lora`.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class SDLoRAWithReducedRanks(SDLoRA):
     Hyperparameters: ClassVar[type[BaseModel]] = ReducingHyperparameters
 
     def rank(self, t: int) -> int:
-        """Return the rank of task t's pair."""
+        """Return the rank of task t's adapter."""
         chosen = self.hyperparameters
         share = 1.0
         if t >= chosen.first_cut:

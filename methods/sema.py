@@ -6,11 +6,11 @@ was learned. If every descriptor of a block errs on a new task by more than its 
 gets a new adapter. All adapters of a block answer together, weighted per input by a router. Official
 repository: huiyiwang01/SEMA-CL.
 
-Trained: on the first task a pair, a router row and a descriptor in every expanding block, one pair for all
-other blocks, and the head; later, block by block where something new is found, the same and the head rows of
-the task's classes; else the head rows alone. Frozen: the backbone and all that an earlier addition has
-trained. Stored: the pairs, router rows and descriptors; descriptors answer nothing. As auxiliary bytes the
-mean and the deviation of each descriptor's errors, and the books of pairs by block. Needs neither task id,
+Trained: on the first task an adapter, a router row and a descriptor in every expanding block, one adapter for
+all other blocks, and the head; later, block by block where something new is found, the same and the head rows
+of the task's classes; else the head rows alone. Frozen: the backbone and all that an earlier addition has
+trained. Stored: the adapters, router rows and descriptors; descriptors answer nothing. As auxiliary bytes the
+mean and the deviation of each descriptor's errors, and the books of adapters by block. Needs neither task id,
 old data nor old classes' statistics; a task's inputs are swept before, between and after additions. A block
 is extended at most once a task, in the order of blocks, and each addition is trained before the next is
 looked for. Adapters are counted by task: one that extended any block counts as one, so a count here is at
@@ -19,8 +19,8 @@ least the mean over blocks.
 Works on vectors, images and encoders: the router reads a mean over an input's tokens, which a model that
 generates token by token does not have.
 
-Differences: adapters are pairs on the protocol's targets, where the official code has bottlenecks beside the
-MLP; router and descriptors look at the block's input, there at the MLP's; known errors are those of the
+Differences: adapters are adapters on the protocol's targets, where the official code has bottlenecks beside
+the MLP; router and descriptors look at the block's input, there at the MLP's; known errors are those of the
 finished descriptor on all the task's rows, there the last 500 met while it was trained. The loss of the head
 is the protocol's.
 
@@ -33,7 +33,7 @@ Published settings (shipped configurations): the last three of twelve blocks, bo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -43,15 +43,16 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import read_in_order, token_masks
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
-from benchmark.models.objective import ClassificationObjective
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.models.task_model import ClassificationTaskModel
+from benchmark.state import learned
 from methods.pieces.expanding_block import ExpandingBlock
 
 
 class ExpansionHyperparameters(LowRankHyperparameters):
-    """When a block grows, beside how pairs are trained."""
+    """When a block grows, beside how adapters are trained."""
 
-    learning_rate: float = Field(5e-3, gt=0, le=10, description="of pairs, router rows and the head")
+    learning_rate: float = Field(5e-3, gt=0, le=10, description="of adapters, router rows and the head")
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on whatever is trained")
     expanding_blocks: int = Field(3, ge=1, description="how many of the last blocks may grow")
@@ -66,7 +67,7 @@ class SEMA(LowRankMethod):
     """Blocks that grow on demand over blocks that do not; see the module.
 
     Attributes:
-        stack: one pair for the blocks that do not grow.
+        stack: one adapter for the blocks that do not grow.
         blocks: those that do, in model order.
         rows: the current task's.
         described: the blocks whose newest descriptor is being trained.
@@ -74,8 +75,10 @@ class SEMA(LowRankMethod):
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = ExpansionHyperparameters
+    keeps = learned("blocks")
     kinds = ("vector", "image", "encoder")
     no_sum = "every input has a mixture of its own"
+    task_id_only_masks = True
     spares = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -86,20 +89,20 @@ class SEMA(LowRankMethod):
             stack = self.make_stack([number])
             name = block_name(next(iter(stack.layers)))
             self.blocks.append(
-                ExpandingBlock(name, stack, self.objective.backbone.module.get_submodule(name))
+                ExpandingBlock(name, stack, self.task_model.backbone.module.get_submodule(name))
             )
-        self.objective.before_batch(self.attend)
+        self.task_model.before_batch(self.attend)
         self.described: list[ExpandingBlock] = []
         self.grown: list[str] = []
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
         """Return the blocks that do not grow."""
-        first = max(count - self.hyperparameters.expanding_blocks, 0)
-        self.growing = range(first, count)
-        return range(first)
+        first = max(len(chosen) - self.hyperparameters.expanding_blocks, 0)
+        self.growing = chosen[first:]
+        return chosen[:first]
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Keep the rows to look at; make the pair of the blocks that do not grow at the first task."""
+        """Keep the rows to look at; make the adapter of the blocks that do not grow at the first task."""
         self.rows, self.grown = rows, []
         if t == 0:
             self.stack.add(t)
@@ -123,15 +126,15 @@ class SEMA(LowRankMethod):
         return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def addition(self, t: int, blocks: list[ExpandingBlock]) -> Iterator[Phase]:
-        """Extend blocks; yield the phase of pairs and router rows, then that of descriptors."""
+        """Extend blocks; yield the phase of adapters and router rows, then that of descriptors."""
         chosen = self.hyperparameters
         for block, width in zip(blocks, self.token_widths(blocks), strict=True):
             block.grow(t, width, chosen.descriptor_width)
             self.grown.append(block.name)
         place = "all blocks" if len(blocks) > 1 else f"block {blocks[0].name}"
         fresh = [] if t else self.stack.parameters()
-        pairs = [*fresh, *(parameter for block in blocks for parameter in block.parameters())]
-        group = ParameterGroup(pairs, chosen.learning_rate, chosen.weight_decay)
+        adapters = [*fresh, *(parameter for block in blocks for parameter in block.parameters())]
+        group = ParameterGroup(adapters, chosen.learning_rate, chosen.weight_decay)
         yield self.main_phase(t, [group, *self.head_groups()], name=f"adapt {place}")
         self.described = blocks
         weights = [parameter for block in blocks for parameter in block.descriptors[-1].parameters()]
@@ -149,8 +152,8 @@ class SEMA(LowRankMethod):
     @torch.no_grad()
     def look(self, batch: Batch) -> None:
         """Let the blocks see a batch."""
-        assert isinstance(self.objective, ClassificationObjective)
-        self.objective.features(batch)
+        assert isinstance(self.task_model, ClassificationTaskModel)
+        self.task_model.features(batch)
 
     def attend(self, batch: Batch) -> None:
         """Tell the blocks which tokens of a batch are real."""
@@ -160,7 +163,7 @@ class SEMA(LowRankMethod):
 
     def token_widths(self, blocks: list[ExpandingBlock]) -> list[int]:
         """Return the size of a token at the input of each block."""
-        self.look(self.rows.batch([0], training=True).to(self.objective.device))
+        self.look(self.rows.batch([0], training=True).to(self.task_model.device))
         return [block.tokens.shape[2] for block in blocks if block.tokens is not None]
 
     def description_loss(self, batch: Batch) -> Tensor:
@@ -172,7 +175,7 @@ class SEMA(LowRankMethod):
     def settle(self) -> None:
         """Note the errors of the descriptors just trained on the task's rows."""
         found: list[list[Tensor]] = [[] for _ in self.described]
-        for batch in read_in_order(self.rows, self.protocol.batch_size, self.objective.device):
+        for batch in read_in_order(self.rows, self.protocol.batch_size, self.task_model.device):
             self.look(batch)
             for errors, block in zip(found, self.described, strict=True):
                 errors.append(block.reconstruction_errors(-1))
@@ -186,45 +189,20 @@ class SEMA(LowRankMethod):
         size = self.hyperparameters.detection_batch_size
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            self.look(self.rows.batch(rows, training=True).to(self.objective.device))
+            self.look(self.rows.batch(rows, training=True).to(self.task_model.device))
             for block in self.blocks:
                 if block.name not in self.grown and block.surprise() > self.hyperparameters.threshold:
                     return block
         return None
 
-    def accounting(self) -> Accounting:
-        """Count pairs, router rows and descriptors; descriptors are not resident while predicting."""
-        stacks = [self.stack, *(block.stack for block in self.blocks)]
-        routers = sum(block.past_router.numel() + block.router.numel() for block in self.blocks)
-        networks = [network for block in self.blocks for network in block.descriptors]
-        described = sum(value.numel() for network in networks for value in network.parameters())
-        held = sum(stack.stored() for stack in stacks) + routers
-        kept = [block.errors for block in self.blocks]
-        for block in self.blocks:
-            kept += [value for value in block.stack.state().values() if not value.is_floating_point()]
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the tasks that have added anything, twice."""
         tasks = {task for block in self.blocks for task in block.stack.tasks()}
-        return Accounting(
-            stored=held + described,
-            resident=held,
-            adapters=len(tasks),
-            active=len(tasks),
-            auxiliary_bytes=sum(value.nbytes for value in kept),
-        )
+        return len(tasks), len(tasks)
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return which blocks the task has extended and how many pairs each has."""
-        return {"grown": self.grown, "pairs": {block.name: block.stack.count() for block in self.blocks}}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, the fixed blocks' pair and the growing blocks."""
-        blocks = {f"blocks.{i}.{n}": x for i, b in enumerate(self.blocks) for n, x in b.state().items()}
-        return super().state() | blocks
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
-        super().restore(state)
-        for number, block in enumerate(self.blocks):
-            block.restore(part(state, f"blocks.{number}."))
+        """Return which blocks the task has extended and how many adapters each has."""
+        return {"grown": self.grown, "adapters": {block.name: block.stack.count() for block in self.blocks}}
 
     def low_rank_sum(self) -> None:
         """Return None: every input has a mixture of its own."""

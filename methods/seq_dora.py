@@ -6,7 +6,7 @@ lengths. `LoraConfig(use_dora=True)` of peft.
 Configuration: the protocol's rank, alpha and dropout, as for LoRA. peft draws no dropout on the length.
 
 Sequential: one adapter is made before the first task, at the protocol's target layers, and every task trains
-it on; the optimiser starts afresh. Stored: the pairs and the lengths. Needs neither task id, old data nor
+it on; the optimiser starts afresh. Stored: the adapters and the lengths. Needs neither task id, old data nor
 statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this suite's
 default, not a published one.
 """

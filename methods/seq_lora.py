@@ -1,9 +1,9 @@
-"""Sequential LoRA: one pair for all tasks, trained on and on; what forgetting looks like without a defence.
+"""Sequential LoRA: one adapter for all tasks, trained on and on: forgetting without a defence.
 
-Idea: one low-rank pair per adapted layer is made once and every task continues to train it. Optimiser
+Idea: one low-rank adapter per adapted layer is made once and every task continues to train it. Optimiser
 state is fresh for each task. Folklore; rows called SeqLoRA in the O-LoRA and InfLoRA papers, some of
-which re-initialise the pair instead (not this method). Trained per task: the pair and the head rows of
-the task's classes. Stored: one pair. Needs neither task id, old data nor statistics.
+which re-initialise the adapter instead (not this method). Trained per task: the adapter and the head rows of
+the task's classes. Stored: one adapter. Needs neither task id, old data nor statistics.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from benchmark.lora.method import LowRankMethod
 
 
 class SequentialLoRA(LowRankMethod):
-    """One pair, never frozen."""
+    """One adapter, never frozen."""
 
-    bound = True
+    reference = True
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Make the pair at the first task; go on with it at later ones."""
+        """Make the adapter at the first task; go on with it at later ones."""
         if self.stack.current_task is None:
             self.stack.add(t, self.rank(t))
 

@@ -1,10 +1,10 @@
-"""Sequential RandLoRA: many fixed random pairs, only their scales learned (arXiv 2502.00987).
+"""Sequential RandLoRA: many fixed random adapters, only their scales learned (arXiv 2502.00987).
 
-Idea: a sum of fixed random low-rank pairs reaches full rank; each pair is scaled by learned vectors.
+Idea: a sum of fixed random low-rank adapters reaches full rank; each adapter is scaled by learned vectors.
 `RandLoraConfig` of peft.
 
-Configuration: pairs of rank 32 (peft's default), at most a quarter of the narrowest side, alpha 20 times the
-rank. The random matrices come from peft's fixed seed.
+Configuration: adapters of rank 32 (peft's default), at most a quarter of the narrowest side, alpha 20 times
+the rank. The random matrices come from peft's fixed seed.
 
 Sequential: one adapter is made before the first task, at the protocol's target layers, and every task trains
 it on; the optimiser starts afresh. Stored: the scales. The random matrices, shared by all layers, are saved

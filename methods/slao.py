@@ -1,22 +1,22 @@
-"""SLAO: one pair, merged into a running average after each task from an orthogonal start (arXiv 2512.23017).
+"""SLAO: one adapter, averaged into the last after each task from an orthogonal start (arXiv 2512.23017).
 
 Idea: a new task starts from the last one's directions, made orthonormal, and its coefficients. What has been
-learned is kept in a second, merged pair: its down factor is the newest, its up factor moves towards the new
-one by 1/sqrt(i) at task i, so later tasks change it less. No official code was found; this is written from
-descriptions of the paper.
+learned is kept in a second, merged adapter: its down factor is the newest, its up factor moves towards the
+new one by 1/sqrt(i) at task i, so later tasks change it less. No official code was found; this is written
+from descriptions of the paper.
 
-Trained per task: the pair and the head rows of the task's classes. Frozen: the backbone. Stored: the merged
-pair, which alone answers, and the last fine-tuned one. Needs neither task id, old data nor statistics. Works
-on every kind of backbone.
+Trained per task: the adapter and the head rows of the task's classes. Frozen: the backbone. Stored: the
+merged adapter, which alone answers, and the last fine-tuned one. Needs neither task id, old data nor
+statistics. Works on every kind of backbone.
 
 The published hyper-parameters could not be read in the paper itself, so none are quoted; the default learning
 rate follows a third party's notes and is unconfirmed.
+
+Defaults that differ from the released program: there is none; the learning rate is unconfirmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,33 +26,35 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Accounting, Context, listed, numbered
+from benchmark.method import Context
+from benchmark.state import stored
 
 
 class SLAOHyperparameters(LowRankHyperparameters):
-    """The pair's settings."""
+    """The adapter's settings."""
 
-    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the pair")
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the adapter")
 
 
 class SLAO(LowRankMethod):
-    """One merged pair in the stack while predicting, the fine-tuned one while training.
+    """One merged adapter in the stack while predicting, the fine-tuned one while training.
 
     Attributes:
-        merged: the merged pair's factors while a task is being learned, down and up by layer; else empty.
-        last: the last fine-tuned pair's factors between tasks.
+        merged: the merged adapter's factors while a task is being learned, down and up by layer; else empty.
+        last: the last fine-tuned adapter's factors between tasks.
     """
 
     Hyperparameters = SLAOHyperparameters
+    keeps = stored("last", in_memory=False)
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Start without a pair."""
+        """Start without an adapter."""
         super().__init__(context, hyperparameters)
         self.last: list[Tensor] = []
         self.merged: list[Tensor] = []
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Put the merged pair aside and start from the last one's orthonormal directions."""
+        """Put the merged adapter aside and start from the last one's orthonormal directions."""
         self.merged = self.stack.snapshot()
         self.stack.discard_current()
         self.stack.add(t)
@@ -63,27 +65,12 @@ class SLAO(LowRankMethod):
             own.lora_B.data.copy_(last_b)
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Merge the fine-tuned pair and let the merged one answer."""
+        """Merge the fine-tuned adapter and let the merged one answer."""
         self.last = self.stack.snapshot()
         for lora_b, merged in zip(self.stack.lora_b(), self.merged[1::2], strict=False):
             # Of the first task nothing is merged yet: its adapter is the merged one.
             lora_b.data.copy_(merged + (lora_b.data - merged) / (t + 1) ** 0.5)
         self.merged = []
-
-    def accounting(self) -> Accounting:
-        """Count one adapter; the last fine-tuned pair is stored but answers nothing."""
-        counted = super().accounting()
-        more = sum(factor.numel() for factor in self.last)
-        return replace(counted, stored=counted.stored + more)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, merged pair and last pair."""
-        return super().state() | numbered(last=self.last)
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, merged pair and last pair."""
-        super().restore(state)
-        self.last = listed(state, "last", self.objective.device)
 
 
 def orthonormal(down: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
-"""TreeLoRA: one pair, aligned layer by layer with earlier tasks found by a tree (arXiv 2506.10355, ICML).
+"""TreeLoRA: one adapter, aligned layer by layer with earlier tasks found by a tree (arXiv 2506.10355, ICML).
 
 Idea: tasks that are alike should move a layer alike. The mean down factor of every task is kept; at each step
 and layer one earlier task is drawn, by a bandit over distances and a binary tree of the tasks, and the loss
 rewards alignment with its factor. The search is what saves the cost of comparing with all of them. Official
 repository: ZinYY/TreeLoRA.
 
-Trained per task: the one pair and the head rows of the task's classes. Frozen: the backbone. Stored: one
-pair; every task's mean down factors, as auxiliary bytes, half a pair a task. Needs neither task id, old data
-nor old classes' statistics. Works on every kind of backbone; the cost of a step does not grow with the tasks.
+Trained per task: the one adapter and the head rows of the task's classes. Frozen: the backbone. Stored: one
+adapter; every task's mean down factors, as auxiliary bytes, half an adapter a task. Needs neither task id,
+old data nor old classes' statistics. Works on every kind of backbone; the cost of a step does not grow with
+the tasks.
 
 Follows the official code where it differs from the paper, which speaks of gradients: what is averaged and
 compared are the down factors' values; the mean is of a task's last epoch and too large by the number of
@@ -29,8 +30,6 @@ gradient clip (there 1, from its DeepSpeed settings; here `--set protocol.gradie
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,16 +41,17 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import auxiliary
 from methods.pieces import task_tree
 from methods.pieces.task_tree import TaskTree
 from methods.seq_lora import SequentialLoRA
 
 
 class TreeHyperparameters(LowRankHyperparameters):
-    """The alignment's weight beside the pair's settings."""
+    """The alignment's weight beside the adapter's settings."""
 
-    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the pair")
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="of the adapter")
     alignment: float = Field(0.5, ge=0, le=1, description="lambda, the term's share of the loss it rises to")
 
 
@@ -69,7 +69,8 @@ class TreeLoRA(SequentialLoRA):
     """
 
     Hyperparameters = TreeHyperparameters
-    bound = False
+    keeps = auxiliary("means")
+    reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without earlier tasks."""
@@ -148,23 +149,9 @@ class TreeLoRA(SequentialLoRA):
         assert self.means is not None
         self.means = torch.cat([self.means, self.running[None]])
 
-    def accounting(self) -> Accounting:
-        """Count the means as auxiliary."""
-        held = 0 if self.means is None else self.means.nbytes
-        return replace(super().accounting(), auxiliary_bytes=held)
-
     def report(self, t: int) -> dict[str, Any]:
         """Return the share of the last epoch's draws that each earlier task got."""
         return {"drawn": (self.draws.sum(1) / self.draws.sum().clamp(min=1)).tolist()}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, pair and means."""
-        return super().state() | ({} if self.means is None else {"means": self.means})
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, pair and means."""
-        super().restore(state)
-        self.means = state["means"].to(self.objective.device) if "means" in state else None
 
 
 def in_units(value: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ def read() -> images.LabelledImages:
 
 def load(request: Request) -> LoadedStream:
     """Return five tasks of two digits each, in the class order asked for."""
-    return images.class_incremental(read(), images.ORDERS[request.order], TASKS, "scikit-learn, load_digits")
+    sizes = images.SlicedClasses(tasks=TASKS)
+    return images.class_incremental(read(), images.ORDERS[request.order], sizes, "scikit-learn, load_digits")
 
 
 QUICK = image_protocols.quick(epochs=8, validation=0.2)

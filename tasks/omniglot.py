@@ -85,7 +85,8 @@ def load(request: Request) -> LoadedStream:
     if parameters.by == "alphabet":
         tasks, order = by_alphabet(pictures, seed)
         return LoadedStream(tasks, origin, order)
-    return images.class_incremental(pictures, seed, parameters.tasks or TASKS, origin)
+    sizes = images.SlicedClasses(tasks=parameters.tasks or TASKS)
+    return images.class_incremental(pictures, seed, sizes, origin)
 
 
 QUICK = image_protocols.quick(epochs=10)

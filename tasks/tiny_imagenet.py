@@ -89,7 +89,7 @@ def load(request: Request) -> LoadedStream:
     arrays, table = required(request.data_dir, (ARRAYS, TABLE), "the stream 'tiny-imagenet'")
     pictures = images.read_images(arrays, table, dimensions=4)
     seed = images.ORDERS[request.order]
-    return images.class_incremental(pictures, seed, settings.tasks, "the data folder's vision/")
+    return images.class_incremental(pictures, seed, settings, "the data folder's vision/")
 
 
 QUICK = image_protocols.quick()

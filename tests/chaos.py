@@ -4,7 +4,7 @@
     python -m tests.chaos sweeps/faults.toml --kills 20 --longest 20
 
 Each kill is a SIGKILL that hits the sweep's own process or one that it started, at a random moment while a
-cell is at work. A killed sweep is started again with the same command.
+run is at work. A killed sweep is started again with the same command.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from benchmark.running.sweep_folder import SweepFolder
 from tests.command import ROOT
 from tests.outputs import content
 
-# Far more than a cell takes: the limit only makes the sweep work with Ray. And three kills
-# in a row at one task look like a cell that kills its workers, which only --retry runs again.
+# Far more than a run takes: the limit only makes the sweep work with Ray. And three kills
+# in a row at one task look like a run that kills its workers, which only --retry runs again.
 FLAGS = ["--timeout", "3600", "--retry"]
 
 
@@ -52,7 +52,7 @@ class Sweep:
         return self.process
 
     def events(self) -> int:
-        """Return the bytes that the cells have told so far."""
+        """Return the bytes that the runs have told so far."""
         return sum(path.stat().st_size for path in (SweepFolder(self.out).root / "events").glob("*"))
 
     def wait(self) -> int:
@@ -60,7 +60,7 @@ class Sweep:
         return (self.process or self.start()).wait(timeout=3600)
 
     def kill(self, drawn: random.Random, longest: float) -> str | None:
-        """Kill one of its processes once a cell is at work; None if it ended before."""
+        """Kill one of its processes once a run is at work; None if it ended before."""
         process = self.process if self.process and self.process.poll() is None else self.start()
         before = self.events()
         # A worker that outlived its driver also tells events.
@@ -79,7 +79,7 @@ class Sweep:
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return the processes that run cells for a sweep: workers of Ray that have one."""
+    """Return the processes that run runs for a sweep: workers of Ray that have one."""
     try:
         found = {child: " ".join(child.cmdline()) for child in psutil.Process(process.pid).children(True)}
     except psutil.Error:  # one of them ended meanwhile
@@ -98,7 +98,7 @@ def chaos(file: Path, folder: Path, kills: int, seed: int, workers: int, longest
     killed, drawn = Sweep(file, folder / "killed", workers), random.Random(seed)
     hits = Counter(hit for hit in (killed.kill(drawn, longest) for _ in range(kills)) if hit)
     for _ in range(3):
-        # A worker that outlived its driver may still hold a cell; the same command goes on.
+        # A worker that outlived its driver may still hold a run; the same command goes on.
         if killed.wait() == 0:
             break
         killed.start()

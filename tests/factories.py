@@ -11,8 +11,10 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.results import (
+    TRAINED_HEAD,
     Parameters,
     Provenance,
+    Reading,
     Result,
     TaskFacts,
     Timing,
@@ -21,7 +23,8 @@ from benchmark.results import (
     to_json,
     write,
 )
-from benchmark.running.cell import Cell
+from benchmark.row_scores import pack as pack_rows
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 TASKS = ("apples", "pears", "plums")
@@ -45,7 +48,7 @@ def result(
     parameters: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Result:
-    """Return one cell; `changes` replace fields of the result."""
+    """Return one run; `changes` replace fields of the result."""
     tasks = len(names)
     scores = matrix(last, tasks) if scores is None else scores
     used = protocol or Protocol(name="tiny", source="made up", backbone="seed")
@@ -67,14 +70,16 @@ def result(
             "parameters": parameters or {},
             "zero_shot": False,
         },
-        "needs": {"task_id": False, "old_data": False, "statistics": False},
-        "bound": False,
+        "needs": {"task_id": False, "rehearsal": False, "stored_statistics": False},
+        "reference": False,
         "tasks": facts,
-        "matrix": scores,
+        "readings": readings(scores),
         "headline": headline(scores, [10] * tasks),
         "parameters": counts(tasks),
         "steps": [4] * tasks,
+        "forward_equivalents": [12.0] * tasks,
         "report": [{"kept": True} for _ in names],
+        "adapters_sha256": "0" * 64,
         "provenance": provenance(names),
         "timing": timing(tasks),
     }
@@ -82,10 +87,31 @@ def result(
     return made if "key" in changes else keyed(made)
 
 
+def readings(scores: list[list[float | None]]) -> dict[str, Reading]:
+    """Return a result's first reading, without row scores; rows of the matrix end with their last score."""
+    rows = [row[: 1 + max((i for i, x in enumerate(row) if x is not None), default=-1)] for row in scores]
+    return {TRAINED_HEAD: Reading(matrix=rows)}
+
+
+def with_rows(made: Result) -> Result:
+    """Return a result with row scores from which its matrix follows; scores are tenths, of 10 rows."""
+    kept = {}
+    for name, reading in made.readings.items():
+        rows = [
+            [
+                "" if x is None else pack_rows([1.0] * round(10 * x) + [0.0] * round(10 - 10 * x), "accuracy")
+                for x in row
+            ]
+            for row in reading.matrix
+        ]
+        kept[name] = reading.model_copy(update={"rows": rows})
+    return made.model_copy(update={"readings": kept})
+
+
 def keyed(made: Result) -> Result:
-    """Return a result with the key that its settings and data give; as it is where they name no cell."""
+    """Return a result with the key that its settings and data give; as it is where they name no run."""
     with suppress(UserError):
-        made.key = Cell.of(made).key(made.provenance.data_fingerprint)
+        made.key = Run.of(made).key(made.provenance.data_fingerprint)
     return made
 
 
@@ -94,8 +120,8 @@ def counts(tasks: int = 3, active: int | None = None) -> Parameters:
     return Parameters(
         trainable=[1200] * tasks,
         head_trainable=[20] * tasks,
-        stored=1200 * tasks,
-        resident=1200 * tasks,
+        on_disk=1200 * tasks,
+        in_memory=1200 * tasks,
         head=60,
         backbone=100_000,
         auxiliary_bytes=2048,
@@ -144,12 +170,12 @@ def reference_rows(runs: int = 5, floor: float = 0.45, **changes: Any) -> list[R
         searched = provenance(tuned=tuned())
         single = counts()
         single.adapters = [1, 1, 1]
-        one = result("floor", seed, last=floor, bound=True, provenance=searched, **changes)
+        one = result("floor", seed, last=floor, reference=True, provenance=searched, **changes)
         ends.append(one.model_copy(update={"parameters": single}))
         joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
-        needs = {"task_id": False, "old_data": True, "statistics": False}
+        needs = {"task_id": False, "rehearsal": True, "stored_statistics": False}
         ends.append(
-            result("all", seed, scores=joint, bound=True, needs=needs, provenance=searched, **changes)
+            result("all", seed, scores=joint, reference=True, needs=needs, provenance=searched, **changes)
         )
     return ends
 
@@ -168,10 +194,10 @@ def timing(tasks: int = 3, seconds: float = 12.0) -> Timing:
 def save(root: Path, *results: Result) -> list[Path]:
     """Write results where the leaderboard looks for them, and return the paths."""
     paths = []
-    for number, cell in enumerate(results):
-        name = f"{cell.method}-{cell.order}-{cell.seed}-{number}.json"
-        paths.append(root / "results" / cell.stream / cell.protocol / name)
-        write(cell, paths[-1])
+    for number, run in enumerate(results):
+        name = f"{run.method}-{run.order}-{run.seed}-{number}.json"
+        paths.append(root / "results" / run.stream / run.protocol / name)
+        write(run, paths[-1])
     return paths
 
 
@@ -187,7 +213,7 @@ def keep_adapters(path: Path, tasks: int) -> None:
         "stack.q.frozen.lora_A": np.concatenate([eye[t : t + 2] for t in range(tasks)]),
         "stack.q.frozen.lora_B": np.concatenate([eye[:, :2]] * tasks, axis=1),
     }
-    save_file(state, path.with_suffix(".safetensors"), {"cell": read(path).key})
+    save_file(state, path.with_suffix(".safetensors"), {"run": read(path).key})
 
 
 def many(
@@ -211,7 +237,7 @@ def many(
         names = tuple(f"fruit {stream}.{task}" for task in range(tasks))
         for method in range(methods):
             skill = drawn.uniform(0.3, 0.7)
-            needs = {"task_id": False, "old_data": 0 < method < 5, "statistics": False}
+            needs = {"task_id": False, "rehearsal": 0 < method < 5, "stored_statistics": False}
             for order in range(orders):
                 for seed in range(seeds):
                     last = np.clip(skill + drawn.normal(0, 0.05, (tasks, tasks)), 0, 1)
@@ -230,7 +256,7 @@ def many(
                         scores=scores,
                         stream=f"orchard-{stream}",
                         needs=needs,
-                        bound=method < 2,
+                        reference=method < 2,
                     )
                     if method == 0:
                         made.parameters.adapters = [1] * tasks

@@ -49,14 +49,14 @@ def parquet(path: Path, columns: dict[str, list], names: dict[str, list[str]]) -
             features[column] = datasets.Image()
         else:
             features[column] = datasets.Value("int64")
-    cells = {
+    runs = {
         column: [{"bytes": value, "path": f"{row}.png"} for row, value in enumerate(values)]
         if isinstance(values[0], bytes)
         else values
         for column, values in columns.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    datasets.Dataset.from_dict(cells, features=datasets.Features(features)).to_parquet(path)
+    datasets.Dataset.from_dict(runs, features=datasets.Features(features)).to_parquet(path)
     return path
 
 

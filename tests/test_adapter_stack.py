@@ -146,7 +146,25 @@ def test_merging_for_good_adds_alpha_over_r_times_the_product() -> None:
     stack.merge_current()
     assert torch.allclose(layer.merged_weight(), expected, atol=1e-15) and layer.current is None
     assert (run(model, stack, inputs()) - before).abs().max() < 1e-12
-    assert stack.count() == 0 and stack.merged_rank == 2 and stack.merged_size() == 5 * 4 + 4 * 3
+    assert stack.count() == 0 and stack.merged_rank == 2 and stack.sizes().stored == 5 * 4 + 4 * 3
+
+
+def test_adapters_that_are_scaled_row_by_row_have_no_common_weight() -> None:
+    model, stack = stacked(past=1)
+    rows = torch.rand(6, 2, dtype=torch.float64)
+    stack.learned_scales = lambda: (rows[:, :1].expand(2, -1, -1), rows[:, 1].expand(2, -1))
+    before = run(model, stack, inputs())
+    with pytest.raises(ValueError, match="row by row"), stack.merged_for_prediction():
+        pass
+    # Row i of the first layer: W x_i + s_i0 B_0 A_0 x_i + s_i1 B_1 A_1 x_i.
+    layer, x = model.query, inputs()
+    parts = [
+        x @ a.t() @ b.t()
+        for a, b in (stack.frozen_adapter(layer, 0), (layer.current.lora_A, layer.current.lora_B))
+    ]
+    expected = x @ layer.weight.t() + layer.bias + rows[:, :1] * parts[0] + rows[:, 1:] * parts[1]
+    assert torch.allclose(layer(x), expected, atol=1e-14)
+    assert torch.equal(run(model, stack, inputs()), before)
 
 
 def test_frozen_adapters_can_be_left_out() -> None:
@@ -435,7 +453,7 @@ def test_any_order_of_operations_keeps_weights_and_books(operations: list[tuple[
     assert stack.current_task == (None if current is None else current[0])
     total = sum(ranks) + (0 if current is None else current[1])
     # A pair of rank r holds r (5 + 4) numbers at the first layer and r (4 + 3) at the second.
-    assert stack.stored() == 16 * total
+    assert stack.sizes().stored == 16 * total
     for layer in stack.layers.values():
         assert isinstance(layer, LoraLinear)
         assert layer.frozen.lora_A.shape == (sum(ranks), layer.base.in_features)

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError
 from benchmark.method import Method
-from benchmark.models.alignment import DRAWN, AlignedObjective, DrawnFeatures
+from benchmark.models.alignment import DRAWN, AlignedTaskModel, DrawnFeatures
 from benchmark.models.class_gaussians import ClassGaussians
 from benchmark.protocol import Protocol
 from benchmark.publishing.collect import sections
@@ -24,13 +24,13 @@ from benchmark.publishing.gap import find_gap
 from benchmark.publishing.grouping import by_needs
 from benchmark.publishing.ledger import Published, Source, Table, page
 from benchmark.registry import METHODS
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import pack
 from benchmark.running.driver import run
-from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.events import Callback, Event, TaskDone
 from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
 from benchmark.running.rebuilding import rebuild
+from benchmark.running.run import Run
 from tests import tiny
 from tests.factories import reference_rows, result
 
@@ -51,9 +51,9 @@ def fresh(key: str, kind: str = "vector", seed: int = 0) -> Method:
     return tiny.make_method(key, kind, stream=stream, settings=SHORT, seed=seed)
 
 
-def of(method: Method) -> AlignedObjective:
-    assert isinstance(method.objective, AlignedObjective)
-    return method.objective
+def of(method: Method) -> AlignedTaskModel:
+    assert isinstance(method.task_model, AlignedTaskModel)
+    return method.task_model
 
 
 def answers(method: Method, t: int) -> list[int]:
@@ -126,15 +126,15 @@ def test_loss_by_hand() -> None:
     method = fresh("frozen")
     for t in range(2):
         tiny.learn(method, t)
-    objective = of(method)
-    assert objective.aligned is not None
-    feature = torch.zeros(1, objective.backbone.width)
+    task_model = of(method)
+    assert task_model.aligned is not None
+    feature = torch.zeros(1, task_model.backbone.width)
     with torch.no_grad():
-        for bias, values in zip(objective.aligned.biases, ([3.0, 4.0], [0.0, 2.0]), strict=True):
+        for bias, values in zip(task_model.aligned.biases, ([3.0, 4.0], [0.0, 2.0]), strict=True):
             bias.copy_(torch.tensor(values))
     scaled = [value / 0.35 for value in (3.0, 4.0, 0.0, 2.0)]
     expected = math.log(sum(math.exp(value) for value in scaled)) - scaled[3]
-    loss = objective.alignment_loss(Batch({"features": feature}, torch.tensor([3])))
+    loss = task_model.alignment_loss(Batch({"features": feature}, torch.tensor([3])))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -168,13 +168,13 @@ def test_what_is_kept_is_counted_and_declared(key: str, kind: str) -> None:
     method = fresh(key, kind)
     for t in range(TASKS):
         tiny.learn(method, t)
-    objective = of(method)
-    width, classes = objective.backbone.width, len(objective.head)
+    task_model = of(method)
+    width, classes = task_model.backbone.width, len(task_model.head)
     gaussians = classes * (4 * width + 4 * width**2 + 8 + 8)
     spare_head = 4 * (classes * width + classes)
-    assert objective.auxiliary_bytes() == gaussians + spare_head
-    assert objective.head_size() == classes * width + classes
-    assert int(objective.gaussians.counts.sum()) == TASKS * 2 * 4
+    assert task_model.auxiliary_bytes() == gaussians + spare_head
+    assert task_model.head_size() == classes * width + classes
+    assert int(task_model.gaussians.counts.sum()) == TASKS * 2 * 4
 
 
 @every_method
@@ -206,11 +206,11 @@ def test_a_method_says_rightly_whether_it_answers_by_itself() -> None:
 # --- whole runs
 
 
-def outcome(out: Path, method: str, *settings: str, watch: Watch = lambda _: None) -> Outcome:
+def outcome(out: Path, method: str, *settings: str, callback: Callback = lambda _: None) -> Outcome:
     small = ["stream.tasks=3", "stream.train_rows=24", "stream.test_rows=30", "epochs=2", "alignment=2"]
     small.append("head=class-incremental")
-    cells = plan(method, "toy", settings=[*small, *settings])
-    return run(cells, out, None, 1, "cpu", False, watch)[0]
+    runs = plan(method, "toy", settings=[*small, *settings])
+    return run(runs, out, None, 1, "cpu", False, callback)[0]
 
 
 @pytest.mark.parametrize("method", ["seq-lora", "inflora", "litelora", "mocl", "joint"])
@@ -219,8 +219,8 @@ def test_a_run_declares_statistics_and_counts_head_and_steps(tmp_path: Path, met
     assert done.result is not None and done.path is not None, done.error
     plain = outcome(tmp_path, method, "alignment=0").result
     assert plain is not None and done.result.key != plain.key
-    assert done.result.needs == plain.needs | {"statistics": True}
-    assert not done.result.bound
+    assert done.result.needs == plain.needs | {"stored_statistics": True}
+    assert not done.result.reference
     assert done.result.parameters.auxiliary_bytes > plain.parameters.auxiliary_bytes
     assert done.result.parameters.trainable == plain.parameters.trainable
     # Two epochs of a step for each class seen, from the second task on; the copy of the head is trained too.
@@ -230,7 +230,7 @@ def test_a_run_declares_statistics_and_counts_head_and_steps(tmp_path: Path, met
     assert added == done.result.parameters.head
     again = rebuild(done.result, done.path)
     held = load_file(done.path.with_suffix(".safetensors"))
-    assert torch.equal(again.objective.state()["aligned.weights.0"], held["head.aligned.weights.0"])
+    assert torch.equal(again.task_model.state()["aligned.weights.0"], held["head.aligned.weights.0"])
 
 
 def test_a_run_stopped_after_the_second_task_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_run_stopped_after_the_second_task_ends_with_the_same_bytes(tmp_path: 
 
     whole = outcome(tmp_path / "whole", "inflora")
     with pytest.raises(KeyboardInterrupt):
-        outcome(tmp_path / "stopped", "inflora", watch=stop)
+        outcome(tmp_path / "stopped", "inflora", callback=stop)
     again = outcome(tmp_path / "stopped", "inflora")
     assert whole.path is not None and again.path is not None and whole.result is not None
     one, other = (each.path.with_suffix(".safetensors").read_bytes() for each in (whole, again))
@@ -275,7 +275,7 @@ def protocol(alignment: int = 0) -> Protocol:
 
 def test_results_older_than_the_option_keep_their_keys() -> None:
     def key(settings: dict[str, object]) -> str:
-        return Cell("alpha", "orchard", "1", 0, "seed", Protocol(**settings)).key("data")
+        return Run("alpha", "orchard", "1", 0, "seed", Protocol(**settings)).key("data")
 
     today = protocol().model_dump()
     older = {name: value for name, value in today.items() if name != "alignment"}
@@ -286,7 +286,7 @@ def test_results_older_than_the_option_keep_their_keys() -> None:
 
 def aligned(seed: int, epochs: int = 5):
     return result(
-        seed=seed, last=0.8, protocol=protocol(epochs), needs={"task_id": False, "statistics": True}
+        seed=seed, last=0.8, protocol=protocol(epochs), needs={"task_id": False, "stored_statistics": True}
     )
 
 
@@ -309,7 +309,7 @@ def test_an_aligned_reference_row_is_no_end_of_the_gap() -> None:
     """Both aligned and plain sequential training are there: only the plain one is the floor."""
     one = result().parameters.model_copy(update={"adapters": [1, 1, 1]})
     bare = reference_rows()
-    extra = [aligned(seed).model_copy(update={"parameters": one, "bound": True}) for seed in range(5)]
+    extra = [aligned(seed).model_copy(update={"parameters": one, "reference": True}) for seed in range(5)]
     (section,) = sections([*bare, *extra])
     gap = find_gap(section.rows)
     assert not isinstance(gap, str) and gap.floor.first.method == "floor"

@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.models import backbone as backbones
 from benchmark.models import backbone_store
 from benchmark.models.image_features import pool_tokens
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.models.weights_hash import hash_files, hash_folder
 from benchmark.registry import BACKBONES
 from benchmark.running.plan import ChosenBackbone, plan, resolve_backbone
@@ -86,7 +86,7 @@ def test_code_beside_the_weights_is_not_run(folder: Path) -> None:
 # --- identity
 
 
-def test_a_path_however_spelled_is_one_cell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_however_spelled_is_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     found = {resolve_backbone(asked) for asked in ("m", "./m", "m/", str(folder))}
     assert found == {ChosenBackbone("m", folder.resolve(), hash_folder(folder))}
@@ -94,7 +94,7 @@ def test_a_path_however_spelled_is_one_cell(folder: Path, monkeypatch: pytest.Mo
     assert len(keys) == 1
 
 
-def test_other_weights_under_one_name_are_another_cell(folder: Path) -> None:
+def test_other_weights_under_one_name_are_another_run(folder: Path) -> None:
     (before,) = plan("frozen", "toy", backbone=str(folder))
     rewrite(folder, lambda tensors: {name: value + 1 for name, value in tensors.items()})
     (after,) = plan("frozen", "toy", backbone=str(folder))
@@ -105,11 +105,11 @@ def test_other_weights_under_one_name_are_another_cell(folder: Path) -> None:
 
 
 def test_weights_are_found_again_by_name_and_hash(folder: Path) -> None:
-    (cell,) = plan("frozen", "toy", backbone=str(folder))
-    assert backbones.load("m", None, cell.backbone_weights).weights_hash == cell.backbone_weights
+    (run,) = plan("frozen", "toy", backbone=str(folder))
+    assert backbones.load("m", None, run.backbone_weights).weights_hash == run.backbone_weights
     shutil.rmtree(folder)
     with pytest.raises(UserError, match="the backbone folder 'm' is not here"):
-        backbones.load("m", None, cell.backbone_weights)
+        backbones.load("m", None, run.backbone_weights)
 
 
 def test_a_folder_never_shadows_a_preset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +165,8 @@ def test_texts_longer_than_the_positions_are_refused_before_training() -> None:
     ):
         chosen = tiny.protocol(kind, **settings)
         with pytest.raises(UserError, match=words):
-            make_objective(tiny.backbone(kind), tiny.tasks(kind), chosen)
-    make_objective(tiny.backbone("causal"), tiny.tasks("causal"), tiny.protocol("causal", source_length=60))
+            make_task_model(tiny.backbone(kind), tiny.tasks(kind), chosen)
+    make_task_model(tiny.backbone("causal"), tiny.tasks("causal"), tiny.protocol("causal", source_length=60))
 
 
 def without(folder: Path, tokens: list[str]) -> None:
@@ -180,10 +180,10 @@ def test_an_encoder_without_padding_token_pads_with_any(folder: Path) -> None:
     tasks = tiny.tasks("encoder")
     scores = []
     for _ in range(2):
-        objective: Any = make_objective(backbones.load(str(folder)), tasks, tiny.protocol("encoder"))
-        objective.begin_task([0])
-        rows = objective.encode(tasks[0], tasks[0].test)
-        scores.append(objective.backbone.features(tiny.whole(rows).inputs))
+        task_model: Any = make_task_model(backbones.load(str(folder)), tasks, tiny.protocol("encoder"))
+        task_model.begin_task([0])
+        rows = task_model.encode(tasks[0], tasks[0].test)
+        scores.append(task_model.backbone.features(tiny.whole(rows).inputs))
         without(folder, ["pad_token"])
     assert backbones.load(str(folder)).tokenizer.pad_token is None
     assert torch.allclose(*scores, atol=1e-6)

@@ -38,7 +38,7 @@ def invoke(*arguments: object) -> Result:
 
 
 def assert_failed(done: Result, *words: str) -> None:
-    """Check that one cell failed, that one line says so with the given words, and that nothing was raised."""
+    """Check that one run failed, that one line says so with the given words, and that nothing was raised."""
     assert done.exit_code == 1, done.output
     assert done.stderr.startswith("failed: ")
     assert done.stderr.count("\n") == 1
@@ -138,7 +138,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_bad_data_file_fails_its_cell_before_a_model_is_loaded(
+def test_a_bad_data_file_fails_its_run_before_a_model_is_loaded(
     kind: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, damage, words = DAMAGE[kind]
@@ -170,7 +170,7 @@ def test_no_data_folder_names_both_ways_to_get_the_data(tmp_path: Path) -> None:
     assert_failed(done, "--data-dir FOLDER", "BENCH_DATA=FOLDER")
 
 
-def test_a_failing_cell_leaves_the_finished_ones(texts: Path, tmp_path: Path) -> None:
+def test_a_failing_run_leaves_the_finished_ones(texts: Path, tmp_path: Path) -> None:
     (texts / "agnews.jsonl.gz").unlink()
     command = ["run", "--method", "frozen", "--stream", "standard-cl,toy", "--set", "epochs=1"]
     done = invoke(*command, "--data-dir", texts.parent, "--out", tmp_path / "runs")
@@ -254,7 +254,7 @@ def test_a_file_in_place_of_a_folder_inside_the_output(tmp_path: Path) -> None:
     assert_refused(invoke(*TOY, "--out", tmp_path), "cannot write", "Not a directory")
 
 
-def test_a_full_disk_stops_a_cell_that_later_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_a_run_that_later_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke(*TOY, "--seed", "1", "--out", tmp_path).exit_code == 0
     finished = {path: path.read_bytes() for path in (tmp_path / "toy").rglob("*.*")}
     writes = 0
@@ -295,7 +295,7 @@ RESULTS = {"schema": (other_schema, "has result schema 0"), "cut": (cut, "is not
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_a_bad_result_in_place_of_a_cells_own(kind: str, tmp_path: Path) -> None:
+def test_a_bad_result_in_place_of_a_runs_own(kind: str, tmp_path: Path) -> None:
     damage, words = RESULTS[kind]
     assert invoke(*TOY, "--out", tmp_path).exit_code == 0
     (path,) = tmp_path.rglob("*.json")
@@ -326,14 +326,14 @@ def test_a_bad_result_is_refused_by_show_export_and_leaderboard(kind: str, tmp_p
     assert read(other).method in (tmp_path / "toy.md").read_text(encoding="utf-8")
 
 
-def test_a_loss_that_is_no_number_names_the_step_and_stops_one_cell(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_names_the_step_and_stops_one_run(tmp_path: Path) -> None:
     settings = ["--set", "seq-lora.learning_rate=10", "--set", "seq-lora.optimizer=sgd", "--set", "epochs=20"]
     command = ["run", "--method", "seq-lora,frozen", "--stream", "toy", *SMALL, *settings]
     done = invoke(*command, "--out", tmp_path)
     assert_failed(done, "seq-lora on toy", "the loss became nan at step", "of phase 'adapt'", "learning_rate")
     (path,) = tmp_path.rglob("*.json")
     assert read(path).method == "frozen"
-    assert "2 of 2 cells" in done.stdout
+    assert "2 of 2 runs" in done.stdout
 
 
 def test_a_rank_larger_than_a_layer(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """One table: the runs all rows stand on, twins, what could be best, and what its caption says."""
 
-import numpy as np
 import pytest
 
-from benchmark.publishing import collect, leaderboard, site
+from benchmark.publishing import leaderboard, site
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Row, sections
-from benchmark.results import Result
-from tests.factories import matrix, provenance, result, save
+from benchmark.results import CLASS_MEANS, TRAINED_HEAD
+from tests.factories import matrix, provenance, readings, result, save, with_rows
 from tests.test_leaderboard import records
 
 
@@ -65,8 +64,8 @@ def test_the_best_is_bold_only_where_no_other_row_could_be_best(tmp_path):
 
 
 def test_rows_of_fewer_runs_are_listed_apart(tmp_path):
-    cells = [*several("a", 0.6, 0.5, 0.7), *several("b", 0.5, 0.4, 0.6), *several("hasty", 0.9, 0.9)]
-    text = built(tmp_path, *cells)
+    runs = [*several("a", 0.6, 0.5, 0.7), *several("b", 0.5, 0.4, 0.6), *several("hasty", 0.9, 0.9)]
+    text = built(tmp_path, *runs)
     assert [row["method"] for row in records(text, "Rehearsal-free")] == ["a", "b"]
     (apart,) = records(text.replace("####", "###"), "With fewer runs: rehearsal-free")
     assert apart["method"] == "hasty" and apart["n"] == "2" and "could be best" not in apart
@@ -114,7 +113,7 @@ def test_rows_of_equal_last_scores_are_no_twins():
 
 
 def test_the_caption_states_runs_power_and_how_ranks_repeat(tmp_path):
-    # AP of a run is (2 last + 0.9) / 3, so residuals are 2/3 of those of `last`: +-0.005 in the four cells of
+    # AP of a run is (2 last + 0.9) / 3, so residuals are 2/3 of those of `last`: +-0.005 in the four runs of
     # two runs, none in the third, with (2 - 1)(3 - 1) = 2 degrees of freedom: s^2 = 4 (2/3 * 0.005)^2 / 2.
     text = built(tmp_path, *several("a", 0.61, 0.60, 0.59), *several("b", 0.50, 0.50, 0.50))
     noise = 2 / 3 * 0.005 * (4 / 2) ** 0.5
@@ -128,11 +127,11 @@ def test_the_caption_states_runs_power_and_how_ranks_repeat(tmp_path):
 
 def test_rows_are_compared_over_runs_and_never_over_tasks_of_one_run(tmp_path):
     methods = {"a": 0.6, "b": 0.5, "c": 0.4}
-    cells = [result(m, s, last=last + s / 50) for s in range(3) for m, last in methods.items()]
-    text = built(tmp_path, *cells)
+    runs = [result(m, s, last=last + s / 50) for s in range(3) for m, last in methods.items()]
+    text = built(tmp_path, *runs)
     table = text.split("#### Compared: rehearsal-free\n\n")[1]
     first, second, third = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:5]
+        [run.strip() for run in line.split("|")[1:-1]] for line in table.splitlines()[2:5]
     ]
     # AP differs by 2/3 of 0.1 in each of three runs, without noise: the least p of three runs is 2 / 2^3.
     assert first == ["a", "1.0", "", "", "", ""]
@@ -143,16 +142,15 @@ def test_rows_are_compared_over_runs_and_never_over_tasks_of_one_run(tmp_path):
 
 def test_what_a_method_needs_keeps_two_rows_of_one_name_apart():
     """A version of a method that keeps old data is another method, though its settings are the same."""
-    keeps = {"task_id": False, "old_data": True, "statistics": False}
+    keeps = {"task_id": False, "rehearsal": True, "stored_statistics": False}
     (section,) = sections([*several("alpha", 0.6, 0.6), *several("alpha", 0.8, 0.8, needs=keeps)])
-    assert sorted((row.needs, len(row.results)) for row in section.rows) == [((), 2), (("old_data",), 2)]
+    assert sorted((row.needs, len(row.results)) for row in section.rows) == [((), 2), (("rehearsal",), 2)]
 
 
-def test_adapters_counted_by_another_definition_stand_in_another_section(monkeypatch):
-    monkeypatch.setattr(collect, "accounting_version", lambda run: 2 if run.seed else 1)
-    found = sections([result("a", 0), result("b", 1)])
+def test_adapters_counted_by_another_definition_stand_in_another_section():
+    found = sections([result("a", 0), result("b", 1, accounting_version=3)])
     assert [len(section.rows) for section in found] == [1, 1]
-    assert any("accounting=2" in section.title for section in found)
+    assert "accounting=2" in found[0].title and "accounting=3" in found[1].title
 
 
 def test_a_row_without_the_leading_score_stands_apart():
@@ -167,20 +165,15 @@ def test_no_row_or_one_alone_is_not_compared(runs):
     assert all(not each.compared and not each.best and each.visible is None for each in board)
 
 
-def test_intervals_stand_where_the_scores_of_test_rows_were_kept(tmp_path, monkeypatch):
-    """Two runs of three tasks of 10 rows; a run of `last` 0.6 has 6 of 10 right, 9 of the last task."""
-
-    def kept(run):
-        return [np.arange(10) < round(10 * cell) for cell in run.matrix[-1]]
-
-    monkeypatch.setattr(collect, "_row_scores", lambda run: kept(run) if run.method == "a" else None)
-    cells = [*several("a", 0.6, 0.6, 0.6), *several("b", 0.3, 0.3, 0.3)]
-    board = one_board(*cells)
+def test_intervals_stand_where_the_scores_of_test_rows_were_kept(tmp_path):
+    """Three runs of three tasks of 10 rows; a run of `last` 0.6 has 6 of 10 right, 9 of the last task."""
+    runs = [*map(with_rows, several("a", 0.6, 0.6, 0.6)), *several("b", 0.3, 0.3, 0.3)]
+    board = one_board(*runs)
     low, high = board.intervals["a"]
     # All runs are alike, so that the 30 rows alone make the noise: a third of the root of the sum of
     # 0.6 * 0.4 / 10 twice and 0.9 * 0.1 / 10, which is 0.0796.
     assert high - low == pytest.approx(2 * 1.96 * 0.0796, rel=0.15) and low < 0.7 < high
-    first, second = records(built(tmp_path, *cells), "Rehearsal-free")
+    first, second = records(built(tmp_path, *runs), "Rehearsal-free")
     assert first["AP, 95 %"] == f"{100 * low:.1f} to {100 * high:.1f}" and second["AP, 95 %"] == ""
 
 
@@ -192,15 +185,10 @@ def test_a_test_row_is_known_by_its_task_and_place():
     assert [numbers.tolist() for numbers in second] == [list(range(20, 30)), list(range(10))]
 
 
-def test_readings_of_the_same_runs_stand_side_by_side(tmp_path, monkeypatch):
+def test_readings_of_the_same_runs_stand_side_by_side(tmp_path):
     """By class means row a has 0.5, 0.5 and 0.9 in every run, 1.9 / 3 in the mean; b was not read so."""
-    by_means = {"a": matrix(0.5)}
-
-    def matrix_of(run, reading):
-        return by_means.get(run.method, [[None] * 3] * 3) if reading == "class_means" else [[None] * 3] * 3
-
-    monkeypatch.setattr(Result, "matrix_of", matrix_of, raising=False)
-    text = built(tmp_path, *several("a", 0.6, 0.6, 0.6), *several("b", 0.3, 0.3, 0.3))
+    both = readings(matrix(0.6)) | {CLASS_MEANS: readings(matrix(0.5))[TRAINED_HEAD]}
+    text = built(tmp_path, *several("a", 0.6, 0.6, 0.6, readings=both), *several("b", 0.3, 0.3, 0.3))
     first, second = records(text, "Rehearsal-free")
     assert (first["AP, class means ↑"], second["AP, class means ↑"]) == ("63.3 ± 0.0", "")
     assert "AP, task id ↑" not in first  # nobody was read so

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.protocol import Protocol
 from benchmark.publishing import checksums
 from benchmark.publishing.collect import load
+from benchmark.result_files import pack
+from benchmark.results import atomic_write
 from tests.factories import result, save
 
 BOARDS = Path(__file__).parents[1] / "leaderboards"
@@ -54,8 +57,42 @@ def test_sha256sum_reads_the_list(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path / "results", capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("folder", [BOARDS, BOARDS / "litelora-gate"], ids=["suite", "study"])
-def test_every_published_result_is_listed(folder: Path) -> None:
-    results = folder / "results"
-    places = {path.relative_to(results).as_posix() for path in results.glob("*/*/*.json")}
-    assert places and places == checksums.stated(results).keys()
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_publishing_that_is_cut_short_leaves_nothing_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """Of two new files none, one or both are there, and the list is still the old one."""
+    folder = tmp_path / "results"
+    places = [folder / "orchard" / f"{name}.jsonl" for name in ("quick", "tiny")]
+    runs = [[result(protocol=Protocol(name=place.stem, source="", backbone="seed"))] for place in places]
+    checksums.publish(folder, {place: pack(each) for place, each in zip(places, runs, strict=True)})
+    more = {
+        place: pack([*each, each[0].model_copy(update={"seed": 1})])
+        for place, each in zip(places, runs, strict=True)
+    }
+    left = iter([True] * written + [False])
+
+    def write(path: Path, data: bytes) -> None:
+        if path in more and not next(left):
+            raise KeyboardInterrupt
+        atomic_write(path, data)
+
+    def replace(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(checksums, "atomic_write", write)
+        patched.setattr(Path, "replace", replace)
+        checksums.publish(folder, more)
+    assert checksums.broken(folder) == {}
+    assert [place.read_bytes() == more[place] for place in places] == [written > 0, written > 1]
+    checksums.publish(folder, more)
+    assert checksums.broken(folder) == {} and not (folder / checksums.NEXT).exists()
+    places[0].write_bytes(b"")
+    assert list(checksums.broken(folder)) == [places[0]]
+
+
+def test_every_published_result_is_listed() -> None:
+    results = BOARDS / "results"
+    places = {path.relative_to(results).as_posix() for path in results.glob("*/*.jsonl")}
+    assert places == checksums.stated(results).keys()

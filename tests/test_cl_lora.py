@@ -1,4 +1,4 @@
-"""CL-LoRA: a shared pair in the first blocks, weighted pairs per task in the others, class means at test."""
+"""CL-LoRA: a shared adapter in the first blocks, weighted ones per task in the others, class means."""
 
 from __future__ import annotations
 
@@ -37,28 +37,29 @@ def shared(method: Any) -> list[Tensor]:
 
 
 @transformers
-def test_first_half_is_shared_and_the_other_half_has_a_pair_per_task(kind: str) -> None:
+def test_first_half_is_shared_and_the_other_half_has_a_adapter_per_task(kind: str) -> None:
     method = learned(3, kind)
-    # Two blocks with query and value: block 0 is shared, block 1 has a pair per task.
+    # Two blocks with query and value: block 0 is shared, block 1 has an adapter per task.
     assert all(".0." in name for name in method.shared.layers) and len(method.shared.layers) == 2
     assert all(".1." in name for name in method.stack.layers) and len(method.stack.layers) == 2
     assert method.shared.count() == 1 and method.stack.count() == 3
     counted = method.accounting()
-    # Rank 2 and width 32: a pair is 2 x 2 x 32 = 128 numbers. Shared 2 x 128, tasks 3 x 2 x 128, weights 6.
+    # Rank 2 and width 32: an adapter is 2 x 2 x 32 = 128 numbers. Shared 2 x 128, tasks 3 x 2 x 128, weights
+    # 6.
     assert counted.stored == 256 + 768 + 6
     # Six class means of 32 numbers in float64.
     assert counted.auxiliary_bytes == 6 * 32 * 8
     assert (counted.adapters, counted.active, counted.passes_per_prediction) == (3, 3, 3.0)
-    assert METHODS.load("cl-lora").needs.statistics
+    assert METHODS.load("cl-lora").needs.stored_statistics
 
 
-def test_trained_are_the_pair_its_weights_shared_up_factors_and_the_head() -> None:
+def test_trained_are_the_adapter_its_weights_shared_up_factors_and_the_head() -> None:
     method = learned(1)
     _, [phase] = tiny.begin(method, 1)
-    pair, weights, ups, _ = phase.groups
+    adapter, weights, ups, _ = phase.groups
     # The official log counts 276498 for ViT-B/16 at rank 10: 6 x 2 x 15360 + 6 x 2 x 7680 + 18, of which the
     # 6 weights of the unused key are left out here; the classifier's scale it counts with the head.
-    assert sum(p.numel() for p in pair.parameters) == 2 * 128
+    assert sum(p.numel() for p in adapter.parameters) == 2 * 128
     assert [p.numel() for p in weights.parameters] == [2, 1]
     assert weights.parameters[1].item() == 1, "the classifier's scale restarts"
     assert sum(p.numel() for p in ups.parameters) == 2 * 64
@@ -78,12 +79,12 @@ def test_shared_down_factors_are_orthonormal_and_never_move() -> None:
 
 def test_weights_start_between_one_half_and_three_halves_and_old_ones_are_frozen() -> None:
     method = learned(1)
-    old, pairs = method.weights[0].detach().clone(), method.stack.snapshot()
+    old, adapters = method.weights[0].detach().clone(), method.stack.snapshot()
     tiny.begin(method, 1)
     assert ((method.weights[1] >= 0.5) & (method.weights[1] <= 1.5)).all()
     method = learned(2)
     assert torch.equal(method.weights[0], old)
-    for layer, down, up in zip(method.stack.layers.values(), pairs[::2], pairs[1::2], strict=True):
+    for layer, down, up in zip(method.stack.layers.values(), adapters[::2], adapters[1::2], strict=True):
         kept = method.stack.frozen_adapter(layer, 0)
         assert torch.equal(kept[0], down) and torch.equal(kept[1], up)
 
@@ -112,10 +113,10 @@ def test_one_block_has_nothing_to_share() -> None:
 
 def by_hand(method: Any, task: int, batch: Any) -> Tensor:
     """Return the features of a plain backbone whose weights hold the shared product and the task's."""
-    plain = tiny.backbone(method.objective.backbone.kind, torch.float64)
+    plain = tiny.backbone(method.task_model.backbone.kind, torch.float64)
     place = method.stack.tasks().index(task)
     for name, layer in method.shared.layers.items():
-        plain.module.get_submodule(name).weight.data += method.shared.scale * (
+        plain.module.get_submodule(name).weight.data += method.shared.scaling * (
             layer.current.lora_B @ layer.current.lora_A
         )
     for index, (name, layer) in enumerate(method.stack.layers.items()):
@@ -142,12 +143,12 @@ def test_each_class_is_scored_through_its_own_task(kind: str) -> None:
         expected = functional.cosine_similarity(features[:, None], means[None], dim=2)
         assert torch.allclose(scores[:, method.columns(task)].double(), expected, atol=1e-5)
     assert method.predict(batch, None) == scores.argmax(1).tolist()
-    # The pairs differ enough for a wrong one to show.
+    # The adapters differ enough for a wrong one to show.
     assert (by_hand(method, 0, batch) - by_hand(method, 2, batch)).abs().max() > 1e-3
 
 
 @torch.no_grad()
-def test_prototypes_are_class_means_through_the_task_s_pair() -> None:
+def test_prototypes_are_class_means_through_the_task_s_adapter() -> None:
     method = learned(2)
     batch = tiny.whole(tiny.rows(method, 1))
     features = by_hand(method, 1, batch)
@@ -201,12 +202,12 @@ def test_answers_within_a_task_are_those_of_finished_tasks_and_leave_training_al
 
 
 @torch.no_grad()
-def test_earlier_pairs_take_no_part_in_training() -> None:
+def test_earlier_adapters_take_no_part_in_training() -> None:
     method = learned(2)
     taken, _ = tiny.begin(method, 2)
     before = method.loss(tiny.whole(taken))
     for layer in method.stack.layers.values():
-        assert layer.folded is not None and torch.equal(layer.folded, layer.start)
+        assert layer.answering() == (None, ("current",))
         layer.frozen.lora_B = torch.randn_like(layer.frozen.lora_B)
     assert torch.equal(method.loss(tiny.whole(taken)), before)
 
@@ -223,7 +224,7 @@ def test_two_steps_a_batch_from_the_second_task_on() -> None:
 def test_first_blocks_answer_as_a_shallower_model(kind: str) -> None:
     method = learned(1, kind)
     batch = tiny.whole(tiny.rows(method, 0))
-    backbone = method.objective.backbone
+    backbone = method.task_model.backbone
     whole = method.features(batch, 0)
     with first_blocks(backbone.module, method.shared.layers, 1):
         shallow = backbone.features(batch.inputs)
@@ -247,12 +248,12 @@ def test_distilled_loss_by_hand_and_what_it_reaches() -> None:
     batch = tiny.whole(taken)
     method.classifier_scale.data.fill_(3.0)
     loss = method.distilled(batch)
-    module, rows = method.objective.backbone.module, torch.cat(list(method.objective.head.weights))
+    module, rows = method.task_model.backbone.module, torch.cat(list(method.task_model.head.weights))
     logits = []
     with torch.no_grad(), first_blocks(module, method.shared.layers, 1):
         for factors in (method.shared.snapshot(), method.teacher):
             with method.shared.using(factors):
-                features = method.objective.backbone.features(batch.inputs)
+                features = method.task_model.backbone.features(batch.inputs)
                 # Rows 2 and 3 are the new classes'.
                 logits.append(3 * functional.cosine_similarity(features[:, None], rows[None, 2:], dim=2))
     student, teacher = (x / 2 for x in logits)
@@ -264,7 +265,7 @@ def test_distilled_loss_by_hand_and_what_it_reaches() -> None:
     method.distilled(batch).backward()
     assert all(up.grad.abs().max() > 0 for up in method.shared.parameters()[1::2])
     assert all(factor.grad is None for factor in method.stack.parameters()), "later blocks are left out"
-    # At the teacher itself the divergence is least: nothing pulls the shared pair.
+    # At the teacher itself the divergence is least: nothing pulls the shared adapter.
     for factor, old in zip(method.shared.parameters(), method.teacher, strict=True):
         factor.data.copy_(old)
         factor.grad = None
@@ -290,14 +291,14 @@ def test_distilled_gradient_is_weighted_by_the_old_rows_and_the_other_is_not() -
             assert up.grad is not None and torch.allclose(up.grad, shares[:, None].expand_as(up))
 
 
-def test_distilled_steps_draw_the_shared_pair_to_the_teacher() -> None:
+def test_distilled_steps_draw_the_shared_adapter_to_the_teacher() -> None:
     method = learned(1)
     taken, _ = tiny.begin(method, 1)
     batch, ups = tiny.whole(taken), method.shared.parameters()[1::2]
     for up in ups:
         up.data += 0.3 * torch.randn_like(up)
         up.requires_grad_(True)
-    # Only the shared pair moves here: of the loss, the divergence is all that it can lower.
+    # Only the shared adapter moves here: of the loss, the divergence is all that it can lower.
     method.classifier_scale = nn.Parameter(torch.tensor(10.0), requires_grad=False)
     losses = []
     for _ in range(200):
@@ -320,7 +321,7 @@ def test_classifier_is_a_scaled_cosine() -> None:
     method = learned(1)
     taken, _ = tiny.begin(method, 1)
     method.classifier_scale.data.fill_(3.0)
-    batch, rows = tiny.whole(taken), torch.cat(list(method.objective.head.weights))
+    batch, rows = tiny.whole(taken), torch.cat(list(method.task_model.head.weights))
     features = method.features(batch, 1)
     cosines = functional.cosine_similarity(features[:, None], rows[None], dim=2)
     assert torch.allclose(method.logits(features), 3 * cosines)

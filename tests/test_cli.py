@@ -18,7 +18,7 @@ from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.results import write
 from benchmark.running import driver
-from benchmark.running.events import CellDone, TaskDone
+from benchmark.running.events import RunDone, TaskDone
 from benchmark.running.job import Conditions, Outcome
 from tests.command import ROOT, assert_one_line_error, bench
 from tests.factories import result as made_up
@@ -77,7 +77,7 @@ def test_list_orders_and_protocols_by_value() -> None:
 def test_list_one_method_prints_facts_and_settings() -> None:
     done = invoke("list", "--method", "LiteLoRA")
     assert "arXiv 2606.28117" in done.stdout
-    assert "sparsity: float = 0.02 [>= 0] - lambda, the price of keeping an adapter" in done.stdout
+    assert "sparsity: float = 0.02 [>= 0] - lambda, the weight of the sparsity penalty" in done.stdout
 
 
 def test_list_check_loads_every_built_in() -> None:
@@ -149,7 +149,7 @@ def test_a_dry_run_shows_the_protocol_by_value_and_writes_nothing(tmp_path: Path
     assert "epochs 3" in done.stdout
     assert not (tmp_path / "runs").exists()
     data = json.loads(invoke(*DIGITS, "--method", "frozen", "--json").stdout)
-    assert data["cells"][0]["config"]["protocol"]["name"] == "quick"
+    assert data["runs"][0]["config"]["protocol"]["name"] == "quick"
 
 
 Fake = Callable[..., list[Outcome]]
@@ -161,19 +161,19 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
     return lambda fake: monkeypatch.setattr(driver, "run", fake)
 
 
-def complete(cells: list[Any], out: Path, watch: Any, **_: Any) -> list[Outcome]:
-    """Pretend to run every cell."""
-    outcomes = [Outcome(cell, out / f"{cell.seed}.json") for cell in cells]
-    for cell, outcome in zip(cells, outcomes, strict=True):
-        write(made_up(cell.method, cell.seed), out / f"{cell.seed}.json")
-        watch(TaskDone(outcome.cell, 0, 1, "apples", 0.5, 0.5, 1.25))
-        watch(CellDone(outcome.cell, outcome))
+def complete(runs: list[Any], out: Path, callback: Any, **_: Any) -> list[Outcome]:
+    """Pretend to run every run."""
+    outcomes = [Outcome(run, out / f"{run.seed}.json") for run in runs]
+    for run, outcome in zip(runs, outcomes, strict=True):
+        write(made_up(run.method, run.seed), out / f"{run.seed}.json")
+        callback(TaskDone(outcome.run, 0, 1, "apples", 0.5, 0.5, 1.25))
+        callback(RunDone(outcome.run, outcome))
     return outcomes
 
 
-def failing(cells: list[Any], **more: Any) -> list[Outcome]:
-    """Pretend that the last cell failed."""
-    return [*complete(cells[:-1], **more), Outcome(cells[-1], error="the disk\nis full")]
+def failing(runs: list[Any], **more: Any) -> list[Outcome]:
+    """Pretend that the last run failed."""
+    return [*complete(runs[:-1], **more), Outcome(runs[-1], error="the disk\nis full")]
 
 
 def interrupted(**_: Any) -> list[Outcome]:
@@ -185,7 +185,7 @@ RUN = ["run", "--method", "frozen", "--stream", "digits", "--seed", "0-1"]
 
 
 def test_a_run_prints_progress_table_and_paths(engine: Callable[[Any], None], tmp_path: Path) -> None:
-    engine(lambda cells, **more: complete(cells, **more))
+    engine(lambda runs, **more: complete(runs, **more))
     done = invoke(*RUN, "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
     assert "protocol  quick" in done.stdout
@@ -193,31 +193,31 @@ def test_a_run_prints_progress_table_and_paths(engine: Callable[[Any], None], tm
         "frozen on digits, order 1, seed 0 | task 1/1 apples | score 0.500 | mean 0.500 | 1.2 s"
         in done.stdout
     )
-    assert "2 of 2 cells" in done.stdout
+    assert "2 of 2 runs" in done.stdout
     assert done.stdout.rstrip().endswith(str(tmp_path / "1.json"))
 
 
 def test_json_is_all_there_is_on_standard_output(engine: Callable[[Any], None], tmp_path: Path) -> None:
-    engine(lambda cells, **more: failing(cells, **more))
+    engine(lambda runs, **more: failing(runs, **more))
     done = invoke(*RUN, "--out", tmp_path, "--json")
     assert done.exit_code == 1
     report = json.loads(done.stdout)
     assert report["complete"] is False
-    assert report["cells"][0]["headline"]["average_performance"] is not None
-    assert report["cells"][0]["path"] == str(tmp_path / "0.json")
-    assert report["cells"][1]["error"] == "the disk\nis full"
+    assert report["runs"][0]["headline"]["average_performance"] is not None
+    assert report["runs"][0]["path"] == str(tmp_path / "0.json")
+    assert report["runs"][1]["error"] == "the disk\nis full"
     assert "task 1/1 apples" in done.stderr
 
 
-def test_a_failed_cell_is_exit_code_1_and_one_line(engine: Callable[[Any], None], tmp_path: Path) -> None:
-    engine(lambda cells, **more: failing(cells, **more))
+def test_a_failed_run_is_exit_code_1_and_one_line(engine: Callable[[Any], None], tmp_path: Path) -> None:
+    engine(lambda runs, **more: failing(runs, **more))
     done = invoke(*RUN, "--out", tmp_path)
     assert done.exit_code == 1
     assert done.stderr == "failed: frozen on digits, order 1, seed 1: the disk is full\n"
 
 
 def test_ctrl_c_says_what_is_kept(engine: Callable[[Any], None], tmp_path: Path) -> None:
-    engine(lambda cells, **_: interrupted())
+    engine(lambda runs, **_: interrupted())
     done = invoke(*RUN, "--out", tmp_path)
     assert done.exit_code == 130
     assert done.stderr.count("\n") == 1
@@ -226,7 +226,7 @@ def test_ctrl_c_says_what_is_kept(engine: Callable[[Any], None], tmp_path: Path)
 
 
 def test_a_mistake_found_while_running_is_exit_code_2(engine: Callable[[Any], None]) -> None:
-    def refuse(cells: list[Any], **_: Any) -> list[Outcome]:
+    def refuse(runs: list[Any], **_: Any) -> list[Outcome]:
         raise UserError("no data\nhere")
 
     engine(refuse)
@@ -238,7 +238,7 @@ def test_a_mistake_found_while_running_is_exit_code_2(engine: Callable[[Any], No
 def test_an_internal_error_is_one_line_unless_debugging(
     engine: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(cells: list[Any], **_: Any) -> list[Outcome]:
+    def crash(runs: list[Any], **_: Any) -> list[Outcome]:
         raise RuntimeError("out of\nluck")
 
     engine(crash)
@@ -253,14 +253,14 @@ def test_an_internal_error_is_one_line_unless_debugging(
 def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def note(cells: list[Any], **more: Any) -> list[Outcome]:
+    def note(runs: list[Any], **more: Any) -> list[Outcome]:
         seen.update(more)
-        return complete(cells, **more)
+        return complete(runs, **more)
 
     engine(note)
     flags = ["--data-dir", tmp_path, "--workers", 2, "--device", "auto", "--fresh", "--out", tmp_path]
     assert invoke(*RUN, *flags).exit_code == 0
-    assert seen.pop("watch") and seen.pop("say")
+    assert seen.pop("callback") and seen.pop("say")
     assert isinstance(seen.pop("conditions"), Conditions)
     assert seen == {"out": tmp_path, "data_dir": tmp_path, "workers": 2, "device": "auto", "fresh": True}
 
@@ -268,9 +268,9 @@ def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Pat
 def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def note(cells: list[Any], **more: Any) -> list[Outcome]:
+    def note(runs: list[Any], **more: Any) -> list[Outcome]:
         seen.update(more)
-        return complete(cells, **more)
+        return complete(runs, **more)
 
     engine(note)
     flags = [

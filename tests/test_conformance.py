@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -37,12 +38,12 @@ class Story:
 
     def __init__(self, key: str, kind: str) -> None:
         self.method = fresh(key, kind)
-        self.weights = [tiny.bytes_of(self.method.objective.backbone.module)]
+        self.weights = [tiny.bytes_of(self.method.task_model.backbone.module)]
         self.states: list[dict[str, Tensor]] = []
         self.steps: list[int] = []
         for t in range(TASKS):
             self.steps.append(tiny.learn(self.method, t))
-            self.weights.append(tiny.bytes_of(self.method.objective.backbone.module))
+            self.weights.append(tiny.bytes_of(self.method.task_model.backbone.module))
             self.states.append({name: value.clone() for name, value in self.method.state().items()})
 
 
@@ -71,7 +72,7 @@ def answers(method: Method, t: int, rows: list[int] | None = None, size: int = 6
 
 def everything(method: Method) -> dict[str, Tensor]:
     """Return a copy of all that a method holds: the backbone and what is in it, the head, the state."""
-    module = method.objective.backbone.module
+    module = method.task_model.backbone.module
     held = {f"backbone.{name}": value for name, value in module.state_dict().items()}
     return {name: value.detach().clone() for name, value in (held | method.state()).items()}
 
@@ -91,7 +92,7 @@ def test_frozen_weights_are_bit_identical_after_every_task(key: str, kind: str) 
 
 @everywhere
 def test_frozen_past_is_bit_identical_after_a_later_task(key: str, kind: str) -> None:
-    """What a method calls past keeps its leading rows and columns: later pairs are put behind them."""
+    """What a method calls past keeps its leading rows and columns: later adapters are put behind them."""
     states = story(key, kind).states
     for before, after in pairwise(states):
         for name, value in before.items():
@@ -116,8 +117,10 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
         values = [[p.detach().clone() for p in group.parameters] for group in phase.groups]
         steps = train(method, phase, *rest)
         for group, old in zip(phase.groups, values, strict=True):
-            pairs = zip(group.parameters, old, strict=True)
-            assert any(not torch.equal(p, value) for p, value in pairs), f"{phase.name}: a group stood still"
+            adapters = zip(group.parameters, old, strict=True)
+            assert any(not torch.equal(p, value) for p, value in adapters), (
+                f"{phase.name}: a group stood still"
+            )
         after = everything(method)
         assert after.keys() == before.keys()
         for name, value in after.items():
@@ -130,9 +133,65 @@ def test_a_phase_changes_its_own_parameters_and_nothing_else(key: str, kind: str
     for t in range(TASKS):
         tiny.learn(method, t, train_phase=train_phase)
     text = kind in ("seq2seq", "causal")
-    by_statistics = method.needs.statistics and method.accounting().stored == 0
+    by_statistics = method.needs.stored_statistics and method.accounting().stored == 0
     untrained = by_statistics or (text and not method.state().keys() - {"head.seen"})
     assert trained > 0 or untrained, "nothing was ever trained"
+
+
+@pytest.mark.parametrize("key", METHODS.names())
+def test_a_default_run_moves_what_it_claims_to_train(key: str) -> None:
+    """Beside the head: with its own defaults a method changes the features of the rows that it learns.
+
+    Every registered method moves them by at least 0.25 % of their length in ten epochs of three steps; a
+    penalty that holds the update at zero leaves 0.01 %.
+    """
+    kinds = [kind for kind in ("image", "encoder", "vector") if kind in METHODS.load(key).kinds]
+    if not kinds:
+        pytest.skip("this method takes no backbone with features")
+    moved = movement(key, kinds[0])
+    assert moved is None or moved > 1e-3, f"features moved by {moved:.1e} of their length"
+
+
+def test_a_penalty_that_holds_the_update_at_zero_does_not_pass_for_training() -> None:
+    # N-LoRA's dense form at the lambda of its r x r form.
+    held = movement("n-lora", "image", variant="paper", sparsity=0.4)
+    assert held is not None and held < 1e-3
+
+
+def movement(key: str, kind: str, **hyperparameters: Any) -> float | None:
+    """Return how far the first task learned moves its rows' features, over their length.
+
+    None where the head alone is trained, or nothing.
+    """
+    settings = {"epochs": 10}
+    method = tiny.make_method(key, kind, stream=tiny.tasks(kind, 2), settings=settings, **hyperparameters)
+    t = next(t for t in range(2) if method.training_tasks(t))
+    rows, phases = tiny.begin(method, t)
+    head = {id(parameter) for parameter in method.task_model.head_parameters()}
+    before: Tensor | None = None
+    for phase in phases:
+        trained = {id(parameter) for group in phase.groups for parameter in group.parameters}
+        if before is None and trained - head:
+            before = first_features(method, rows)
+        train(method, phase, rows, (0, t, phase.name), lambda share: None)
+    if before is None:
+        return None
+    return float((first_features(method, rows) - before).norm() / before.norm())
+
+
+@torch.no_grad()
+def first_features(method: Method, rows: Any) -> Tensor:
+    """Return the features that the method's own loss asks for first, `(n, width)`."""
+    backbone, seen = method.task_model.backbone, []
+    features = backbone.features
+
+    def watched(inputs: dict[str, Tensor]) -> Tensor:
+        seen.append(features(inputs))
+        return seen[-1]
+
+    with patch.object(backbone, "features", watched):
+        method.loss(tiny.whole(rows, training=True))
+    return seen[0].clone()
 
 
 # --- what is counted
@@ -154,7 +213,7 @@ def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
         # Whatever is not stored is auxiliary; a stored number has 4 or 8 bytes.
         assert total - 8 * counted.stored <= counted.auxiliary_bytes <= total - 4 * counted.stored
     assert 0 <= counted.active <= counted.adapters
-    assert method.objective.head_size() == sum(
+    assert method.task_model.head_size() == sum(
         value.numel()
         for name, value in method.state().items()
         if name.startswith(("head.weights", "head.biases"))
@@ -162,14 +221,14 @@ def test_counts_are_those_of_the_state(key: str, kind: str) -> None:
 
 
 @on_one_kind
-def test_as_many_pairs_are_active_as_change_an_answer_when_removed(key: str, kind: str) -> None:
+def test_as_many_adapters_are_active_as_change_an_answer_when_removed(key: str, kind: str) -> None:
     """Only where every adapter is one of the stack that can be left out: not for what was merged."""
     method = fresh(key, kind)
     for t in range(TASKS):
         tiny.learn(method, t)
     stack, counted = getattr(method, "stack", None), method.accounting()
     if stack is None or not stack.layers or stack.count() != counted.active or type(method).own_classifier:
-        pytest.skip("its adapters are no pairs of one stack, or were merged")
+        pytest.skip("its adapters are no adapters of one stack, or were merged")
     stack.unmerge()
     full = features_of_all(method)
     changed = []
@@ -184,24 +243,24 @@ def test_as_many_pairs_are_active_as_change_an_answer_when_removed(key: str, kin
 def features_of_all(method: Method) -> list[Tensor]:
     """Return what answers are made from, of every task's test rows, as the method sets the model for them."""
     found: list[Tensor] = []
-    original = method.objective.predict
+    original = method.task_model.predict
 
     def seen(batch: Any, task: int | None = None) -> list[Any]:
-        found.append(method.objective.outputs(batch)[1].detach().clone())
+        found.append(method.task_model.outputs(batch)[1].detach().clone())
         return original(batch, task)
 
-    method.objective.predict = seen  # type: ignore[method-assign]
+    method.task_model.predict = seen  # type: ignore[method-assign]
     try:
         for t in range(TASKS):
             answers(method, t)
     finally:
-        del method.objective.predict
+        del method.task_model.predict
     return found
 
 
 @everywhere
 def test_backbone_is_counted_without_what_a_method_adds(key: str, kind: str) -> None:
-    backbone = story(key, kind).method.objective.backbone
+    backbone = story(key, kind).method.task_model.backbone
     frozen = sum(value.numel() for value in tiny.bytes_of(backbone.module).values())
     assert backbone.size == frozen == tiny.backbone(kind).size
 
@@ -271,7 +330,7 @@ def test_task_is_withheld_unless_declared(
         return original(batch, task)
 
     monkeypatch.setattr(method, "predict", watched)
-    share = evaluate(method, 1, tiny.rows(method, 1, "test"), method.objective.tasks[1].test)
+    share = evaluate(method, 1, tiny.rows(method, 1, "test"), method.task_model.tasks[1].test)
     assert 0 <= share <= 1
     given = head == "task-incremental" or type(method).needs.task_id
     assert set(told) == {1 if given else None}
@@ -281,7 +340,7 @@ def test_task_is_withheld_unless_declared(
 def test_rows_of_other_tasks_are_not_seen_unless_declared(key: str, kind: str) -> None:
     method = fresh(key, kind)
     others = {task for t in range(TASKS) for task in method.training_tasks(t) if task != t}
-    assert not others or method.needs.old_data
+    assert not others or method.needs.rehearsal
 
 
 @on_one_kind
@@ -309,7 +368,7 @@ def test_exported_sum_put_into_plain_weights_gives_the_same_answers(key: str, ki
     method = story(key, kind).method
     merged = method.low_rank_sum()
     if merged is None:
-        pytest.skip("this method is no sum of low-rank pairs")
+        pytest.skip("this method is no sum of low-rank adapters")
     plain = tiny.backbone(kind)
     for name, (down, up) in merged.items():
         weight = plain.module.get_submodule(name).weight
@@ -322,14 +381,14 @@ def test_exported_sum_put_into_plain_weights_gives_the_same_answers(key: str, ki
 @torch.no_grad()
 def outputs(method: Method, other: Any = None) -> Iterator[Tensor]:
     """Yield the logits, or the token logits, of each task's test rows; through another backbone if given."""
-    objective = method.objective
-    used = other or objective.backbone
+    task_model = method.task_model
+    used = other or task_model.backbone
     for t in range(TASKS):
         batch = tiny.whole(tiny.rows(method, t, "test"))
         if other is None:
-            objective.announce(batch)
-        if hasattr(objective, "head"):
-            yield objective.head(used.features(batch.inputs))
+            task_model.announce(batch)
+        if hasattr(task_model, "head"):
+            yield task_model.head(used.features(batch.inputs))
         elif used.kind == "causal":
             yield used.module(**batch.inputs).logits
         else:

@@ -344,16 +344,16 @@ def test_classes_that_an_answer_is_too_short_for_are_told_and_refused() -> None:
 
 def test_labels_are_compared_by_index_where_one_of_them_is_chosen() -> None:
     from benchmark.models.backbone import load
-    from benchmark.models.make import make_objective
+    from benchmark.models.make import make_task_model
 
     part = words("a", "b", labels=[0, 1])
     task = Task("math", part, part, classes=("-1", "1"))
     protocol = Protocol(name="quick", source="", backbone="x", decoding="labels")
-    objective = make_objective(load(str(tiny.folder("causal"))), [task], protocol)
-    assert objective.normaliser(task) == "exact"
+    task_model = make_task_model(load(str(tiny.folder("causal"))), [task], protocol)
+    assert task_model.normaliser(task) == "exact"
     assert score("exact-match", ["1"], ["-1"], normaliser="words") == 1
-    assert score("exact-match", ["1"], ["-1"], normaliser=objective.normaliser(task)) == 0
-    free = make_objective(objective.backbone, [task], protocol.model_copy(update={"decoding": "greedy"}))
+    assert score("exact-match", ["1"], ["-1"], normaliser=task_model.normaliser(task)) == 0
+    free = make_task_model(task_model.backbone, [task], protocol.model_copy(update={"decoding": "greedy"}))
     assert free.normaliser(task) == "words"
 
 

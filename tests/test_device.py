@@ -27,7 +27,7 @@ def fresh(key: str, kind: str, device: str) -> Method:
 
 def answers(method: Method, t: int) -> list[Any]:
     """Return the predictions of a task's test rows."""
-    taken = tiny.whole(tiny.rows(method, t, "test")).to(method.objective.device)
+    taken = tiny.whole(tiny.rows(method, t, "test")).to(method.task_model.device)
     return list(method.predict(taken, t if method.needs.task_id else None))
 
 

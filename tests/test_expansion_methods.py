@@ -1,4 +1,4 @@
-"""Methods that add a pair where a task asks for one: SEMA and MoCL-P."""
+"""Methods that add an adapter where a task asks for one: SEMA and MoCL-P."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def test_block_grows_where_inputs_shift_and_not_elsewhere(
     shifts: tuple[float, ...], grown: list[int]
 ) -> None:
     method = sema(stream(*shifts))
-    pairs = []
+    adapters = []
     for t in range(3):
         tiny.learn(method, t)
-        pairs.append(method.blocks[0].stack.count())
+        adapters.append(method.blocks[0].stack.count())
         assert method.report(t)["grown"] == ([""] if t == 0 or grown[t] > grown[t - 1] else [])
-    assert pairs == grown
+    assert adapters == grown
     counted = method.accounting()
     assert counted.adapters == counted.active == grown[-1]
 
 
-@pytest.mark.parametrize(("threshold", "pairs"), [(0.0, 2), (1e6, 1)])
-def test_threshold_decides(threshold: float, pairs: int) -> None:
+@pytest.mark.parametrize(("threshold", "adapters"), [(0.0, 2), (1e6, 1)])
+def test_threshold_decides(threshold: float, adapters: int) -> None:
     method = sema(stream(0, 3), threshold=threshold)
     for t in range(2):
         tiny.learn(method, t)
-    assert method.blocks[0].stack.count() == pairs
+    assert method.blocks[0].stack.count() == adapters
 
 
 def test_without_an_addition_the_head_alone_is_trained() -> None:
@@ -82,7 +82,7 @@ def test_without_an_addition_the_head_alone_is_trained() -> None:
     _, phases = tiny.begin(method, 1)
     [phase] = phases
     assert phase.name == "head"
-    head = {id(parameter) for parameter in method.objective.head_parameters()}
+    head = {id(parameter) for parameter in method.task_model.head_parameters()}
     assert {id(parameter) for group in phase.groups for parameter in group.parameters} == head
     tiny.learn(method, 1)
     assert tiny.same(before, method.blocks[0].state())
@@ -109,7 +109,7 @@ def test_surprise_by_hand() -> None:
     assert block.surprise() == 0.0
 
 
-def test_known_errors_are_of_the_rows_that_a_pair_was_learned_on() -> None:
+def test_known_errors_are_of_the_rows_that_a_adapter_was_learned_on() -> None:
     method = sema(stream(0))
     tiny.learn(method, 0)
     block = method.blocks[0]
@@ -138,7 +138,7 @@ def test_each_block_grows_once_a_task_in_order_and_learns_before_the_next_is_loo
 
 
 def mixed(method: Any) -> tuple[Any, Any]:
-    """Return the last block of an encoder method with three random pairs, and a batch of unequal lengths."""
+    """Return an encoder method's last block with three random adapters, and a batch of unequal lengths."""
     taken, _ = tiny.begin(method, 0)
     block = method.blocks[-1]
     for number in range(3):
@@ -147,11 +147,11 @@ def mixed(method: Any) -> tuple[Any, Any]:
     return block, tiny.whole(taken)
 
 
-def test_pairs_are_mixed_by_a_softmax_over_the_mean_real_token() -> None:
+def test_adapters_are_mixed_by_a_softmax_over_the_mean_real_token() -> None:
     method: Any = tiny.make_method("sema", "encoder", torch.float64, expanding_blocks=1)
     block, batch = mixed(method)
     seen: dict[str, Any] = {}
-    module = method.objective.backbone.module.get_submodule(block.name)
+    module = method.task_model.backbone.module.get_submodule(block.name)
     module.register_forward_pre_hook(lambda _, given: seen.update(x=given[0]))
     name, layer = next(iter(block.stack.layers.items()))
     layer.register_forward_hook(lambda _, given, out: seen.update(given=given[0], out=out))
@@ -162,17 +162,17 @@ def test_pairs_are_mixed_by_a_softmax_over_the_mean_real_token() -> None:
     rows = torch.cat([block.past_router, block.router[None]]).double()
     weights = (mean @ rows[:, :-1].t() + rows[:, -1]).softmax(1)
     assert torch.allclose(block.shares.double(), weights)
-    pairs = [block.stack.frozen_adapter(layer, slot) for slot in range(2)] + [
+    adapters = [block.stack.frozen_adapter(layer, slot) for slot in range(2)] + [
         (layer.current.lora_A, layer.current.lora_B)
     ]
     wanted = functional.linear(seen["given"], layer.weight, layer.bias)
-    for number, (down, up) in enumerate(pairs):
+    for number, (down, up) in enumerate(adapters):
         wanted = wanted + weights[:, number, None, None] * (seen["given"] @ down.t() @ up.t())
     assert torch.allclose(seen["out"], wanted)
     assert name.startswith(block.name)
 
 
-def test_router_row_and_newest_pair_get_gradients_and_nothing_older() -> None:
+def test_router_row_and_newest_adapter_get_gradients_and_nothing_older() -> None:
     method: Any = tiny.make_method("sema", "encoder", expanding_blocks=1)
     block, batch = mixed(method)
     method.loss(batch).backward()
@@ -181,7 +181,7 @@ def test_router_row_and_newest_pair_get_gradients_and_nothing_older() -> None:
     assert all(weight.grad is None for network in block.descriptors for weight in network.parameters())
 
 
-def test_blocks_before_the_expanding_ones_have_one_pair_of_the_first_task() -> None:
+def test_blocks_before_the_expanding_ones_have_one_adapter_of_the_first_task() -> None:
     method: Any = tiny.make_method("sema", "encoder", expanding_blocks=1, threshold=0.0)
     for t in range(2):
         tiny.learn(method, t)
@@ -200,11 +200,11 @@ def test_sema_counts_by_hand() -> None:
     for t in range(2):
         tiny.learn(method, t)
     counted = method.accounting()
-    # Rank 2 on query and value of 32 x 32: 2 * 2 * 64 = 256 numbers a pair and block. One pair in the first
+    # Rank 2 on query and value of 32 x 32: 2 * 2 * 64 = 256 numbers an adapter and block. One in the first
     # block, two in the second with router rows of 33 and descriptors of (32 4 + 4) + (4 32 + 32) = 292.
     assert counted.resident == 3 * 256 + 2 * 33
     assert counted.stored == counted.resident + 2 * 292
-    # Two numbers of float32 a descriptor; slot, rank, current and merged rank of the block's bank in int64.
+    # Two numbers of float32 a descriptor; slot, rank, current and merged rank of the block's stack in int64.
     assert counted.auxiliary_bytes == 2 * 2 * 4 + 4 * 8
 
 
@@ -238,20 +238,20 @@ def test_descriptor_sees_the_mean_token() -> None:
 
 
 def mean_weight(method: Any, t: int) -> Tensor:
-    """Return the mean weight of the newest pair on a task's rows."""
+    """Return the mean weight of the newest adapter on a task's rows."""
     with torch.no_grad():
         return method.weights(method.queries(tiny.whole(tiny.rows(method, t))))[:, -1].mean()
 
 
 @pytest.mark.parametrize(("threshold", "kept"), [(0.0, [1, 2, 3]), (1.0, [1, 1, 1])])
-def test_pairs_of_little_weight_are_dropped_with_their_keys(threshold: float, kept: list[int]) -> None:
+def test_adapters_of_little_weight_are_dropped_with_their_keys(threshold: float, kept: list[int]) -> None:
     method: Any = tiny.make_method("mocl-p", "encoder", torch.float64, threshold=threshold)
     for t, count in enumerate(kept):
         tiny.learn(method, t)
         assert method.stack.count() == len(method.keys()) == count
         assert (method.accounting().adapters, method.accounting().active) == (count, count)
         assert method.report(t)["kept"] == (t == 0 or threshold == 0)
-    # A pair of rank 2 at four layers of 32 x 32, and a key of 32.
+    # An adapter of rank 2 at four layers of 32 x 32, and a key of 32.
     assert method.accounting().stored == kept[-1] * (4 * 2 * 64 + 32)
 
 
@@ -277,7 +277,7 @@ def test_without_a_threshold_it_is_mocl() -> None:
     assert tiny.same(pruned.state(), plain.state())
 
 
-def test_old_pairs_and_keys_are_untouched_by_a_dropped_one() -> None:
+def test_old_adapters_and_keys_are_untouched_by_a_dropped_one() -> None:
     method: Any = tiny.make_method("mocl-p", "encoder", torch.float64, threshold=1.0)
     tiny.learn(method, 0)
     keys, factors = method.keys().detach().clone(), method.stack.snapshot()
@@ -285,7 +285,7 @@ def test_old_pairs_and_keys_are_untouched_by_a_dropped_one() -> None:
     assert torch.equal(method.keys(), keys)
     layer = next(iter(method.stack.layers.values()))
     assert torch.equal(method.stack.frozen_adapter(layer, 0)[0], factors[0])
-    # One pair is left, so its weight is 1 for every input.
+    # One adapter is left, so its weight is 1 for every input.
     assert torch.equal(mean_weight(method, 1), torch.ones((), dtype=torch.float64))
 
 
@@ -294,8 +294,10 @@ def test_old_pairs_and_keys_are_untouched_by_a_dropped_one() -> None:
     [("mocl-p", "threshold=1"), ("sema", "threshold=1000000")],
     ids=["dropped", "never added"],
 )
-def test_a_pair_that_a_task_went_without_counts_as_saved(tmp_path: Path, method: str, setting: str) -> None:
-    """No pair but the first stands: one of three is active, a reduction of 1 - 1/3."""
+def test_a_adapter_that_a_task_went_without_counts_as_saved(
+    tmp_path: Path, method: str, setting: str
+) -> None:
+    """No adapter but the first stands: one of three is active, a reduction of 1 - 1/3."""
     small = ["stream.tasks=3", "stream.train_rows=24", "stream.test_rows=30", "epochs=1", setting]
     (done,) = run(plan(method, "toy", settings=small), tmp_path, None, 1, "cpu", False, lambda _: None)
     assert done.result is not None, done.error

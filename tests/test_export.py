@@ -1,4 +1,4 @@
-"""What a cell learned is an ordinary peft checkpoint: plain peft on the plain backbone answers the same."""
+"""What a run learned is an ordinary peft checkpoint: plain peft on the plain backbone answers the same."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from benchmark.publishing.export import export
 from benchmark.publishing.model_card import card
 from benchmark.registry import METHODS
 from benchmark.results import read, write
-from benchmark.running.cell import Cell
 from benchmark.running.driver import run
 from benchmark.running.learner import Learner
 from benchmark.running.plan import plan
 from benchmark.running.rebuilding import rebuild
+from benchmark.running.run import Run
 from benchmark.stream import LoadedStream
 from tests import tiny
 
@@ -44,14 +44,14 @@ LOADERS = {
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of results; a cell in it is run once and not changed."""
+    """A folder of results; a run in it is run once and not changed."""
     return tmp_path_factory.mktemp("runs")
 
 
 def on_digits(method: str, out: Path, *settings: str) -> Path:
     """Run a method on the digits with a tiny random ViT and return the result's path."""
-    cells = plan(method, "digits", backbone=str(tiny.folder("image")), settings=[*SMALL, *settings])
-    (outcome,) = run(cells, out, None, 1, "cpu", False, lambda event: None)
+    runs = plan(method, "digits", backbone=str(tiny.folder("image")), settings=[*SMALL, *settings])
+    (outcome,) = run(runs, out, None, 1, "cpu", False, lambda event: None)
     assert outcome.error is None and outcome.path is not None
     return outcome.path
 
@@ -60,10 +60,10 @@ def on_texts(method: str, kind: str, out: Path) -> Path:
     """Run a method on three tiny text tasks and return the result's path."""
     settings = METHODS.load(method).Hyperparameters(learning_rate=0.05).model_dump()
     protocol, backbone = tiny.protocol(kind, alpha=8.0), str(tiny.folder(kind))
-    cell = Cell(method, "standard-cl", "1", 0, backbone, protocol, settings)
+    run = Run(method, "standard-cl", "1", 0, backbone, protocol, settings)
     path = out / f"{method}-{kind}.json"
     loaded = LoadedStream(tiny.tasks(kind), "made up")
-    Learner(cell, loaded, "print", path, "cpu", lambda event: None).run()
+    Learner(run, loaded, "print", path, "cpu", lambda event: None).learn_all()
     return path
 
 
@@ -97,7 +97,7 @@ def check_export(path: Path, kind: str, folder: Path) -> Method:
     """Check that plain peft on the plain backbone gives the outputs of the suite's own model."""
     assert export(path, folder) == folder
     ours = rebuild(read(path), path)
-    expected = answer(ours.objective.backbone.module.eval(), kind)
+    expected = answer(ours.task_model.backbone.module.eval(), kind)
     untouched = answer(plain(kind).eval(), kind)
     assert not torch.allclose(untouched, expected, atol=1e-2)
     loaded = peft.PeftModel.from_pretrained(plain(kind), folder).eval()
@@ -109,7 +109,7 @@ def check_export(path: Path, kind: str, folder: Path) -> Method:
         == sum(ours.stack.frozen_ranks) + 2 * (ours.stack.current_task is not None)
     )
     assert (folder / "head.safetensors").exists() is (kind in ("image", "encoder"))
-    if not ours.objective.head_size():
+    if not ours.task_model.head_size():
         return ours
     # The head's blocks, one under another, answer for all classes.
     head = load_file(folder / "head.safetensors")
@@ -120,7 +120,7 @@ def check_export(path: Path, kind: str, folder: Path) -> Method:
     first = answer(loaded, kind)[:, 0]
     batch = tiny.Batch(inputs(kind))
     with torch.no_grad():
-        logits = ours.objective.logits(batch)
+        logits = ours.task_model.logits(batch)
     assert torch.allclose(functional.linear(first, weights, biases), logits, rtol=0, atol=1e-4)
     return ours
 
@@ -203,9 +203,9 @@ def test_a_card_names_a_hub_s_backbone_and_escapes_names(out: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("independent", "each task has a pair of its own"),
+        ("independent", "each task has an adapter of its own"),
         ("frozen", "it learned no low-rank update"),
-        ("mocl", "it weighs its pairs anew for every input"),
+        ("mocl", "it weighs its adapters anew for every input"),
         ("cl-lora", "the classes of each task have a sum of their own"),
         ("osf", "its updates have full rank"),
     ],
@@ -221,8 +221,8 @@ def test_what_is_no_sum_is_refused(method: str, reason: str, out: Path, tmp_path
 def copied(path: Path, folder: Path) -> Path:
     """Return a copy of a result with its adapters, to be spoiled."""
     for file in (path, path.with_suffix(".safetensors")):
-        shutil.copy(file, folder / f"cell{file.suffix}")
-    return folder / "cell.json"
+        shutil.copy(file, folder / f"run{file.suffix}")
+    return folder / "run.json"
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def copied(path: Path, folder: Path) -> Path:
 def test_adapters_of_another_method_are_refused(method: str, other: str, out: Path, tmp_path: Path) -> None:
     path = copied(on_digits(method, out), tmp_path)
     foreign = on_digits(other, out).with_suffix(".safetensors")
-    # Written again without the key that names their cell, they are told by what they hold.
-    save_file(load_file(foreign), tmp_path / "cell.safetensors")
+    # Written again without the key that names their run, they are told by what they hold.
+    save_file(load_file(foreign), tmp_path / "run.safetensors")
     with pytest.raises(UserError, match="are of another method") as caught:
         export(path, tmp_path / "adapter")
     assert "\n" not in str(caught.value)
@@ -243,7 +243,7 @@ def test_adapters_of_another_method_are_refused(method: str, other: str, out: Pa
 def test_adapters_of_another_run_of_the_same_method_are_refused(out: Path, tmp_path: Path) -> None:
     path = copied(on_digits("inc-lora", out), tmp_path)
     other = on_digits("inc-lora", out, "epochs=1")
-    shutil.copy(other.with_suffix(".safetensors"), tmp_path / "cell.safetensors")
+    shutil.copy(other.with_suffix(".safetensors"), tmp_path / "run.safetensors")
     with pytest.raises(UserError, match="another run") as caught:
         export(path, tmp_path / "adapter")
     assert read(other).key in str(caught.value) and read(path).key in str(caught.value)
@@ -287,10 +287,10 @@ def test_damaged_or_missing_adapters_are_refused(out: Path, tmp_path: Path) -> N
     assert (tmp_path / "adapter").read_text(encoding="utf-8") == "kept"
 
 
-def test_a_cell_is_found_again_from_its_result(out: Path) -> None:
+def test_a_run_is_found_again_from_its_result(out: Path) -> None:
     path = on_digits("litelora", out, "sparsity=0")
     result = read(path)
     ours = rebuild(result, path)
     assert ours.accounting().active == result.parameters.active_adapters[-1]
-    assert ours.accounting().stored == result.parameters.stored
-    assert ours.objective.head_size() == result.parameters.head
+    assert ours.accounting().stored == result.parameters.on_disk
+    assert ours.task_model.head_size() == result.parameters.head

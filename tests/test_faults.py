@@ -1,4 +1,4 @@
-"""Faults that really happen: processes killed, cells that hang, raise or fill the disk, Ctrl-C."""
+"""Faults that really happen: processes killed, runs that hang, raise or fill the disk, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What the two cells of most tests leave when nothing happens."""
+    """What the two runs of most tests leave when nothing happens."""
     out = tmp_path_factory.mktemp("undisturbed")
     code, _, errors = ended(start("--method", "faulty,seq-lora", *SETTINGS, "--out", out))
     assert code == 0, errors
@@ -129,7 +129,7 @@ def check_goes_on(start: Start, out: Path, undisturbed: dict[str, bytes], *flags
     assert content(out) == undisturbed
 
 
-def test_a_cell_that_hangs_is_ended_and_the_others_go_on(
+def test_a_run_that_hangs_is_ended_and_the_others_go_on(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "40"]
@@ -141,7 +141,7 @@ def test_a_cell_that_hangs_is_ended_and_the_others_go_on(
     check_goes_on(start, tmp_path, undisturbed, "--retry")
 
 
-def test_a_cell_that_raises_waits_for_retry(
+def test_a_run_that_raises_waits_for_retry(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path]
@@ -152,7 +152,7 @@ def test_a_cell_that_raises_waits_for_retry(
     check_goes_on(start, tmp_path, undisturbed, "--retry")
 
 
-def test_a_cell_that_the_system_refuses_memory_stops_alone_and_goes_on_later(
+def test_a_run_that_the_system_refuses_memory_stops_alone_and_goes_on_later(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path]
@@ -187,7 +187,7 @@ def test_a_worker_that_dies_is_replaced(start: Start, undisturbed: dict[str, byt
     assert content(out) == undisturbed
 
 
-def test_a_cell_that_kills_every_worker_fails_alone(
+def test_a_run_that_kills_every_worker_fails_alone(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "300"]

@@ -1,4 +1,4 @@
-"""Methods that weight their pairs per input: GainLoRA, MoCL and SAPT."""
+"""Methods that weight their adapters per input: GainLoRA, MoCL and SAPT."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from benchmark.tuning.tuned_values import tuned_values
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
+from benchmark.running.tuned_values import tuned_values
 from methods.gainlora import gate_value, layer_inputs
 from methods.pieces.penalties import overlap
 from methods.pieces.queries import pooled_embeddings
@@ -43,11 +43,11 @@ def queries(method: Any, t: int, split: str = "train") -> Tensor:
 def test_query_is_the_mean_embedding_of_real_prompt_tokens(kind: str) -> None:
     method = tiny.make_method("mocl", kind, torch.float64)
     rows = tiny.rows(method, 0)
-    table = method.objective.backbone.module.get_input_embeddings().weight  # type: ignore[operator]
+    table = method.task_model.backbone.module.get_input_embeddings().weight  # type: ignore[operator]
     prompts = rows.rows.prompts  # type: ignore[attr-defined]
     expected = torch.stack([table[torch.tensor(ids)].mean(0) for ids in prompts])
     for training in (False, True):
-        found = pooled_embeddings(method.objective.backbone, tiny.whole(rows, training))
+        found = pooled_embeddings(method.task_model.backbone, tiny.whole(rows, training))
         assert torch.allclose(found, expected)
 
 
@@ -63,13 +63,13 @@ def test_weights_of_rows_reach_every_layer(key: str, chosen: dict[str, Any]) -> 
         (layer,) = method.stack.layers.values()
         weights = method.weights(method.queries(batch))
         x = batch.inputs["x"]
-        pairs = [method.stack.frozen_adapter(layer, 0), (layer.current.lora_A, layer.current.lora_B)]
-        parts = [w[:, None] * (x @ d.t() @ u.t()) for w, (d, u) in zip(weights.t(), pairs, strict=True)]
+        adapters = [method.stack.frozen_adapter(layer, 0), (layer.current.lora_A, layer.current.lora_B)]
+        parts = [w[:, None] * (x @ d.t() @ u.t()) for w, (d, u) in zip(weights.t(), adapters, strict=True)]
         features = x @ layer.base.weight.t() + sum(parts)
         if layer.base.bias is not None:
             features = features + layer.base.bias
-        expected = method.objective.head(features)
-    assert torch.allclose(method.objective.logits(batch), expected)
+        expected = method.task_model.head(features)
+    assert torch.allclose(method.task_model.logits(batch), expected)
     assert answered == expected.argmax(1).tolist()
     assert weights.std(0).max() > 1e-6, "rows must differ in their weights"
 
@@ -111,7 +111,7 @@ def test_new_gate_is_zero_on_old_inputs_before_and_after_training(base: str) -> 
     # Every direction of the old inputs is remembered, however little energy it has.
     method = learned("gainlora", 1, base=base)
     seen = layer_inputs(queries(method, 0), method.gates[-1])
-    method.memories_of_gates = [SubspaceMemory(torch.linalg.qr(x.detach().t())[0]) for x in seen]
+    method.gate_memories = [SubspaceMemory(torch.linalg.qr(x.detach().t())[0]) for x in seen]
     tiny.begin(method, 1)
     start = {name: value.clone() for name, value in method.gates[1].items()}
     old = queries(method, 0)
@@ -149,7 +149,7 @@ def test_base_o_lora_keeps_its_penalty() -> None:
     rows, _ = tiny.begin(method, 1)
     tiny.randomise(method.stack)
     batch = tiny.whole(rows)
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 2 * overlap(method.stack, 1))
+    assert torch.isclose(method.loss(batch), method.task_model.loss(batch) + 2 * overlap(method.stack, 1))
 
 
 # --- MoCL

@@ -18,7 +18,7 @@ from benchmark.cli import app
 from benchmark.commands.sections import SECTIONS
 from tests.command import ROOT
 
-OLD_NAMES = ("plan", "metrics", "redundancy", "report", "speed", "ledger", "site")
+OLD_NAMES = ("plan", "metrics", "redundancy", "report", "speed", "ledger", "site", "backbone")
 
 
 def flags(command: str) -> set[str]:
@@ -51,7 +51,7 @@ def test_a_name_that_is_not_shown_still_works(name: str) -> None:
 def test_run_plan_and_sweep_share_their_flags() -> None:
     assert flags("run") == flags("plan")
     choice = {"--method", "--stream", "--order", "--seed", "--backbone", "--protocol", "--set"}
-    assert flags("run") - flags("sweep") == choice | {"--zero-shot", "--tuned"}
+    assert flags("run") - flags("sweep") == choice | {"--zero-shot", "--score-at", "--tuned"}
     assert {"--workers", "--timeout", "--address", "--dry-run", "--log"} <= flags("sweep")
     assert flags("sweep") <= flags("run")
 

@@ -26,7 +26,7 @@ def inflora(kind: str = "encoder", **chosen: Any) -> Any:
 
 
 def moments(method: Any, rows: Any, size: int) -> dict[str, Tensor]:
-    return second_moments(method.loss, method.stack, in_order(rows, size, method.objective.device))
+    return second_moments(method.loss, method.stack, in_order(rows, size, method.task_model.device))
 
 
 def inputs(method: Any, t: int) -> dict[str, Tensor]:
@@ -37,7 +37,7 @@ def inputs(method: Any, t: int) -> dict[str, Tensor]:
         seen.setdefault(name, []).append(x.reshape(-1, x.shape[-1]))
 
     with watching(method.stack, see), torch.no_grad():
-        method.objective.loss(tiny.whole(tiny.rows(method, t)))
+        method.task_model.loss(tiny.whole(tiny.rows(method, t)))
     return {name: torch.cat(rows) for name, rows in seen.items()}
 
 
@@ -58,9 +58,9 @@ def test_layers_with_one_input_get_one_down_factor() -> None:
     method = inflora("encoder")
     tiny.begin(method, 0)
     downs = {name: layer.current.lora_A for name, layer in method.stack.layers.items()}
-    pairs = [(name, name.replace("query", "value")) for name in downs if "query" in name]
-    assert len(pairs) == 2
-    assert all(torch.equal(downs[query], downs[value]) for query, value in pairs)
+    adapters = [(name, name.replace("query", "value")) for name in downs if "query" in name]
+    assert len(adapters) == 2
+    assert all(torch.equal(downs[query], downs[value]) for query, value in adapters)
 
 
 def test_training_moves_only_the_up_factor() -> None:
@@ -118,7 +118,7 @@ def test_new_rows_are_orthogonal_to_the_memory_in_both_modes(
 
 
 def test_rows_past_the_rank_of_the_projected_moments_are_zero() -> None:
-    # The moments have rank 3, of which one direction is remembered: two are left for a pair of four rows.
+    # The moments have rank 3, of which one direction is remembered: two are left for an adapter of four rows.
     moments = torch.diag(torch.tensor([3, 2, 1, 0, 0, 0], dtype=torch.float64))
     memory = SubspaceMemory(torch.eye(6, dtype=torch.float64)[:, :1])
     rows = free_directions(memory, moments, 4)
@@ -156,15 +156,15 @@ def test_tasks_of_orthogonal_inputs_do_not_disturb_each_other_unless_the_rows_ar
         spaces = torch.eye(48, dtype=torch.float64).split(6)
         # Task t's inputs lie in six axes of their own. A first task leaves out the direction that crosses the
         # threshold, so its last axis is given to the memory by hand.
-        objective = method.objective
+        task_model = method.task_model
         given = [cut(tiny.rows(method, t), spaces[t]) for t in range(2)]
-        objective.begin_task([0])
+        task_model.begin_task([0])
         method.begin_task(0, given[0])
         run(method, 0, given[0])
         (memory,), (layer,) = method.memories.values(), method.stack.layers.values()
         memory.basis = spaces[0].t().clone()
-        before = objective.logits(tiny.whole(given[0])).detach()
-        objective.begin_task([1])
+        before = task_model.logits(tiny.whole(given[0])).detach()
+        task_model.begin_task([1])
         method.begin_task(1, given[1])
         if chosen == "random":
             layer.current.lora_A.data.copy_(
@@ -172,7 +172,7 @@ def test_tasks_of_orthogonal_inputs_do_not_disturb_each_other_unless_the_rows_ar
             )
         run(method, 1, given[1])
         assert layer.current.lora_B.abs().max() > 1e-3
-        after = objective.logits(tiny.whole(given[0])).detach()[:, : before.shape[1]]
+        after = task_model.logits(tiny.whole(given[0])).detach()[:, : before.shape[1]]
         changes[chosen] = (after - before).abs().max().item()
     assert changes["free"] < 1e-10 < 1e-3 < changes["random"]
 
@@ -224,23 +224,23 @@ def test_first_task_starts_from_the_pretrained_features() -> None:
     inputs = tiny.whole(rows).inputs
     with torch.no_grad():
         plain = tiny.backbone("image").features(inputs)
-        assert torch.equal(method.objective.backbone.features(inputs), plain)
+        assert torch.equal(method.task_model.backbone.features(inputs), plain)
 
 
 def test_trained_numbers_are_the_up_factors_and_the_new_head_rows() -> None:
     method = inflora("encoder")
     tiny.learn(method, 0)
     rows, [phase] = tiny.begin(method, 1)
-    pair, head = (sum(p.numel() for p in group.parameters) for group in phase.groups)
+    adapter, head = (sum(p.numel() for p in group.parameters) for group in phase.groups)
     # 2 blocks x (query, value) x 32 outputs x rank 2; 2 classes x (32 weights and a bias).
-    assert (pair, head) == (4 * 32 * 2, 2 * 33)
+    assert (adapter, head) == (4 * 32 * 2, 2 * 33)
     batch = tiny.whole(rows)
-    method.objective.head.zero_grad()
+    method.task_model.head.zero_grad()
     before = method.loss(batch)
     before.backward()
-    old = {name: p for name, p in method.objective.head.named_parameters() if name.endswith(".0")}
+    old = {name: p for name, p in method.task_model.head.named_parameters() if name.endswith(".0")}
     assert len(old) == 2 and all(parameter.grad is None for parameter in old.values())
-    method.objective.head.biases[0].data += 50.0
+    method.task_model.head.biases[0].data += 50.0
     assert torch.equal(method.loss(batch), before)
 
 
@@ -299,7 +299,7 @@ def test_b5_adapts_the_first_five_blocks_and_leaves_the_others_as_they_were() ->
     assert [block_of(name) for name in ("a.0.q", "a.layer.11.self.v", "projection")] == [0, 11, 0]
     method: Any = tiny.make_method("inflora-b5", "encoder", torch.float64)
     assert len(method.stack.layers) == 4, "a model of two blocks is adapted throughout"
-    assert list(method.adapted_blocks(12)) == [0, 1, 2, 3, 4]
+    assert list(method.adapted_blocks(range(12))) == [0, 1, 2, 3, 4]
 
 
 def test_b5_leaves_blocks_past_the_fifth_untouched_through_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ def test_b5_leaves_blocks_past_the_fifth_untouched_through_training(monkeypatch:
         tiny.learn(method, t)
     plain = tiny.backbone("encoder", torch.float64).module
     for name in late:
-        layer = method.objective.backbone.module.get_submodule(name)
+        layer = method.task_model.backbone.module.get_submodule(name)
         assert type(layer) is torch.nn.Linear
         assert torch.equal(layer.weight, plain.get_submodule(name).weight)
 

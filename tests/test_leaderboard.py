@@ -13,8 +13,8 @@ from benchmark.publishing.terminal import result_table, show
 from tests.factories import counts, matrix, provenance, reference_rows, result, save
 
 TASK_ID = "Task-incremental (task id at inference)"
-TOLD = {"task_id": True, "old_data": False, "statistics": False}
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+TOLD = {"task_id": True, "rehearsal": False, "stored_statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 
 
 def built(root, *results):
@@ -90,22 +90,22 @@ def test_task_identity_and_bounds_stand_apart(tmp_path):
         tmp_path,
         result("alpha"),
         result("told", needs=TOLD),
-        result("single", needs=TOLD, bound=True),
-        result("joint", bound=True, scores=joint, needs=OLD),
-        result("frozen", bound=True, last=0.1),
+        result("single", needs=TOLD, reference=True),
+        result("joint", reference=True, scores=joint, needs=OLD),
+        result("frozen", reference=True, last=0.1),
     )
     assert [row["method"] for row in records(text, "Rehearsal-free")] == ["alpha"]
     assert [row["method"] for row in records(text, TASK_ID)] == ["told"]
     bounds = records(text, "References: floor and ceiling")
-    assert [row["method"] for row in bounds] == ["joint (old data)", "single (task id)", "frozen"]
+    assert [row["method"] for row in bounds] == ["joint (rehearsal)", "single (task id)", "frozen"]
     assert "could be best" not in bounds[0] and {row["reference"] for row in bounds} == {"floor", "ceiling"}
     assert bounds[0]["AP ↑"] == "90.0" and bounds[0]["forgetting ↓"] == bounds[0]["AIA (AAA) ↑"] == ""
     assert len(records(text, "Costs")) == 5
 
 
 def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
-    nothing = {"task_id": False, "old_data": False, "statistics": False}
-    both = {"task_id": True, "old_data": True, "statistics": False}
+    nothing = {"task_id": False, "rehearsal": False, "stored_statistics": False}
+    both = {"task_id": True, "rehearsal": True, "stored_statistics": False}
     text = built(
         tmp_path,
         *(
@@ -131,7 +131,7 @@ def test_unlike_needs_are_never_ranked_in_one_table(tmp_path):
 
 
 def test_a_need_younger_than_a_result_does_not_split_its_row(tmp_path):
-    young = {"task_id": False, "old_data": False, "statistics": False, "test_batch": False}
+    young = {"task_id": False, "rehearsal": False, "stored_statistics": False, "test_batch": False}
     text = built(tmp_path, result(seed=0), result(seed=1, needs=young))
     assert [(row["method"], row["n"]) for row in records(text, "Rehearsal-free")] == [("alpha", "2")]
 
@@ -168,9 +168,9 @@ def test_a_result_edited_by_hand_is_refused(tmp_path):
 def test_costs_show_what_differs_between_tasks_and_runs(tmp_path):
     first, second = counts(active=1), counts(active=2)
     first.trainable = [10, 5000, 20]
-    cells = [result(seed=0), result(seed=1)]
-    cells[0].parameters, cells[1].parameters = first, second
-    (row,) = records(built(tmp_path, *cells), "Costs")
+    runs = [result(seed=0), result(seed=1)]
+    runs[0].parameters, runs[1].parameters = first, second
+    (row,) = records(built(tmp_path, *runs), "Costs")
     assert row["active ↓"] == "1.5 / 3" and row["reduction ↑"] == "50 %"
     assert row["trainable ↓"] == "3,100"  # (5000 + 1200) / 2
     assert row["auxiliary bytes ↓"] == "2,048" and row["seconds ↓"] == "12"
@@ -192,7 +192,7 @@ def test_reduction_is_of_the_adapters_learned(tmp_path):
     assert row([0, 0, 1], [0, 0, 1]) == ("1 / 1", "")  # joint: nothing is learned before the last step
     assert row([0, 0, 0], [0, 0, 0]) == ("0 / 0", "")  # frozen, or weights changed themselves
     # Told the task, each adapter answers for its own, whatever an earlier version counted.
-    needs = {"task_id": True, "old_data": False, "statistics": False}
+    needs = {"task_id": True, "rehearsal": False, "stored_statistics": False}
     assert row([1, 2, 3], [1, 1, 1], needs=needs) == ("3 / 3", "0 %")
 
 
@@ -231,11 +231,11 @@ def test_bad_files_are_named_once_after_the_good_ones_are_written(tmp_path, capl
         leaderboard.check(tmp_path, tmp_path)
 
 
-def test_a_second_result_of_one_cell_is_refused(tmp_path):
+def test_a_second_result_of_one_run_is_refused(tmp_path):
     first, second = result(), result(last=0.1, provenance=provenance(data_fingerprint="other rows"))
     save(tmp_path, first, second)
     found, problems = load(tmp_path)
-    assert [cell.key for cell in found] == [first.key]
+    assert [run.key for run in found] == [first.key]
     assert len(problems) == 1 and "second result" in problems[0]
 
 
@@ -254,8 +254,8 @@ def test_no_results_is_one_line(tmp_path):
 
 
 def test_the_same_results_give_the_same_bytes_whatever_their_files_are_called(tmp_path):
-    cells = [result(m, s, last=0.4 + s / 10) for m in ("alpha", "beta") for s in range(3)]
-    assert built(tmp_path / "a", *cells) == built(tmp_path / "b", *reversed(cells))
+    runs = [result(m, s, last=0.4 + s / 10) for m in ("alpha", "beta") for s in range(3)]
+    assert built(tmp_path / "a", *runs) == built(tmp_path / "b", *reversed(runs))
 
 
 def test_check_sees_a_missing_and_an_edited_page(tmp_path):
@@ -283,8 +283,8 @@ def test_settings_that_differ_are_named_by_the_alphabet():
 
 
 def test_sections_do_not_depend_on_the_order_of_results():
-    cells = [result(m, s) for m in ("beta", "alpha") for s in (1, 0)]
-    assert sections(cells) == sections(cells[::-1])
+    runs = [result(m, s) for m in ("beta", "alpha") for s in (1, 0)]
+    assert sections(runs) == sections(runs[::-1])
 
 
 def test_the_terminal_table_has_tasks_by_name_or_by_position():
@@ -300,15 +300,15 @@ def test_the_terminal_table_has_tasks_by_name_or_by_position():
 
 def test_the_terminal_table_stays_narrow():
     names = tuple(f"a rather long name of a task number {i}" for i in range(3))
-    cells = [result(f"method-number-{i}", s, names=names) for i in range(12) for s in range(2)]
-    text = result_table(cells)
+    runs = [result(f"method-number-{i}", s, names=names) for i in range(12) for s in range(2)]
+    text = result_table(runs)
     assert max(len(line) for line in text.splitlines()) <= 100
     assert all(f"method-number-{i}" in text for i in range(12))
 
 
 def test_show_tells_everything_and_bends_for_a_null_row():
-    cell = result(scores=[[None] * 3, [None] * 3, matrix(0.6)[2]], report=[{}, {"gate": {"kept": False}}, {}])
-    text = show(cell)
+    run = result(scores=[[None] * 3, [None] * 3, matrix(0.6)[2]], report=[{}, {"gate": {"kept": False}}, {}])
+    text = show(run)
     for piece in (
         "alpha on orchard",
         "60.0",
@@ -318,5 +318,5 @@ def test_show_tells_everything_and_bends_for_a_null_row():
         "cafe",
     ):
         assert piece in text
-    for name in json.loads(cell.model_dump_json())["parameters"]:
+    for name in json.loads(run.model_dump_json())["parameters"]:
         assert name in text

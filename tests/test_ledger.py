@@ -37,7 +37,7 @@ def written(root, text=TOML):
 
 def rows(text):
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    return [[run.strip() for run in line.split("|")[1:-1]] for line in lines[2:]]
 
 
 def test_the_verdict_is_matches_differs_or_not_comparable(tmp_path):

@@ -23,7 +23,7 @@ def lite(kind: str = "vector", dtype: torch.dtype = torch.float32, **options: An
 
 
 def selection(kind: str = "vector", **options: Any) -> tuple[Method, Any, Phase]:
-    """Return a method whose second task's pair is trained and whose gate is about to be."""
+    """Return a method whose second task's adapter is trained and whose gate is about to be."""
     method = lite(kind, settings=QUIET, **options)
     tiny.learn(method, 0)
     taken, (magnitude, chosen) = tiny.begin(method, 1)
@@ -35,7 +35,7 @@ def decide(method: Method, t: int, logit: float) -> None:
     """Learn task t up to its decision, and let the given logit decide."""
     taken, [first, *_] = tiny.begin(method, t)
     train(method, first, taken, (0, t), lambda share: None)
-    method.logit.data.fill_(logit)
+    method.gate.logit.data.fill_(logit)
     method.end_task(t, taken)
 
 
@@ -46,14 +46,14 @@ def decide(method: Method, t: int, logit: float) -> None:
 def test_noisy_gate_is_open_as_often_as_a_gumbel_exceeds_minus_l(logit: float) -> None:
     # P(l + g > 0) = P(g > -l) = 1 - exp(-exp(l)) for g ~ Gumbel(0, 1), whose distribution is exp(-exp(-x)).
     method, _, _ = selection()
-    method.logit.data.fill_(logit)
+    method.gate.logit.data.fill_(logit)
     opened = []
 
     def watched(batch: Any) -> Tensor:
-        opened.append(method.gates().detach().clone())
+        opened.append(method.gate.open().detach().clone())
         return torch.zeros(())
 
-    method.objective.loss = watched
+    method.task_model.loss = watched
     torch.manual_seed(0)
     for _ in range(4000):
         method.selection_loss(None)
@@ -61,19 +61,19 @@ def test_noisy_gate_is_open_as_often_as_a_gumbel_exceeds_minus_l(logit: float) -
     expected = 1 - math.exp(-math.exp(logit))
     # Four standard errors of a share of 4000 draws.
     assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / 4000)
-    assert method.noise is None
+    assert method.gate.noise is None
 
 
 def test_every_layer_and_step_draws_its_own_noise() -> None:
     method, taken, _ = selection("encoder")
     drawn = []
-    original = method.objective.loss
+    original = method.task_model.loss
 
     def watched(batch: Any) -> Tensor:
-        drawn.append(method.noise)
+        drawn.append(method.gate.noise)
         return original(batch)
 
-    method.objective.loss = watched
+    method.task_model.loss = watched
     for _ in range(2):
         method.selection_loss(tiny.whole(taken))
     # 2 blocks x (query, value) = 4 layers.
@@ -84,10 +84,10 @@ def test_every_layer_and_step_draws_its_own_noise() -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_gradient_of_the_gate_is_the_sigmoid_s(temperature: float) -> None:
     method, _, _ = selection("encoder", temperature=temperature)
-    method.logit = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-    method.noise = torch.tensor([-2.0, -0.6, 0.0, 1.5], dtype=torch.float64)
+    method.gate.logit = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+    method.gate.noise = torch.tensor([-2.0, -0.6, 0.0, 1.5], dtype=torch.float64)
     weights = torch.tensor([3.0, -1.0, 2.0, 5.0], dtype=torch.float64)
-    gates = method.gates()
+    gates = method.gate.open()
     # 0.5 + noise = -1.5, -0.1, 0.5, 2.0: the first two are closed, exactly.
     assert gates.tolist() == [0.0, 0.0, 1.0, 1.0]
     (weights * gates).sum().backward()
@@ -95,13 +95,13 @@ def test_gradient_of_the_gate_is_the_sigmoid_s(temperature: float) -> None:
     for weight, z in zip(weights.tolist(), [-1.5, -0.1, 0.5, 2.0], strict=True):
         s = 1 / (1 + math.exp(-z / temperature))
         expected += weight * s * (1 - s) / temperature
-    assert math.isclose(method.logit.grad.item(), expected, rel_tol=1e-12)
+    assert math.isclose(method.gate.logit.grad.item(), expected, rel_tol=1e-12)
 
 
 def test_price_is_the_mean_of_open_gates_and_has_no_slope_in_closed_layers() -> None:
     method, _, _ = selection("encoder", sparsity=0.3)
-    method.logit = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-    method.objective.loss = lambda batch: torch.zeros((), dtype=torch.float64)
+    method.gate.logit = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+    method.task_model.loss = lambda batch: torch.zeros((), dtype=torch.float64)
     torch.manual_seed(3)
     uniform = torch.rand(4)
     noise = -torch.log(-torch.log(uniform))
@@ -112,7 +112,7 @@ def test_price_is_the_mean_of_open_gates_and_has_no_slope_in_closed_layers() -> 
     assert math.isclose(loss.item(), 0.3 * sum(value > 0 for value in z) / 4, rel_tol=1e-12)
     loss.backward()
     slope = [s * (1 - s) if value > 0 else 0.0 for value in z for s in [1 / (1 + math.exp(-value))]]
-    assert math.isclose(method.logit.grad.item(), 0.3 * sum(slope) / 4, rel_tol=1e-5)
+    assert math.isclose(method.gate.logit.grad.item(), 0.3 * sum(slope) / 4, rel_tol=1e-5)
 
 
 # --- the two phases
@@ -120,20 +120,20 @@ def test_price_is_the_mean_of_open_gates_and_has_no_slope_in_closed_layers() -> 
 
 def test_selection_changes_the_current_logit_and_nothing_else() -> None:
     method, taken, phase = selection("encoder")
-    assert [group.parameters for group in phase.groups] == [[method.logit]]
+    assert [group.parameters for group in phase.groups] == [[method.gate.logit]]
     assert (phase.optimizer, phase.groups[0].learning_rate, phase.groups[0].weight_decay) == (
         "adamw",
         0.05,
         2e-4,
     )
     before = {name: value.clone() for name, value in method.state().items()}
-    weights = tiny.bytes_of(method.objective.backbone.module)
-    logit = method.logit.item()
+    weights = tiny.bytes_of(method.task_model.backbone.module)
+    logit = method.gate.logit.item()
     steps = train(method, phase, taken, (0, 1, "selection"), lambda share: None)
     assert steps == 1  # 12 rows in batches of 16, one epoch
-    assert method.logit.item() != logit
+    assert method.gate.logit.item() != logit
     assert tiny.same(method.state(), before)
-    assert tiny.same(tiny.bytes_of(method.objective.backbone.module), weights)
+    assert tiny.same(tiny.bytes_of(method.task_model.backbone.module), weights)
 
 
 def test_first_task_trains_no_magnitude_and_no_gate() -> None:
@@ -141,35 +141,35 @@ def test_first_task_trains_no_magnitude_and_no_gate() -> None:
     _, phases = tiny.begin(method, 0)
     [phase] = phases
     trained = {id(p) for group in phase.groups for p in group.parameters}
-    assert id(method.magnitudes) not in trained and id(method.logit) not in trained
+    assert id(method.base.magnitudes) not in trained and id(method.gate.logit) not in trained
     method = lite()
     tiny.learn(method, 0)
-    assert method.magnitudes.tolist() == [1.0]
-    assert method.logits.tolist() == [0.5] and method.kept.tolist() == [1]
+    assert method.base.magnitudes.tolist() == [1.0]
+    assert method.gate.logits.tolist() == [0.5] and method.gate.kept.tolist() == [1]
 
 
-def test_magnitudes_of_kept_pairs_are_trained_at_their_own_rate() -> None:
+def test_magnitudes_of_kept_adapters_are_trained_at_their_own_rate() -> None:
     method = lite(settings=QUIET)
     tiny.learn(method, 0)
     taken, [magnitude, _] = tiny.begin(method, 1)
-    pair, magnitudes, head = magnitude.groups
-    assert magnitudes.parameters == [method.magnitudes]
+    adapter, magnitudes, head = magnitude.groups
+    assert magnitudes.parameters == [method.base.magnitudes]
     assert (magnitudes.learning_rate, magnitudes.weight_decay) == (8e-3, 2e-4)
-    assert (pair.learning_rate, pair.weight_decay, head.learning_rate) == (1e-2, 0.0, 1e-2)
+    assert (adapter.learning_rate, adapter.weight_decay, head.learning_rate) == (1e-2, 0.0, 1e-2)
     assert (magnitude.optimizer, magnitude.momentum) == ("sgd", 0.9)
-    before = method.magnitudes.detach().clone()
+    before = method.base.magnitudes.detach().clone()
     train(method, magnitude, taken, (0,), lambda share: None)
-    assert (method.magnitudes != before).all()
+    assert (method.base.magnitudes != before).all()
 
 
 def test_magnitudes_are_carried_over() -> None:
     method = lite()
     decide(method, 0, 0.5)
     decide(method, 1, 0.5)
-    learned = method.magnitudes.tolist()
+    learned = method.base.magnitudes.tolist()
     assert learned != [1.0, 1.0]
     tiny.begin(method, 2)
-    assert method.magnitudes.tolist() == [*learned, 1.0]
+    assert method.base.magnitudes.tolist() == [*learned, 1.0]
 
 
 def test_rates_halve_after_60_and_80_percent_of_the_epochs() -> None:
@@ -187,20 +187,20 @@ def test_kept_if_the_logit_is_strictly_above_zero(logit: float, kept: bool) -> N
     method = lite()
     decide(method, 0, 0.5)
     decide(method, 1, logit)
-    assert method.kept.tolist() == [1, int(kept)]
+    assert method.gate.kept.tolist() == [1, int(kept)]
     assert method.stack.count() == 1 + kept
     # What is kept is switched on, however small its logit.
-    assert method.stack.current_task is None or method.gates().tolist() == [1.0]
+    assert method.stack.current_task is None or method.gate.open().tolist() == [1.0]
 
 
 def test_first_task_is_always_kept() -> None:
     method = lite()
     decide(method, 0, -3.0)
-    assert method.kept.tolist() == [1] and method.stack.count() == 1
+    assert method.gate.kept.tolist() == [1] and method.stack.count() == 1
 
 
 def test_a_gate_cannot_start_closed() -> None:
-    # A closed gate would hide the pair from the loss, and nothing would ever train it.
+    # A closed gate would hide the adapter from the loss, and nothing would ever train it.
     with pytest.raises(ValueError, match="greater than 0"):
         lite(initial_logit=0.0)
 
@@ -208,31 +208,31 @@ def test_a_gate_cannot_start_closed() -> None:
 def test_pruning_is_for_good() -> None:
     method = lite("encoder", settings=QUIET)
     decide(method, 0, 0.5)
-    held = method.stack.stored()
+    held = method.stack.sizes().stored
     decide(method, 1, -0.5)
-    assert method.stack.stored() == held and method.magnitudes.shape == (1,)
+    assert method.stack.sizes().stored == held and method.base.magnitudes.shape == (1,)
     assert method.stack.tasks() == [0]
-    # One pair, one magnitude, two logits, two decisions.
+    # One adapter, one magnitude, two logits, two decisions.
     assert (method.accounting().stored, method.accounting().active) == (held + 1 + 2 + 2, 1)
     decide(method, 2, 0.5)
-    assert method.stack.tasks() == [0, 2] and method.kept.tolist() == [1, 0, 1]
+    assert method.stack.tasks() == [0, 2] and method.gate.kept.tolist() == [1, 0, 1]
     assert method.accounting().adapters == 3 and method.accounting().active == 2
-    assert method.stack.stored() == 2 * held
+    assert method.stack.sizes().stored == 2 * held
 
 
 @pytest.mark.parametrize("kind", ["vector", "encoder"])
-def test_after_pruning_the_method_answers_as_if_the_pair_had_never_been(kind: str) -> None:
+def test_after_pruning_the_method_answers_as_if_the_adapter_had_never_been(kind: str) -> None:
     method, never = lite(kind, settings=QUIET), lite(kind, settings=QUIET)
     decide(method, 0, 0.5)
     decide(never, 0, 0.5)
     decide(method, 1, -0.5)
-    # What task 1 leaves behind is its head rows and the magnitude of pair 0, learned again.
+    # What task 1 leaves behind is its head rows and the magnitude of adapter 0, learned again.
     never.stack.freeze_current()
-    never._measure_past()
-    never.objective.restore(method.objective.state())
-    never.magnitudes = nn.Parameter(method.magnitudes.detach().clone())
+    never.base._measure_past()
+    never.task_model.restore(method.task_model.state())
+    never.base.magnitudes = nn.Parameter(method.base.magnitudes.detach().clone())
     assert torch.equal(tiny.logits(method, 0), tiny.logits(never, 0))
-    assert method.stack.current_task is None and method.stack.stored() == never.stack.stored()
+    assert method.stack.current_task is None and method.stack.sizes().stored == never.stack.sizes().stored
 
 
 def test_restored_decisions_and_outputs_are_equal() -> None:
@@ -240,7 +240,7 @@ def test_restored_decisions_and_outputs_are_equal() -> None:
     for t, logit in enumerate([0.5, -0.5, 0.25]):
         decide(method, t, logit)
     again.restore(method.state())
-    assert again.kept.tolist() == [1, 0, 1] and again.logits.tolist() == [0.5, -0.5, 0.25]
+    assert again.gate.kept.tolist() == [1, 0, 1] and again.gate.logits.tolist() == [0.5, -0.5, 0.25]
     assert again.stack.tasks() == method.stack.tasks() == [0, 2]
     assert (tiny.logits(again, 2) - tiny.logits(method, 2)).abs().max() < 1e-5
     assert tiny.same(again.state(), method.state())
@@ -249,11 +249,12 @@ def test_restored_decisions_and_outputs_are_equal() -> None:
 def test_report_holds_gate_magnitude_and_decision() -> None:
     method = lite(settings=QUIET)
     decide(method, 0, 0.5)
-    assert method.report(0) == {"gate_logit": 0.5, "magnitude": 1.0, "kept": True, "magnitudes": {"0": 1.0}}
+    first = {"gate_logit": 0.5, "magnitude": 1.0, "kept": True, "magnitudes": {"0": 1.0}, "worth": {}}
+    assert method.report(0) == first
     decide(method, 1, -0.5)
     report = method.report(1)
     assert (report["gate_logit"], report["kept"]) == (-0.5, False)
-    # The pruned pair's last magnitude is still told; the list holds kept pairs alone.
+    # The pruned adapter's last magnitude is still told; the list holds kept adapters alone.
     assert list(report["magnitudes"]) == ["0"] and report["magnitude"] != 1.0
 
 
@@ -262,14 +263,14 @@ def test_report_holds_gate_magnitude_and_decision() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 50.0])
 def test_price_decides_on_toy_data(price: float) -> None:
-    # Without overlap no pair serves two tasks: at no price each one earns its gate; at a price far above any
-    # gain in loss none but the first does.
+    # Without overlap no adapter serves two tasks: at no price each one earns its gate; at a price far above
+    # any gain in loss none but the first does.
     settings = toy.Parameters(tasks=3, overlap=0.0, train_rows=100)
     stream = toy.load(Request("1", 0, toy.QUICK, None, settings)).tasks
     method = lite(stream=stream, settings={"batch_size": 16, "epochs": 5}, sparsity=price)
     for t in range(3):
         tiny.learn(method, t)
-    assert method.kept.tolist() == ([1, 1, 1] if price == 0 else [1, 0, 0])
+    assert method.gate.kept.tolist() == ([1, 1, 1] if price == 0 else [1, 0, 0])
     # From 0.5 the logit rises where only the loss pulls at it.
-    assert ((method.logits[1:] > 0.5) == (price == 0)).all()
+    assert ((method.gate.logits[1:] > 0.5) == (price == 0)).all()
     assert method.accounting().active == (3 if price == 0 else 1)

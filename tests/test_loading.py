@@ -17,7 +17,7 @@ from benchmark.data.fingerprint import fingerprint
 from benchmark.data.images import ImageSettings, resize
 from benchmark.data.load import load
 from benchmark.data.mapped_rows import map_images
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS
 from benchmark.results import to_json
@@ -36,15 +36,18 @@ MOST_MEGABYTES_MORE = 100
 
 
 def test_the_digits_of_committed_results_are_what_is_loaded():
-    committed = (ROOT / "leaderboards/results/digits/quick").glob("*-order-1-seed-0-*.json")
-    found = {json.loads(path.read_text())["provenance"]["data_fingerprint"] for path in committed}
+    packed = ROOT / "leaderboards/results/digits/quick.jsonl"
+    runs = [json.loads(line) for line in packed.read_text().splitlines()] if packed.is_file() else []
+    if not runs:
+        pytest.skip("no results on digits are published yet")
+    found = {run["provenance"]["data_fingerprint"] for run in runs if (run["order"], run["seed"]) == ("1", 0)}
     stream = STREAMS.load("digits")
     loaded = load(stream, Request("1", 0, stream.protocols["quick"], None))
     assert found == {fingerprint(loaded.tasks)}
 
 
 def results(stream: str, out: Path, backbone: str | None) -> dict[str, bytes]:
-    """Run a small cell and return all it wrote, less the times."""
+    """Run a small run and return all it wrote, less the times."""
     settings = [*SMALL, *(["source_length=24"] if backbone else [])]
     (outcome,) = run(
         plan("seq-lora", stream, backbone=backbone, settings=settings), out, None, 1, "cpu", False, print
@@ -82,15 +85,15 @@ def test_results_are_the_same_bytes_without_a_cache_with_a_cold_and_with_a_warm_
 @pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
 def test_tokens_are_made_before_the_loop_and_are_those_of_the_prompts(kind):
     protocol = tiny.protocol(kind)
-    objective = make_objective(tiny.backbone(kind), tiny.tasks(kind), protocol)
-    task = objective.tasks[0]
-    rows = objective.encode(task, task.train)
+    task_model = make_task_model(tiny.backbone(kind), tiny.tasks(kind), protocol)
+    task = task_model.tasks[0]
+    rows = task_model.encode(task, task.train)
     assert isinstance(rows, TokenRows)
     expected = prompts.encode_all(
-        objective.backbone.tokenizer, task, list(task.train.texts), protocol, open_ended=kind == "causal"
+        task_model.backbone.tokenizer, task, list(task.train.texts), protocol, open_ended=kind == "causal"
     )
     assert rows.prompts == expected and isinstance(rows.prompts[0], list)
-    objective.backbone.tokenizer = None
+    task_model.backbone.tokenizer = None
     batch = rows.batch([0, 3], training=True)
     assert len(batch) == 2
 
@@ -174,7 +177,7 @@ from benchmark import stream
 from benchmark.data import checks, splits
 from benchmark.data.files import read_rows
 from benchmark.data.fingerprint import fingerprint
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.data.parsed_rows import ParsedRow, contents, splits as by_split
 from tests import tiny
 
@@ -196,8 +199,8 @@ task = stream.Task("many", found["train"], found["test"], classes=("a", "b"))
 checks.check("many", [task])
 task = splits.prepare(task, tiny.protocol("encoder", validation=0.1), 0)
 printed = fingerprint([task])
-objective = make_objective(backbone, [task], tiny.protocol("encoder", source_length=32))
-encoded = objective.encode(task, task.train)
+task_model = make_task_model(backbone, [task], tiny.protocol("encoder", source_length=32))
+encoded = task_model.encode(task, task.train)
 batch = encoded.batch([0, len(encoded) - 1])
 print(len(encoded), printed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

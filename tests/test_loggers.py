@@ -1,4 +1,4 @@
-"""Loggers of outside packages, with stand-ins for them: what is sent, by cell and task, and what is not."""
+"""Loggers of outside packages, with stand-ins for them: what is sent, by run and task, and what is not."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.registry import LOGGERS
-from benchmark.running.cell import Cell
-from benchmark.running.cell_runs import CellRuns, facts
-from benchmark.running.events import CellDone, Event, TaskDone
+from benchmark.running.events import Event, RunDone, TaskDone
 from benchmark.running.job import Outcome
+from benchmark.running.logged_runs import LoggedRuns, facts
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 
 Sent = list[tuple[Any, ...]]
 
 
-def cells() -> list[Cell]:
+def runs() -> list[Run]:
     return plan("seq-lora", "toy", seeds="0-1")
 
 
-def story(first: Cell, second: Cell) -> list[Event]:
-    """Two cells at work at the same time: one complete, one failed; a third event for none of them."""
+def story(first: Run, second: Run) -> list[Event]:
+    """Two runs at work at the same time: one complete, one failed; a third event for none of them."""
     return [
         TaskDone(first, 0, 2, "pears", 0.5, 0.5, 1.0),
         TaskDone(second, 0, 2, "pears", None, None, 2.0),
         TaskDone(first, 1, 2, "plums", 0.25, 0.375, 1.5),
-        CellDone(second, Outcome(second, error="broke")),
-        CellDone(first, Outcome(first, Path("first.json"))),
-        CellDone(first, Outcome(first, skipped=True)),
+        RunDone(second, Outcome(second, error="broke")),
+        RunDone(first, Outcome(first, Path("first.json"))),
+        RunDone(first, Outcome(first, skipped=True)),
     ]
 
 
@@ -47,7 +47,7 @@ EXPECTED = [
     ("finish", 1, False),
     ("finish", 0, True),
 ]
-"""By the cell's seed; what was not measured is not sent, and a cell that was skipped has no run."""
+"""By the run's seed; what was not measured is not sent, and a run that was skipped has no run."""
 
 
 class Wandb(SimpleNamespace):
@@ -87,7 +87,7 @@ class Trackio(SimpleNamespace):
             sent.append(("open", seed))
             return SimpleNamespace(
                 log=lambda values, step: sent.append(("log", seed, values, step)),
-                # The package does not take how it ended; the cell with seed 1 is the one that failed.
+                # The package does not take how it ended; the run with seed 1 is the one that failed.
                 finish=lambda: sent.append(("finish", seed, seed == 0)),
             )
 
@@ -140,15 +140,15 @@ PACKAGES: dict[str, Callable[[Sent], Any]] = {"wandb": Wandb, "trackio": Trackio
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_each_cell_has_a_run_with_a_point_for_each_task(
+def test_each_run_has_a_run_with_a_point_for_each_task(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent: Sent = []
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setitem(sys.modules, name, PACKAGES[name](sent))
-    watch = LOGGERS.load(name)(tmp_path)
-    for event in story(*cells()):
-        watch(event)
+    callback = LOGGERS.load(name)(tmp_path)
+    for event in story(*runs()):
+        callback(event)
     assert sent == EXPECTED
     assert capsys.readouterr().out == "", "what a package prints is no data of ours"
 
@@ -163,7 +163,7 @@ def test_a_missing_package_is_one_line(name: str, tmp_path: Path, monkeypatch: p
 def test_what_wandb_would_collect_unasked_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = Wandb([])
     monkeypatch.setitem(sys.modules, "wandb", package)
-    LOGGERS.load("wandb")(tmp_path)(story(*cells())[0])
+    LOGGERS.load("wandb")(tmp_path)(story(*runs())[0])
     given = package.options["settings"]
     assert given["console"] == "off" and given["disable_git"] and given["disable_code"]
     assert given["x_disable_meta"] and given["x_disable_machine_info"]
@@ -172,14 +172,14 @@ def test_what_wandb_would_collect_unasked_is_off(tmp_path: Path, monkeypatch: py
 
 def test_facts_are_the_settings_and_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "do-not-tell")
-    found = facts(cells()[0])
+    found = facts(runs()[0])
     assert found["method"] == "seq-lora" and found["seed"] == 0
     assert found["protocol.name"] == "quick" and "hyperparameters.learning_rate" in found
     assert found["zero_shot"] is False
     assert "do-not-tell" not in str(found)
 
 
-def test_a_package_that_fails_is_told_of_once_and_stops_no_cell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_package_that_fails_is_told_of_once_and_stops_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken:
         def log(self, values: Mapping[str, float], step: int) -> None:
             raise ConnectionError("no\nroute")
@@ -187,7 +187,7 @@ def test_a_package_that_fails_is_told_of_once_and_stops_no_cell(capsys: pytest.C
         def finish(self, complete: bool) -> None:
             raise AssertionError("not asked any more")
 
-    watch = CellRuns("broken", lambda cell: Broken())
-    for event in story(*cells()):
-        watch(event)
+    callback = LoggedRuns("broken", lambda run: Broken())
+    for event in story(*runs()):
+        callback(event)
     assert capsys.readouterr().err == "--log broken failed, nothing more is sent to it: no route\n"

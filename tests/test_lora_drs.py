@@ -28,7 +28,7 @@ def begun(t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, Any, Any]:
 # --- the space
 
 
-def test_moments_are_those_of_the_model_less_its_old_pairs() -> None:
+def test_moments_are_those_of_the_model_less_its_old_adapters() -> None:
     method, rows, _ = begun(0)
     tiny.randomise(method.stack)
     method.stack.freeze_current()
@@ -38,15 +38,15 @@ def test_moments_are_those_of_the_model_less_its_old_pairs() -> None:
     for name, layer in plain.stack.layers.items():
         past = method.stack.layers[name]
         layer.base.weight.data -= past.frozen.lora_B @ past.frozen.lora_A
-    given = in_order(tiny.rows(plain, 0), 4, plain.objective.device)
-    expected = second_moments(plain.objective.loss, plain.stack, given)
+    given = in_order(tiny.rows(plain, 0), 4, plain.task_model.device)
+    expected = second_moments(plain.task_model.loss, plain.stack, given)
     for name, moments in found.items():
         assert torch.allclose(moments, expected[name])
     # Later layers see what earlier ones give, so a sum instead of a difference would be seen.
     last = list(found)[-1]
     untouched = tiny.make_method("inc-lora", "encoder", torch.float64)
     tiny.begin(untouched, 0)
-    other = second_moments(untouched.objective.loss, untouched.stack, given)[last]
+    other = second_moments(untouched.task_model.loss, untouched.stack, given)[last]
     assert not torch.allclose(found[last], other, rtol=1e-3)
 
 
@@ -147,12 +147,12 @@ def test_own_mean_is_no_negative_and_without_a_negative_nothing_is_paid() -> Non
 def test_loss_is_the_heads_plus_the_triplets(weight: float) -> None:
     method, rows, _ = begun(1, triplet=weight)
     batch = tiny.whole(rows)
-    units = functional.normalize(method.features(batch), dim=1)
+    units = functional.normalize(method.task_model.features(batch), dim=1)
     columns, directions = method.prototypes.directions()
     assert columns.tolist() == [0, 1], "only old classes have means yet"
     apart = augmented_triplet(units, batch.labels, columns, directions, 1.0)
     assert apart > 0
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + weight * apart)
+    assert torch.isclose(method.loss(batch), method.task_model.loss(batch) + weight * apart)
 
 
 # --- the class means
@@ -175,10 +175,10 @@ def test_prediction_is_the_nearest_mean_whatever_the_head_says() -> None:
     tiny.learn(method, 0)
     rows = tiny.rows(method, 0, "test")
     batch = tiny.whole(rows)
-    units = functional.normalize(method.features(batch), dim=1)
+    units = functional.normalize(method.task_model.features(batch), dim=1)
     directions = functional.normalize(method.prototypes.means, dim=1)
     nearest = torch.cdist(units, directions).argmin(1).tolist()
-    for weight in method.objective.head.parameters():
+    for weight in method.task_model.head.parameters():
         weight.data.neg_()
     assert method.predict(batch, None) == nearest
 
@@ -192,7 +192,7 @@ def test_given_task_narrows_the_answer_to_its_classes() -> None:
     assert set(method.predict(batch, 2)) == {0}, "a task without means yet has no right answer"
 
 
-def test_counts_pairs_and_means() -> None:
+def test_counts_adapters_and_means() -> None:
     method, _, _ = begun(2)
     counted = method.accounting()
     assert (counted.adapters, counted.active) == (3, 3)

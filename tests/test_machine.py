@@ -15,8 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchmark.cli import app
-from benchmark.errors import MachineError
-from benchmark.machine import refusal
+from benchmark.errors import MachineError, refusal
 from benchmark.running import checkpoint
 from benchmark.running.sweep_folder import SweepFolder
 from methods.seq_lora import METHOD

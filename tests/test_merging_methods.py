@@ -42,7 +42,7 @@ def answers_of(method: Any, change: dict[str, Tensor]) -> Tensor:
     for name, value in change.items():
         plain.module.get_submodule(name).weight.data += value
     with torch.no_grad():
-        return method.objective.head(plain.features(tiny.whole(tiny.rows(method, 0, "test")).inputs))
+        return method.task_model.head(plain.features(tiny.whole(tiny.rows(method, 0, "test")).inputs))
 
 
 # --- the rules by hand
@@ -140,11 +140,11 @@ def test_task_vectors_start_from_the_pretrained_model(key: str) -> None:
     tiny.begin(method, 2)
     batch = tiny.whole(tiny.rows(method, 2))
     plain = tiny.backbone("encoder", torch.float64).features(batch.inputs)
-    # The new pair is zero as yet: only the pretrained weights answer.
-    assert torch.allclose(method.objective.features(batch), plain, atol=1e-12)
+    # The new adapter is zero as yet: only the pretrained weights answer.
+    assert torch.allclose(method.task_model.features(batch), plain, atol=1e-12)
 
 
-def test_magmax_goes_on_with_the_pair_as_last_trained_and_not_with_the_merged_model() -> None:
+def test_magmax_goes_on_with_the_adapter_as_last_trained_and_not_with_the_merged_model() -> None:
     method, changes = trained("magmax", 2)
     tiny.begin(method, 2)
     assert all(torch.equal(now, old) for now, old in zip(method.stack.parameters(), method.last, strict=True))
@@ -162,10 +162,10 @@ def test_first_task_alone_is_its_own_average() -> None:
 @pytest.mark.parametrize(
     ("key", "stored"),
     [
-        # Three pairs of rank 2 at four layers of 32 x 32.
+        # Three adapters of rank 2 at four layers of 32 x 32.
         ("merge-average", 3 * 4 * 2 * 64),
         ("merge-ties", 3 * 4 * 2 * 64),
-        # One dense change, and for MagMax the pair that goes on.
+        # One dense change, and for MagMax the adapter that goes on.
         ("merge-dare", 4 * 32 * 32),
         ("magmax", 4 * 32 * 32 + 4 * 2 * 64),
     ],
@@ -194,7 +194,7 @@ def test_changes_of_other_targets_are_refused(key: str) -> None:
         other.restore(method.state())
 
 
-def test_magmax_cannot_go_on_with_a_pair_of_another_rank() -> None:
+def test_magmax_cannot_go_on_with_a_adapter_of_another_rank() -> None:
     method, _ = trained("magmax", 1)
     other = tiny.make_method("magmax", "encoder", torch.float64, settings={"rank": 3})
     with pytest.raises(UserError, match=r"rank 2 and the protocol rank 3; set it with --set rank=2"):
@@ -265,7 +265,7 @@ def test_p_and_m_adds_the_share_of_each_change_to_the_merged_model() -> None:
     assert (method.accounting().active, method.accounting().adapters) == (1, 3)
 
 
-def test_perturbed_losses_are_those_of_larger_and_smaller_pairs() -> None:
+def test_perturbed_losses_are_those_of_larger_and_smaller_adapters() -> None:
     method: Any = tiny.make_method("p-and-m", "encoder", torch.float64)
     rows, _ = tiny.begin(method, 0)
     tiny.randomise(method.stack)
@@ -274,8 +274,8 @@ def test_perturbed_losses_are_those_of_larger_and_smaller_pairs() -> None:
     wanted = set()
     for factor in (1.0, 1.5, 0.5):
         method.perturbed = factor
-        wanted.add(round(float(method.objective.loss(batch).detach()), 10))
+        wanted.add(round(float(method.task_model.loss(batch).detach()), 10))
     assert len(wanted) == 3 and seen == wanted
     method.perturbed = 1.0
     method.loss(batch)
-    assert method.perturbed == 1.0, "a prediction must see the pair as it is"
+    assert method.perturbed == 1.0, "a prediction must see the adapter as it is"

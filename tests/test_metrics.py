@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.scoring import metrics
+from benchmark.scoring.metrics import CONVENTIONS
 
 # after   t1  t2  t3
 WORKED = [
@@ -25,6 +26,8 @@ def test_averages_of_the_worked_matrix():
     assert metrics.average_anytime(WORKED) == close(83.0)  # (80 + (90 + 80) / 2 + 84) / 3
     assert metrics.average_all_cells(WORKED) == close(83.67)  # (80 + 90 + 80 + 85 + 82 + 85) / 6
     assert metrics.learning_accuracy(WORKED) == close(81.67)  # (80 + 80 + 85) / 3
+    # SAPT's script prints 81.67 - 50.94 = 30.73 as its Fwt, so what it prints plus 50.94 is this number.
+    assert "SAPT's Fwt plus 50.94" in CONVENTIONS["learning_accuracy"].users
 
 
 def test_pooled_averages_weigh_by_test_rows():

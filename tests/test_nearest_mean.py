@@ -31,19 +31,19 @@ def outcome(out: Path, method: str, *settings: str) -> Outcome:
 
 def test_means_of_a_frozen_backbone_are_those_of_its_features() -> None:
     method = tiny.make_method("frozen", "vector", settings={"head": "nearest-class-mean"})
-    objective = method.objective
+    task_model = method.task_model
     tiny.learn(method, 0)
     rows = tiny.rows(method, 0)
     batch = rows.batch(range(len(rows)))
-    features = objective.backbone.features(batch.inputs)
+    features = task_model.backbone.features(batch.inputs)
     for column in (0, 1):
         of_class = features[batch.labels == column]
-        assert torch.allclose(objective.means.means[column], of_class.mean(0))
+        assert torch.allclose(task_model.means.means[column], of_class.mean(0))
     # The answer is the larger of two cosines, worked here without the class.
-    cosines = torch.nn.functional.cosine_similarity(features[:, None], objective.means.means[None], dim=2)
+    cosines = torch.nn.functional.cosine_similarity(features[:, None], task_model.means.means[None], dim=2)
     assert method.predict(batch, None) == cosines.argmax(1).tolist()
     # A float32 mean of the width and an int64 count for each class.
-    assert objective.auxiliary_bytes() == 2 * (4 * objective.backbone.width + 8)
+    assert task_model.auxiliary_bytes() == 2 * (4 * task_model.backbone.width + 8)
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_means_of_a_frozen_backbone_are_those_of_its_features() -> None:
 def test_whole_runs_keep_the_means_and_declare_them(tmp_path: Path, method: str) -> None:
     done = outcome(tmp_path, method)
     assert done.result is not None and done.path is not None, done.error
-    assert done.result.needs["statistics"]
+    assert done.result.needs["stored_statistics"]
     held = load_file(done.path.with_suffix(".safetensors"))
     assert int(held["head.class_means.counts"].sum()) == sum(task.train for task in done.result.tasks)
     rebuilt = rebuild(done.result, done.path)
-    assert torch.equal(rebuilt.objective.means.means, held["head.class_means.means"])
+    assert torch.equal(rebuilt.task_model.means.means, held["head.class_means.means"])
 
 
 def test_means_do_not_depend_on_the_trained_head(tmp_path: Path) -> None:

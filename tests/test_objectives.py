@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, by_length
 from benchmark.models.head import GrowingHead
-from benchmark.models.make import make_objective
-from benchmark.models.objective import ClassificationObjective
-from benchmark.models.text_objective import TextObjective
+from benchmark.models.make import make_task_model
+from benchmark.models.task_model import ClassificationTaskModel
+from benchmark.models.text_task_model import TextTaskModel
 from benchmark.stream import Examples, Task
 from tests import tiny
 
@@ -64,11 +64,13 @@ def plain_task(name: str, classes: tuple[str, ...]) -> Task:
     return Task(name, rows, rows, classes=classes)
 
 
-def objective(tasks: list[Task], **changes: Any) -> ClassificationObjective:
-    """Return an objective whose logits a test sets: rows of `x` are taken as logits of all classes seen."""
-    made = make_objective(tiny.backbone("vector"), tasks, tiny.protocol("vector", **changes))
-    assert isinstance(made, ClassificationObjective)
-    made.logits = lambda batch: batch.inputs["x"][:, : len(made.head)]
+def task_model(tasks: list[Task], **changes: Any) -> ClassificationTaskModel:
+    """Return an task_model whose logits a test sets: rows of `x` are taken as logits of all classes seen."""
+    made = make_task_model(tiny.backbone("vector"), tasks, tiny.protocol("vector", **changes))
+    assert isinstance(made, ClassificationTaskModel)
+    made.features = lambda batch: batch.inputs["x"]
+    made.answer_scores = lambda features: features[:, : len(made.head)]
+    made.logits = lambda batch: made.answer_scores(made.features(batch))
     return made
 
 
@@ -80,7 +82,7 @@ def batch(logits: list[list[float]], labels: list[int]) -> Any:
 
 
 def test_local_loss_uses_the_current_logits_alone() -> None:
-    made = objective(FRUIT)
+    made = task_model(FRUIT)
     made.begin_task([0])
     made.begin_task([1])
     loss = made.loss(batch([[9.0, -9.0, 0.0, math.log(3)]], [2]))
@@ -89,7 +91,7 @@ def test_local_loss_uses_the_current_logits_alone() -> None:
 
 
 def test_full_loss_uses_all_logits_seen_and_trains_all_rows() -> None:
-    made = objective(FRUIT, loss="full")
+    made = task_model(FRUIT, loss="full")
     made.begin_task([0])
     made.begin_task([1])
     loss = made.loss(batch([[math.log(2), 0.0, 0.0, math.log(4)]], [2]))
@@ -99,7 +101,7 @@ def test_full_loss_uses_all_logits_seen_and_trains_all_rows() -> None:
 
 
 def test_class_incremental_answers_over_all_classes_seen() -> None:
-    made = objective(FRUIT)
+    made = task_model(FRUIT)
     logits = [[1.0, 0.0, 5.0, 9.0]]
     made.begin_task([0])
     assert made.predict(batch(logits, [0])) == [0]
@@ -108,7 +110,7 @@ def test_class_incremental_answers_over_all_classes_seen() -> None:
 
 
 def test_task_incremental_answers_within_the_task() -> None:
-    made = objective(FRUIT)
+    made = task_model(FRUIT)
     made.begin_task([0])
     # A task not learned yet has no logits to choose from; the answer is wrong, not an error.
     assert made.predict(batch([[1.0, 2.0]], [0]), 1) == [0]
@@ -119,7 +121,7 @@ def test_task_incremental_answers_within_the_task() -> None:
 
 
 def test_classes_of_one_name_share_a_row() -> None:
-    made = objective([plain_task("one", ("pear", "apple")), plain_task("two", ("apple", "fig"))])
+    made = task_model([plain_task("one", ("pear", "apple")), plain_task("two", ("apple", "fig"))])
     assert made.columns == {"pear": 0, "apple": 1, "fig": 2}
     made.begin_task([0])
     made.begin_task([1])
@@ -132,7 +134,7 @@ def test_classes_of_one_name_share_a_row() -> None:
 
 
 def test_domain_incremental_never_grows_the_head_again() -> None:
-    made = objective([plain_task("one", ("yes", "no")), plain_task("two", ("yes", "no"))])
+    made = task_model([plain_task("one", ("yes", "no")), plain_task("two", ("yes", "no"))])
     made.begin_task([0])
     size = made.head_size()
     made.begin_task([1])
@@ -187,13 +189,13 @@ def test_causal_training_batch_asks_for_the_answer_alone() -> None:
 # --- answers in words
 
 
-def text_objective(kind: str, **changes: Any) -> TextObjective:
-    made = make_objective(tiny.backbone(kind), tiny.tasks(kind), tiny.protocol(kind, **changes))
-    assert isinstance(made, TextObjective)
+def text_task_model(kind: str, **changes: Any) -> TextTaskModel:
+    made = make_task_model(tiny.backbone(kind), tiny.tasks(kind), tiny.protocol(kind, **changes))
+    assert isinstance(made, TextTaskModel)
     return made
 
 
-def mean_log_likelihood(made: TextObjective, prompt: list[int], answer: list[int]) -> float:
+def mean_log_likelihood(made: TextTaskModel, prompt: list[int], answer: list[int]) -> float:
     """Return it for one row without padding, one token at a time."""
     module, total = made.backbone.module, 0.0
     for place, token in enumerate(answer):
@@ -210,14 +212,14 @@ def mean_log_likelihood(made: TextObjective, prompt: list[int], answer: list[int
 
 @pytest.mark.parametrize("kind", ["seq2seq", "causal"])
 def test_label_decoding_picks_the_highest_mean_log_likelihood(kind: str) -> None:
-    made = text_objective(kind)
+    made = text_task_model(kind)
     made.begin_task([0, 1])  # four of the six labels, of one and of two words
     rows = made.encode(made.tasks[0], made.tasks[0].test)
     labels, prompts = list(made.columns), rows.prompts[:5]
     with torch.no_grad():
         scores = np.array([[mean_log_likelihood(made, p, made.answer(x)) for x in labels] for p in prompts])
-        ours = [made._log_likelihood(rows.batch(range(5)), made.answer(x)) for x in labels]
-    assert np.allclose(torch.stack(ours, 1), scores, atol=1e-4)
+        ours = made.label_scores(rows.batch(range(5)), labels)
+    assert np.allclose(ours, scores, atol=1e-4)
     assert made.predict(rows.batch(range(5))) == [labels[best] for best in scores[:, :4].argmax(1)]
     # Given the task, only its own labels compete: here the last two, not seen yet.
     assert made.predict(rows.batch(range(5)), 2) == [labels[4 + best] for best in scores[:, 4:].argmax(1)]
@@ -225,15 +227,15 @@ def test_label_decoding_picks_the_highest_mean_log_likelihood(kind: str) -> None
 
 def test_a_model_can_answer_before_its_first_task_in_free_text_alone() -> None:
     """The untrained model of a zero-shot run: labels compete once they are seen, text is always there."""
-    assert text_objective("causal", decoding="greedy").can_answer
-    labels = text_objective("causal")
+    assert text_task_model("causal", decoding="greedy").can_answer
+    labels = text_task_model("causal")
     assert not labels.can_answer
     labels.begin_task([0])
     assert labels.can_answer
 
 
 def test_causal_generation_continues_the_prompt() -> None:
-    made = text_objective("causal", decoding="greedy", target_length=3)
+    made = text_task_model("causal", decoding="greedy", target_length=3)
     rows = made.encode(made.tasks[0], made.tasks[0].test)
     expected = []
     for prompt in rows.prompts[:4]:
@@ -251,7 +253,7 @@ def test_causal_generation_continues_the_prompt() -> None:
 
 @pytest.mark.parametrize("kind", ["seq2seq", "causal"])
 def test_loss_is_the_mean_over_the_answers_tokens(kind: str) -> None:
-    made = text_objective(kind)
+    made = text_task_model(kind)
     rows = made.encode(made.tasks[0], made.tasks[0].train)
     chosen = [0, len(rows) - 1]  # labels of one and of two words
     lengths = [len(rows.targets[row]) for row in chosen]
@@ -263,8 +265,8 @@ def test_loss_is_the_mean_over_the_answers_tokens(kind: str) -> None:
 
 
 def test_free_text_accepts_every_reference_and_learns_the_first() -> None:
-    made = make_objective(tiny.backbone("seq2seq"), tiny.free_tasks(), tiny.protocol("seq2seq"))
-    assert isinstance(made, TextObjective)
+    made = make_task_model(tiny.backbone("seq2seq"), tiny.free_tasks(), tiny.protocol("seq2seq"))
+    assert isinstance(made, TextTaskModel)
     task = made.tasks[0]
     rows = made.encode(task, task.train)
     assert rows.targets[0] == made.answer("red") and made.metric(task) == "rouge-l"
@@ -273,7 +275,7 @@ def test_free_text_accepts_every_reference_and_learns_the_first() -> None:
 
 
 def test_answers_are_cut_and_closed() -> None:
-    made = text_objective("seq2seq", target_length=3)
+    made = text_task_model("seq2seq", target_length=3)
     end = made.backbone.tokenizer.eos_token_id
     words = made.backbone.tokenizer("very very very very", add_special_tokens=False)["input_ids"]
     assert made.answer("very very very very") == [*words[:2], end]

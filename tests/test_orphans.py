@@ -39,7 +39,7 @@ def wait_until_none_is_left(mark: str) -> None:
 
 
 def started(out: Path) -> subprocess.Popen[str]:
-    """Start a sweep of two cells at a time that takes a minute."""
+    """Start a sweep of two runs at a time that takes a minute."""
     command = [sys.executable, "-m", "benchmark", "run", "--method", "seq-lora", "--stream", "toy"]
     flags = ["--seed", "0-1", "--set", "epochs=2000", "--workers", "2", "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), OURS: str(out)}
@@ -88,7 +88,7 @@ def test_what_is_started_within_ends_with_its_starter_and_nothing_else_does(
                 process.kill()
 
 
-# Seconds after Ray begins to start: its processes come up one by one, and then cells are at work.
+# Seconds after Ray begins to start: its processes come up one by one, and then runs are at work.
 @pytest.mark.parametrize("seconds", [0.3, 1.5, 3.0, 8.0])
 def test_a_killed_sweep_leaves_no_process(seconds: float, tmp_path: Path) -> None:
     out = tmp_path / "killed"

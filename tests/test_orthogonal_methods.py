@@ -1,4 +1,4 @@
-"""O-LoRA and N-LoRA: what a new pair is charged for."""
+"""O-LoRA and N-LoRA: what a new adapter is charged for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests import tiny
 
 
 def at_task(t: int, key: str = "o-lora", kind: str = "encoder", **chosen: Any) -> tuple[Any, Rows]:
-    """Return a float64 method that has begun task t, its pairs as if trained, and the task's rows."""
+    """Return a float64 method that has begun task t, its adapters as if trained, and the task's rows."""
     method = tiny.make_method(key, kind, torch.float64, **chosen)
     for task in range(t + 1):
         rows, _ = tiny.begin(method, task)
@@ -28,7 +28,7 @@ def at_task(t: int, key: str = "o-lora", kind: str = "encoder", **chosen: Any) -
 
 
 def overlaps(method: Any) -> Tensor:
-    """Return A_k A_t^T of every layer and earlier pair, `(M, slots, r, r)`."""
+    """Return A_k A_t^T of every layer and earlier adapter, `(M, slots, r, r)`."""
     stack = method.stack
     return torch.stack(
         [
@@ -67,7 +67,7 @@ def test_stacked_overlap_is_that_of_each_earlier_task(power: int) -> None:
 def test_first_task_has_no_overlap() -> None:
     method, rows = at_task(0)
     assert penalties.overlap(method.stack, 1) == 0
-    assert torch.equal(method.loss(tiny.whole(rows)), method.objective.loss(tiny.whole(rows)))
+    assert torch.equal(method.loss(tiny.whole(rows)), method.task_model.loss(tiny.whole(rows)))
 
 
 def test_gradient_of_the_overlap() -> None:
@@ -84,7 +84,7 @@ def test_gradient_of_the_overlap() -> None:
 
 def test_overlap_of_initial_factors_has_its_expected_size() -> None:
     # An entry of A_past A^T is a sum of d products of uniforms of variance 1/(3d): about normal with variance
-    # 1/(9d), so its mean absolute value is sqrt(2/pi) / (3 sqrt d). The bank draws with bound 1/sqrt(d).
+    # 1/(9d), so its mean absolute value is sqrt(2/pi) / (3 sqrt d). The stack draws with bound 1/sqrt(d).
     method = tiny.make_method("o-lora", "encoder", torch.float64, settings={"rank": 16})
     for t in range(2):
         tiny.begin(method, t)
@@ -93,7 +93,7 @@ def test_overlap_of_initial_factors_has_its_expected_size() -> None:
     assert penalties.overlap(method.stack, 1).item() == pytest.approx(expected, rel=0.1)
 
 
-def test_new_pair_leaves_the_function_as_it_was() -> None:
+def test_new_adapter_leaves_the_function_as_it_was() -> None:
     method, _ = at_task(1)
     before = tiny.logits(method, 0)
     tiny.begin(method, 2)
@@ -119,7 +119,7 @@ def test_without_penalties_it_is_incremental_lora_bit_for_bit() -> None:
     assert pack(free.state()) == pack(plain.state()) != pack(charged.state())
 
 
-def test_orthogonal_pair_is_silent_on_the_past_s_rows() -> None:
+def test_orthogonal_adapter_is_silent_on_the_past_s_rows() -> None:
     method, _ = at_task(1, kind="vector")
     (layer,) = method.stack.layers.values()
     basis = torch.linalg.qr(layer.frozen.lora_A.t())[0]
@@ -141,7 +141,7 @@ def test_paper_s_penalty_is_the_squared_one() -> None:
     for variant, power in (("official", 1), ("paper", 2)):
         method, rows = at_task(1, variant=variant, orthogonal=0.25)
         batch = tiny.whole(rows)
-        expected = method.objective.loss(batch) + 0.25 * overlaps(method).abs().pow(power).sum()
+        expected = method.task_model.loss(batch) + 0.25 * overlaps(method).abs().pow(power).sum()
         assert torch.isclose(method.loss(batch), expected)
 
 
@@ -202,7 +202,7 @@ def test_square_layers_have_the_price_of_the_released_code() -> None:
     dense, crossed = (
         sum_over_layers(method, size) for size in (penalties.dense_size, penalties.crossed_size)
     )
-    plain = method.objective.loss(tiny.whole(rows))
+    plain = method.task_model.loss(tiny.whole(rows))
     assert torch.isclose(method.loss(tiny.whole(rows)), plain + 0.4 * crossed)
     paper, rows = at_task(0, "n-lora", variant="paper", sparsity=0.4)
     assert torch.isclose(paper.loss(tiny.whole(rows)), plain + 0.4 * dense)
@@ -213,7 +213,7 @@ def test_other_layers_have_the_form_of_the_paper_at_a_lambda_of_its_own() -> Non
     # d = 1024, r = 8 of T5-large: 0.4 x (8 / 1024)^1.5 = 0.4 / 128^1.5 = 0.4 / 1448.15.
     assert dense_price(8, 1024, 1024) == pytest.approx(0.4 / 1448.15, rel=1e-5)
     method, rows = at_task(0, "n-lora", "vector")  # one layer of 48 x 16, rank 2: d = sqrt(768) = 27.713
-    plain = method.objective.loss(tiny.whole(rows))
+    plain = method.task_model.loss(tiny.whole(rows))
     price = 0.4 * (2 / 27.712813) ** 1.5  # 0.00775
     assert price == pytest.approx(0.00775, abs=1e-5)
     expected = plain + price * sum_over_layers(method, penalties.dense_size)

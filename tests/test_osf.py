@@ -16,7 +16,7 @@ def osf(kind: str = "encoder", **chosen: Any) -> Any:
 
 
 def weights(method: Any) -> dict[str, torch.Tensor]:
-    return {name: x.clone() for name, x in method._weights().items()}
+    return {name: x.clone() for name, x in method.weights.state().items()}
 
 
 def test_kept_share_rises_evenly_over_the_tasks() -> None:

@@ -1,4 +1,4 @@
-"""The profile of a cell: parts inside parts are counted once, and a real cell adds up."""
+"""The profile of a run: parts inside parts are counted once, and a real run adds up."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from benchmark.running.training import OPTIMIZERS
 
 def test_an_inner_part_stops_the_outer_one() -> None:
     now = [0.0]
-    watch = Stopwatch(lambda: now[0])
+    callback = Stopwatch(lambda: now[0])
 
     def work(seconds: float) -> None:
         now[0] += seconds
 
     work(1)
-    with watch.part("outer"):
+    with callback.part("outer"):
         work(2)
-        watch.timed("inner", work)(4)
+        callback.timed("inner", work)(4)
         work(8)
     work(16)
-    with watch.part("other"):
+    with callback.part("other"):
         pass
     # other: 1 + 16, outer: 2 + 8, inner: 4.
-    assert watch.seconds == {"other": 17, "outer": 10, "inner": 4}
+    assert callback.seconds == {"other": 17, "outer": 10, "inner": 4}
 
 
 def test_the_engine_is_what_is_neither_learning_nor_the_methods() -> None:
@@ -36,11 +36,11 @@ def test_the_engine_is_what_is_neither_learning_nor_the_methods() -> None:
     assert parts["forward"] == pytest.approx(0.3)
 
 
-def test_a_real_cell_is_measured_in_every_part_and_left_as_it_was() -> None:
+def test_a_real_run_is_measured_in_every_part_and_left_as_it_was() -> None:
     step = [kind.step for kind in OPTIMIZERS.values()]
     small = ["stream.tasks=2", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
-    (cell,) = plan("litelora", "toy", settings=small)
-    seconds = measure(cell, Path.cwd())
+    (run,) = plan("litelora", "toy", settings=small)
+    seconds = measure(run, Path.cwd())
     assert set(seconds) >= {*LEARNING, METHOD, "data", "model", "saving", "event log", "other"}
     assert all(value > 0 for value in seconds.values())
     assert [kind.step for kind in OPTIMIZERS.values()] == step

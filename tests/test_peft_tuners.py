@@ -20,8 +20,8 @@ from benchmark.data.batches import Batch
 from benchmark.errors import UserError
 from benchmark.publishing.export import export, write_checkpoint
 from benchmark.registry import METHODS
-from benchmark.running.cell import Cell
 from benchmark.running.learner import Learner
+from benchmark.running.run import Run
 from benchmark.running.trial import ARCHITECTURES, trial
 from benchmark.stream import LoadedStream
 from methods.pieces.peft_configurations import TUNERS, Layers
@@ -111,15 +111,15 @@ def test_dropout_is_drawn_while_training_alone() -> None:
     tiny.learn(method, 0)
     batch = tiny.whole(tiny.rows(method, 0))
     assert torch.equal(tiny.logits(method, 0), tiny.logits(method, 0))
-    assert not torch.equal(method.objective.logits(batch), method.objective.logits(batch))
+    assert not torch.equal(method.task_model.logits(batch), method.task_model.logits(batch))
 
 
 def test_one_adapter_goes_on_through_all_tasks() -> None:
     method: Any = tiny.make_method("seq-hra", "encoder", learning_rate=0.01)
     tiny.learn(method, 0)
-    before = {name: tensor.clone() for name, tensor in method.adapter().items()}
+    before = {name: tensor.clone() for name, tensor in method.adapter.state().items()}
     _, phases = tiny.begin(method, 1)
-    assert tiny.same(before, method.adapter())
+    assert tiny.same(before, method.adapter.state())
     assert [id(p) for p in phases[0].groups[0].parameters] == [id(p) for p in method.parameters]
 
 
@@ -151,15 +151,15 @@ def answer(module: Any, batch: Batch) -> torch.Tensor:
 
 def test_export_writes_the_tuner_the_head_and_the_backbones_name(tmp_path: Path) -> None:
     settings = METHODS.load("seq-oft").Hyperparameters().model_dump()
-    cell = Cell("seq-oft", "digits", "1", 0, str(tiny.folder("image")), tiny.protocol("image"), settings)
+    run = Run("seq-oft", "digits", "1", 0, str(tiny.folder("image")), tiny.protocol("image"), settings)
     path = tmp_path / "result.json"
     Learner(
-        cell, LoadedStream(tiny.tasks("image", 2), "made up"), "data", path, "cpu", lambda event: None
-    ).run()
+        run, LoadedStream(tiny.tasks("image", 2), "made up"), "data", path, "cpu", lambda event: None
+    ).learn_all()
     folder = export(path, tmp_path / "adapter")
     said = json.loads((folder / "adapter_config.json").read_text())
     assert said["peft_type"] == "OFT"
-    assert said["base_model_name_or_path"] == cell.backbone
+    assert said["base_model_name_or_path"] == run.backbone
     assert {file.name for file in folder.iterdir()} >= {"adapter_model.safetensors", "head.safetensors"}
 
 
@@ -171,7 +171,7 @@ def test_trial_really_trains_saves_and_restores(key: str, monkeypatch: pytest.Mo
     method = METHODS.load(key)
     assert {kind: trial(method, kind) for kind in ARCHITECTURES} == dict.fromkeys(ARCHITECTURES)
     monkeypatch.setattr(
-        method, "restore", lambda self, state: self.objective.restore({"seen": torch.tensor(2)})
+        method, "restore", lambda self, state: self.task_model.restore({"seen": torch.tensor(2)})
     )
     assert trial(method, "causal") == "restored, it answers otherwise"
     monkeypatch.setattr(method, "phases", lambda self, t: [])

@@ -1,4 +1,4 @@
-"""The plan: which cells a command means, and which commands are refused."""
+"""The plan: which runs a command means, and which commands are refused."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import pytest
 from pydantic import BaseModel, Field, model_validator
 
 from benchmark.errors import UserError
-from benchmark.running.cell import Cell
 from benchmark.running.plan import ChosenBackbone, parse_seeds, plan, resolve_backbone
+from benchmark.running.run import Run
 from benchmark.settings import Places, assign, refine
 
 
-def cells(**changes: Any) -> list[Cell]:
+def runs(**changes: Any) -> list[Run]:
     """Return the plan of two cheap methods on the digits, with changes."""
     return plan(**{"methods": "frozen,seq-lora", "streams": "digits", **changes})
 
 
 def test_defaults_are_the_first_order_seed_0_and_the_quick_protocol() -> None:
-    (cell,) = cells(methods="SeqLoRA")
-    assert (cell.method, cell.stream, cell.seed, cell.protocol.name) == ("seq-lora", "digits", 0, "quick")
-    assert cell.backbone == resolve_backbone(cell.protocol.backbone).name
-    assert cell.order == "1"
-    assert cell.zero_shot is False
+    (run,) = runs(methods="SeqLoRA")
+    assert (run.method, run.stream, run.seed, run.protocol.name) == ("seq-lora", "digits", 0, "quick")
+    assert run.backbone == resolve_backbone(run.protocol.backbone).name
+    assert run.order == "1"
+    assert run.zero_shot is False
 
 
-def test_cells_come_by_order_seed_and_method_without_repeats() -> None:
-    planned = cells(orders="2,1-2", seeds="1,0-1", methods="frozen,Seq_LoRA,frozen")
-    assert [(cell.order, cell.seed, cell.method) for cell in planned] == [
+def test_runs_come_by_order_seed_and_method_without_repeats() -> None:
+    planned = runs(orders="2,1-2", seeds="1,0-1", methods="frozen,Seq_LoRA,frozen")
+    assert [(run.order, run.seed, run.method) for run in planned] == [
         (order, seed, method) for order in ("2", "1") for seed in (1, 0) for method in ("frozen", "seq-lora")
     ]
 
@@ -37,15 +37,15 @@ def test_cells_come_by_order_seed_and_method_without_repeats() -> None:
 def test_all_orders_and_all_methods() -> None:
     from benchmark.registry import METHODS
 
-    assert {cell.method for cell in cells(methods="all")} >= {"frozen", "litelora"}
-    assert len(cells(methods="all")) <= len(METHODS.names())
-    assert [cell.order for cell in cells(methods="frozen", orders="all")] == ["1", "2", "3", "natural"]
+    assert {run.method for run in runs(methods="all")} >= {"frozen", "litelora"}
+    assert len(runs(methods="all")) <= len(METHODS.names())
+    assert [run.order for run in runs(methods="frozen", orders="all")] == ["1", "2", "3", "natural"]
 
 
 def test_protocol_and_zero_shot_are_taken_over() -> None:
-    (cell,) = cells(methods="frozen", protocol="LiteLoRA", zero_shot=True)
-    assert cell.protocol.name == "litelora"
-    assert cell.zero_shot is True
+    (run,) = runs(methods="frozen", protocol="LiteLoRA", zero_shot=True)
+    assert run.protocol.name == "litelora"
+    assert run.zero_shot is True
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_protocol_and_zero_shot_are_taken_over() -> None:
 )
 def test_what_is_not_understood_is_refused(changes: dict[str, str], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        cells(**changes)
+        runs(**changes)
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -88,7 +88,7 @@ def test_a_preset_and_a_hub_id_go_by_their_names() -> None:
 
 
 def test_settings_reach_protocol_and_methods() -> None:
-    frozen, sequential = cells(
+    frozen, sequential = runs(
         settings=[
             "epochs=3",
             "protocol.targets=query",
@@ -111,10 +111,10 @@ def test_tuned_values_lie_between_defaults_and_settings(
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "quick.toml").write_text(chosen, encoding="utf-8")
     monkeypatch.setattr("benchmark.running.tuned_values.folders", lambda method: [tmp_path])
-    (cell,) = cells(methods="frozen", settings=["weight_decay=0.5"])
-    assert cell.hyperparameters["learning_rate"] == 0.25
-    assert cell.hyperparameters["weight_decay"] == 0.5
-    (other,) = cells(methods="frozen", protocol="litelora")
+    (run,) = runs(methods="frozen", settings=["weight_decay=0.5"])
+    assert run.hyperparameters["learning_rate"] == 0.25
+    assert run.hyperparameters["weight_decay"] == 0.5
+    (other,) = runs(methods="frozen", protocol="litelora")
     assert other.hyperparameters["learning_rate"] != 0.25
 
 
@@ -137,7 +137,7 @@ def test_tuned_values_lie_between_defaults_and_settings(
 )
 def test_a_bad_setting_is_refused(setting: str, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        cells(settings=[setting])
+        runs(settings=[setting])
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -147,7 +147,7 @@ def test_a_method_that_lacks_a_shared_setting_is_named() -> None:
     with pytest.raises(
         UserError, match=r"the method 'frozen' has no setting 'sparsity'; write <method>.sparsity"
     ):
-        cells(methods="litelora,frozen", settings=["sparsity=0.1"])
+        runs(methods="litelora,frozen", settings=["sparsity=0.1"])
 
 
 PLACES = Places({"one": frozenset({"rank", "pull"})}, {"blobs": frozenset({"pull", "overlap"})})

@@ -64,12 +64,12 @@ def test_the_pareto_front_keeps_what_nobody_beats():
 
 
 def test_needs_and_references_are_not_on_the_front():
-    keeps = {"task_id": False, "old_data": True, "statistics": False}
+    keeps = {"task_id": False, "rehearsal": True, "stored_statistics": False}
     drawn = plots.score_against_stored(
-        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, bound=True)]
+        [row("alpha", 0.4), row("keeper", 0.9, needs=keeps), row("floor", 0.1, reference=True)]
     )
     labels = [each.get_text() for each in drawn.legends[0].get_texts()]
-    assert labels == ["alpha", "keeper (old data)", "floor (reference)", "Pareto front"]
+    assert labels == ["alpha", "keeper (rehearsal)", "floor (reference)", "Pareto front"]
     front = drawn.axes[0].get_lines()[-1]
     assert front.get_ydata().tolist() == [pytest.approx(100 * (0.4 + 0.4 + 0.9) / 3)]
 
@@ -78,15 +78,15 @@ def test_needs_and_references_are_not_on_the_front():
 def test_no_point_is_cut_by_the_frame(stored):
     rows = [row(f"m{n}", 0.4) for n, _ in enumerate(stored)]
     for each, count in zip(rows, stored, strict=True):
-        each.first.parameters.stored = count
+        each.first.parameters.on_disk = count
     axes = plots.score_against_stored(rows).axes[0]
     places = axes.transAxes.inverted().transform(axes.transData.transform([(x, 40) for x in stored]))[:, 0]
     assert places.min() > 0.02 and places.max() < 0.98
 
 
 def test_the_band_reaches_one_critical_difference_from_the_best():
-    cells = {name: {block: value for block in range(4)} for name, value in (("a", 1), ("b", 3), ("c", 2))}
-    drawn = plots.critical_difference(friedman(cells))
+    runs = {name: {block: value for block in range(4)} for name, value in (("a", 1), ("b", 3), ("c", 2))}
+    drawn = plots.critical_difference(friedman(runs))
     axes = drawn.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c", "a"]
     assert axes.get_lines()[0].get_xdata().tolist() == [1.0, 2.0, 3.0]
@@ -101,8 +101,8 @@ def test_no_two_rows_look_alike():
 
 def test_the_overlap_heatmap_shows_both_sides():
     one, other = np.eye(6)[:2], np.eye(6)[1:3]
-    pairs = {0: {"q": (one, one.T)}, 1: {"q": (other, one.T)}}
-    drawn = plots.overlaps(redundancy.of_pairs(result(), pairs))
+    adapters = {0: {"q": (one, one.T)}, 1: {"q": (other, one.T)}}
+    drawn = plots.overlaps(redundancy.of_adapters(result(), adapters))
     rows, columns = (axes.get_images()[0].get_array()[0, 1] for axes in drawn.axes[::2])
     assert (rows, columns) == (pytest.approx(0.5), pytest.approx(1.0))
 

@@ -63,13 +63,13 @@ def test_an_installed_package_runs_and_is_skipped_the_second_time(installed: Pat
     assert first.returncode == 0, first.stderr
     report = json.loads(first.stdout)
     assert report["complete"] is True
-    assert [cell["method"] for cell in report["cells"]] == ["sample-probe", "seq-lora"]
-    assert report["cells"][0]["config"]["hyperparameters"] == {"rate": 0.05}
-    assert report["cells"][0]["config"]["parameters"] == {"rows": 24}
-    assert all(Path(cell["path"]).is_file() for cell in report["cells"])
+    assert [run["method"] for run in report["runs"]] == ["sample-probe", "seq-lora"]
+    assert report["runs"][0]["config"]["hyperparameters"] == {"rate": 0.05}
+    assert report["runs"][0]["config"]["parameters"] == {"rows": 24}
+    assert all(Path(run["path"]).is_file() for run in report["runs"])
     assert "task 2/2 far" in first.stderr
     again = bench(*command, "--out", tmp_path, "--json", path=installed)
-    assert [cell["skipped"] for cell in json.loads(again.stdout)["cells"]] == [True, True]
+    assert [run["skipped"] for run in json.loads(again.stdout)["runs"]] == [True, True]
 
 
 def test_a_package_that_fails_to_import_stops_only_what_asks_for_it(tmp_path: Path) -> None:

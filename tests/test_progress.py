@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from benchmark.commands.progress import Pace, TerminalWatcher, counting, duration, watching
 from benchmark.protocol import Protocol
-from benchmark.running.cell import Cell
-from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.events import Event, RunDone, RunStarted, StepDone, TaskDone
 from benchmark.running.job import Outcome
+from benchmark.running.run import Run
 
 
-def cell(seed: int) -> Cell:
-    """Return a cell that is told apart by its seed."""
-    return Cell("alpha", "orchard", "1", seed, "tree", Protocol(name="quick", source="test", backbone="tree"))
+def run(seed: int) -> Run:
+    """Return a run that is told apart by its seed."""
+    return Run("alpha", "orchard", "1", seed, "tree", Protocol(name="quick", source="test", backbone="tree"))
 
 
 class Clock:
@@ -38,58 +38,58 @@ def pace(total: int, *events: Event, seconds: float) -> float | None:
 
 
 def test_nothing_done_gives_no_estimate() -> None:
-    assert pace(2, CellStarted(cell(0), 4), seconds=5) is None
+    assert pace(2, RunStarted(run(0), 4), seconds=5) is None
 
 
 def test_the_rest_takes_as_long_as_the_done_part() -> None:
-    assert pace(2, StepDone(cell(0), 0, 0.125), StepDone(cell(0), 1, 0.5), seconds=10) == 30
-    assert pace(1, TaskDone(cell(0), 0, 4, "a", 0.5, 0.5, 1.0), seconds=10) == 30
-    assert pace(2, CellDone(cell(0), Outcome(cell(0))), seconds=10) == 10
+    assert pace(2, StepDone(run(0), 0, 0.125), StepDone(run(0), 1, 0.5), seconds=10) == 30
+    assert pace(1, TaskDone(run(0), 0, 4, "a", 0.5, 0.5, 1.0), seconds=10) == 30
+    assert pace(2, RunDone(run(0), Outcome(run(0))), seconds=10) == 10
 
 
-def test_skipped_cells_say_nothing_about_the_pace() -> None:
-    skipped = CellDone(cell(0), Outcome(cell(0), skipped=True))
-    assert pace(3, skipped, StepDone(cell(1), 0, 0.5), seconds=10) == 30
+def test_skipped_runs_say_nothing_about_the_pace() -> None:
+    skipped = RunDone(run(0), Outcome(run(0), skipped=True))
+    assert pace(3, skipped, StepDone(run(1), 0, 0.5), seconds=10) == 30
 
 
 def test_what_an_earlier_run_did_says_nothing_about_the_pace() -> None:
-    resumed = [StepDone(cell(0), 2, 0.5), StepDone(cell(0), 3, 0.75)]
+    resumed = [StepDone(run(0), 2, 0.5), StepDone(run(0), 3, 0.75)]
     assert pace(1, *resumed, seconds=10) == 10
 
 
-def test_cells_that_differ_in_a_setting_alone_are_told_apart() -> None:
-    one, other = (replace(cell(0), hyperparameters={"learning_rate": rate}) for rate in (0.1, 0.2))
-    # One and a half of three cells in 10 s: as much again is left.
-    events = [CellDone(one, Outcome(one)), StepDone(other, 0, 0.5)]
+def test_runs_that_differ_in_a_setting_alone_are_told_apart() -> None:
+    one, other = (replace(run(0), hyperparameters={"learning_rate": rate}) for rate in (0.1, 0.2))
+    # One and a half of three runs in 10 s: as much again is left.
+    events = [RunDone(one, Outcome(one)), StepDone(other, 0, 0.5)]
     assert one.name == other.name
     assert pace(3, *events, seconds=10) == 10
 
 
-def test_plain_text_has_one_line_for_each_task_and_cell() -> None:
+def test_plain_text_has_one_line_for_each_task_and_run() -> None:
     file = io.StringIO()
-    with watching(2, file) as watch:
-        watch(CellStarted(cell(0), 2))
-        watch(StepDone(cell(0), 0, 0.25))
-        watch(TaskDone(cell(0), 0, 2, "apples", 0.875, 0.9, 12.34))
-        watch(CellDone(cell(0), Outcome(cell(0))))
-        watch(CellDone(cell(1), Outcome(cell(1), error="no room")))
+    with watching(2, file) as callback:
+        callback(RunStarted(run(0), 2))
+        callback(StepDone(run(0), 0, 0.25))
+        callback(TaskDone(run(0), 0, 2, "apples", 0.875, 0.9, 12.34))
+        callback(RunDone(run(0), Outcome(run(0))))
+        callback(RunDone(run(1), Outcome(run(1), error="no room")))
     lines = file.getvalue().splitlines()
     assert len(lines) == 3
     assert lines[0].startswith(
         "alpha on orchard, order 1, seed 0 | task 1/2 apples | score 0.875 | mean 0.900 | 12.3 s | "
     )
-    assert lines[1] == "alpha on orchard, order 1, seed 0 | complete | 1 of 2 cells"
-    assert lines[2] == "alpha on orchard, order 1, seed 1 | failed: no room | 2 of 2 cells"
+    assert lines[1] == "alpha on orchard, order 1, seed 0 | complete | 1 of 2 runs"
+    assert lines[2] == "alpha on orchard, order 1, seed 1 | failed: no room | 2 of 2 runs"
 
 
-def test_a_terminal_shows_bars_and_forgets_finished_cells() -> None:
+def test_a_terminal_shows_bars_and_forgets_finished_runs() -> None:
     file = io.StringIO()
     with TerminalWatcher(2, file) as watcher:
-        watcher(CellStarted(cell(0), 2))
-        watcher(TaskDone(cell(0), 0, 2, "apples", None, None, 1.0))
+        watcher(RunStarted(run(0), 2))
+        watcher(TaskDone(run(0), 0, 2, "apples", None, None, 1.0))
         assert [task.completed for task in watcher.progress.tasks] == [0.5, 0.5]
         assert watcher.progress.tasks[1].fields["note"] == "1/2 score - mean -"
-        watcher(CellDone(cell(0), Outcome(cell(0), error="no [room]")))
+        watcher(RunDone(run(0), Outcome(run(0), error="no [room]")))
         assert [task.completed for task in watcher.progress.tasks] == [1.0]
     assert "failed: no [room]" in file.getvalue()
 

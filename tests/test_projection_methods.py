@@ -74,7 +74,7 @@ def test_bases_grow_and_stay_orthonormal() -> None:
         assert torch.allclose(memory.basis.t() @ memory.basis, eye, atol=1e-8)
 
 
-def test_a_full_memory_stops_the_pair() -> None:
+def test_a_full_memory_stops_the_adapter() -> None:
     method = learned("gpm-lora", 1)
     method.memories = [SubspaceMemory(torch.eye(len(m.basis)).double()) for m in method.memories]
     before = method.stack.snapshot()
@@ -89,12 +89,12 @@ def test_a_full_memory_stops_the_pair() -> None:
 def test_mean_gradient_is_that_of_autograd() -> None:
     method = learned("keep-lora", 0, "vector")
     rows, _ = tiny.begin(method, 0)
-    given = in_order(rows, 5, method.objective.device)
-    (found,) = fisher.mean_gradient(method.objective.loss, method.stack, given).values()
+    given = in_order(rows, 5, method.task_model.device)
+    (found,) = fisher.mean_gradient(method.task_model.loss, method.stack, given).values()
     (layer,) = method.stack.layers.values()
     weight = layer.base.weight.detach().clone().requires_grad_(True)
-    layer.whole = weight
-    (expected,) = torch.autograd.grad(method.objective.loss(tiny.whole(rows)), [weight])
+    layer.answer_with(weight)
+    (expected,) = torch.autograd.grad(method.task_model.loss(tiny.whole(rows)), [weight])
     assert expected.abs().max() > 0 and torch.allclose(found, expected)
 
 

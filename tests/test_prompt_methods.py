@@ -80,7 +80,7 @@ def test_l2p_pull_is_the_sum_over_chosen_keys_averaged_over_rows() -> None:
     batch = tiny.whole(tiny.rows(method, 0))
     similar = similarity(method.backbone.plain_features(batch.inputs), method.keys)
     pulled = -0.3 * similar.sort(1, descending=True).values[:, :2].sum() / len(batch)
-    assert torch.allclose(method.loss(batch) - method.objective.loss(batch), pulled)
+    assert torch.allclose(method.loss(batch) - method.task_model.loss(batch), pulled)
 
 
 def test_l2p_by_batch_depends_on_the_batch_and_says_so() -> None:
@@ -125,8 +125,8 @@ def test_dual_prompt_uses_the_expert_whose_key_is_nearest_and_the_tasks_own_whil
     own = similarity(method.backbone.plain_features(batch.inputs), method.keys[1][None])
     prefixes = {0: method.general[0][:, None], 1: method.experts[1][0][:, None]}
     with method.prefixes.holding(prefixes):
-        logits = method.objective.head(method.backbone.plain_features(batch.inputs))
-    wanted = method.objective.cross_entropy(logits, batch.labels) - 0.5 * own.mean()
+        logits = method.task_model.head(method.backbone.plain_features(batch.inputs))
+    wanted = method.task_model.cross_entropy(logits, batch.labels) - 0.5 * own.mean()
     assert torch.allclose(method.loss(batch), wanted)
 
 
@@ -186,7 +186,7 @@ def test_coda_mixes_all_components_of_the_tasks_seen() -> None:
     assert torch.allclose(features(method, 0), wanted)
     batch = tiny.whole(tiny.rows(method, 1))
     fine = 0.2 * (departure(keys) + departure(attentions) + departure(components))
-    assert torch.allclose(method.loss(batch) - method.objective.loss(batch), fine)
+    assert torch.allclose(method.loss(batch) - method.task_model.loss(batch), fine)
 
 
 def test_coda_trains_the_tasks_own_components_alone() -> None:
@@ -243,7 +243,7 @@ def test_coda_prompt_s_default_has_no_penalty_and_a_schedule_of_its_own() -> Non
     # Values that are far from orthonormal would be charged for.
     for values in method._sets():
         values[-1].data.mul_(10)
-    assert torch.equal(method.loss(batch), method.objective.loss(batch))
+    assert torch.equal(method.loss(batch), method.task_model.loss(batch))
     # The released schedule, cos(99 pi / 200 x epoch / (K - 1)): the last of 20 at cos(0.495 pi) = 0.0157.
     assert phase.schedule == "quarter-cosine-by-epoch"
     assert rate_factor(replace(phase, epochs=20), 19, 1.0) == pytest.approx(0.015707, abs=1e-6)

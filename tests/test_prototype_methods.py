@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.method import Method
-from benchmark.models.objective import best_columns
+from benchmark.models.task_model import best_columns
 from methods.pieces.prototypes import completed
 from methods.pieces.ridge import RIDGES, chosen_ridge, held_out_errors, rounding, solution
 from tests import tiny
@@ -64,7 +64,7 @@ def test_head_answers_while_a_task_is_learned(key: str) -> None:
     method = learned(key, 1)
     tiny.begin(method, 1)
     batch = tiny.whole(tiny.rows(method, 1))
-    head = method.objective.head
+    head = method.task_model.head
     head.biases[-1].data[1] += 1000.0
     assert method.predict(batch, None) == [3] * len(batch)
 
@@ -72,7 +72,7 @@ def test_head_answers_while_a_task_is_learned(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_needs_statistics_and_says_so(key: str) -> None:
     method = learned(key, 1)
-    assert method.needs.statistics and not method.needs.task_id and not method.needs.old_data
+    assert method.needs.stored_statistics and not method.needs.task_id and not method.needs.rehearsal
     assert method.kinds == ("vector", "image", "encoder")
     assert method.low_rank_sum() is None or key == "ncm"
 
@@ -130,7 +130,7 @@ def test_aper_puts_pretrained_and_adapted_features_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("key", ["aper", "ranpac"])
-def test_pair_is_trained_on_the_first_task_alone(key: str) -> None:
+def test_adapter_is_trained_on_the_first_task_alone(key: str) -> None:
     method = learned(key, 1)
     before = method.stack.snapshot()
     assert any(factor.abs().max() > 0 for factor in before[1::2])
@@ -245,7 +245,7 @@ def test_ranpac_width_keeps_the_published_ratio_and_every_byte_is_counted() -> N
     assert method.accounting().auxiliary_bytes == 8 * (32 * size + size * size + 2 * 4 * size)
 
 
-def test_ranpac_without_a_pair_regresses_on_frozen_features() -> None:
+def test_ranpac_without_a_adapter_regresses_on_frozen_features() -> None:
     method = learned("ranpac", 2, adapt=False)
     counted = method.accounting()
     assert (counted.stored, counted.adapters, counted.active) == (0, 0, 0)
@@ -280,7 +280,7 @@ def test_completion_is_by_all_classes_from_the_space_s_task_on() -> None:
 
 
 def ease_features(method: Any, batch: Any) -> list[Tensor]:
-    """Return the features of the backbone with each task's pair added to its weights."""
+    """Return the features of the backbone with each task's adapter added to its weights."""
     found = []
     for slot in range(method.stack.count()):
         plain = tiny.backbone("encoder", torch.float64)
@@ -329,11 +329,11 @@ def test_ease_learns_each_task_from_the_pretrained_model() -> None:
     tiny.begin(method, 1)
     batch = tiny.whole(tiny.rows(method, 1))
     plain, _ = plain_features(method, 1, "train")
-    # The new pair is zero as yet, and the first is off.
-    assert torch.equal(method.objective.features(batch), plain)
+    # The new adapter is zero as yet, and the first is off.
+    assert torch.equal(method.task_model.features(batch), plain)
 
 
-def test_ease_counts_passes_pairs_and_means_that_were_seen() -> None:
+def test_ease_counts_passes_adapters_and_means_that_were_seen() -> None:
     method = learned("ease", 3)
     counted = method.accounting()
     assert (counted.adapters, counted.active, counted.passes_per_prediction) == (3, 3, 3.0)

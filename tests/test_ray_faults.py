@@ -1,4 +1,4 @@
-"""Faults under Ray: random kills, cells that do wrong, a node that leaves, a raylet that dies."""
+"""Faults under Ray: random kills, runs that do wrong, a node that leaves, a raylet that dies."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_random_kills_under_ray_change_no_byte(tmp_path: Path) -> None:
     assert sum(hits.values()) >= 2
 
 
-def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> None:
-    cells = plan("seq-lora", "toy", seeds="0-1", settings=["epochs=60"])
-    run(cells, tmp_path / "here", None, 1, "cpu", False, lambda event: None)
-    told = lose_nodes(cells, tmp_path / "there", nodes=1, kills=1, every=2)
+def test_a_run_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> None:
+    runs = plan("seq-lora", "toy", seeds="0-1", settings=["epochs=60"])
+    run(runs, tmp_path / "here", None, 1, "cpu", False, lambda event: None)
+    told = lose_nodes(runs, tmp_path / "there", nodes=1, kills=1, every=2)
     assert content(tmp_path / "there") == content(tmp_path / "here")
-    tasks = [(event.cell.seed, event.task) for event in told if isinstance(event, TaskDone)]
+    tasks = [(event.run.seed, event.task) for event in told if isinstance(event, TaskDone)]
     # Nothing is learned twice but the task that was under way.
     assert sorted(set(tasks)) == [(seed, t) for seed in (0, 1) for t in range(5)]
     assert len(tasks) <= 11
@@ -56,7 +56,7 @@ def test_a_cell_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> No
     ],
     ids=["hoard", "nan", "die"],
 )
-def test_a_faulty_cell_fails_alone_under_ray(
+def test_a_faulty_run_fails_alone_under_ray(
     fault: str, reason: str, start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--workers", "2"]
@@ -68,14 +68,14 @@ def test_a_faulty_cell_fails_alone_under_ray(
 
 
 def test_a_sweep_of_this_machine_joins_no_cluster_that_is_there(tmp_path: Path) -> None:
-    # It has no CPU to give, so cells that went there would wait for ever.
+    # It has no CPU to give, so runs that went there would wait for ever.
     with cluster(nodes=0):
-        cells = plan("frozen", "toy", settings=["stream.tasks=2"])
-        (outcome,) = run(cells, tmp_path, None, 2, "cpu", False, lambda event: None)
+        runs = plan("frozen", "toy", settings=["stream.tasks=2"])
+        (outcome,) = run(runs, tmp_path, None, 2, "cpu", False, lambda event: None)
     assert outcome.state == "complete"
 
 
-def test_a_raylet_that_is_killed_ends_the_sweep_and_no_cell_is_blamed(start: Start, tmp_path: Path) -> None:
+def test_a_raylet_that_is_killed_ends_the_sweep_and_no_run_is_blamed(start: Start, tmp_path: Path) -> None:
     command = ["--method", "seq-lora", "--seed", "0-2", "--set", "epochs=10"]
     code, _, errors = ended(start(*command, "--out", tmp_path / "here"))
     assert code == 0, errors

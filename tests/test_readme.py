@@ -27,9 +27,9 @@ def test_the_method_runs_as_printed(tmp_path: Path) -> None:
     small = ["--set", "epochs=2", "--set", "pull=0.5", "--json", "--out", tmp_path / "runs"]
     done = bench("run", "--method", "l2-lora", "--stream", "toy", *small, path=site)
     assert done.returncode == 0, done.stderr
-    (cell,) = json.loads(done.stdout)["cells"]
-    assert cell["config"]["hyperparameters"]["pull"] == 0.5
-    assert cell["headline"]["average_performance"] is not None
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["config"]["hyperparameters"]["pull"] == 0.5
+    assert run["headline"]["average_performance"] is not None
 
 
 def write_tickets(folder: Path) -> None:
@@ -53,13 +53,13 @@ def test_the_stream_file_runs_as_printed(tmp_path: Path) -> None:
     flags = ["--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
     done = bench("run", "--method", "seq-lora", "--stream", path, *flags)
     assert done.returncode == 0, done.stderr
-    (cell,) = json.loads(done.stdout)["cells"]
-    assert cell["stream"] == "my-tickets" and "/my-tickets/quick/" in cell["path"]
-    assert cell["headline"]["average_performance"] is not None
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["stream"] == "my-tickets" and "/my-tickets/quick/" in run["path"]
+    assert run["headline"]["average_performance"] is not None
     # What was learned can be looked at and exported without the file.
     path.unlink()
-    assert bench("show", cell["path"]).returncode == 0
-    assert bench("export", cell["path"], tmp_path / "peft").returncode == 0
+    assert bench("show", run["path"]).returncode == 0
+    assert bench("export", run["path"], tmp_path / "peft").returncode == 0
 
 
 @pytest.mark.slow
@@ -71,8 +71,8 @@ def test_the_stream_runs_as_printed(tmp_path: Path) -> None:
     flags = ["--data-dir", tmp_path, "--out", tmp_path / "runs", "--set", "epochs=1", "--json"]
     done = bench("run", "--method", "seq-lora", "--stream", "tickets", *flags, path=site)
     assert done.returncode == 0, done.stderr
-    (cell,) = json.loads(done.stdout)["cells"]
-    assert cell["headline"]["average_performance"] is not None
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["headline"]["average_performance"] is not None
 
 
 def test_without_its_data_the_stream_says_how_to_give_it(tmp_path: Path) -> None:
@@ -104,14 +104,17 @@ def test_every_method_and_flag_in_a_command_exists() -> None:
         names = {name for listed in lists for name in listed.split(",")} - own
         assert names <= set(registry.names())
     shown = bench("run", "--help").stdout + bench("list", "--help").stdout
-    shown += "".join(bench(verb, "--help").stdout for verb in ("tune", "export", "metrics", "submit"))
+    shown += "".join(
+        bench(verb, "--help").stdout for verb in ("tune", "export", "metrics", "submit", "leaderboard")
+    )
     for flag in set(re.findall(r"(--[a-z][a-z-]+)", TEXT)):
         assert flag in shown, flag
 
 
 def test_the_tables_are_the_generated_ones() -> None:
     block = TEXT.split("<!-- leaderboard:digits -->")[1].split("<!-- /leaderboard:digits -->")[0]
-    page = (ROOT / "leaderboards" / "digits.md").read_text(encoding="utf-8").splitlines()
+    board = ROOT / "leaderboards" / "digits.md"
+    page = board.read_text(encoding="utf-8").splitlines() if board.is_file() else []
     rows = [line for line in block.splitlines() if line.startswith("|")]
-    assert len(rows) >= 10
+    assert len(rows) >= 10 or not board.is_file()
     assert [row for row in rows if row not in page] == []

@@ -28,7 +28,7 @@ from benchmark.analysis.task_inputs import ROWS, evenly, task_inputs
 from benchmark.errors import UserError
 from benchmark.publishing.redundancy_page import write_page
 from benchmark.results import read, write
-from benchmark.running.driver import run
+from benchmark.running.driver import run as run_all
 from benchmark.running.plan import plan
 from tests import tiny
 from tests.command import assert_one_line_error, bench
@@ -37,13 +37,13 @@ from tests.factories import result, stream_file
 EYE = np.eye(6)
 
 
-def pair(rows, columns, values):
+def adapter(rows, columns, values):
     """Return down and up factors with given unit rows and columns, and singular values."""
     return EYE[list(rows)] * np.array(values)[:, None], EYE[:, list(columns)]
 
 
 def test_identical_orthogonal_and_half_shared_subspaces():
-    one, other = update(*pair((0, 1), (0, 1), (3, 1))), update(*pair((2, 3), (1, 2), (2, 2)))
+    one, other = update(*adapter((0, 1), (0, 1), (3, 1))), update(*adapter((2, 3), (1, 2), (2, 2)))
     assert overlap(one.rows, one.rows) == pytest.approx(1.0, abs=1e-12)
     assert overlap(one.rows, other.rows) == pytest.approx(0.0, abs=1e-12)
     # Columns {0, 1} and {1, 2} share one direction of two: cosines 1 and 0, squares' mean 1/2.
@@ -51,7 +51,7 @@ def test_identical_orthogonal_and_half_shared_subspaces():
 
 
 def test_one_subspace_inside_another_overlaps_fully():
-    small, large = update(*pair((0,), (0,), (1,))), update(*pair((0, 1, 2), (0, 1, 2), (1, 1, 1)))
+    small, large = update(*adapter((0,), (0,), (1,))), update(*adapter((0, 1, 2), (0, 1, 2), (1, 1, 1)))
     assert overlap(small.rows, large.rows) == pytest.approx(1.0)
 
 
@@ -75,9 +75,9 @@ def test_random_subspaces_overlap_as_expected():
 
 def test_ranks_of_known_spectra():
     # Equal values: both ranks count them. Values 3 and 1: shares 3/4 and 1/4.
-    flat = update(*pair((0, 1, 2), (0, 1, 2), (2, 2, 2)))
+    flat = update(*adapter((0, 1, 2), (0, 1, 2), (2, 2, 2)))
     assert flat.effective_rank == pytest.approx(3.0) and flat.stable_rank == pytest.approx(3.0)
-    steep = update(*pair((0, 1), (0, 1), (3, 1)))
+    steep = update(*adapter((0, 1), (0, 1), (3, 1)))
     assert steep.stable_rank == pytest.approx(10 / 9)  # (9 + 1) / 9
     assert steep.effective_rank == pytest.approx(np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25))))
     nothing = update(np.ones((2, 6)), np.zeros((6, 2)))
@@ -93,8 +93,8 @@ def test_a_lost_direction_is_not_counted():
 
 
 def test_the_residual_of_a_combination_is_zero():
-    first, second = pair((0, 1), (0, 1), (3, 1)), pair((2, 3), (1, 2), (2, 2))
-    # 2 D1 - D2 as one pair of rank 4
+    first, second = adapter((0, 1), (0, 1), (3, 1)), adapter((2, 3), (1, 2), (2, 2))
+    # 2 D1 - D2 as one adapter of rank 4
     mixed = np.concatenate([2 * first[0], -second[0]]), np.concatenate([first[1], second[1]], axis=1)
     assert residual(mixed, [first, second]) == pytest.approx(0.0, abs=1e-12)
     # Without D2: |D2| / |2 D1 - D2| = sqrt 8 / sqrt (4 * 10 + 8)
@@ -105,7 +105,7 @@ def test_the_residual_of_a_combination_is_zero():
 
 
 def test_the_effect_is_fitted_where_the_inputs_lie():
-    first, second = pair((0,), (0,), (1,)), pair((0, 1), (0, 1), (1, 1))
+    first, second = adapter((0,), (0,), (1,)), adapter((0, 1), (0, 1), (1, 1))
     # As updates: D1 = e0 e0^T is fitted to D2 = e0 e0^T + e1 e1^T with 1; one of two equal parts is left.
     assert residual(second, [first]) == pytest.approx(0.5**0.5)
     # Inputs along e0 see no difference, those along e1 nothing of D1, those along e2 no effect at all.
@@ -116,13 +116,13 @@ def test_the_effect_is_fitted_where_the_inputs_lie():
     assert effect_residual(second, [first], EYE[:2] * [[2], [1]]) == pytest.approx(5**-0.5)
 
 
-def test_random_pairs_leave_what_chance_leaves():
+def test_random_adapters_leave_what_chance_leaves():
     flat = np.eye(2)
     target, earlier = (flat[:1], flat[:, :1]), [(flat[1:], 3 * flat[:, 1:])]
     # As updates: a random direction among 2 x 2 holds 1/4 of the square of any given one.
     assert expected_residual(target, earlier) == pytest.approx(0.75**0.5)
     # On inputs along e0 alone an effect is a direction of the plane of outputs. Of a random one the target's
-    # has the sine left: mean square 1/2. The learned pair, blind to e0, leaves everything.
+    # has the sine left: mean square 1/2. The learned adapter, blind to e0, leaves everything.
     drawn = random_effect_residual(target, earlier, flat[:1], seed=(0,), draws=4000)
     assert drawn == pytest.approx(0.5**0.5, abs=0.01)
     assert effect_residual(target, earlier, flat[:1]) == pytest.approx(1.0)
@@ -139,12 +139,12 @@ def test_random_pairs_leave_what_chance_leaves():
     assert random_effect_residual(target, [nothing], flat, (0,)) == pytest.approx(1.0)
 
 
-def test_several_random_pairs_leave_less_of_any_rank():
+def test_several_random_adapters_leave_less_of_any_rank():
     generator = np.random.default_rng(2)
-    pairs = [(generator.normal(size=(2, 4)), generator.normal(size=(3, 2))) for _ in range(4)]
+    adapters = [(generator.normal(size=(2, 4)), generator.normal(size=(3, 2))) for _ in range(4)]
     # Three of twelve directions: 1 - 3/12 of the square.
-    assert expected_residual(pairs[0], pairs[1:]) == pytest.approx(0.75**0.5)
-    drawn = random_effect_residual(pairs[0], pairs[1:], np.eye(4), (1,), draws=2000)
+    assert expected_residual(adapters[0], adapters[1:]) == pytest.approx(0.75**0.5)
+    drawn = random_effect_residual(adapters[0], adapters[1:], np.eye(4), (1,), draws=2000)
     assert drawn == pytest.approx(0.75**0.5, abs=0.01)
 
 
@@ -152,13 +152,13 @@ def test_several_random_pairs_leave_less_of_any_rank():
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 12))
 def test_the_effect_residual_is_that_of_the_outputs(seed, rank, tokens):
     generator = np.random.default_rng(seed)
-    pairs = [(generator.normal(size=(rank, 9)), generator.normal(size=(7, rank))) for _ in range(3)]
+    adapters = [(generator.normal(size=(rank, 9)), generator.normal(size=(7, rank))) for _ in range(3)]
     x = generator.normal(size=(tokens, 9))
-    target, *design = [(x @ (up @ down).T).ravel() for down, up in pairs]
+    target, *design = [(x @ (up @ down).T).ravel() for down, up in adapters]
     design = np.stack(design, axis=1)
     left = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
     expected = np.linalg.norm(left) / np.linalg.norm(target)
-    assert effect_residual(pairs[0], pairs[1:], x) == pytest.approx(expected, abs=1e-9)
+    assert effect_residual(adapters[0], adapters[1:], x) == pytest.approx(expected, abs=1e-9)
 
 
 def test_places_lie_evenly():
@@ -169,19 +169,20 @@ def test_places_lie_evenly():
 
 def test_the_page_keeps_what_is_written_around_its_tables(tmp_path):
     page = tmp_path / "page.md"
-    pairs = {t: {"q": pair((t, t + 1), (0, 1), (1, 1))} for t in range(2)}
+    adapters = {t: {"q": adapter((t, t + 1), (0, 1), (1, 1))} for t in range(2)}
     # Row spaces {0, 1} and {1, 2} share one direction of two. D2 = e0 e1^T + e1 e2^T has no part along D1.
-    found = redundancy.of_pairs(result(), pairs, {1: {"q": EYE}})
+    found = redundancy.of_adapters(result(), adapters, {1: {"q": EYE}})
     removed = LeaveOneOut(result(), (Removal(1, [-0.3, 0.0, -0.6], 4),), True, 30)
     write_page([RunAnalysis(found, removed)], page)
     first = page.read_text()
     row = next(line for line in first.splitlines() if line.startswith("|      2"))
     # Random subspaces of rank 2 in 6 dimensions share 2/6 of it; the column spaces are equal.
     numbers = ["2", "2.00", "2.00", "0.500", "1.5", "1.000", "3.0", "1.0000", "0.9860", "1.0000"]
-    cells = [cell.strip() for cell in row.split("|")[1:-1]]
-    # A random pair in the place of the first leaves sqrt(35/36) of the update, and nearly that of its effect.
-    assert cells[: len(numbers)] == numbers and cells[-2:] == ["-30.0", "4 of 30"]
-    assert float(cells[len(numbers)]) == pytest.approx((35 / 36) ** 0.5, abs=0.02)
+    runs = [run.strip() for run in row.split("|")[1:-1]]
+    # A random adapter in the place of the first leaves sqrt(35/36) of the update, and nearly that of its
+    # effect.
+    assert runs[: len(numbers)] == numbers and runs[-2:] == ["-30.0", "4 of 30"]
+    assert float(runs[len(numbers)]) == pytest.approx((35 / 36) ** 0.5, abs=0.02)
     page.write_text(
         first.replace("## orchard", "## orchard\n\nApples differ from pears.").replace("0.500", "0.7")
     )
@@ -213,11 +214,12 @@ def test_scale_changes_no_subspace():
     assert overlap(update(down, up).rows, update(1e-6 * down, 1e3 * up).rows) == pytest.approx(1.0)
 
 
-def test_pairs_of_all_tasks_are_compared_at_every_layer():
-    pairs = {
-        t: {"q": pair((t, t + 1), (0, 1), (1, 1)), "v": pair((0, 1), (t, t + 1), (1, 1))} for t in range(3)
+def test_adapters_of_all_tasks_are_compared_at_every_layer():
+    adapters = {
+        t: {"q": adapter((t, t + 1), (0, 1), (1, 1)), "v": adapter((0, 1), (t, t + 1), (1, 1))}
+        for t in range(3)
     }
-    found = redundancy.of_pairs(result(), pairs)
+    found = redundancy.of_adapters(result(), adapters)
     assert len(found.overlaps) == 3 * 2 and len(found.shapes) == 3 * 2
     # At q rows {0, 1} and {1, 2} share half, at v they are equal: mean 3/4. Random ones share 2/6, so 3/2
     # and 3 times as much.
@@ -229,26 +231,26 @@ def test_pairs_of_all_tasks_are_compared_at_every_layer():
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small finished run with a pair for each of three tasks."""
-    cells = plan("inc-lora", "toy", settings=["tasks=3", "epochs=3", "learning_rate=0.05"])
-    (outcome,) = run(cells, tmp_path_factory.mktemp("runs"), None, 1, "cpu", False, lambda event: None)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small finished run with an adapter for each of three tasks."""
+    runs = plan("inc-lora", "toy", settings=["tasks=3", "epochs=3", "learning_rate=0.05"])
+    (outcome,) = run_all(runs, tmp_path_factory.mktemp("runs"), None, 1, "cpu", False, lambda event: None)
     assert outcome.error is None and outcome.path is not None
     return outcome.path
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_read_from_its_file(cell):
-    found = analyse_run(cell, Depth()).found
+def test_a_finished_run_is_read_from_its_file(run):
+    found = analyse_run(run, Depth()).found
     assert found.tasks == (0, 1, 2)
     assert {shape.rank for shape in found.shapes} == {2}
     assert all(0 <= each.rows <= 1 for each in found.overlaps)
 
 
 @pytest.mark.slow
-def test_the_inputs_of_a_layer_are_the_task_s_own_rows(cell):
-    inputs = task_inputs(cell, None)
-    *_, loaded = with_stack(read(cell), cell, None, "")
+def test_the_inputs_of_a_layer_are_the_task_s_own_rows(run):
+    inputs = task_inputs(run, None)
+    *_, loaded = with_stack(read(run), run, None, "")
     assert list(inputs) == [0, 1, 2]
     for task, layers in inputs.items():
         # The one layer of the toy stream's backbone sees the vectors themselves.
@@ -256,24 +258,24 @@ def test_the_inputs_of_a_layer_are_the_task_s_own_rows(cell):
         rows = loaded.tasks[task].train.inputs
         assert len(rows) > ROWS
         np.testing.assert_array_equal(seen, rows[np.arange(ROWS) * len(rows) // ROWS])
-    found = redundancy.of_pairs(*redundancy.read_pairs(cell), inputs)
+    found = redundancy.of_adapters(*redundancy.read_adapters(run), inputs)
     assert [each.effect_residual is None for each in found.shapes] == [True, False, False]
     assert all(0 <= each.effect_residual <= 1 + 1e-9 for each in found.shapes[1:])
     assert "of its effect" in redundancy.tables(found)
-    assert "of its effect" not in redundancy.tables(analyse_run(cell, Depth()).found)
+    assert "of its effect" not in redundancy.tables(analyse_run(run, Depth()).found)
 
 
 @pytest.mark.slow
-def test_removing_an_adapter_is_told_from_removing_nothing(cell, tmp_path):
-    found = remove_each(cell, None)
-    assert found.reproduced and found.rows == sum(task.test for task in read(cell).tasks)
+def test_removing_an_adapter_is_told_from_removing_nothing(run, tmp_path):
+    found = remove_each(run, None)
+    assert found.reproduced and found.rows == sum(task.test for task in read(run).tasks)
     assert len(found.removals) == 3 and found.active == found.reported == 3
     # An adapter whose up factor is zero does nothing, so removing it changes no answer.
-    copied = Path(shutil.copy(cell, tmp_path / cell.name))
-    state = load_file(cell.with_suffix(".safetensors"))
-    (layer,) = {name.removesuffix(".past_up") for name in state if name.endswith(".past_up")}
-    state[f"{layer}.past_up"][:, :2] = 0
-    save_file(state, copied.with_suffix(".safetensors"), {"cell": read(cell).key})
+    copied = Path(shutil.copy(run, tmp_path / run.name))
+    state = load_file(run.with_suffix(".safetensors"))
+    (layer,) = {name.removesuffix(".frozen.lora_B") for name in state if name.endswith(".frozen.lora_B")}
+    state[f"{layer}.frozen.lora_B"][:, :2] = 0
+    save_file(state, copied.with_suffix(".safetensors"), {"run": read(run).key})
     idle = remove_each(copied, None)
     assert idle.removals[0].predictions_changed == 0 and set(idle.removals[0].change) == {0.0}
     assert idle.active == 2 != idle.reported
@@ -281,14 +283,14 @@ def test_removing_an_adapter_is_told_from_removing_nothing(cell, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_prints_tables_and_json(cell):
-    shown = bench("redundancy", cell, "--leave-one-out")
+def test_the_command_prints_tables_and_json(run):
+    shown = bench("redundancy", run, "--leave-one-out")
     assert shown.returncode == 0, shown.stderr
     assert "row overlap" in shown.stdout and "reports 3 active, which agrees" in shown.stdout
-    page = cell.with_name("page.md")
-    assert bench("redundancy", cell, "--effects", "--page", page).stdout.strip().endswith("page.md")
+    page = run.with_name("page.md")
+    assert bench("redundancy", run, "--effects", "--page", page).stdout.strip().endswith("page.md")
     assert "effect residual" in page.read_text()
-    (data,) = json.loads(bench("redundancy", cell, "--json").stdout)
+    (data,) = json.loads(bench("redundancy", run, "--json").stdout)
     assert {shape["effect_residual"] for shape in data["shapes"]} == {None}
     assert data["method"] == "inc-lora" and len(data["overlaps"]) == 3
 
@@ -319,15 +321,15 @@ def test_a_result_of_a_described_stream_needs_its_file(tmp_path):
     )
 
 
-def test_a_method_without_pairs_says_so(tmp_path):
+def test_a_method_without_adapters_says_so(tmp_path):
     path = tmp_path / "one.json"
     write(result(), path)
     with pytest.raises(UserError, match="no adapters at"):
         analyse_run(path, Depth())
-    with pytest.raises(UserError, match="keeps no low-rank pairs"):
-        redundancy.pairs_of({"head.weight": np.ones(2)}, result())
+    with pytest.raises(UserError, match="keeps no low-rank adapters"):
+        redundancy.adapters_of({"head.weight": np.ones(2)}, result())
 
 
-def test_one_pair_has_nothing_to_overlap():
-    found = redundancy.of_pairs(result(), {0: {"q": pair((0,), (0,), (1,))}})
+def test_one_adapter_has_nothing_to_overlap():
+    found = redundancy.of_adapters(result(), {0: {"q": adapter((0,), (0,), (1,))}})
     assert "Nothing to compare" in redundancy.tables(found)

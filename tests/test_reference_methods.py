@@ -1,4 +1,4 @@
-"""The reference rows do what their names say: one pair for all, one per task, everything at once, none."""
+"""The reference rows do what their names say: one adapter for all, one per task, everything at once, none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def learned(key: str, count: int = 3):
     return method
 
 
-def test_sequential_lora_goes_on_with_the_one_pair_it_made():
+def test_sequential_lora_goes_on_with_the_one_adapter_it_made():
     method = tiny.make_method("seq-lora", "vector", stream=tiny.tasks("vector", 3))
     tiny.learn(method, 0)
     first = [id(parameter) for parameter in method.stack.parameters()]
@@ -25,14 +25,14 @@ def test_sequential_lora_goes_on_with_the_one_pair_it_made():
     assert method.stack.frozen_tasks == [] and method.accounting().active == 1
 
 
-def test_incremental_lora_stacks_a_pair_per_task():
+def test_incremental_lora_stacks_a_adapter_per_task():
     method = learned("inc-lora")
     assert method.stack.frozen_tasks == [0, 1] and method.stack.current_task == 2
-    # 3 pairs of rank r on one layer of 48 -> 16: 3 r (48 + 16).
+    # 3 adapters of rank r on one layer of 48 -> 16: 3 r (48 + 16).
     assert method.accounting().stored == 3 * method.protocol.rank * (48 + 16)
 
 
-def test_independent_lora_answers_with_the_named_pair_alone():
+def test_independent_lora_answers_with_the_named_adapter_alone():
     method = learned("independent")
     batch = tiny.rows(method, 0, "test").batch(range(8))
     before = method.predict(batch, 0)
@@ -43,7 +43,7 @@ def test_independent_lora_answers_with_the_named_pair_alone():
         layer.frozen.lora_A[method.stack.frozen_ranks[0] :].mul_(-2)
         layer.frozen.lora_B[:, method.stack.frozen_ranks[0] :].mul_(-2)
     assert method.predict(batch, 0) == before
-    allowed = set(method.objective.task_columns(method.objective.tasks[0]))
+    allowed = set(method.task_model.task_columns(method.task_model.tasks[0]))
     assert set(before) <= allowed
 
 
@@ -61,8 +61,8 @@ def test_a_frozen_backbone_has_no_adapters():
 def test_the_linear_probe_trains_the_whole_head_on_every_task_and_nothing_else():
     method = tiny.make_method("linear-probe", "vector", stream=tiny.tasks("vector", 3))
     assert [list(method.training_tasks(t)) for t in range(3)] == [[], [], [0, 1, 2]]
-    method.objective.begin_task([0, 1, 2])
+    method.task_model.begin_task([0, 1, 2])
     method.begin_task(2, tiny.rows(method, 2))
     (phase,) = method.phases(2)
     trained = {parameter for group in phase.groups for parameter in group.parameters}
-    assert trained == set(method.objective.head.parameters())
+    assert trained == set(method.task_model.head.parameters())

@@ -152,14 +152,14 @@ def test_a_step_sees_new_and_old_rows_and_all_classes() -> None:
     method: Any = tiny.make_method("er-lora", "encoder", torch.float64, rehearsed=3)
     tiny.learn(method, 0)
     rows, [phase] = tiny.begin(method, 1)
-    assert method.objective.current == [0, 1, 2, 3]
+    assert method.task_model.current == [0, 1, 2, 3]
     seen = []
-    original = method.objective.outputs
-    method.objective.outputs = lambda batch: seen.append(batch.labels.tolist()) or original(batch)
+    original = method.task_model.outputs
+    method.task_model.outputs = lambda batch: seen.append(batch.labels.tolist()) or original(batch)
     method.loss(rows.batch([0, 1]))
     (labels,) = seen
     assert labels[:2] == [2, 2] and len(labels) == 5 and set(labels[2:]) <= {0, 1}
-    # The pair's 8 factors, then weight and bias of both tasks' head rows.
+    # The adapter's 8 factors, then weight and bias of both tasks' head rows.
     assert [len(group.parameters) for group in phase.groups] == [8, 4]
 
 

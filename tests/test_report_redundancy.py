@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmark.analysis.leave_one_out import LeaveOneOut, Removal
-from benchmark.analysis.redundancy import of_pairs
+from benchmark.analysis.redundancy import of_adapters
 from benchmark.analysis.run_analysis import RunAnalysis
 from benchmark.errors import UserError
 from benchmark.publishing import report, report_redundancy
@@ -32,7 +32,7 @@ def test_adapters_beside_a_result_are_compared_on_its_page(tmp_path):
     assert "<h2>Redundancy of adapters</h2>" in text and "Not shown" not in text
     # Tasks 1 and 2 share one row direction of two, 3/2 of what random ones of rank 2 share in 6 dimensions.
     assert "<td>2</td><td>2.00</td><td>2.00</td><td>0.500</td><td>1.5</td>" in text
-    assert 'alt="alpha: overlap of every two tasks"' in text and "3 pairs for 3 tasks" in text
+    assert 'alt="alpha: overlap of every two tasks"' in text and "3 adapters for 3 tasks" in text
 
 
 def test_without_adapters_one_line_says_why_nothing_is_compared(tmp_path):
@@ -48,14 +48,14 @@ def test_a_folder_shows_the_first_run_of_each_method_that_has_adapters(tmp_path)
     )
     keep_adapters(first, tasks=2)
     keep_adapters(lone, tasks=1)
-    save_file({"head.weight": EYE}, other.with_suffix(".safetensors"), {"cell": read(other).key})
+    save_file({"head.weight": EYE}, other.with_suffix(".safetensors"), {"run": read(other).key})
     text = page(tmp_path)
     assert "<caption>two, order forward, seed 0</caption>" in text
     assert 'alt="two: overlap of every two tasks"' in text
-    # One pair has ranks and nothing to overlap with.
+    # One adapter has ranks and nothing to overlap with.
     assert "<caption>lone, order forward, seed 0</caption>" in text and 'alt="lone: overlap' not in text
     assert "no adapters lie beside the results of bare;" in text
-    assert "merged keeps no low-rank pairs" in text and bare.stem not in text
+    assert "merged keeps no low-rank adapters" in text and bare.stem not in text
 
 
 def test_damaged_adapters_are_told_by_file_after_the_page_is_written(tmp_path):
@@ -69,9 +69,9 @@ def test_damaged_adapters_are_told_by_file_after_the_page_is_written(tmp_path):
 def test_scores_without_each_adapter_stand_in_a_table_of_their_own(tmp_path, monkeypatch):
     (path,) = save(tmp_path, result())
     keep_adapters(path, tasks=2)
-    pairs = {t: {"q": (EYE[t : t + 1], EYE[:, :1])} for t in range(2)}
+    adapters = {t: {"q": (EYE[t : t + 1], EYE[:, :1])} for t in range(2)}
     removed = LeaveOneOut(result(), (Removal(1, [-0.3, 0.0, -0.6], 4),), True, 30)
-    analysed = RunAnalysis(of_pairs(result(), pairs), removed)
+    analysed = RunAnalysis(of_adapters(result(), adapters), removed)
     monkeypatch.setattr(report_redundancy, "analyse_run", lambda path, depth: analysed)
     text = page(path)
     assert "seed 0: scores without each adapter</caption>" in text

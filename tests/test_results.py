@@ -13,7 +13,7 @@ from tests.factories import result
 
 @pytest.fixture
 def path(tmp_path):
-    file = tmp_path / "a" / "cell.json"
+    file = tmp_path / "a" / "run.json"
     results.write(result(), file)
     return file
 
@@ -36,7 +36,7 @@ def test_round_trip_keeps_every_field_and_every_byte(path):
     assert back == result()
     results.write(back, path)
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["cell.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["run.json"]
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -59,7 +59,7 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     assert "cannot read" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_schema_is_refused(path, version):
     edit(path, schema_version=version)
     assert "schema" in refusal(path)
@@ -91,15 +91,15 @@ def test_nan_is_refused_on_reading(path):
 def test_nan_is_refused_in_a_score_and_on_writing(tmp_path):
     with pytest.raises(ValidationError, match="finite"):
         result(headline={"forgetting": float("nan")})
-    path = tmp_path / "cell.json"
+    path = tmp_path / "run.json"
     with pytest.raises(UserError, match="JSON cannot"):
         results.write(result(report=[{"loss": float("nan")}]), path)
     assert not path.exists()
 
 
-@pytest.mark.parametrize("scores", [[[0.5]], [[0.5, None], [0.5]], [[0.5, None], [50.0, 60.0]]])
+@pytest.mark.parametrize("scores", [[[0.5]], [[0.5, None, None, None], [0.5], []], [[0.5], [0.5], [50.0]]])
 def test_a_matrix_of_another_shape_or_in_percent_is_refused(path, scores):
-    edit(path, matrix=scores)
+    edit(path, readings={"trained_head": {"matrix": scores, "rows": [], "blank": None}})
     assert "matrix" in refusal(path)
 
 
@@ -113,13 +113,13 @@ def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         results.write(result(last=0.1), path)
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["cell.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["run.json"]
 
 
 def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError) as caught:
-        results.write(result(), tmp_path / "file" / "deeper" / "cell.json")
+        results.write(result(), tmp_path / "file" / "deeper" / "run.json")
     assert "cannot write" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -127,4 +127,18 @@ def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path):
 def test_a_folder_without_permission_gives_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write"):
-        results.write(result(), tmp_path / "cell.json")
+        results.write(result(), tmp_path / "run.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"untrained": [0.1, 0.2]}, "2 scores of the untrained model for 3 tasks"),
+        ({"needs_adapter": [True]}, "needs_adapter holds 1 values for 3 tasks"),
+    ],
+)
+def test_what_is_said_of_each_task_is_said_of_all(changes, reason):
+    whole = result(untrained=[0.1, 0.2, None], needs_adapter=[True, False, True])
+    assert results.parse(results.to_json(whole.model_dump(mode="json")), "here") == whole
+    with pytest.raises(ValidationError, match=reason):
+        result(**changes)

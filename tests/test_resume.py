@@ -43,9 +43,11 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the suite handles it."""
 
 
-def small(out: Path, watch: Callable[[Event], None] = lambda event: None, seed: str = "0") -> Outcome:
-    """Run a cell of three tasks here, in well under a second."""
-    (outcome,) = run(plan("litelora", "toy", seeds=seed, settings=SMALL), out, None, 1, "cpu", False, watch)
+def small(out: Path, callback: Callable[[Event], None] = lambda event: None, seed: str = "0") -> Outcome:
+    """Run a run of three tasks here, in well under a second."""
+    (outcome,) = run(
+        plan("litelora", "toy", seeds=seed, settings=SMALL), out, None, 1, "cpu", False, callback
+    )
     return outcome
 
 
@@ -55,7 +57,7 @@ def folders(out: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an uninterrupted run of the small cell leaves."""
+    """What an uninterrupted run of the small run leaves."""
     out = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_DIR", str(out / "no-repository"))
@@ -144,14 +146,14 @@ def invoke(out: Path, *more: str) -> Result:
     return CliRunner().invoke(app, command)
 
 
-def test_a_complete_cell_is_skipped_and_says_so_and_fresh_runs_it_again(
+def test_a_complete_run_is_skipped_and_says_so_and_fresh_runs_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert invoke(tmp_path).exit_code == 0
     (path,) = tmp_path.rglob("*.json")
     written, before = path.read_bytes(), content(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(learner, "Learner", None)  # a skipped cell loads no model
+        patch.setattr(learner, "Learner", None)  # a skipped run loads no model
         again = invoke(tmp_path)
         assert again.exit_code == 0, again.stderr
         assert "already complete, skipped" in again.stdout
@@ -168,6 +170,8 @@ def test_a_complete_cell_is_skipped_and_says_so_and_fresh_runs_it_again(
 def record(*scores: float | None) -> TaskRecord:
     """Return what is known of a task of three steps."""
     return TaskRecord(
+        readings={"trained_head": {"scores": [0.5], "rows": [""]}},
+        forward_equivalents=12.0,
         scores=list(scores),
         steps=3,
         trainable=2,
@@ -183,7 +187,7 @@ def record(*scores: float | None) -> TaskRecord:
 
 def saved(folder: Path) -> tuple[Checkpoint, Progress]:
     """Return a checkpoint after one task."""
-    made = Checkpoint(folder / "cell.json")
+    made = Checkpoint(folder / "run.json")
     progress = Progress(key="key", fingerprint="print", tasks=[record(0.5, None)])
     made.save(progress, pack({"weight": torch.ones(2)}))
     return made, progress
@@ -218,21 +222,21 @@ def test_a_crash_before_a_checkpoint_is_whole_leaves_the_previous_one(
     assert names == ["after-task-2.safetensors", "progress.json"]
 
 
-def test_a_checkpoint_of_another_cell_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     made, _ = saved(tmp_path)
     with pytest.raises(UserError, match="other settings or data; --fresh starts over"):
         made.load("another key")
 
 
 def test_nothing_saved_is_nothing_loaded(tmp_path: Path) -> None:
-    assert Checkpoint(tmp_path / "cell.json").load("key") is None
+    assert Checkpoint(tmp_path / "run.json").load("key") is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_of_the_form_with_one_list_a_field_is_refused_in_one_line(tmp_path: Path) -> None:
     made, _ = saved(tmp_path)
     (made.folder / "progress.json").write_text('{"key": "key", "matrix": [[0.5]], "steps": [3]}', "utf-8")
-    with pytest.raises(UserError, match="begun by an earlier version; --fresh starts the cell over"):
+    with pytest.raises(UserError, match="begun by an earlier version; --fresh starts the run over"):
         made.load("key")
 
 
@@ -256,7 +260,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_checkpoint_fails_the_cell_and_fresh_starts_it_over(
+def test_a_damaged_checkpoint_fails_the_run_and_fresh_starts_it_over(
     whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     def stop(event: Event) -> None:

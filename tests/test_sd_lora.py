@@ -20,7 +20,7 @@ def sd_lora(kind: str = "encoder", dtype: torch.dtype = torch.float64, **options
 
 
 def at_task(t: int, kind: str = "encoder", **options: Any) -> tuple[Method, Any]:
-    """Return a method that has begun task t with random pairs behind it, and the task's rows."""
+    """Return a method that has begun task t with random adapters behind it, and the task's rows."""
     method = sd_lora(kind, **options)
     for task in range(t + 1):
         taken, _ = tiny.begin(method, task)
@@ -30,7 +30,7 @@ def at_task(t: int, kind: str = "encoder", **options: Any) -> tuple[Method, Any]
 
 
 def directions(method: Method) -> list[tuple[str, Tensor, Tensor]]:
-    """Return (layer and slot, B_k A_k as a dense matrix, |B_k|_F |A_k|_F) of every past pair."""
+    """Return (layer and slot, B_k A_k as a dense matrix, |B_k|_F |A_k|_F) of every past adapter."""
     found = []
     for name, layer in method.stack.layers.items():
         for slot in range(len(method.stack.frozen_tasks)):
@@ -50,7 +50,7 @@ def test_task_0_starts_at_the_pretrained_features(kind: str, variant: str) -> No
     inputs = tiny.whole(taken).inputs
     plain = tiny.backbone(kind)
     with torch.no_grad():
-        assert torch.equal(method.objective.backbone.features(inputs), plain.features(inputs))
+        assert torch.equal(method.task_model.backbone.features(inputs), plain.features(inputs))
 
 
 def test_task_0_is_plain_lora_with_scale_0_8() -> None:
@@ -59,7 +59,7 @@ def test_task_0_is_plain_lora_with_scale_0_8() -> None:
     tiny.begin(plain, 0)
     tiny.randomise(plain.stack, 0)
     for ours, theirs in zip(
-        method.objective.head.parameters(), plain.objective.head.parameters(), strict=True
+        method.task_model.head.parameters(), plain.task_model.head.parameters(), strict=True
     ):
         assert torch.equal(ours, theirs)
     batch = tiny.whole(taken)
@@ -142,14 +142,14 @@ def test_gradient_of_a_magnitude_sums_the_layers_inner_products(variant: str) ->
         assert expected.abs() > 1e-6
 
 
-def test_only_pair_magnitudes_and_new_head_rows_get_gradients() -> None:
+def test_only_adapter_magnitudes_and_new_head_rows_get_gradients() -> None:
     method, taken = at_task(2)
     method.loss(tiny.whole(taken)).backward()
     phase = method.phases(2)[0]
     trained = {id(parameter) for group in phase.groups for parameter in group.parameters}
     named = [
-        *method.objective.backbone.module.named_parameters(),
-        *method.objective.head.named_parameters(prefix="head"),
+        *method.task_model.backbone.module.named_parameters(),
+        *method.task_model.head.named_parameters(prefix="head"),
         ("magnitudes", method.magnitudes),
     ]
     with_gradient = {name for name, parameter in named if parameter.grad is not None}
@@ -172,9 +172,9 @@ def test_only_pair_magnitudes_and_new_head_rows_get_gradients() -> None:
 def test_old_head_rows_stay_bit_identical(variant: str, decay: float) -> None:
     method = sd_lora("vector", torch.float32, variant=variant, weight_decay=decay)
     tiny.learn(method, 0)
-    before = {name: value.clone() for name, value in method.objective.state().items()}
+    before = {name: value.clone() for name, value in method.task_model.state().items()}
     tiny.learn(method, 1)
-    after = method.objective.state()
+    after = method.task_model.state()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert len(after) == 2 * len(before)
 
@@ -187,7 +187,7 @@ def test_one_magnitude_a_task_for_the_whole_model(kind: str) -> None:
     method, _ = at_task(2, kind)
     assert method.magnitudes.shape == (3,)
     layers = {"vector": 1, "encoder": 4}[kind]
-    # Three pairs of rank 2 at each layer: 2 (48 + 16) numbers on vectors, 2 (32 + 32) in the encoder.
+    # Three adapters of rank 2 at each layer: 2 (48 + 16) numbers on vectors, 2 (32 + 32) in the encoder.
     assert method.accounting().stored == 3 * layers * 2 * 64 + 3
     # `at_task` begins in float64, where 0.8 reads back as it was written.
     assert method.report(2) == {"magnitudes": {"0": 0.8, "1": 0.8, "2": 0.8}}
@@ -227,7 +227,7 @@ def test_task_without_steps_gives_no_nan(variant: str) -> None:
     method.loss(tiny.whole(taken)).backward()
     assert all(torch.isfinite(p.grad).all() for p in [*method.stack.parameters(), method.magnitudes])
     assert torch.isfinite(
-        torch.cat([group.flatten() for pair in method.stack.sum().values() for group in pair])
+        torch.cat([group.flatten() for adapter in method.stack.sum().values() for group in adapter])
     ).all()
 
 
@@ -238,11 +238,11 @@ def test_loss_ignores_a_constant_on_old_logits() -> None:
     method, taken = at_task(1)
     batch = tiny.whole(taken)
     before = method.loss(batch)
-    method.objective.head.biases[0].data += 50.0
+    method.task_model.head.biases[0].data += 50.0
     assert torch.equal(method.loss(batch), before)
-    method.objective.head.biases[1].data[0] += 50.0
+    method.task_model.head.biases[1].data[0] += 50.0
     assert not torch.equal(method.loss(batch), before)
-    logits = method.objective.logits(batch)
+    logits = method.task_model.logits(batch)
     # Columns 0 and 1 belong to the first task, 2 and 3 to this one.
     assert torch.isclose(method.loss(batch), functional.cross_entropy(logits[:, 2:], batch.labels - 2))
 

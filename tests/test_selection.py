@@ -68,12 +68,12 @@ def test_methods_of_other_kinds_select_too(tmp_path: Path, method: str) -> None:
 
 
 def test_without_validation_rows_selection_is_refused(tmp_path: Path) -> None:
-    cells = plan("seq-lora", "toy", settings=[*SMALL, "selection=validation", "protocol.validation=0"])
-    outcome = run(cells, tmp_path, None, 1, "cpu", False, lambda _: None)[0]
+    runs = plan("seq-lora", "toy", settings=[*SMALL, "selection=validation", "protocol.validation=0"])
+    outcome = run(runs, tmp_path, None, 1, "cpu", False, lambda _: None)[0]
     assert outcome.error is not None and "selects epochs on validation rows" in outcome.error
 
 
 def test_domains_must_share_their_classes(tmp_path: Path) -> None:
-    cells = plan("seq-lora", "toy", settings=[*SMALL, "head=domain-incremental"])
-    outcome = run(cells, tmp_path, None, 1, "cpu", False, lambda _: None)[0]
+    runs = plan("seq-lora", "toy", settings=[*SMALL, "head=domain-incremental"])
+    outcome = run(runs, tmp_path, None, 1, "cpu", False, lambda _: None)[0]
     assert outcome.error is not None and "the same classes in every task" in outcome.error

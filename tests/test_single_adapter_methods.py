@@ -30,11 +30,11 @@ def begun(key: str, t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, 
     return method, tiny.begin(method, t)[0]
 
 
-def test_ewc_lora_s_head_learns_ten_times_as_fast_as_its_pair() -> None:
+def test_ewc_lora_s_head_learns_ten_times_as_fast_as_its_adapter() -> None:
     # lrate 0.0005 and fc_lrate 0.005 in three of the four released configurations.
     _, [phase] = tiny.begin(tiny.make_method("ewc-lora", "vector"), 0)
-    pair, head = phase.groups
-    assert (pair.learning_rate, head.learning_rate) == (5e-4, 5e-3)
+    adapter, head = phase.groups
+    assert (adapter.learning_rate, head.learning_rate) == (5e-4, 5e-3)
 
 
 # --- the information
@@ -43,15 +43,15 @@ def test_ewc_lora_s_head_learns_ten_times_as_fast_as_its_pair() -> None:
 def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
     method, rows = begun("ewc-lora", 0, "vector")
     tiny.randomise(method.stack)
-    given = in_order(rows, 4, method.objective.device)
+    given = in_order(rows, 4, method.task_model.device)
     assert [len(batch) for batch in given] == [4, 4, 4]
-    (found,) = fisher.of_weights(method.objective.loss, method.stack, given).values()
+    (found,) = fisher.of_weights(method.task_model.loss, method.stack, given).values()
     (layer,) = method.stack.layers.values()
     weight = layer.base.weight.detach().clone().requires_grad_(True)
     expected = torch.zeros_like(weight)
     for batch in given:
-        layer.whole = weight
-        (gradient,) = torch.autograd.grad(method.objective.loss(batch), [weight])
+        layer.answer_with(weight)
+        (gradient,) = torch.autograd.grad(method.task_model.loss(batch), [weight])
         expected += gradient.square() / 3
     assert expected.max() > 0 and torch.allclose(found, expected)
 
@@ -59,11 +59,11 @@ def test_information_of_weights_is_the_squared_gradient_of_each_batch() -> None:
 def test_information_of_factors_is_that_of_autograd() -> None:
     method, rows = begun("ewc-lora", 0, space="factors")
     tiny.randomise(method.stack)
-    given = in_order(rows, 8, method.objective.device)
+    given = in_order(rows, 8, method.task_model.device)
     parameters = method.stack.parameters()
-    found = fisher.of_parameters(method.objective.loss, parameters, given)
+    found = fisher.of_parameters(method.task_model.loss, parameters, given)
     # 12 rows in batches of 8 and 4: weights 8/12 and 4/12.
-    gradients = [torch.autograd.grad(method.objective.loss(batch), parameters) for batch in given]
+    gradients = [torch.autograd.grad(method.task_model.loss(batch), parameters) for batch in given]
     for value, first, second in zip(found, *gradients, strict=True):
         assert torch.allclose(value, (8 * first.square() + 4 * second.square()) / 12)
 
@@ -75,7 +75,7 @@ def test_penalty_is_zero_where_a_task_begins_and_grows_with_the_square() -> None
     method, rows = begun("ewc-lora", 1)
     batch = tiny.whole(rows)
     assert method.change() == 0, "the anchor is a change of zero"
-    assert torch.equal(method.loss(batch), method.objective.loss(batch))
+    assert torch.equal(method.loss(batch), method.task_model.loss(batch))
     tiny.randomise(method.stack)
     once = method.change()
     for layer in method.stack.layers.values():
@@ -93,7 +93,7 @@ def test_penalty_by_hand() -> None:
     method.information[name] = torch.full_like(method.information[name], 7.0)
     # One entry of B A is 0.5 x 2 = 1; half of lambda times 7 x 1 is 21.
     batch = tiny.whole(rows)
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 21)
+    assert torch.isclose(method.loss(batch), method.task_model.loss(batch) + 21)
 
 
 def test_merging_keeps_the_function_and_adding_factors_does_not() -> None:
@@ -130,10 +130,10 @@ def test_a_price_of_zero_is_no_price() -> None:
     method, rows = begun("ewc-lora", 1, penalty=0.0)
     tiny.randomise(method.stack)
     batch = tiny.whole(rows)
-    assert torch.equal(method.loss(batch), method.objective.loss(batch))
+    assert torch.equal(method.loss(batch), method.task_model.loss(batch))
 
 
-def test_penalty_counts_the_scale_of_the_pair() -> None:
+def test_penalty_counts_the_scale_of_the_adapter() -> None:
     changes = []
     for alpha in (2, 4):
         method: Any = tiny.make_method("ewc-lora", "vector", torch.float64, settings={"alpha": alpha})
@@ -205,28 +205,28 @@ def test_divergence_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", ["encoder", "seq2seq", "causal"])
-def test_distillation_is_zero_until_the_pair_moves(kind: str) -> None:
+def test_distillation_is_zero_until_the_adapter_moves(kind: str) -> None:
     method, rows = begun("lwf-lora", 0, kind)
     batch = tiny.whole(rows, training=True)
-    assert not method.teacher and torch.equal(method.loss(batch), method.objective.loss(batch))
+    assert not method.teacher and torch.equal(method.loss(batch), method.task_model.loss(batch))
     method, rows = begun("lwf-lora", 1, kind)
     batch = tiny.whole(rows, training=True)
     # Llama's own loss is in float32 whatever the model's format.
-    assert method.loss(batch).item() == pytest.approx(method.objective.loss(batch).item(), rel=1e-6)
+    assert method.loss(batch).item() == pytest.approx(method.task_model.loss(batch).item(), rel=1e-6)
     for parameter in method.stack.parameters():
         parameter.data += 0.1
-    assert method.loss(batch) > method.objective.loss(batch) + 1e-4
+    assert method.loss(batch) > method.task_model.loss(batch) + 1e-4
 
 
-def test_distillation_is_over_old_classes_and_teaches_the_pair() -> None:
+def test_distillation_is_over_old_classes_and_teaches_the_adapter() -> None:
     method, rows = begun("lwf-lora", 1)
     batch = tiny.whole(rows)
     with torch.no_grad():
-        old = method.objective.logits(batch)[:, :2]
+        old = method.task_model.logits(batch)[:, :2]
     tiny.randomise(method.stack)
-    logits = method.objective.logits(batch)
+    logits = method.task_model.logits(batch)
     kl = functional.kl_div((logits[:, :2] / 2).log_softmax(1), (old / 2).softmax(1), reduction="batchmean")
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 4 * kl)
+    assert torch.isclose(method.loss(batch), method.task_model.loss(batch) + 4 * kl)
     assert all(not factor.requires_grad for factor in method.teacher)
 
 
@@ -235,15 +235,15 @@ def test_teacher_keeps_the_head_it_had(loss: str) -> None:
     method: Any = tiny.make_method("lwf-lora", "encoder", torch.float64, settings={"loss": loss})
     tiny.learn(method, 0)
     batch = tiny.whole(tiny.begin(method, 1)[0])
-    assert method.loss(batch).item() == pytest.approx(method.objective.loss(batch).item(), abs=1e-9)
+    assert method.loss(batch).item() == pytest.approx(method.task_model.loss(batch).item(), abs=1e-9)
     with torch.no_grad():
-        old = method.objective.logits(batch)[:, :2]
+        old = method.task_model.logits(batch)[:, :2]
     # As if steps had moved the old rows, which a loss over all classes trains.
-    method.objective.head.weights[0].data[0] *= 2
-    logits = method.objective.logits(batch)
+    method.task_model.head.weights[0].data[0] *= 2
+    logits = method.task_model.logits(batch)
     kl = functional.kl_div((logits[:, :2] / 2).log_softmax(1), (old / 2).softmax(1), reduction="batchmean")
     assert kl > 1e-4
-    assert torch.isclose(method.loss(batch), method.objective.loss(batch) + 4 * kl)
+    assert torch.isclose(method.loss(batch), method.task_model.loss(batch) + 4 * kl)
 
 
 def test_teacher_is_neither_trained_nor_left_in_place() -> None:
@@ -263,7 +263,7 @@ def test_teacher_is_neither_trained_nor_left_in_place() -> None:
 # --- SLAO
 
 
-def test_merged_pair_alone_answers() -> None:
+def test_merged_adapter_alone_answers() -> None:
     method = learned("slao", 3)
     summed = method.low_rank_sum()
     for number, (name, layer) in enumerate(method.stack.layers.items()):
@@ -341,4 +341,4 @@ def test_three_tasks_in_bfloat16(key: str, chosen: dict[str, Any], kind: str) ->
 def test_backbone_is_untouched(key: str, chosen: dict[str, Any]) -> None:
     method = learned(key, 3, **chosen)
     plain = tiny.bytes_of(tiny.backbone("encoder", torch.float64).module)
-    assert tiny.same(tiny.bytes_of(method.objective.backbone.module), plain)
+    assert tiny.same(tiny.bytes_of(method.task_model.backbone.module), plain)

@@ -19,7 +19,7 @@ from tests.command import assert_one_line_error, bench
 from tests.factories import matrix, reference_rows, result, save
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 
 
 class Page(HTMLParser):
@@ -70,7 +70,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
         *(result("alpha", seed, last=last) for seed, last in enumerate([0.5, 0.6, 0.7])),
         *(result("beta", seed, last=last) for seed, last in enumerate([0.1, 0.2, 0.3])),
         *(result("keeper", seed, needs=OLD) for seed in range(3)),
-        *(result("joint", seed, scores=joint, bound=True, needs=OLD) for seed in range(3)),
+        *(result("joint", seed, scores=joint, reference=True, needs=OLD) for seed in range(3)),
         result("hasty", last=0.9),
     )
     apart, ends = "Rehearsal-free: with fewer runs", "References: floor and ceiling"
@@ -84,10 +84,10 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     assert [row[0] for row in page.tables[apart][1:]] == ["hasty"]
     (reference,) = page.tables[ends][1:]
     # Joint training has one row of scores: no score on the way, nothing forgotten.
-    assert reference[:5] == ["joint (old data)", "ceiling", "90.0 ± 0.0", "", ""]
+    assert reference[:5] == ["joint (rehearsal)", "ceiling", "90.0 ± 0.0", "", ""]
 
 
-def test_a_cell_tells_its_spread_and_its_runs(tmp_path):
+def test_a_run_tells_its_spread_and_its_runs(tmp_path):
     _, page = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
     details = [each.get("data-detail") for tag, each in page.tags if tag == "td"]
     # Forgetting is 0.9 - last.
@@ -188,9 +188,9 @@ def test_an_earlier_site_is_replaced_and_nothing_else(tmp_path):
 
 def test_scores_that_were_not_measured_have_no_value_to_sort_by(tmp_path):
     _, page = built(tmp_path, result(scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]), result(seed=1))
-    cells = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
-    assert any("data-value" not in each for each in cells)
-    assert all(each["data-value"] not in ("None", "nan") for each in cells if "data-value" in each)
+    runs = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
+    assert any("data-value" not in each for each in runs)
+    assert all(each["data-value"] not in ("None", "nan") for each in runs if "data-value" in each)
 
 
 def test_the_server_shows_the_site_to_this_machine_alone(tmp_path):

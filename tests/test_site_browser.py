@@ -15,7 +15,7 @@ from tests.factories import keep_adapters, result, save
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven with the browser extra")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OLD = {"task_id": False, "old_data": True, "statistics": False}
+OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
 # AP is (2 last + 0.9) / 3: 50, 70 and 60, each 3.3 lower and higher in the two other runs.
 LASTS = {"alpha": 0.3, "beta": 0.6, "gamma": 0.45}
 
@@ -47,7 +47,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
         runs += [
             result("unmeasured", seed, scores=last_row_alone),
             result("keeper", seed, needs=OLD),
-            result("<i>bound", seed, bound=True),
+            result("<i>bound", seed, reference=True),
         ]
     save(folder / "boards", *runs)
     site.build(folder / "boards", folder / "site")
@@ -113,8 +113,8 @@ def test_a_filter_leaves_the_rows_that_match(page):
 
 def test_details_come_with_the_pointer_and_with_the_keyboard(page):
     tip = page.get_by_role("tooltip")
-    cells = page.locator("table").first.locator("tbody tr").first.locator("td")
-    cells.nth(1).hover()
+    runs = page.locator("table").first.locator("tbody tr").first.locator("td")
+    runs.nth(1).hover()
     # beta: (2 * 0.55 + 0.9) / 3 and so on.
     assert tip.inner_text().splitlines() == [
         "standard deviation 3.3, n = 3",
@@ -124,7 +124,7 @@ def test_details_come_with_the_pointer_and_with_the_keyboard(page):
     ]
     page.keyboard.press("Escape")
     assert not tip.is_visible()
-    # From the last heading, Tab reaches the one cell of the table that is in line; arrows go on.
+    # From the last heading, Tab reaches the one run of the table that is in line; arrows go on.
     page.locator("table").first.locator("thead button").last.focus()
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "yes"  # beta could be best

@@ -31,4 +31,4 @@ def test_a_method_is_timed_at_the_task_asked_for() -> None:
     method, phase, rows = made
     assert method.stack.frozen_tasks == [0, 1] and method.stack.current_task == 2  # type: ignore[attr-defined]
     assert phase.name == "adapt" and len(rows) == SMALL.batch
-    assert method.objective.backbone.module.config.hidden_size == SMALL.width  # type: ignore[union-attr]
+    assert method.task_model.backbone.module.config.hidden_size == SMALL.width  # type: ignore[union-attr]

@@ -59,11 +59,11 @@ def test_the_interval_of_a_mean_is_students():
 
 def test_a_table_stands_on_the_runs_that_fill_most_of_it():
     ten, three, other = range(10), range(3), range(20, 23)
-    # Six rows of ten fill 60 cells, all eight rows on three runs 24.
+    # Six rows of ten fill 60 runs, all eight rows on three runs 24.
     assert common_runs({f"m{i}": ten for i in range(6)} | {"a": three, "b": three}) == frozenset(ten)
-    # One row of ten fills 10 cells; eight rows on three runs 24.
+    # One row of ten fills 10 runs; eight rows on three runs 24.
     assert common_runs({"long": ten} | {f"m{i}": three for i in range(7)}) == frozenset(three)
-    # Five runs of two rows or two runs of five: equal cells, more runs win.
+    # Five runs of two rows or two runs of five: equal runs, more runs win.
     equal = {"a": range(5), "b": range(5), "c": range(2), "d": range(2), "e": range(2)}
     assert common_runs(equal) == frozenset(range(5))
     # Two rows of three runs can be compared, however many stand on one.

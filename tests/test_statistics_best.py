@@ -46,8 +46,8 @@ def test_the_noise_is_the_residual_of_a_two_way_anova():
     import pandas as pd
 
     table = np.random.default_rng(1).normal(size=(4, 6)) + np.arange(6)
-    cells = [(f"m{i}", f"r{j}", table[i, j]) for i in range(4) for j in range(6)]
-    frame = pd.DataFrame(cells, columns=["method", "run", "score"])
+    runs = [(f"m{i}", f"r{j}", table[i, j]) for i in range(4) for j in range(6)]
+    frame = pd.DataFrame(runs, columns=["method", "run", "score"])
     fit = smf.ols("score ~ C(method) + C(run)", frame).fit()
     assert residual_deviation(table) == pytest.approx(fit.mse_resid**0.5)
     assert fit.df_resid == 3 * 5

@@ -192,7 +192,9 @@ def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> Non
     assert natural.tasks[0].train.inputs.shape == (4, 4, 4, 3)
     assert natural.tasks[1].test.inputs[1].max() == 30
     assert natural.tasks[0].train.ids[0] == "train/c0/0.png"
-    permuted = loaded(path)
+    larger = loaded(write(tmp_path, PICTURES.replace("[cut]", "[cut]\nfirst_classes = 3") + QUICK), "natural")
+    assert [task.classes for task in larger.tasks] == [("c0", "c1", "c2"), ("c3", "c4")]
+    permuted = loaded(write(tmp_path, PICTURES + QUICK))
     # numpy's legacy generator: RandomState(1993).permutation(5)
     assert permuted.class_order == np.random.RandomState(1993).permutation(5).tolist()
     assert permuted.tasks[0].classes == tuple(f"c{c}" for c in permuted.class_order[:2])
@@ -315,11 +317,11 @@ def test_the_hub_out_of_reach_is_told_with_the_way_around_it(
 def test_a_file_stands_where_a_name_does_and_is_no_part_of_the_key(tmp_path: Path) -> None:
     path = write(tmp_path, HEAD + TABLE + QUICK)
     assert find_streams(f"toy,{path}") == {"toy": "toy", "tickets": str(path)}
-    (cell,) = plan("frozen", str(path))
+    (run,) = plan("frozen", str(path))
     (tmp_path / "copy").mkdir()
     (copy,) = plan("frozen", str(write(tmp_path / "copy", HEAD + TABLE + QUICK)))
-    assert cell.stream == "tickets" and cell.stream_file == path
-    assert cell == copy and cell.key("data") == copy.key("data")
+    assert run.stream == "tickets" and run.stream_file == path
+    assert run == copy and run.key("data") == copy.key("data")
     with pytest.raises(UserError, match="both named 'tickets'"):
         find_streams(f"{path},{tmp_path / 'copy' / 'my-stream.toml'}")
     with pytest.raises(UserError, match=rf"unknown order of {path} '7'.*bench list orders --stream {path}"):

@@ -14,37 +14,38 @@ import torch
 from benchmark.errors import UserError
 from benchmark.publishing import leaderboard
 from benchmark.publishing.submission import faults, submit
-from benchmark.results import Result, read, write
+from benchmark.result_files import read_all
+from benchmark.results import TRAINED_HEAD, Result, read, write
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import pack
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 from tests.command import ROOT, bench
-from tests.factories import matrix, provenance, result
+from tests.factories import matrix, provenance, readings, result, with_rows
 
 NAMES = ("one", "two", "three")
 PROTOCOL = load_stream("digits").protocols["quick"]
 
 
-def cell(seed: int = 0, **changes: Any) -> Result:
+def run(seed: int = 0, **changes: Any) -> Result:
     """Return a result of a registered stream and protocol, with the key that its settings give."""
     made = result(
         "alpha", seed, "1", names=NAMES, protocol=PROTOCOL, stream="digits", backbone="vit-nano", **changes
     )
-    made = made.model_copy(update={"config": made.config | {"zero_shot": False}})
-    return keyed(made)
+    return keyed(with_rows(made))
 
 
 def keyed(made: Result) -> Result:
-    key = Cell.of(made).key(made.provenance.data_fingerprint)
+    key = Run.of(made).key(made.provenance.data_fingerprint)
     return made.model_copy(update={"key": key})
 
 
 def laid(folder: Path, made: Result, name: str = "run") -> Path:
     """Write a result with its adapters and return the result's path."""
     path = folder / f"{name}.json"
-    write(made, path)
-    path.with_suffix(".safetensors").write_bytes(pack({"down": torch.ones(2, 3)}, made.key))
+    adapters = pack({"down": torch.ones(2, 3)}, made.key)
+    write(made.model_copy(update={"adapters_sha256": sha256(adapters).hexdigest()}), path)
+    path.with_suffix(".safetensors").write_bytes(adapters)
     return path
 
 
@@ -57,18 +58,23 @@ def refused(path: Path, root: Path) -> str:
     return reason
 
 
-def test_a_sound_result_is_placed_with_the_hash_of_its_adapters(tmp_path):
-    paths = [laid(tmp_path / "mine", cell(seed), f"run-{seed}") for seed in range(2)]
-    verdict = submit(paths, tmp_path / "boards")
-    assert verdict.refused == ()
-    for path, place in zip(paths, verdict.placed, strict=True):
-        assert place.parent == tmp_path / "boards" / "results" / "digits" / "quick"
-        assert place.name == f"alpha-order-1-seed-{read(path).seed}-{read(path).key[:8]}.json"
-        assert place.read_bytes() == path.read_bytes()
-        digest = sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
-        line = place.with_suffix(".sha256").read_text()
-        assert line == f"{digest}  {place.stem}.safetensors\n"
+def test_sound_results_become_lines_of_one_packed_file(tmp_path):
+    paths = [laid(tmp_path / "mine", run(seed), f"run-{seed}") for seed in range(2)]
+    verdict = submit([paths[1]], tmp_path / "boards")
+    assert submit([paths[0]], tmp_path / "boards").placed == verdict.placed and verdict.refused == ()
+    (place,) = verdict.placed
+    assert place == tmp_path / "boards" / "results" / "digits" / "quick.jsonl"
+    assert [run for _, run in read_all(place)] == [read(path) for path in paths]
+    assert len(place.read_bytes().splitlines()) == 2
     assert leaderboard.build(tmp_path / "boards", tmp_path / "boards")
+
+
+def test_packed_files_and_folders_can_be_submitted(tmp_path):
+    laid(tmp_path / "mine", run())
+    (place,) = submit([tmp_path / "mine"], tmp_path / "boards").placed
+    assert submit([place], tmp_path / "other").placed == (
+        tmp_path / "other" / "results" / "digits" / "quick.jsonl",
+    )
 
 
 def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) -> None:
@@ -78,64 +84,51 @@ def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) ->
     stream.write_text(f'{head}{table}[protocol.quick]\nbackbone = "minilm"\n', encoding="utf-8")
     protocol = load_stream(str(stream)).protocols["quick"]
     made = result("alpha", 0, "natural", names=NAMES, protocol=protocol, stream="tickets", backbone="minilm")
-    path = laid(tmp_path, keyed(made.model_copy(update={"config": made.config | {"zero_shot": False}})))
+    path = laid(tmp_path, keyed(with_rows(made)))
     command = ["submit", str(path), "--root", str(tmp_path / "boards")]
     assert "unknown stream 'tickets'" in bench(*command).stderr
     done = bench(*command, "--stream", str(stream))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "boards/results/tickets/quick").is_dir() and "alpha-order-natural" in done.stdout
+    place = tmp_path / "boards/results/tickets/quick.jsonl"
+    assert place.is_file() and str(place) in done.stdout
 
 
-def test_the_hash_stands_for_adapters_that_are_elsewhere(tmp_path):
-    path = laid(tmp_path, cell())
-    adapters = path.with_suffix(".safetensors")
-    digest = sha256(adapters.read_bytes()).hexdigest()
-    adapters.rename(tmp_path / "elsewhere")
-    path.with_suffix(".sha256").write_text(f"{digest}  run.safetensors\n")
-    (place,) = submit([path], tmp_path / "boards").placed
-    assert place.with_suffix(".sha256").read_text().startswith(digest)
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (None, "neither run.safetensors nor run.sha256"),
-        ("0" * 64 + "  other.safetensors", "must be one line, as `sha256sum run.safetensors` prints it"),
-        ("0" * 63 + "  run.safetensors", "must be one line"),
-    ],
-)
-def test_adapters_must_be_there_or_named(tmp_path, line, reason):
-    path = laid(tmp_path, cell())
+def test_the_hash_in_the_result_stands_for_adapters_that_are_elsewhere(tmp_path):
+    path = laid(tmp_path, run())
     path.with_suffix(".safetensors").unlink()
-    if line is not None:
-        path.with_suffix(".sha256").write_text(line)
-    assert reason in refused(path, tmp_path / "boards")
+    assert submit([path], tmp_path / "boards").refused == ()
+
+
+@pytest.mark.parametrize("stated", [None, "0" * 63])
+def test_a_result_without_the_hash_of_its_adapters_is_refused(tmp_path, stated):
+    path = laid(tmp_path, run())
+    write(read(path).model_copy(update={"adapters_sha256": stated}), path)
+    assert "states no hash of its adapters" in refused(path, tmp_path / "boards")
 
 
 def test_classifier_alignment_is_the_row_s_own_and_no_other_protocol(tmp_path):
     boards = tmp_path / "boards"
-    submit([laid(tmp_path / "plain", cell())], boards)
+    submit([laid(tmp_path / "plain", run())], boards)
     added = PROTOCOL.model_copy(update={"alignment": 5})
-    made = cell()
+    made = run()
     made = keyed(
         made.model_copy(update={"config": made.config | {"protocol": added.model_dump(mode="json")}})
     )
     assert submit([laid(tmp_path / "aligned", made)], boards).refused == ()
-    assert len(list(boards.rglob("*.json"))) == 2
+    assert len(read_all(boards / "results")) == 2
     # Rows of plain and aligned runs must be the same, so other data are found out.
     other = made.model_copy(update={"seed": 1})
     source = made.provenance.model_copy(update={"data_fingerprint": "beef"})
-    submit([laid(tmp_path / "second", cell(1))], boards)
+    submit([laid(tmp_path / "second", run(1))], boards)
     other = keyed(other.model_copy(update={"provenance": source}))
     (reason,) = submit([laid(tmp_path / "third", other)], boards).refused
     assert "its data are not those of" in reason
 
 
 def test_adapters_of_another_run_or_hash_are_refused(tmp_path):
-    path = laid(tmp_path, cell())
-    path.with_suffix(".sha256").write_text("0" * 64 + "  run.safetensors\n")
-    assert "is not the file whose hash stands" in refused(path, tmp_path / "boards")
-    path.with_suffix(".sha256").unlink()
+    path = laid(tmp_path, run())
+    path.with_suffix(".safetensors").write_bytes(pack({"down": torch.zeros(2, 3)}, read(path).key))
+    assert "is not the file whose hash the result states" in refused(path, tmp_path / "boards")
     path.with_suffix(".safetensors").write_bytes(pack({"down": torch.ones(1)}, "another"))
     assert "adapters of another run" in refused(path, tmp_path / "boards")
 
@@ -171,9 +164,21 @@ def unregistered(made: Result) -> Result:
 
 
 def holed(made: Result) -> Result:
-    cells = [list(row) for row in made.matrix]
-    cells[1][0] = None
-    return made.model_copy(update={"matrix": cells, "headline": headline(cells, [10] * 3)})
+    runs = [list(row) for row in made.matrix]
+    runs[1][0] = None
+    changed = {"readings": readings(runs), "headline": headline(runs, [10] * 3)}
+    return with_rows(made.model_copy(update=changed))
+
+
+def rowless(made: Result) -> Result:
+    return made.model_copy(update={"readings": readings(made.matrix)})
+
+
+def misread(made: Result) -> Result:
+    rows = [list(row) for row in made.readings[TRAINED_HEAD].rows]
+    rows[2][0] = rows[0][0]
+    reading = made.readings[TRAINED_HEAD].model_copy(update={"rows": rows})
+    return made.model_copy(update={"readings": {TRAINED_HEAD: reading}})
 
 
 def reset(made: Result) -> Result:
@@ -204,20 +209,22 @@ def unsettled(made: Result) -> Result:
         (longer, f"epochs={PROTOCOL.epochs + 1}"),
         (unregistered, "unknown protocol 'quik'; did you mean 'quick'?"),
         (holed, "R[1][0] missing"),
+        (rowless, "lacks the scores of its test rows (trained_head)"),
+        (misread, "states a score of 0.6 on 'one' after task 3 (trained_head), but its rows give 0.9"),
         (reset, "but its settings and data give"),
         (overcounted, "reduction of 0.9, but its counts give 0.0"),
         (short, "steps has 2 entries for 3 tasks"),
-        (unsettled, "name no cell: they lack zero_shot"),
+        (unsettled, "name no run: they lack zero_shot"),
     ],
 )
 def test_what_cannot_be_proved_is_refused(
     tmp_path: Path, spoil: Callable[[Result], Result], reason: str
 ) -> None:
-    assert reason in refused(laid(tmp_path, spoil(cell())), tmp_path / "boards")
+    assert reason in refused(laid(tmp_path, spoil(run())), tmp_path / "boards")
 
 
 def test_an_unknown_stream_is_refused(tmp_path):
-    made = keyed(cell().model_copy(update={"stream": "digit"}))
+    made = keyed(run().model_copy(update={"stream": "digit"}))
     assert "unknown stream 'digit'; did you mean 'digits'?" in refused(
         laid(tmp_path, made), tmp_path / "boards"
     )
@@ -225,36 +232,40 @@ def test_an_unknown_stream_is_refused(tmp_path):
 
 def test_a_reference_row_that_learned_all_at_once_has_its_last_stage_alone(tmp_path):
     scores = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
-    path = laid(tmp_path, cell(scores=scores))
+    path = laid(tmp_path, run(scores=scores))
     assert "its matrix is not complete: R[0][0], R[1][0], R[1][1] missing" in refused(
         path, tmp_path / "boards"
     )
-    path = laid(tmp_path, cell(scores=scores, bound=True))
+    path = laid(tmp_path, run(scores=scores, reference=True))
     assert submit([path], tmp_path / "boards").refused == ()
 
 
 def test_every_reason_is_told(tmp_path):
-    path = laid(tmp_path, dirty(rescored(cell())))
+    path = laid(tmp_path, dirty(rescored(run())))
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     reasons = submit([path, broken], tmp_path / "boards").refused
     assert len(reasons) == 3 and "not complete JSON" in reasons[-1]
 
 
-def test_a_cell_is_published_once_and_all_see_the_same_rows(tmp_path):
+def test_a_run_is_published_once_and_all_see_the_same_rows(tmp_path):
     boards = tmp_path / "boards"
-    first = laid(tmp_path / "a", cell())
+    first = laid(tmp_path / "a", run())
     (place,) = submit([first], boards).placed
-    (reason,) = submit([laid(tmp_path / "b", cell(last=0.7))], boards).refused
-    assert f"{place} holds this cell already" in reason
+    (reason,) = submit([laid(tmp_path / "b", run(last=0.7))], boards).refused
+    assert f"{place} holds this run already" in reason
+    # The same result is no second one: of an interrupted submission a part may be there.
+    before = place.read_bytes()
+    assert submit([first], boards).placed == (place,)
+    assert place.read_bytes() == before
     # Another method, the same stream, order, seed and settings, but other rows.
-    other = cell().model_copy(
+    other = run().model_copy(
         update={"method": "beta", "provenance": provenance(NAMES, data_fingerprint="bad")}
     )
     (reason,) = submit([laid(tmp_path / "c", keyed(other))], boards).refused
     assert f"its data are not those of {place}" in reason and "f00d" in reason
     # Another seed may see other rows.
-    other = cell(1).model_copy(update={"provenance": provenance(NAMES, data_fingerprint="bad")})
+    other = run(1).model_copy(update={"provenance": provenance(NAMES, data_fingerprint="bad")})
     assert submit([laid(tmp_path / "d", keyed(other))], boards).refused == ()
 
 
@@ -263,7 +274,7 @@ def test_nothing_is_compared_with_broken_boards(tmp_path):
     broken.parent.mkdir(parents=True)
     broken.write_text("{")
     with pytest.raises(UserError, match=r"mend the published results first: .*x\.json"):
-        submit([laid(tmp_path, cell())], tmp_path / "boards")
+        submit([laid(tmp_path, run())], tmp_path / "boards")
 
 
 def only_fewer_rows(reason: str) -> bool:
@@ -277,20 +288,20 @@ def only_fewer_rows(reason: str) -> bool:
 def test_the_published_results_would_be_accepted_again():
     found = {
         f"{path.name}: {reason}"
-        for path in sorted((ROOT / "leaderboards" / "results").glob("*/*/*.json"))
-        for reason in faults(read(path), path)
-        if not reason.startswith("neither ")  # adapters are not kept in the repository
-        and not only_fewer_rows(reason)
+        for path in sorted((ROOT / "leaderboards" / "results").glob("*/*.jsonl"))
+        for _, run in read_all(path)
+        for reason in faults(run, path)
+        if not only_fewer_rows(reason)
     }
     assert found == set()
 
 
 def test_the_command_tells_and_only_checks_when_asked(tmp_path):
-    boards, sound = tmp_path / "boards", laid(tmp_path / "a", cell(scores=matrix(0.5)))
+    boards, sound = tmp_path / "boards", laid(tmp_path / "a", run(scores=matrix(0.5)))
     done = bench("submit", sound, "--root", boards, "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().startswith(str(boards)) and not boards.exists()
-    bad = laid(tmp_path / "b", dirty(cell(1)))
+    bad = laid(tmp_path / "b", dirty(run(1)))
     done = bench("submit", sound, bad, "--root", boards)
     assert done.returncode == 1 and done.stdout == "" and not boards.exists()
     assert done.stderr.startswith(f"refused: {bad}: ") and done.stderr.count("\n") == 1

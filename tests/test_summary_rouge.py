@@ -60,13 +60,13 @@ def test_a_blank_between_full_stops_is_a_word():
 )
 def test_the_protocol_trace_scores_as_its_authors_do_and_the_quick_one_forgives(protocol, rouge, match):
     settings = {"normaliser": protocol.normaliser}
-    objective = tiny.make_method("frozen", "seq2seq", settings=settings).objective
+    task_model = tiny.make_method("frozen", "seq2seq", settings=settings).task_model
     rows = Examples(["a"], references=[["a"]])
     summary = Task("MeetingBank", rows, rows, metric=trace_rows.TASKS["MeetingBank"].metric)
     letter = Task("FOMC", rows, rows, metric=trace_rows.TASKS["FOMC"].metric)
 
     def scored(task, guess, accepted):
-        return score(objective.metric(task), [guess], [accepted], normaliser=protocol.normaliser)
+        return score(task_model.metric(task), [guess], [accepted], normaliser=protocol.normaliser)
 
     assert scored(summary, "The cats, sat", "the cat sat") == rouge
     assert scored(letter, "(A)", "A") == match

@@ -1,4 +1,4 @@
-"""Plans: states, estimates and sums of cells, and sweeps that are files."""
+"""Plans: states, estimates and sums of runs, and sweeps that are files."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.registry import LOGGERS
 from benchmark.results import Result, write
-from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
-from benchmark.running.events import CellDone, TaskDone
+from benchmark.running.events import RunDone, TaskDone
 from benchmark.running.forecast import Cost, History, forecast, longest_first
 from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 from benchmark.running.sweep_file import read_sweep
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import load_data
 from methods.seq_lora import METHOD as SequentialLoRA
 from tests.command import install
 from tests.factories import result, timing
-from tests.test_sweep_files import SMALL, cells, fail, go
+from tests.test_sweep_files import SMALL, fail, go, runs
 
 
 def test_a_plan_tells_what_is_done_running_failed_and_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BENCH_DEBUG", raising=False)
-    done, missing = cells("frozen", "0-1")
-    (failed,) = cells("seq-lora")
-    (running,) = cells("joint")
-    assert {cell.state for cell in forecast([done, failed], tmp_path / "nothing", None).cells} == {"missing"}
+    done, missing = runs("frozen", "0-1")
+    (failed,) = runs("seq-lora")
+    (running,) = runs("joint")
+    assert {run.state for run in forecast([done, failed], tmp_path / "nothing", None).runs} == {"missing"}
     assert not (tmp_path / "nothing").exists()
     (first,) = go([done], tmp_path)
     with monkeypatch.context() as patch:
@@ -49,17 +49,17 @@ def test_a_plan_tells_what_is_done_running_failed_and_missing(
         go([failed], tmp_path)
     with SweepFolder(tmp_path).claim(running):
         plan_ = forecast([done, missing, failed, running], tmp_path, None)
-    assert [cell.state for cell in plan_.cells] == ["done", "missing", "failed", "running"]
-    assert "shapes differ" in str(plan_.cells[2].error)
+    assert [run.state for run in plan_.runs] == ["done", "missing", "failed", "running"]
+    assert "shapes differ" in str(plan_.runs[2].error)
     assert first.result is not None
     # The only result: an estimate for its own method, and for want of better ones of the others.
     timing = first.result.timing
-    assert {cell.cost for cell in plan_.cells} == {Cost(timing.total_seconds, timing.peak_memory_bytes)}
+    assert {run.cost for run in plan_.runs} == {Cost(timing.total_seconds, timing.peak_memory_bytes)}
     assert plan_.seconds_left == pytest.approx(3 * timing.total_seconds)
     assert plan_.unknown == 0
     shutil.rmtree(SweepFolder(tmp_path).root)
     again = forecast([done, missing], tmp_path, None)
-    assert [cell.state for cell in again.cells] == ["done", "missing"]  # by the results alone
+    assert [run.state for run in again.runs] == ["done", "missing"]  # by the results alone
 
 
 def test_estimates_come_from_the_nearest_results(tmp_path: Path) -> None:
@@ -71,12 +71,12 @@ def test_estimates_come_from_the_nearest_results(tmp_path: Path) -> None:
         result("gamma", 0, protocol=protocols["large"], timing=timing(seconds=7)),
     ]
     for one in made:
-        cell = Cell(one.method, one.stream, "1", one.seed, "seed", protocols[one.protocol])
-        write(one, cell.path(tmp_path, one.provenance.data_fingerprint))
+        run = Run(one.method, one.stream, "1", one.seed, "seed", protocols[one.protocol])
+        write(one, run.path(tmp_path, one.provenance.data_fingerprint))
     history = History(tmp_path)
 
     def seconds(method: str, stream: str = "orchard", protocol: str = "tiny") -> float | None:
-        cost = history.cost(Cell(method, stream, "1", 5, "seed", protocols[protocol]))
+        cost = history.cost(Run(method, stream, "1", 5, "seed", protocols[protocol]))
         return None if cost is None else cost.seconds
 
     assert seconds("alpha") == 20  # (10 + 30) / 2
@@ -85,25 +85,25 @@ def test_estimates_come_from_the_nearest_results(tmp_path: Path) -> None:
     assert seconds("delta") == pytest.approx(140 / 3)  # any method in its protocol
     assert seconds("delta", protocol="large") == 7
     assert seconds("alpha", stream="meadow") is None
-    cells_ = [Cell(name, "orchard", "1", 5, "seed", protocols["tiny"]) for name in ("alpha", "beta")]
-    other = Cell("alpha", "meadow", "1", 5, "seed", protocols["tiny"])
-    assert longest_first([0, 1, 2], [*cells_, other], tmp_path) == [2, 1, 0]
+    runs_ = [Run(name, "orchard", "1", 5, "seed", protocols["tiny"]) for name in ("alpha", "beta")]
+    other = Run("alpha", "meadow", "1", 5, "seed", protocols["tiny"])
+    assert longest_first([0, 1, 2], [*runs_, other], tmp_path) == [2, 1, 0]
 
 
-def test_a_plan_of_ten_thousand_cells_and_a_thousand_skips_are_quick(tmp_path: Path) -> None:
+def test_a_plan_of_ten_thousand_runs_and_a_thousand_skips_are_quick(tmp_path: Path) -> None:
     plan("frozen,seq-lora", "toy", settings=SMALL)  # what is imported is not what is measured
     started = time.process_time()
     asked = plan("frozen,seq-lora", "toy", seeds="0-999", settings=SMALL)
-    assert len(forecast(asked * 5, tmp_path, None).cells) == 10_000
+    assert len(forecast(asked * 5, tmp_path, None).runs) == 10_000
     assert time.process_time() - started < 2
     half = asked[::2]
     (first,) = go(half[:1], tmp_path)
     assert first.result is not None and first.path is not None
     index, kept = DataIndex(tmp_path, None), json.loads(first.path.read_bytes())
     loaded, found = load_data(half[0], None)
-    for cell in half:
-        index.note(cell, found, loaded)
-        write(Result(**kept | {"seed": cell.seed}), cell.path(tmp_path, found))
+    for run in half:
+        index.note(run, found, loaded)
+        write(Result(**kept | {"seed": run.seed}), run.path(tmp_path, found))
     # The best of three: other tests in this process leave much behind for the collector to go through.
     took = []
     for _ in range(3):
@@ -135,7 +135,7 @@ def test_a_sweep_file_is_its_blocks_as_commands(tmp_path: Path) -> None:
     path.write_text(SWEEP, encoding="utf-8")
     texts = ["epochs=2", "stream.tasks=3"]
     expected = plan("frozen,seq-lora", "toy", seeds="0-1", settings=[*texts, "seq-lora.optimizer=sgd"])
-    # The second block's frozen cell is one of the first's.
+    # The second block's frozen run is one of the first's.
     assert read_sweep(path) == [*expected, *plan("joint", "toy", settings=texts)]
 
 
@@ -184,11 +184,11 @@ def test_a_sweep_runs_and_plan_and_dry_run_say_the_same(tmp_path: Path) -> None:
     assert invoke("sweep", str(path))["complete"] is True
     flags = ["--method", "frozen,joint", "--stream", "toy", "--set", "epochs=2", "--set", "stream.tasks=3"]
     after = invoke("plan", *flags)
-    assert [cell["state"] for cell in after["cells"]] == ["done", "done"]
-    assert all(cell["seconds"] > 0 and cell["memory_bytes"] > 0 for cell in after["cells"])
+    assert [run["state"] for run in after["runs"]] == ["done", "done"]
+    assert all(run["seconds"] > 0 and run["memory_bytes"] > 0 for run in after["runs"])
     assert invoke("run", *flags, "--dry-run") == after
     text = CliRunner().invoke(app, ["plan", *flags, "--seed", "0-1", "--out", out]).stdout
-    assert "4 cells: 2 done, 2 missing; about" in text
+    assert "4 runs: 2 done, 2 missing; about" in text
 
 
 def test_a_large_plan_is_shown_by_method(tmp_path: Path) -> None:
@@ -198,20 +198,20 @@ def test_a_large_plan_is_shown_by_method(tmp_path: Path) -> None:
     assert [row[:7] for row in rows] == [
         ["toy", "quick", name, "0", "0", "0", "100"] for name in ("frozen", "joint")
     ]
-    assert text.rstrip().endswith("200 cells: 200 missing; about an unknown time with 2 at a time")
+    assert text.rstrip().endswith("200 runs: 200 missing; about an unknown time with 2 at a time")
 
 
 def test_loggers_are_off_and_one_from_a_package_is_told_every_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = (
-        "from benchmark.running.events import CellDone, TaskDone\n"
+        "from benchmark.running.events import RunDone, TaskDone\n"
         "def open_log(out):\n"
-        "    def watch(event):\n"
-        "        if isinstance(event, (TaskDone, CellDone)):\n"
+        "    def callback(event):\n"
+        "        if isinstance(event, (TaskDone, RunDone)):\n"
         "            with open(out / 'told', 'a') as told:\n"
         "                print(type(event).__name__, file=told)\n"
-        "    return watch\n"
+        "    return callback\n"
     )
     site = install(tmp_path, "notes", "[bench.loggers]\nnotes = notes_logger:open_log\n", notes_logger=source)
     monkeypatch.syspath_prepend(str(site))
@@ -224,7 +224,7 @@ def test_loggers_are_off_and_one_from_a_package_is_told_every_event(
         done = CliRunner().invoke(app, [*flags, "--fresh", "--log", "notes"])
         assert done.exit_code == 0, done.stderr
         told = (tmp_path / "told").read_text(encoding="utf-8").split()
-        assert told == ["TaskDone", "TaskDone", "CellDone"]
+        assert told == ["TaskDone", "TaskDone", "RunDone"]
         wrong = CliRunner().invoke(app, [*flags, "--log", "note"])
         assert wrong.exit_code == 2 and "did you mean 'notes'?" in wrong.stderr
     finally:
@@ -247,12 +247,12 @@ def test_tensorboard_gets_scores_by_task_or_says_what_is_missing(
             written.append(("closed", 0, 0))
 
     open_log = LOGGERS.load("tensorboard")
-    (cell,) = cells()
+    (run,) = runs()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match="pip install tensorboard"):
         open_log(tmp_path)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    watch = open_log(tmp_path)
-    watch(TaskDone(cell, 1, 3, "pears", 0.5, None, 2.0))
-    watch(CellDone(cell, Outcome(cell)))
+    callback = open_log(tmp_path)
+    callback(TaskDone(run, 1, 3, "pears", 0.5, None, 2.0))
+    callback(RunDone(run, Outcome(run)))
     assert written == [("score", 0.5, 2), ("seconds", 2.0, 2), ("closed", 0, 0)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.method import Context, Hyperparameters, Method, ParameterGroup, Phase
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.running.task_loop import LearnedTask, learn_task
 from tests import tiny
 
@@ -45,8 +45,8 @@ class Fleeting(Method):
 
 def made(kind: type[Fleeting] = Fleeting) -> Fleeting:
     stream, protocol = tiny.tasks("vector", 2, rows=ROWS // 2), tiny.protocol("vector")
-    objective = make_objective(tiny.backbone("vector"), stream, protocol)
-    return kind(Context(objective, protocol, len(stream)), Hyperparameters())
+    task_model = make_task_model(tiny.backbone("vector"), stream, protocol)
+    return kind(Context(task_model, protocol, len(stream)), Hyperparameters())
 
 
 def learned(method: Method, t: int, **more: Any) -> LearnedTask:
@@ -77,7 +77,7 @@ def test_parameters_that_are_gone_stay_counted() -> None:
 def test_the_head_is_counted_apart() -> None:
     class WithHead(Fleeting):
         def phases(self, t: int) -> Iterator[Phase]:
-            vector, head = nn.Parameter(torch.ones(4)), self.objective.head_parameters()
+            vector, head = nn.Parameter(torch.ones(4)), self.task_model.head_parameters()
             for name in ("first", "second"):  # what is trained twice is counted once
                 phase = self.phase(name, vector)
                 phase.groups.append(ParameterGroup(head, 0.1))

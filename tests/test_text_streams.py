@@ -42,12 +42,12 @@ def test_the_standard_benchmark_has_three_orders_of_four_and_four_of_five() -> N
     ],
 )
 def test_an_alias_plans_the_order_it_stands_for(alias: str, order: str, first: str) -> None:
-    (cell,) = plan("frozen", "long-sequence", orders=alias)
-    assert cell.order == order
+    (run,) = plan("frozen", "long-sequence", orders=alias)
+    assert run.order == order
     assert long_sequence.STREAM.orders[order][0] == first  # type: ignore[index]
 
 
-def test_an_alias_and_its_order_are_one_cell() -> None:
+def test_an_alias_and_its_order_are_one_run() -> None:
     assert match_orders(long_sequence.STREAM, "long-sequence", "6,sapt-4,gainlora-3") == ["6"]
     assert match_orders(long_sequence.STREAM, "long-sequence", "all") == ["4", "5", "6"]
 
@@ -96,13 +96,13 @@ PUBLISHED = {  # epochs, batch, rank, alpha, dropout, source and target length, 
 
 
 @pytest.mark.parametrize("asked", PUBLISHED)
-def test_a_planned_cell_has_the_published_settings(asked: tuple[str, str, str]) -> None:
+def test_a_planned_run_has_the_published_settings(asked: tuple[str, str, str]) -> None:
     method, stream, protocol = asked
-    (cell,) = plan(method, stream, protocol=protocol)
-    used = cell.protocol
+    (run,) = plan(method, stream, protocol=protocol)
+    used = run.protocol
     found = (used.epochs, used.batch_size, used.rank, used.alpha, used.dropout)
     lengths = (used.source_length, used.target_length)
-    assert (*found, *lengths, cell.hyperparameters["learning_rate"]) == PUBLISHED[asked]
+    assert (*found, *lengths, run.hyperparameters["learning_rate"]) == PUBLISHED[asked]
     assert used.targets == ("query", "value") and used.selection == "last"
     assert used.schedule == ("cosine" if stream == "trace" else "constant")
 

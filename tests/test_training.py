@@ -133,7 +133,7 @@ class HeadOnly(Method):
 
 def head_only() -> Method:
     made = tiny.make_method("ncm", "vector")
-    return HeadOnly(Context(made.objective, made.protocol, made.task_count), Hyperparameters())
+    return HeadOnly(Context(made.task_model, made.protocol, made.task_count), Hyperparameters())
 
 
 def test_a_method_without_hyperparameters_trains_as_one_with_their_defaults() -> None:
@@ -148,12 +148,19 @@ def test_a_method_without_hyperparameters_trains_as_one_with_their_defaults() ->
     learned = head_only()
     assert tiny.learn(learned, 0) > 0
     # Both heads start alike, since both are drawn from the same seed.
-    started = plain.objective.head_parameters()
-    assert not any(map(torch.equal, started, learned.objective.head_parameters()))
+    started = plain.task_model.head_parameters()
+    assert not any(map(torch.equal, started, learned.task_model.head_parameters()))
 
 
-def test_a_setting_that_came_later_names_a_cell_only_where_it_is_used() -> None:
+def test_a_setting_that_came_later_names_a_run_only_where_it_is_used() -> None:
     plain = tiny.protocol("vector").identity()
     assert not plain.keys() & {"schedule", "milestones", "milestone_factor", "crop_area"}
-    stepped = Protocol.model_validate(plain | {"milestones": [0.5], "crop_area": 0.08}).identity()
+    changed = {"source": "elsewhere", "milestones": [0.5], "crop_area": 0.08}
+    stepped = Protocol.model_validate(plain | changed).identity()
     assert stepped == plain | {"milestones": [0.5], "crop_area": 0.08}
+
+
+def test_what_cannot_change_a_number_names_no_run() -> None:
+    plain = tiny.protocol("vector")
+    other = plain.model_copy(update={"evaluation_batch_size": 1, "source": "elsewhere"})
+    assert other.identity() == plain.identity() != plain.model_copy(update={"batch_size": 1}).identity()

@@ -140,7 +140,7 @@ def test_size_is_one_whatever_the_sign_and_finite_at_zero() -> None:
 def test_term_by_hand_and_its_rise_within_an_epoch() -> None:
     method, rows = begun(1, alignment=0.6)
     batch = rows.batch([0, 1])
-    plain = method.objective.loss(batch)
+    plain = method.task_model.loss(batch)
     assert torch.equal(method.loss(batch), plain), "an epoch's first step has no term"
     method.round = 1
     total = method.loss(batch)
@@ -166,7 +166,7 @@ def test_no_alignment_is_sequential_lora() -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_counts_one_pair_and_half_a_pair_more_in_bytes_each_task() -> None:
+def test_counts_one_adapter_and_half_a_adapter_more_in_bytes_each_task() -> None:
     method, _ = begun(2)
     counted = method.accounting()
     assert (counted.stored, counted.adapters, counted.active) == (4 * 2 * 64, 1, 1)

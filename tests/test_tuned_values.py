@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.commands.inspection import method as method_page
 from benchmark.errors import UserError
 from benchmark.registry import METHODS, STREAMS
 from benchmark.running.plan import plan
@@ -140,6 +141,13 @@ def test_a_faulty_file_is_told_in_one_line(tmp_path: Path, text: str, words: lis
         read_tuned(path)
     assert str(path) in str(told.value) and "\n" not in str(told.value)
     assert all(word in str(told.value) for word in words)
+
+
+@pytest.mark.parametrize("key", METHODS.names())
+def test_a_method_from_a_paper_says_which_defaults_are_not_those_of_its_program(key: str) -> None:
+    told = " ".join(method_page(key).partition("\n\ndefined in")[0].split())
+    if re.search(r"[Oo]fficial (repository|code)|repository of", told):
+        assert "Defaults that differ from the released program: " in told
 
 
 def test_no_method_file_holds_tuned_values_or_measured_results() -> None:

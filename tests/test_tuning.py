@@ -19,10 +19,10 @@ from benchmark.publishing.collect import sections
 from benchmark.registry import METHODS
 from benchmark.results import Tuned, read
 from benchmark.running.catalogue import load_method
-from benchmark.running.cell import Cell
-from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.events import Callback, Event, TaskDone
 from benchmark.running.job import Conditions, Job, Outcome
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import run_job
 from benchmark.tuning import search as tuning
@@ -51,8 +51,8 @@ def search(trials: int, method: str = "litelora") -> Search:
     return Search(method, "toy", trials, settings=SMALL)
 
 
-def run_search(asked: Search, out: Path, watch: Any = lambda event: None) -> Path:
-    return tune(asked, out, None, "cpu", Conditions(), watch)
+def run_search(asked: Search, out: Path, callback: Any = lambda event: None) -> Path:
+    return tune(asked, out, None, "cpu", Conditions(), callback)
 
 
 @pytest.mark.parametrize("key", METHODS.names())
@@ -124,7 +124,7 @@ def test_a_stopped_search_goes_on_and_a_repeated_one_runs_nothing(
 
     def stop_at_eleven(event: Event) -> None:
         if isinstance(event, TaskDone):
-            learned.append(f"{event.cell.identity} {event.task}")
+            learned.append(f"{event.run.identity} {event.task}")
             if len(learned) == 11:
                 raise KeyboardInterrupt
 
@@ -158,11 +158,11 @@ def test_a_stop_that_the_user_asked_for_is_no_pruning(tmp_path: Path, optuna_is_
 def test_a_trial_that_breaks_loses_and_the_others_go_on(
     tmp_path: Path, optuna_is_there: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_at_one_rate(job: Job, watch: Watch) -> Outcome:
-        if job.cell.hyperparameters["learning_rate"] != 0.003:
-            return run_job(job, watch)
-        SweepFolder(job.out).note_failure(job.cell, "the loss is not finite")
-        return Outcome(job.cell, error="the loss is not finite")
+    def break_at_one_rate(job: Job, callback: Callback) -> Outcome:
+        if job.run.hyperparameters["learning_rate"] != 0.003:
+            return run_job(job, callback)
+        SweepFolder(job.out).note_failure(job.run, "the loss is not finite")
+        return Outcome(job.run, error="the loss is not finite")
 
     monkeypatch.setattr(tuning, "run_job", break_at_one_rate)
     found = read_search(run_search(search(5, "seq-lora"), tmp_path))
@@ -171,7 +171,7 @@ def test_a_trial_that_breaks_loses_and_the_others_go_on(
     assert failed[0].error == "the loss is not finite" and failed[0].score is None
     assert found.chosen.values != failed[0].values
     # What failed is remembered, and is not tried again.
-    monkeypatch.setattr(tuning, "run_job", lambda job, watch: pytest.fail("run again"))
+    monkeypatch.setattr(tuning, "run_job", lambda job, callback: pytest.fail("run again"))
     again = read_search(run_search(search(5, "seq-lora"), tmp_path))
     assert [trial.state for trial in again.trials] == [trial.state for trial in found.trials]
 
@@ -189,10 +189,10 @@ def test_the_choice_is_the_best_complete_trial_on_validation_rows(
     best = max(trial.score or 0 for trial in complete)
     assert found.chosen.values == next(trial.values for trial in complete if trial.score == best)
     rate = found.chosen.values["learning_rate"]
-    (cell,) = plan(
+    (run,) = plan(
         "seq-lora", "toy", seeds="1000", settings=[*SMALL, f"learning_rate={rate}", "score_on=validation"]
     )
-    (path,) = [path for path in (tmp_path / "toy" / "quick").glob("*.json") if Cell.of(read(path)) == cell]
+    (path,) = [path for path in (tmp_path / "toy" / "quick").glob("*.json") if Run.of(read(path)) == run]
     assert read(path).headline["average_performance"] == best
 
 
@@ -245,7 +245,7 @@ def test_a_choice_that_a_setting_replaces_is_not_called_tuned(tmp_path: Path) ->
     (kept,) = plan("seq-lora", "toy", tuned=tuned)
     assert isinstance(kept.tuned, Tuned) and kept.hyperparameters["learning_rate"] == 0.02
     (given,) = plan("seq-lora", "toy", settings=["learning_rate=0.02"])
-    assert given.identity == kept.identity, "how a value was found is no part of the cell"
+    assert given.identity == kept.identity, "how a value was found is no part of the run"
     (replaced,) = plan("seq-lora", "toy", settings=["learning_rate=0.03"], tuned=tuned)
     assert replaced.tuned is None and replaced.hyperparameters["learning_rate"] == 0.03
 
@@ -254,8 +254,8 @@ def test_the_test_rows_as_judge_are_named() -> None:
     facts: dict[str, Any] = {"sampler": "s", "pruner": "p", "space": {}, "values": {}}
     assert Tuned(trials=1, selection="validation", **facts).mark == "tuned, 1 trial"
     assert Tuned(trials=20, selection="paper", **facts).mark == "tuned, 20 trials on TEST rows"
-    (cell,) = Search("seq-lora", "toy", 1, selection="paper").cells({"learning_rate": 0.5})
-    assert cell.protocol.score_on == "test" and cell.hyperparameters["learning_rate"] == 0.5
+    (run,) = Search("seq-lora", "toy", 1, selection="paper").runs({"learning_rate": 0.5})
+    assert run.protocol.score_on == "test" and run.hyperparameters["learning_rate"] == 0.5
     with pytest.raises(UserError, match="--selection"):
         Search("seq-lora", "toy", 1, settings=["protocol.score_on=test"]).space()
 
@@ -269,7 +269,7 @@ def test_flags_give_back_what_was_chosen() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"stream": "digits"}, "none of the cells"),
+        ({"stream": "digits"}, "none of the runs"),
         ({"tuning_version": 7}, "tuning_version 7"),
         ({"trials": 3}, "trials: "),
         ({"extra": 1}, "extra: "),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.commands.plan_report import announcement, cell_data
+from benchmark.commands.plan_report import announcement, run_data
+from benchmark.data.class_orders import cut_order
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.load import load
 from benchmark.errors import UserError
@@ -115,6 +116,46 @@ def test_a_number_of_tasks_that_leaves_a_rest_is_told(tmp_path):
         loaded("cifar100", tmp_path, tasks=7)
 
 
+def test_a_larger_first_task_is_cut_as_pilot_cuts(tmp_path):
+    split_folders(tmp_path / "cifar100", [f"c{k}" for k in range(10)], train=1)
+    # PILOT's init_cls 5 and increment 2: increments are added while they leave something, [5, 2, 2], then 1.
+    stream = loaded("cifar100", tmp_path, first_classes=5, classes_per_task=2)
+    assert [len(task.classes) for task in stream.tasks] == [5, 2, 2, 1]
+    assert "10 classes in 4 tasks of 2, the first of 5, the last of 1" in stream.notes
+    assert [name for task in stream.tasks for name in task.classes] == [f"c{k}" for k in stream.class_order]
+    # B5 with five steps, as the literature writes it, is six tasks.
+    stream = loaded("cifar100", tmp_path, first_classes=5, tasks=6)
+    assert [len(task.classes) for task in stream.tasks] == [5, 1, 1, 1, 1, 1]
+    with pytest.raises(UserError, match="10 classes cannot be cut into tasks of 2, the first of 11"):
+        loaded("cifar100", tmp_path, first_classes=11, classes_per_task=2)
+    with pytest.raises(UserError, match="10 classes cannot be cut into 1 tasks, the first of 5"):
+        loaded("cifar100", tmp_path, first_classes=5, tasks=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "sizes"),
+    [
+        (50, 10, [50, 10, 10, 10, 10, 10]),  # B50 Inc10 of CIFAR-100
+        (50, 7, [50, 7, 7, 7, 7, 7, 7, 7, 1]),  # steps that do not divide the classes
+        (None, 30, [30, 30, 30, 10]),
+        (100, 5, [100]),
+        (98, 5, [98, 2]),
+    ],
+)
+def test_slices_are_those_of_pilot(first, step, sizes):
+    parts = cut_order(list(range(100)), 10, step, first)
+    assert [len(part) for part in parts] == sizes == pilot_increments(100, first or step, step)
+    assert [c for part in parts for c in part] == list(range(100))
+
+
+def pilot_increments(classes, first, step):
+    """Return the sizes by the rule of PILOT's data manager: whole steps while more than one is left."""
+    sizes = [first]
+    while classes - sum(sizes) > step:
+        sizes.append(step)
+    return [*sizes, classes - sum(sizes)] if sum(sizes) < classes else sizes
+
+
 def test_too_many_tasks_are_refused_before_anything_is_decoded(tmp_path):
     root = split_folders(tmp_path / "cifar100", ["a", "b"])
     (root / "train" / "a" / "0.png").write_bytes(b"not an image")
@@ -209,51 +250,53 @@ PUBLISHED = {  # tasks, epochs, batch, rank, targets, settings of the method
 @pytest.mark.parametrize("stream, protocol, method", PUBLISHED)
 def test_protocols_are_as_published(stream, protocol, method):
     tasks, epochs, batch, rank, targets, settings = PUBLISHED[stream, protocol, method]
-    (cell,) = plan(method, stream, protocol=protocol)
-    assert cell.parameters["tasks"] == tasks and cell.parameters["size"] == 224
-    used = cell.protocol
+    (run,) = plan(method, stream, protocol=protocol)
+    assert run.parameters["tasks"] == tasks and run.parameters["size"] == 224
+    used = run.protocol
     assert (used.epochs, used.batch_size, used.rank, used.targets) == (epochs, batch, rank, targets)
     assert (used.pixels, used.augmentation, used.validation) == ("unit", "crop-flip", 0.0)
     assert (used.head, used.loss, used.alpha) == ("class-incremental", "local", None)
-    assert settings.items() <= cell.hyperparameters.items()
+    assert settings.items() <= run.hyperparameters.items()
 
 
 def test_a_dry_run_prints_the_published_settings():
-    cells = plan("litelora", "cifar100", backbone="vit-b16-in21k-ft-in1k", protocol="litelora")
-    text = announcement(cells)
+    runs = plan("litelora", "cifar100", backbone="vit-b16-in21k-ft-in1k", protocol="litelora")
+    text = announcement(runs)
     for part in (
         "orders    1 (class permutation with seed 1993)",
         "backbone  vit-b16-in21k-ft-in1k",
         *("tasks 10", "epochs 20", "batch_size 128", "rank 10", "targets query+value", "pixels unit"),
     ):
         assert part in text, text
-    told = json.loads(json.dumps(cell_data(cells[0])))["config"]
+    told = json.loads(json.dumps(run_data(runs[0])))["config"]
     assert told["parameters"] == {"size": 224, "tasks": 10, "test_view": "centre"}
 
 
 def test_chosen_settings_win_over_those_a_protocol_goes_with():
-    (cell,) = plan("litelora", "imagenet-r", protocol="litelora", settings=["tasks=5", "size=64"])
-    assert cell.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
-    (cell,) = plan("seq-lora", "domainnet", protocol="quick-domains")
-    assert cell.parameters["scenario"] == "domain-incremental" and cell.parameters["tasks"] == 6
+    (run,) = plan("litelora", "imagenet-r", protocol="litelora", settings=["tasks=5", "size=64"])
+    assert run.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
+    (run,) = plan("litelora", "cifar100", settings=["first_classes=50", "classes_per_task=10"])
+    assert (run.parameters["first_classes"], run.parameters["classes_per_task"]) == (50, 10)
+    (run,) = plan("seq-lora", "domainnet", protocol="quick-domains")
+    assert run.parameters["scenario"] == "domain-incremental" and run.parameters["tasks"] == 6
     with pytest.raises(UserError, match="by domain there are 6"):
         plan("seq-lora", "domainnet", settings=["scenario=domain-incremental", "tasks=3"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar100", "domainnet"])
-def test_a_cell_is_learned_from_encoded_images(tmp_path, name):
+def test_a_run_is_learned_from_encoded_images(tmp_path, name):
     from benchmark.running.driver import run
     from tests.test_image_sources import domainnet
 
     if name == "cifar100":
         folder = tmp_path / "hub" / "uoft-cs" / "cifar100" / "default"
         labelled_parquet(folder, [f"c{k}" for k in range(6)], "img", "fine_label", copies=4)
-        cells = plan("seq-lora", name, settings=["protocol.epochs=1", "tasks=3"])
+        runs = plan("seq-lora", name, settings=["protocol.epochs=1", "tasks=3"])
     else:
         domainnet(tmp_path)
-        cells = plan("seq-lora", name, protocol="quick-domains", settings=["protocol.epochs=1"])
-    (outcome,) = run(cells, tmp_path / "out", tmp_path, 1, "cpu", False, lambda event: None)
+        runs = plan("seq-lora", name, protocol="quick-domains", settings=["protocol.epochs=1"])
+    (outcome,) = run(runs, tmp_path / "out", tmp_path, 1, "cpu", False, lambda event: None)
     assert outcome.error is None
     result = outcome.result
     if name == "cifar100":

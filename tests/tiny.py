@@ -1,4 +1,4 @@
-"""Tiny random backbones, streams and methods: what a real cell has, small enough to check by hand.
+"""Tiny random backbones, streams and methods: what a real run has, small enough to check by hand.
 
 Nothing here needs a network or a data folder. The transformers models have hidden size 32 and two blocks;
 their tokenizers know the words that the tiny tasks are made of.
@@ -24,7 +24,7 @@ from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method
 from benchmark.models import backbone as backbones
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.models.small_models import small_model
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
@@ -188,10 +188,10 @@ def make_method(
     stream = tasks(kind) if stream is None else stream
     loaded = backbone(kind, dtype)
     loaded.module.to(device)
-    objective = make_objective(loaded, stream, chosen)
+    task_model = make_task_model(loaded, stream, chosen)
     made = METHODS.load(key)
     reseed(seed, "build")
-    return made(Context(objective, chosen, len(stream)), made.Hyperparameters(**hyperparameters))
+    return made(Context(task_model, chosen, len(stream)), made.Hyperparameters(**hyperparameters))
 
 
 @dataclass
@@ -215,9 +215,9 @@ class Cast:
 
 def rows(method: Method, t: int, split: str = "train") -> Cast:
     """Return a task's encoded rows."""
-    task = method.objective.tasks[t]
-    dtype = next(method.objective.backbone.module.parameters()).dtype
-    return Cast(method.objective.encode(task, getattr(task, split)), dtype)
+    task = method.task_model.tasks[t]
+    dtype = next(method.task_model.backbone.module.parameters()).dtype
+    return Cast(method.task_model.encode(task, getattr(task, split)), dtype)
 
 
 def begin(method: Method, t: int, seed: int = 0) -> tuple[Rows, Any]:
@@ -238,7 +238,7 @@ def whole(given: Rows, training: bool = False) -> Batch:
 def logits(method: Method, t: int, split: str = "test") -> Tensor:
     """Return the classification logits of a task's rows, without a gradient."""
     with torch.no_grad():
-        return method.objective.logits(whole(rows(method, t, split)))
+        return method.task_model.logits(whole(rows(method, t, split)))
 
 
 def randomise(stack: Any, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What removing each adapter does to a finished cell: its scores, and whether the reported count is right."""
+"""What removing each adapter does to a finished run: its scores, and whether the reported count is right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import Result, read
-from benchmark.running.rebuilding import cell_of, rebuild
+from benchmark.running.rebuilding import rebuild, run_of
 from benchmark.running.training import evaluate
 from benchmark.running.worker import load_data
 from benchmark.stream import LoadedStream
@@ -26,7 +26,7 @@ from benchmark.text_table import text_table
 
 @dataclass(frozen=True)
 class Removal:
-    """The cell without one adapter.
+    """The run without one adapter.
 
     Attributes:
         task: index of the adapter's task.
@@ -80,7 +80,7 @@ class LeaveOneOut:
 
 
 def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] = ()) -> LeaveOneOut:
-    """Score a finished cell without each of its adapters in turn.
+    """Score a finished run without each of its adapters in turn.
 
     Args:
         path: a result; the adapters lie beside it.
@@ -103,17 +103,17 @@ def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
         change = [less - full for less, full in zip(left, scores, strict=True)]
         removals.append(Removal(task, change, changed))
     stated = result.matrix[-1]
-    same = all(cell is None or abs(cell - score) < 1e-6 for cell, score in zip(stated, scores, strict=True))
+    same = all(run is None or abs(run - score) < 1e-6 for run, score in zip(stated, scores, strict=True))
     return LeaveOneOut(result, tuple(removals), same, len(answers))
 
 
 def with_stack(
     result: Result, path: Path, data_dir: Path | None, without: str, stream_files: Sequence[Path] = ()
 ) -> tuple[Method, AdapterStack, LoadedStream]:
-    """Return the method of a finished cell as it was after its last task, its stack, and the cell's data.
+    """Return the method of a finished run as it was after its last task, its stack, and the run's data.
 
     Args:
-        result: of the cell.
+        result: of the run.
         path: of the result; the adapters lie beside it.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         without: what it means that a method keeps no stack, for the message.
@@ -122,23 +122,23 @@ def with_stack(
     Raises:
         UserError: the adapters or the data are not those of the result, or the method keeps no adapter stack.
     """
-    loaded, fingerprint = load_data(cell_of(result, stream_files), data_dir)
+    loaded, fingerprint = load_data(run_of(result, stream_files), data_dir)
     stored = result.provenance.data_fingerprint
     if fingerprint != stored:
         raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")
     method = rebuild(result, path, loaded.tasks)
     stack = getattr(method, "stack", None)
     if not isinstance(stack, AdapterStack):
-        raise UserError(f"{result.method} keeps no low-rank pairs: {without}")
+        raise UserError(f"{result.method} keeps no low-rank adapters: {without}")
     return method, stack, loaded
 
 
 @contextmanager
 def without(stack: AdapterStack, place: int) -> Iterator[None]:
-    """Within the context, let the stack answer without one of its pairs.
+    """Within the context, let the stack answer without one of its adapters.
 
     Args:
-        place: among the past pairs, or after them for the current one.
+        place: among the past adapters, or after them for the current one.
     """
     own = stack.learned_scales
     count, layers = len(stack.frozen_tasks), len(stack.layers)
@@ -175,7 +175,7 @@ def _score(method: Method, loaded: LoadedStream) -> tuple[list[float], list[Any]
         for index, task in enumerate(loaded.tasks):
             of_test = method.protocol.score_on == "test"
             examples = task.test if of_test or task.validation is None else task.validation
-            rows = method.objective.encode(task, examples)
+            rows = method.task_model.encode(task, examples)
             scores.append(evaluate(method, index, rows, examples))
         return scores, answers
     finally:

@@ -1,7 +1,7 @@
-"""How redundant a method's adapters are: overlap of the pairs of every two tasks at every adapted layer.
+"""How redundant a method's adapters are: overlap of the adapters of every two tasks at every adapted layer.
 
 Reads the adapters beside a result. Backbone and data are needed only for what the layers see of a task's rows
-(`benchmark.analysis.task_inputs`), on which the effects of the pairs are compared.
+(`benchmark.analysis.task_inputs`), on which the effects of the adapters are compared.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from benchmark.text_table import text_table
 Inputs = dict[int, dict[str, np.ndarray]]
 """By task index and layer name: what the layer sees of the task's rows, `(tokens, d_in)`."""
 
-Pairs = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
+Adapters = dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]
 """By task index and layer name: down (r, d_in) and up (d_out, r)."""
 
 
-class NoPairs(UserError):
-    """A method's state holds no low-rank pairs, so there is nothing to compare."""
+class NoAdapters(UserError):
+    """A method's state holds no low-rank adapters, so there is nothing to compare."""
 
 
 PREFIX, DOWN, UP = "stack.", ".frozen.lora_A", ".frozen.lora_B"
@@ -44,10 +44,10 @@ PREFIX, DOWN, UP = "stack.", ".frozen.lora_A", ".frozen.lora_B"
 
 @dataclass(frozen=True)
 class Overlap:
-    """The pairs of two tasks at one layer.
+    """The adapters of two tasks at one layer.
 
     Attributes:
-        rows, columns: mean squared cosine of the principal angles, None where a pair is zero.
+        rows, columns: mean squared cosine of the principal angles, None where an adapter is zero.
         rows_over_random, columns_over_random: the same over what random subspaces of these sizes have.
     """
 
@@ -62,13 +62,14 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Shape:
-    """The pair of one task at one layer.
+    """The adapter of one task at one layer.
 
     Attributes:
-        residual: relative residual of its fit by the pairs of earlier tasks; None for the first one.
-        effect_residual: the same of what the pair adds to the layer's outputs on rows of its task; None for
+        residual: relative residual of its fit by the adapters of earlier tasks; None for the first one.
+        effect_residual: the same of what the adapter adds to the layer's outputs on rows of its task; None
+        for
             the first one and where no inputs are given.
-        residual_random, effect_residual_random: the same where random pairs take the place of the earlier.
+        residual_random, effect_residual_random: the same where random adapters take the place of the earlier.
     """
 
     task: int
@@ -93,7 +94,7 @@ class Redundancy:
 
     @property
     def has_effects(self) -> bool:
-        """Whether effects were fitted, which needs inputs and two pairs."""
+        """Whether effects were fitted, which needs inputs and two adapters."""
         return any(each.effect_residual is not None for each in self.shapes)
 
     def matrix(self, side: str) -> np.ndarray:
@@ -111,18 +112,18 @@ class Redundancy:
         return table
 
     def mean(self, first: int, second: int, name: str) -> float | None:
-        """Return a number of two tasks' pairs, mean over the layers that have it."""
+        """Return a number of two tasks' adapters, mean over the layers that have it."""
         found = [
             getattr(each, name) for each in self.overlaps if (each.first, each.second) == (first, second)
         ]
         return _mean(found)
 
     def shape(self, task: int, name: str) -> float | None:
-        """Return a number of one task's pair, mean over the layers that have it."""
+        """Return a number of one task's adapter, mean over the layers that have it."""
         return _mean([getattr(each, name) for each in self.shapes if each.task == task])
 
     def to_earlier(self, task: int, name: str) -> float | None:
-        """Return a number of a task's pair and each earlier one, mean over them and the layers."""
+        """Return a number of a task's adapter and each earlier one, mean over them and the layers."""
         return _mean([getattr(each, name) for each in self.overlaps if each.second == task])
 
     def as_data(self) -> dict[str, Any]:
@@ -133,61 +134,61 @@ class Redundancy:
             "stream": self.result.stream,
             "order": self.result.order,
             "seed": self.result.seed,
-            "tasks_with_a_pair": list(self.tasks),
+            "tasks_with_a_adapter": list(self.tasks),
             "overlaps": [asdict(each) for each in self.overlaps],
             "shapes": [asdict(each) for each in self.shapes],
         }
 
 
-def read_pairs(path: Path) -> tuple[Result, Pairs]:
-    """Return a result and the pairs beside it.
+def read_adapters(path: Path) -> tuple[Result, Adapters]:
+    """Return a result and the adapters beside it.
 
     Raises:
-        NoPairs: the method keeps no pair for each task.
+        NoAdapters: the method keeps no adapter for each task.
         UserError: result or adapters cannot be read.
     """
     from benchmark.running.checkpoint import read_state
 
     result = read(path)
     state = read_state(path.with_suffix(".safetensors"), result.key)
-    return result, pairs_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
+    return result, adapters_of({name: tensor.double().numpy() for name, tensor in state.items()}, result)
 
 
-def pairs_of(state: Mapping[str, np.ndarray], result: Result) -> Pairs:
-    """Return the pairs that a method's state holds, see `benchmark.lora.stack.AdapterStack.state`.
+def adapters_of(state: Mapping[str, np.ndarray], result: Result) -> Adapters:
+    """Return the adapters that a method's state holds, see `benchmark.lora.stack.AdapterStack.state`.
 
     Raises:
-        NoPairs: it holds no adapter stack.
+        NoAdapters: it holds no adapter stack.
     """
     if f"{PREFIX}frozen_tasks" not in state:
-        raise NoPairs(f"{result.method} keeps no low-rank pairs: there is nothing to compare")
+        raise NoAdapters(f"{result.method} keeps no low-rank adapters: there is nothing to compare")
     layers = [
         name[len(PREFIX) : -len(DOWN)] for name in state if name.startswith(PREFIX) and name.endswith(DOWN)
     ]
     ends = np.cumsum(state[f"{PREFIX}frozen_ranks"]).astype(int)
-    pairs: Pairs = {}
+    adapters: Adapters = {}
     for task, start, end in zip(
-        state[f"{PREFIX}frozen_tasks"].astype(int), [0, *ends[:-1]], ends, strict=True
+        state[f"{PREFIX}frozen_tasks"].astype(int), [0, *ends][:-1], ends, strict=True
     ):
         own = slice(start, end)
-        pairs[int(task)] = {
+        adapters[int(task)] = {
             layer: (state[PREFIX + layer + DOWN][own], state[PREFIX + layer + UP][:, own]) for layer in layers
         }
     current = int(state[f"{PREFIX}current_task"])
     if current >= 0:
-        pairs[current] = {
+        adapters[current] = {
             layer: (state[f"{PREFIX}{layer}.lora_A"], state[f"{PREFIX}{layer}.lora_B"]) for layer in layers
         }
-    return dict(sorted(pairs.items()))
+    return dict(sorted(adapters.items()))
 
 
-def of_pairs(result: Result, pairs: Pairs, inputs: Inputs | None = None) -> Redundancy:
-    """Return the redundancy of given pairs; each task has the same layers."""
+def of_adapters(result: Result, adapters: Adapters, inputs: Inputs | None = None) -> Redundancy:
+    """Return the redundancy of given adapters; each task has the same layers."""
     inputs = inputs or {}
     overlaps, shapes = [], []
-    for place, layer in enumerate(next(iter(pairs.values()), {})):
-        found = {task: update(*pairs[task][layer]) for task in pairs}
-        for first, second in _couples(tuple(pairs)):
+    for place, layer in enumerate(next(iter(adapters.values()), {})):
+        found = {task: update(*adapters[task][layer]) for task in adapters}
+        for first, second in _couples(tuple(adapters)):
             one, other = found[first], found[second]
             rows, columns = overlap(one.rows, other.rows), overlap(one.columns, other.columns)
             overlaps.append(
@@ -203,34 +204,34 @@ def of_pairs(result: Result, pairs: Pairs, inputs: Inputs | None = None) -> Redu
             )
         for task, own in found.items():
             ranks = len(own.values), own.effective_rank, own.stable_rank
-            earlier = [pairs[each][layer] for each in pairs if each < task]
+            earlier = [adapters[each][layer] for each in adapters if each < task]
             x = inputs.get(task, {}).get(layer)
-            left = _residuals(pairs[task][layer], earlier, x, (task, place))
+            left = _residuals(adapters[task][layer], earlier, x, (task, place))
             shapes.append(Shape(task, layer, *ranks, *left))
-    return Redundancy(result, tuple(pairs), tuple(overlaps), tuple(shapes))
+    return Redundancy(result, tuple(adapters), tuple(overlaps), tuple(shapes))
 
 
 def _residuals(
-    pair: tuple[np.ndarray, np.ndarray],
+    adapter: tuple[np.ndarray, np.ndarray],
     earlier: list[tuple[np.ndarray, np.ndarray]],
     x: np.ndarray | None,
     seed: tuple[int, int],
 ) -> tuple[float | None, float | None, float | None, float | None]:
-    """Return the last four numbers of a `Shape`: the fit of a pair by earlier ones, on inputs x if given."""
+    """Return the last four numbers of a `Shape`: the fit by earlier adapters, on inputs x if given."""
     if not earlier:
         return None, None, None, None
-    of_update = residual(pair, earlier), expected_residual(pair, earlier)
+    of_update = residual(adapter, earlier), expected_residual(adapter, earlier)
     if x is None:
         return of_update[0], None, of_update[1], None
-    of_effect = effect_residual(pair, earlier, x), random_effect_residual(pair, earlier, x, seed)
+    of_effect = effect_residual(adapter, earlier, x), random_effect_residual(adapter, earlier, x, seed)
     return of_update[0], of_effect[0], of_update[1], of_effect[1]
 
 
 def tables(found: Redundancy) -> str:
-    """Return the overlaps of every two tasks and the shapes of every task's pair, means over layers."""
+    """Return the overlaps of every two tasks and the shapes of every task's adapter, means over layers."""
     run = found.result
     layers = len({each.layer for each in found.shapes})
-    head = f"{run.name}: pairs of {len(found.tasks)} of {len(run.tasks)} tasks at {layers} layers"
+    head = f"{run.name}: adapters of {len(found.tasks)} of {len(run.tasks)} tasks at {layers} layers"
     if len(found.tasks) < 2:
         return f"{head}\nNothing to compare: the overlap of adapters needs two of them."
     couples = [

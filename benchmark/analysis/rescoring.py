@@ -1,4 +1,4 @@
-"""Scores a finished cell's adapters again, without training: as they were, or under other conditions."""
+"""Scores a finished run's adapters again, without training: as they were, or under other conditions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic import Field
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
-from benchmark.running.cell import plain
-from benchmark.running.rebuilding import cell_of, rebuild
+from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.run import plain
 from benchmark.running.training import evaluate
 from benchmark.running.worker import load_data
 from benchmark.scoring.metrics import mean_of_seen
@@ -97,19 +97,19 @@ def rescore(
             setting is none of scoring.
     """
     result = read(path)
-    cell = cell_of(result, () if stream_file is None else (stream_file,))
-    protocol = _changed(cell.protocol, settings)
-    loaded, fingerprint = load_data(cell, data_dir)
+    run = run_of(result, () if stream_file is None else (stream_file,))
+    protocol = _changed(run.protocol, settings)
+    loaded, fingerprint = load_data(run, data_dir)
     other = fingerprint != result.provenance.data_fingerprint
     if other and data_dir is None:
         raise UserError(
-            f"the data of {cell.stream} is not what {path} was made from: its fingerprint begins with "
+            f"the data of {run.stream} is not what {path} was made from: its fingerprint begins with "
             f"{fingerprint[:8]}, that of the result with {result.provenance.data_fingerprint[:8]}; "
             "--data-dir scores on other data"
         )
-    if protocol != cell.protocol:
+    if protocol != run.protocol:
         result = result.model_copy(update={"config": result.config | {"protocol": protocol.model_dump()}})
-        loaded, fingerprint = load_data(replace(cell, protocol=protocol), data_dir)
+        loaded, fingerprint = load_data(replace(run, protocol=protocol), data_dir)
     _require_same_tasks(result, loaded.tasks)
     method = rebuild(result, path, loaded.tasks)
     row: list[float | None] = []
@@ -118,14 +118,14 @@ def rescore(
         if stored is None or examples is None:
             row.append(None)
         else:
-            row.append(evaluate(method, len(row), method.objective.encode(task, examples), examples))
+            row.append(evaluate(method, len(row), method.task_model.encode(task, examples), examples))
     scores = Scores(
         key=result.key,
-        settings={name: getattr(protocol, name) for name in _differing(cell.protocol, protocol)},
+        settings={name: getattr(protocol, name) for name in _differing(run.protocol, protocol)},
         other_data=other,
         data_fingerprint=fingerprint,
         tasks=[task.name for task in loaded.tasks],
-        metrics=[method.objective.metric(task) for task in loaded.tasks],
+        metrics=[method.task_model.metric(task) for task in loaded.tasks],
         scores=row,
         mean=_mean(row),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.analysis.redundancy import Redundancy, of_pairs, read_pairs
+from benchmark.analysis.redundancy import Redundancy, of_adapters, read_adapters
 
 if TYPE_CHECKING:
     from benchmark.analysis.leave_one_out import LeaveOneOut
@@ -45,10 +45,10 @@ def analyse_run(path: Path, depth: Depth) -> RunAnalysis:
         depth: what to compute.
 
     Raises:
-        NoPairs: the method keeps no pair for each task.
+        NoAdapters: the method keeps no adapter for each task.
         UserError: result, adapters or data cannot be read, or the data are not those of the result.
     """
-    result, pairs = read_pairs(path)
+    result, adapters = read_adapters(path)
     inputs, removed = None, None
     if depth.effects:
         from benchmark.analysis.task_inputs import task_inputs
@@ -58,4 +58,4 @@ def analyse_run(path: Path, depth: Depth) -> RunAnalysis:
         from benchmark.analysis.leave_one_out import remove_each
 
         removed = remove_each(path, depth.data_dir, depth.stream_files)
-    return RunAnalysis(of_pairs(result, pairs, inputs), removed)
+    return RunAnalysis(of_adapters(result, adapters, inputs), removed)

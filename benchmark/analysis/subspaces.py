@@ -87,13 +87,13 @@ def residual(target: tuple[Array, Array], earlier: Sequence[tuple[Array, Array]]
         target: down (r, d_in) and up (d_out, r).
         earlier: the same of each earlier update.
     """
-    pairs = [target, *earlier]
+    adapters = [target, *earlier]
     # Coordinates in joint bases: the products become small and the norms stay.
-    downs = np.concatenate([np.asarray(down, np.float64) for down, _ in pairs])
-    ups = np.concatenate([np.asarray(up, np.float64) for _, up in pairs], axis=1)
+    downs = np.concatenate([np.asarray(down, np.float64) for down, _ in adapters])
+    ups = np.concatenate([np.asarray(up, np.float64) for _, up in adapters], axis=1)
     r_rows, r_columns = np.linalg.qr(downs.T)[1], np.linalg.qr(ups)[1]
     products, start = [], 0
-    for down, _ in pairs:
+    for down, _ in adapters:
         own = slice(start, start + len(down))
         products.append((r_columns[:, own] @ r_rows[:, own].T).ravel())
         start += len(down)
@@ -134,7 +134,7 @@ def expected_residual(target: tuple[Array, Array], earlier: Sequence[tuple[Array
     """
     if residual(target, []) is None:
         return None
-    drawn = sum(len(update(*pair).values) > 0 for pair in earlier)
+    drawn = sum(len(update(*adapter).values) > 0 for adapter in earlier)
     return float(max(0.0, 1 - drawn / (target[0].shape[1] * target[1].shape[0])) ** 0.5)
 
 
@@ -161,7 +161,7 @@ def random_effect_residual(
     spectra = [(update(down, up).values, down.shape[1], up.shape[0]) for down, up in earlier]
     found = []
     for _ in range(draws):
-        drawn = [_random_pair(*spectrum, generator) for spectrum in spectra]
+        drawn = [_random_adapter(*spectrum, generator) for spectrum in spectra]
         left = effect_residual(target, drawn, inputs)
         if left is None:
             return None
@@ -169,7 +169,9 @@ def random_effect_residual(
     return float(np.sqrt(np.mean(np.square(found))))
 
 
-def _random_pair(values: Array, d_in: int, d_out: int, generator: np.random.Generator) -> tuple[Array, Array]:
+def _random_adapter(
+    values: Array, d_in: int, d_out: int, generator: np.random.Generator
+) -> tuple[Array, Array]:
     """Return down and up factors with given singular values and uniformly random row and column spaces."""
     rows, columns = (np.linalg.qr(generator.normal(size=(d, len(values))))[0] for d in (d_in, d_out))
     return rows.T * values[:, None], columns

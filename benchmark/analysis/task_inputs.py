@@ -1,4 +1,4 @@
-"""What the adapted layers of a finished cell see of each task's own rows."""
+"""What the adapted layers of a finished run see of each task's own rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.lora.inputs import real_tokens, token_masks, watching
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import read
-from benchmark.running.training import told
+from benchmark.running.readings import visible_task_id
 
 ROWS = 64
 TOKENS = 512
@@ -24,9 +24,9 @@ TOKENS = 512
 
 
 def task_inputs(path: Path, data_dir: Path | None, stream_files: Sequence[Path] = ()) -> Inputs:
-    """Return the inputs of adapted layers while a finished cell predicts each task's training rows.
+    """Return the inputs of adapted layers while a finished run predicts each task's training rows.
 
-    The cell is as it was after its last task, with all its adapters. Rows, and then their tokens, are taken
+    The run is as it was after its last task, with all its adapters. Rows, and then their tokens, are taken
     at even distances, so the same file gives the same inputs. Images are not augmented.
 
     Args:
@@ -44,19 +44,19 @@ def task_inputs(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
 
 @torch.no_grad()
 def _inputs(method: Method, stack: AdapterStack, index: int) -> dict[str, np.ndarray]:
-    objective, task = method.objective, method.objective.tasks[index]
+    task_model, task = method.task_model, method.task_model.tasks[index]
     seen: dict[str, list[Tensor]] = {}
     masks: list[Tensor] = []
 
     def see(layer: str, x: Tensor) -> None:
         seen.setdefault(layer, []).append(real_tokens(x, masks).float().cpu())
 
-    rows = objective.encode(task, task.train.take(evenly(len(task.train), ROWS)))
+    rows = task_model.encode(task, task.train.take(evenly(len(task.train), ROWS)))
     with watching(stack, see):
         for chosen in by_length(rows, method.protocol.evaluation_batch_size):
-            batch = rows.batch(chosen).to(objective.device)
+            batch = rows.batch(chosen).to(task_model.device)
             masks[:] = token_masks(batch)
-            method.predict(batch, told(method, index))
+            method.predict(batch, visible_task_id(method, index))
     tokens = {layer: torch.cat(parts).numpy() for layer, parts in seen.items()}
     return {layer: found[evenly(len(found), TOKENS)] for layer, found in tokens.items()}
 

@@ -59,7 +59,7 @@ def translate(
             translations.append(Translation(rule, None, absent[0]))
             continue
         value = rule.function(matrix, *(given[need] for need in rule.needs))
-        missing = "" if value is not None else "needs cells that were not scored, or more tasks"
+        missing = "" if value is not None else "needs runs that were not scored, or more tasks"
         translations.append(Translation(rule, value, missing))
     return translations
 

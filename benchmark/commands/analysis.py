@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @guarded
 def metrics(
-    result: Annotated[Path, typer.Argument(help="A result file.")],
+    result: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
     single: Annotated[
         Path | None, typer.Option(help="A result whose diagonal has each task learned alone.")
     ] = None,
@@ -40,6 +40,7 @@ def metrics(
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
     from benchmark.publishing.soundness import check_sound
+    from benchmark.result_files import read_all
     from benchmark.results import Result, read
 
     def sound(path: Path) -> Result:
@@ -48,8 +49,17 @@ def metrics(
         return run
 
     references = [None if path is None else sound(path) for path in (single, joint)]
-    found = translator.of_result(sound(result), *references)
-    typer.echo(json.dumps(translator.as_data(found), indent=1) if as_json else translator.table(found))
+    runs = read_all(result)
+    for path, run in runs:
+        check_sound(run, path)
+    found = [translator.of_result(run, *references) for _, run in runs]
+    if as_json:
+        data = [translator.as_data(each) for each in found]
+        typer.echo(json.dumps(data[0] if len(data) == 1 else data, indent=1))
+        return
+    tables = [translator.table(each) for each in found]
+    titles = [run.name for _, run in runs] if len(runs) > 1 else [""]
+    typer.echo("\n\n".join("\n".join(filter(None, pair)) for pair in zip(titles, tables, strict=True)))
 
 
 @guarded

@@ -83,3 +83,22 @@ def fetch(
     from benchmark.running.catalogue import load_stream
 
     bring(load_stream(stream), data_dir, typer.echo)
+
+
+@app.command()
+@guarded
+def cache(
+    clear: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Delete a kind of entries, such as prefix; or all.")
+    ] = None,
+    unused_days: Annotated[
+        float, typer.Option(min=0, help="With --clear: only what was not used for so many days.")
+    ] = 0,
+) -> None:
+    """Say what the cache holds, or delete some of it.
+
+    What is deleted is made again when it is needed.
+    """
+    from benchmark.commands import cache_table
+
+    typer.echo(cache_table.listing() if clear is None else cache_table.clear(clear, unused_days))

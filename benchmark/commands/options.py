@@ -15,12 +15,12 @@ import typer
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmark.running.cell import Cell
     from benchmark.running.job import Conditions
+    from benchmark.running.run import Run
 
 
 class Device(StrEnum):
-    """Where a cell runs."""
+    """Where a run runs."""
 
     auto = "auto"
     cpu = "cpu"
@@ -44,21 +44,27 @@ TunedFiles = Annotated[
     list[Path] | None, typer.Option("--tuned", help="A file of bench tune whose choice to use, repeatable.")
 ]
 ZeroShot = Annotated[bool, typer.Option("--zero-shot", help="Also score tasks not learned yet.")]
+ScoreAt = Annotated[
+    str | None,
+    typer.Option(
+        help="every: all tasks seen after each task; diagonal+last: the one just learned, then all."
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder for results.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of parallel runs; above 1 uses Ray.")]
 DeviceName = Annotated[Device, typer.Option("--device", help="Where to run.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started cells.")]
-Retry = Annotated[bool, typer.Option("--retry", help="Run cells again that failed before.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started runs.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Run runs again that failed before.")]
 Timeout = Annotated[float | None, typer.Option(help="Timeout per run, in seconds; uses Ray.")]
 Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster: auto or ray://host:port. Default: this machine.")
 ]
-Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a cell.")]
-Gpus = Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a cell, such as 0.5.")]
-Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a cell.")]
+Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a run.")]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a run, such as 0.5.")]
+Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a run.")]
 Log = Annotated[
     str | None,
     typer.Option(help="Additional loggers, comma-separated (see: bench list loggers)."),
@@ -84,9 +90,10 @@ class RunChoice:
     protocol: ProtocolName = None
     settings: Set = None
     zero_shot: ZeroShot = False
+    score_at: ScoreAt = None
     tuned: TunedFiles = None
 
-    def cells(self) -> list[Cell]:
+    def runs(self) -> list[Run]:
         """Return the runs.
 
         Raises:
@@ -95,6 +102,7 @@ class RunChoice:
         from benchmark.running.plan import plan
         from benchmark.tuning.tuning_file import by_place
 
+        score_at = () if self.score_at is None else (f"protocol.score_at={self.score_at}",)
         return plan(
             self.method,
             self.stream,
@@ -102,7 +110,7 @@ class RunChoice:
             self.seed,
             self.backbone,
             self.protocol,
-            self.settings or (),
+            (*(self.settings or ()), *score_at),
             self.zero_shot,
             by_place(self.tuned or ()),
         )

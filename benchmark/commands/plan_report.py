@@ -10,24 +10,24 @@ from benchmark.commands.progress import duration
 from benchmark.running.catalogue import load_stream
 
 if TYPE_CHECKING:
-    from benchmark.running.cell import Cell
     from benchmark.running.forecast import Forecast, Plan
+    from benchmark.running.run import Run
 
 MOST_LISTED = 60
-"""Plans with more cells are shown by stream and method."""
+"""Plans with more runs are shown by stream and method."""
 
 
-def announcement(cells: list[Cell]) -> str:
-    """Return what is about to run: per stream the cells, the backbone and the protocol by value."""
+def announcement(runs: list[Run]) -> str:
+    """Return what is about to run: per stream the runs, the backbone and the protocol by value."""
     lines = []
-    for ours in _by_setup(cells):
+    for ours in _by_setup(runs):
         protocol = ours[0].protocol
         values = protocol.model_dump(mode="json", exclude={"name", "source", "backbone"})
         lines += [
-            f"stream    {ours[0].stream}, {len(ours)} cell{'s' if len(ours) > 1 else ''}",
-            f"methods   {_several(cell.method for cell in ours)}",
-            f"orders    {_several(_order(cell) for cell in {cell.order: cell for cell in ours}.values())}",
-            f"seeds     {_several(cell.seed for cell in ours)}",
+            f"stream    {ours[0].stream}, {len(ours)} run{'s' if len(ours) > 1 else ''}",
+            f"methods   {_several(run.method for run in ours)}",
+            f"orders    {_several(_order(run) for run in {run.order: run for run in ours}.values())}",
+            f"seeds     {_several(run.seed for run in ours)}",
             f"backbone  {ours[0].backbone}",
             f"protocol  {protocol.name} ({protocol.source})",
             *_wrapped([f"{key} {_value(value)}" for key, value in values.items() if value not in (None, {})]),
@@ -37,72 +37,86 @@ def announcement(cells: list[Cell]) -> str:
     return "\n".join(lines)
 
 
-def listing(cells: list[Cell]) -> str:
-    """Return one line per cell with its method's settings, for a dry run."""
-    settings = [", ".join(_pairs(cell.hyperparameters)) or "no settings" for cell in cells]
-    return "\n".join(f"{cell.name}: {text}" for cell, text in zip(cells, settings, strict=True))
+def listing(runs: list[Run]) -> str:
+    """Return one line per run with its method's settings, for a dry run."""
+    settings = [", ".join(_pairs(run.hyperparameters)) or "no settings" for run in runs]
+    return "\n".join(f"{run.name}: {text}" for run, text in zip(runs, settings, strict=True))
 
 
-def cell_data(cell: Cell) -> dict[str, Any]:
-    """Return a cell as JSON values."""
-    names = {name: getattr(cell, name) for name in ("method", "stream", "order", "seed", "backbone")}
-    return {**names, "protocol": cell.protocol.name, "config": cell.config()}
+def run_data(run: Run) -> dict[str, Any]:
+    """Return a run as JSON values."""
+    names = {name: getattr(run, name) for name in ("method", "stream", "order", "seed", "backbone")}
+    return {**names, "protocol": run.protocol.name, "config": run.config()}
 
 
 def as_text(plan: Plan, workers: int) -> str:
-    """Return a plan for reading: what runs, each cell or each method's cells, and the sums."""
-    cells = [entry.cell for entry in plan.cells]
-    parts = [announcement(cells)]
-    if len(cells) <= MOST_LISTED:
-        parts.append(listing(cells))
-    rows = _rows(plan) if len(cells) <= MOST_LISTED else _grouped(plan)
+    """Return a plan for reading: what runs, each run or each method's runs, and the sums."""
+    runs = [entry.run for entry in plan.runs]
+    parts = [announcement(runs), *_prefixes(runs)]
+    if len(runs) <= MOST_LISTED:
+        parts.append(listing(runs))
+    rows = _rows(plan) if len(runs) <= MOST_LISTED else _grouped(plan)
     return "\n\n".join([*parts, _table(rows), total(plan, workers)])
 
 
+def _prefixes(runs: list[Run]) -> list[str]:
+    """Return what the frozen prefix of each setup takes on the disk, where there is one."""
+    if all(run.protocol.blocks == "all" for run in runs):
+        return []
+    from benchmark.running.prefix_disk import prefix_disk
+
+    lines = []
+    for ours in _by_setup(runs):
+        found = next((disk for run in ours if (disk := prefix_disk(run)) is not None), None)
+        if found is not None:
+            lines.append(f"prefix    of {ours[0].backbone} on {ours[0].stream}: {found}")
+    return ["\n".join(lines)] if lines else []
+
+
 def total(plan: Plan, workers: int) -> str:
-    """Return the number of cells by state and the time that those not done take."""
+    """Return the number of runs by state and the time that those not done take."""
     from benchmark.running.forecast import STATES
 
     counts = ", ".join(f"{plan.count(state)} {state}" for state in STATES if plan.count(state))
-    cells = "1 cell" if len(plan.cells) == 1 else f"{len(plan.cells)} cells"
-    left = len(plan.cells) - plan.count("done")
+    runs = "1 run" if len(plan.runs) == 1 else f"{len(plan.runs)} runs"
+    left = len(plan.runs) - plan.count("done")
     if not left:
-        return f"{cells}: {counts}"
+        return f"{runs}: {counts}"
     known = duration(plan.seconds_left / workers) if plan.unknown < left else "an unknown time"
     at_a_time = f" with {workers} at a time" if workers > 1 else ""
-    more = f" and {plan.unknown} cells that nothing is known of" if 0 < plan.unknown < left else ""
-    return f"{cells}: {counts}; about {known}{at_a_time}{more}"
+    more = f" and {plan.unknown} runs that nothing is known of" if 0 < plan.unknown < left else ""
+    return f"{runs}: {counts}; about {known}{at_a_time}{more}"
 
 
 def as_data(plan: Plan) -> str:
     """Return a plan as one JSON object."""
     from benchmark.running.forecast import STATES
 
-    cells = [
+    runs = [
         {
-            **cell_data(entry.cell),
+            **run_data(entry.run),
             "state": entry.state,
             "seconds": entry.cost.seconds if entry.cost else None,
             "memory_bytes": entry.cost.memory_bytes if entry.cost else None,
             "error": entry.error,
         }
-        for entry in plan.cells
+        for entry in plan.runs
     ]
     sums: dict[str, Any] = {state: plan.count(state) for state in STATES}
     sums |= {"seconds_left": plan.seconds_left, "without_estimate": plan.unknown}
-    return json.dumps({"cells": cells, "total": sums}, indent=1)
+    return json.dumps({"runs": runs, "total": sums}, indent=1)
 
 
 def _rows(plan: Plan) -> list[dict[str, str]]:
     return [
         {
-            "cell": entry.cell.name,
+            "run": entry.run.name,
             "state": entry.state,
             "time": _time([entry]),
             "memory": _memory([entry]),
             "last error": (entry.error or "")[:60],
         }
-        for entry in plan.cells
+        for entry in plan.runs
     ]
 
 
@@ -110,10 +124,10 @@ def _grouped(plan: Plan) -> list[dict[str, str]]:
     from benchmark.running.forecast import STATES
 
     def place(entry: Forecast) -> tuple[str, str, str]:
-        return entry.cell.stream, entry.cell.protocol.name, entry.cell.method
+        return entry.run.stream, entry.run.protocol.name, entry.run.method
 
     rows = []
-    for (stream, protocol, method), group in groupby(sorted(plan.cells, key=place), key=place):
+    for (stream, protocol, method), group in groupby(sorted(plan.runs, key=place), key=place):
         entries = list(group)
         counts: dict[str, str] = {
             state: str(sum(entry.state == state for entry in entries)) for state in STATES
@@ -143,15 +157,15 @@ def _table(rows: list[dict[str, str]]) -> str:
     return tabulate(used, headers="keys", tablefmt="simple", disable_numparse=True)
 
 
-def _by_setup(cells: list[Cell]) -> list[list[Cell]]:
-    """Return the cells by what all rows of a table share, in the order in which each first comes."""
-    found: dict[tuple[Any, ...], list[Cell]] = {}
+def _by_setup(runs: list[Run]) -> list[list[Run]]:
+    """Return the runs by what all rows of a table share, in the order in which each first comes."""
+    found: dict[tuple[Any, ...], list[Run]] = {}
     dumped: dict[int, str] = {}
-    for cell in cells:
-        protocol = dumped.get(id(cell.protocol)) or cell.protocol.model_dump_json()
-        dumped[id(cell.protocol)] = protocol
-        setup = (cell.stream, protocol, cell.backbone, json.dumps(cell.parameters, sort_keys=True))
-        found.setdefault(setup, []).append(cell)
+    for run in runs:
+        protocol = dumped.get(id(run.protocol)) or run.protocol.model_dump_json()
+        dumped[id(run.protocol)] = protocol
+        setup = (run.stream, protocol, run.backbone, json.dumps(run.parameters, sort_keys=True))
+        found.setdefault(setup, []).append(run)
     return list(found.values())
 
 
@@ -160,12 +174,12 @@ def _several(values: Any) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values))
 
 
-def _order(cell: Cell) -> str:
+def _order(run: Run) -> str:
     """Return an order's name with the seed of its classes, or the number of its tasks."""
-    value = load_stream(cell.stream_reference).orders[cell.order]
+    value = load_stream(run.stream_reference).orders[run.order]
     if isinstance(value, int):
-        return f"{cell.order} (class permutation with seed {value})"
-    return cell.order if value is None else f"{cell.order} ({len(value)} tasks, first {value[0]})"
+        return f"{run.order} (class permutation with seed {value})"
+    return run.order if value is None else f"{run.order} ({len(value)} tasks, first {value[0]})"
 
 
 def _pairs(values: dict[str, Any]) -> list[str]:

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone, Watch
+from benchmark.running.events import Callback, Event, RunDone, RunStarted, StepDone, TaskDone
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from benchmark.running.cell import Cell
+    from benchmark.running.run import Run
 
 
 @contextmanager
-def watching(total: int, file: TextIO) -> Iterator[Watch]:
-    """Give a watcher for a run of `total` cells that writes to `file` until the block ends."""
+def watching(total: int, file: TextIO) -> Iterator[Callback]:
+    """Give a watcher for a run of `total` runs that writes to `file` until the block ends."""
     if not file.isatty():
         yield PlainWatcher(total, file)
         return
@@ -83,7 +83,7 @@ class Pace:
 
     def see(self, event: Event) -> None:
         """Take an event into account."""
-        name = event.cell.identity
+        name = event.run.identity
         if isinstance(event, StepDone):
             # What an earlier run did took no time in this one.
             self.resumed.setdefault(name, event.fraction if event.task else 0.0)
@@ -92,7 +92,7 @@ class Pace:
             share = (event.task + 1) / event.task_count
             self.resumed.setdefault(name, event.task / event.task_count)
             self.fractions[name] = max(self.fractions.get(name, 0.0), share)
-        elif isinstance(event, CellDone):
+        elif isinstance(event, RunDone):
             self.done += 1
             if event.outcome.skipped:
                 self.skipped += 1
@@ -112,7 +112,7 @@ class PlainWatcher:
     """One line per finished task, for logs and pipes."""
 
     def __init__(self, total: int, file: TextIO) -> None:
-        """Write about `total` cells to `file`."""
+        """Write about `total` runs to `file`."""
         self.pace = Pace(total)
         self.file = file
 
@@ -120,21 +120,21 @@ class PlainWatcher:
         """Take one event."""
         self.pace.see(event)
         line = ""
-        if isinstance(event, CellStarted):
+        if isinstance(event, RunStarted):
             line = "\n".join(remark_lines(event))
         elif isinstance(event, TaskDone):
-            line = f"{label(event.cell)} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
-        elif isinstance(event, CellDone):
-            line = f"{label(event.cell)} | {verdict(event)} | {self.pace.done} of {self.pace.total} cells"
+            line = f"{label(event.run)} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
+        elif isinstance(event, RunDone):
+            line = f"{label(event.run)} | {verdict(event)} | {self.pace.done} of {self.pace.total} runs"
         if line:
             print(line, file=self.file, flush=True)
 
 
 class TerminalWatcher:
-    """One bar for the run and one for each cell at work."""
+    """One bar for the run and one for each run at work."""
 
     def __init__(self, total: int, file: TextIO) -> None:
-        """Draw `total` cells on the terminal behind `file`."""
+        """Draw `total` runs on the terminal behind `file`."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
@@ -146,7 +146,7 @@ class TerminalWatcher:
             console=Console(file=file),
             transient=True,
         )
-        self.run = self.progress.add_task("cells", total=total, note=f"0/{total}")
+        self.run = self.progress.add_task("runs", total=total, note=f"0/{total}")
         self.bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> TerminalWatcher:
@@ -161,24 +161,24 @@ class TerminalWatcher:
     def __call__(self, event: Event) -> None:
         """Take one event."""
         self.pace.see(event)
-        if not isinstance(event, CellDone):
+        if not isinstance(event, RunDone):
             self._draw(event)
-        elif event.cell.identity in self.bars:
-            self.progress.remove_task(self.bars.pop(event.cell.identity))
-        if isinstance(event, CellDone) and event.outcome.error:
+        elif event.run.identity in self.bars:
+            self.progress.remove_task(self.bars.pop(event.run.identity))
+        if isinstance(event, RunDone) and event.outcome.error:
             self.progress.console.print(
-                f"{label(event.cell)} | {verdict(event)}", markup=False, highlight=False
+                f"{label(event.run)} | {verdict(event)}", markup=False, highlight=False
             )
         self._draw_run()
 
-    def _draw(self, event: CellStarted | StepDone | TaskDone) -> None:
-        """Move the bar of a cell at work; between tasks its note tells the last score."""
-        name = event.cell.identity
+    def _draw(self, event: RunStarted | StepDone | TaskDone) -> None:
+        """Move the bar of a run at work; between tasks its note tells the last score."""
+        name = event.run.identity
         if name not in self.bars:
-            self.bars[name] = self.progress.add_task(label(event.cell), total=1.0, note="")
+            self.bars[name] = self.progress.add_task(label(event.run), total=1.0, note="")
         bar = self.bars[name]
         self.progress.update(bar, completed=self.pace.fractions.get(name, 0.0))
-        if isinstance(event, CellStarted):
+        if isinstance(event, RunStarted):
             for line in remark_lines(event):
                 self.progress.console.print(line, markup=False, highlight=False)
             self.progress.update(bar, note=f"{event.task_count} tasks")
@@ -195,14 +195,14 @@ class TerminalWatcher:
         self.progress.update(self.run, completed=finished, note=note)
 
 
-def label(cell: Cell) -> str:
-    """Return the name under which a cell is shown."""
-    return cell.name
+def label(run: Run) -> str:
+    """Return the name under which a run is shown."""
+    return run.name
 
 
-def remark_lines(event: CellStarted) -> list[str]:
-    """Return what is to be known of a cell before it is learned, one line each."""
-    return [f"{label(event.cell)} | note: {remark}" for remark in event.remarks]
+def remark_lines(event: RunStarted) -> list[str]:
+    """Return what is to be known of a run before it is learned, one line each."""
+    return [f"{label(event.run)} | note: {remark}" for remark in event.remarks]
 
 
 def task_line(event: TaskDone) -> str:
@@ -213,8 +213,8 @@ def task_line(event: TaskDone) -> str:
     )
 
 
-def verdict(event: CellDone) -> str:
-    """Return how a cell ended."""
+def verdict(event: RunDone) -> str:
+    """Return how a run ended."""
     if event.outcome.elsewhere:
         return "running elsewhere"
     if event.outcome.error:

@@ -44,7 +44,7 @@ def export(
         bool, typer.Option("--card", help="Also write README.md, a model card with the scores.")
     ] = False,
 ) -> None:
-    """Write a learned cell as one peft adapter."""
+    """Write a learned run as one peft adapter."""
     from benchmark.publishing.export import export as write
 
     typer.echo(str(write(result, folder, card)))

@@ -1,4 +1,4 @@
-"""The verbs that run and score cells."""
+"""The verbs that run and score runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.commands.options import DataDir, RunChoice, RunOptions, with_flag
 from benchmark.guard import INCOMPLETE, guarded
 
 if TYPE_CHECKING:
-    from benchmark.running.cell import Cell
+    from benchmark.running.run import Run
 
 
 @guarded
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def run(choice: RunChoice, options: RunOptions) -> None:
     """Train and score methods on streams.
 
-    Finished cells are skipped, stopped ones go on where they were. With --dry-run nothing runs: times and
+    Finished runs are skipped, stopped ones go on where they were. With --dry-run nothing runs: times and
     memory are those of earlier results in the folder.
     """
-    _perform(choice.cells(), options)
+    _perform(choice.runs(), options)
 
 
 @guarded
@@ -34,7 +34,7 @@ def sweep(
     ],
     options: RunOptions,
 ) -> None:
-    """Run the cells of a sweep file.
+    """Run the runs of a sweep file.
 
     A block [[run]] has the keys method, stream, order, seed, backbone, protocol, zero_shot and the table set.
     """
@@ -47,7 +47,7 @@ def sweep(
 @with_flags
 def plan(choice: RunChoice, options: RunOptions) -> None:
     """Do what `bench run --dry-run` does."""
-    _perform(choice.cells(), replace(options, dry_run=True))
+    _perform(choice.runs(), replace(options, dry_run=True))
 
 
 @guarded
@@ -74,9 +74,9 @@ def score(
 
     As they were scored, it fails where a score is not the stored one of the last row. --set changes decoding,
     normaliser, references, score_on, test_limit, target_length or evaluation_batch_size; --data-dir may hold
-    other rows of the same tasks.
+    other rows of the same tasks. Readings that the result lacks are added to it, for the last stage.
     """
-    from benchmark.analysis import rescoring
+    from benchmark.analysis import missing_readings, rescoring
 
     found = rescoring.rescore(result, data_dir, settings or (), stream)
     typer.echo(found.table())
@@ -86,17 +86,20 @@ def score(
         typer.echo(f"scored with {found.conditions}: no proof of the stored scores")
         return
     typer.echo("every score is as stored" if found.reproduced else "the stored scores are not reproduced")
+    added = missing_readings.fill(result, data_dir, stream) if found.reproduced else []
+    if added:
+        typer.echo(f"added to {result}, for the last stage: {', '.join(added)}")
     raise typer.Exit(0 if found.reproduced else INCOMPLETE)
 
 
-def _perform(cells: list[Cell], options: RunOptions) -> None:
-    """Run cells, or only say what would run."""
+def _perform(runs: list[Run], options: RunOptions) -> None:
+    """Run runs, or only say what would run."""
     conditions = options.conditions()
     if options.dry_run:
         from benchmark.commands import plan_report
         from benchmark.running.forecast import forecast
 
-        found = forecast(cells, options.out, options.data_dir)
+        found = forecast(runs, options.out, options.data_dir)
         text = plan_report.as_data(found) if options.as_json else plan_report.as_text(found, options.workers)
         typer.echo(text)
         return
@@ -105,4 +108,4 @@ def _perform(cells: list[Cell], options: RunOptions) -> None:
     from benchmark.running.plan import keys
 
     asked = keys(LOGGERS, options.log, flag="--log") if options.log else []
-    raise typer.Exit(run_sweep(cells, options, conditions, [LOGGERS.load(key)(options.out) for key in asked]))
+    raise typer.Exit(run_sweep(runs, options, conditions, [LOGGERS.load(key)(options.out) for key in asked]))

@@ -1,4 +1,4 @@
-"""Runs the cells of a plan for the command line: says what comes, shows progress, reports what came."""
+"""Runs the runs of a plan for the command line: says what comes, shows progress, reports what came."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmark.commands.plan_report import announcement, cell_data
+from benchmark.commands.plan_report import announcement, run_data
 from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, one_line, tell
 
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
-    from benchmark.running.cell import Cell
-    from benchmark.running.events import Event, Watch
+    from benchmark.running.events import Callback, Event
     from benchmark.running.job import Conditions, Outcome
+    from benchmark.running.run import Run
 
 
 def sweep(
-    cells: list[Cell],
+    runs: list[Run],
     options: RunOptions,
     conditions: Conditions,
-    loggers: Sequence[Watch] = (),
+    loggers: Sequence[Callback] = (),
 ) -> int:
-    """Run the cells and return the exit code: 0 only where every cell is complete.
+    """Run the runs and return the exit code: 0 only where every run is complete.
 
     It is 2 where the machine refused something, and the same command goes on once that is mended.
 
@@ -37,30 +37,30 @@ def sweep(
     from benchmark.running.stopping import Stop
 
     shown = sys.stderr if options.as_json else sys.stdout
-    print(announcement(cells), file=shown, flush=True)
+    print(announcement(runs), file=shown, flush=True)
     try:
         with (
             Stop(options.out, lambda line: print(line, file=shown, flush=True)) as stop,
-            watching(len(cells), shown) as watch,
+            watching(len(runs), shown) as callback,
         ):
 
             def tell_all(event: Event) -> None:
-                for one in (watch, *loggers):
+                for one in (callback, *loggers):
                     one(event)
 
             outcomes = run(
-                cells,
+                runs,
                 out=options.out,
                 data_dir=options.data_dir,
                 workers=options.workers,
                 device=options.device.value,
                 fresh=options.fresh,
-                watch=tell_all,
+                callback=tell_all,
                 conditions=replace(conditions, stop=stop.file),
                 say=lambda line: print(line, file=shown, flush=True),
             )
     except KeyboardInterrupt:
-        kept = f"every finished cell and task is kept in {options.out}"
+        kept = f"every finished run and task is kept in {options.out}"
         tell(f"stopped: {kept}; the same command continues from there")
         return INTERRUPTED
     report = as_data(outcomes) if options.as_json else summary(outcomes)
@@ -68,19 +68,19 @@ def sweep(
         print(report, flush=True)
     for outcome in outcomes:
         if outcome.error:
-            tell(f"failed: {outcome.cell.name}: {one_line(outcome.error)}")
+            tell(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
         elif outcome.elsewhere:
-            tell(f"running elsewhere: {outcome.cell.name}")
+            tell(f"running elsewhere: {outcome.run.name}")
     if any(outcome.machine for outcome in outcomes):
         return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
 
 
 def as_data(outcomes: list[Outcome]) -> str:
-    """Return what came of each cell as one JSON object."""
-    cells = [
+    """Return what came of each run as one JSON object."""
+    runs = [
         {
-            **cell_data(outcome.cell),
+            **run_data(outcome.run),
             "path": str(outcome.path) if outcome.path else None,
             "state": outcome.state,
             "skipped": outcome.skipped,
@@ -90,11 +90,11 @@ def as_data(outcomes: list[Outcome]) -> str:
         for outcome in outcomes
     ]
     complete = all(outcome.state == "complete" for outcome in outcomes)
-    return json.dumps({"complete": complete, "cells": cells}, indent=1)
+    return json.dumps({"complete": complete, "runs": runs}, indent=1)
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """Return the table of the complete cells and where their files are."""
+    """Return the table of the complete runs and where their files are."""
     from benchmark.publishing.leaderboard import result_table
 
     results = [result for outcome in outcomes if (result := outcome.result) is not None]

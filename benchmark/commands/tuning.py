@@ -73,9 +73,9 @@ def tune(
     try:
         with Stop(out, lambda line: print(line, flush=True)) as stop:
             for search, count in zip(asked, counts, strict=True):
-                with watching(count, sys.stdout) as watch:
+                with watching(count, sys.stdout) as callback:
                     conditions = Conditions(retry=retry, stop=stop.file)
-                    path = tuning.tune(search, out, data_dir, device.value, conditions, watch)
+                    path = tuning.tune(search, out, data_dir, device.value, conditions, callback)
                 typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
     except KeyboardInterrupt:
         tell(f"stopped: every finished trial is kept in {out}; the same command continues from there")

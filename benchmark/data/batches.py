@@ -204,7 +204,9 @@ class JoinedRows:
 def join(batches: list[Batch]) -> Batch:
     """Put batches of one kind under one another, padding tokens to the longest."""
     first = batches[0]
-    inputs = {name: _stack([b.inputs[name] for b in batches], 0, first.left) for name in first.inputs}
+    # Rows that were kept in memory come without the states that a frozen prefix gives the others.
+    shared = [name for name in first.inputs if all(name in b.inputs for b in batches)]
+    inputs = {name: _stack([b.inputs[name] for b in batches], 0, first.left) for name in shared}
     labels = None if first.labels is None else torch.cat([b.labels for b in batches if b.labels is not None])
     targets = None
     if first.targets is not None:
@@ -214,13 +216,17 @@ def join(batches: list[Batch]) -> Batch:
 
 
 def _stack(tensors: list[Tensor], value: int, left: bool) -> Tensor:
-    if tensors[0].dim() != 2 or tensors[0].is_floating_point():
+    states = tensors[0].dim() == 3 and tensors[0].is_floating_point()
+    if not states and (tensors[0].dim() != 2 or tensors[0].is_floating_point()):
         return torch.cat(tensors)
     longest = max(tensor.shape[1] for tensor in tensors)
     missing = [longest - tensor.shape[1] for tensor in tensors]
     pad = torch.nn.functional.pad
     return torch.cat(
-        [pad(x, (m, 0) if left else (0, m), value=value) for x, m in zip(tensors, missing, strict=True)]
+        [
+            pad(x, (0,) * (2 * (x.dim() - 2)) + ((m, 0) if left else (0, m)), value=value)
+            for x, m in zip(tensors, missing, strict=True)
+        ]
     )
 
 

@@ -38,6 +38,34 @@ def slices(order: list[int], tasks: int) -> list[list[int]]:
     return chunks(order, size)
 
 
+def cut_order(
+    order: list[int], tasks: int, classes_per_task: int | None = None, first_classes: int | None = None
+) -> list[list[int]]:
+    """Cut a class order in consecutive slices, the first of a size of its own where one is given.
+
+    With `classes_per_task` as PILOT cuts: `first_classes` (its init_cls), then `classes_per_task` (its
+    increment) each, the last what is left. Otherwise all slices, or all after the first, are of equal size.
+
+    Args:
+        order: of the classes.
+        tasks: number of slices; not used with `classes_per_task`.
+        classes_per_task: of every slice, or of every slice after the first; none: as `tasks` has it.
+        first_classes: of the first slice; none: as many as the others have.
+
+    Raises:
+        UserError: there are too few classes for the slices asked for.
+    """
+    if first_classes is None:
+        return chunks(order, classes_per_task) if classes_per_task else slices(order, tasks)
+    first, rest = order[:first_classes], order[first_classes:]
+    if first_classes > len(order) or (not classes_per_task and (tasks == 1) != (not rest)):
+        after = f"{tasks} tasks" if not classes_per_task else f"tasks of {classes_per_task}"
+        raise UserError(f"{len(order)} classes cannot be cut into {after}, the first of {first_classes}")
+    if not rest:
+        return [first]
+    return [first, *(chunks(rest, classes_per_task) if classes_per_task else slices(rest, tasks - 1))]
+
+
 def of_classes(whole: Task, name: str, classes: list[int]) -> Task:
     """Return the task of some classes of another, numbered in the given order; rows keep theirs.
 

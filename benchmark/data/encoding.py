@@ -25,7 +25,7 @@ NOT_IN_TOKENS = frozenset(
         *("evaluation_batch_size", "rank", "alpha", "dropout", "targets", "schedule", "selection"),
         *("milestones", "milestone_factor", "crop_area"),
         *("gradient_clip", "train_limit", "test_limit", "validation", "score_on", "decoding", "normaliser"),
-        *("pixels", "augmentation"),
+        *("pixels", "augmentation", "blocks", "prefix_dtype", "score_at", "precision"),
     )
 )
 

@@ -18,19 +18,23 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from benchmark.data.cache_place import OFF as OFF
+from benchmark.data.cache_place import VARIABLE as VARIABLE
+from benchmark.data.cache_place import place as place
 from benchmark.data.data_errors import is_collecting, strict
+from benchmark.data.durable_files import open_durable, sync_folder
 from benchmark.errors import UserError
 
-VARIABLE = "BENCH_CACHE"
-OFF = "off"
 VERSION = 1
+MANIFEST = "entry.json"
 # Larger files are hashed again only if they seem to have been written to since they were made.
 ALWAYS_HASHED = 2**26
 
@@ -58,17 +62,6 @@ class Found(dict[str, np.ndarray]):
     identity: str | None = None
 
 
-def place() -> Path | None:
-    """Return the cache's folder: BENCH_CACHE, or the user's cache folder; None where BENCH_CACHE is "off"."""
-    named = os.environ.get(VARIABLE, "")
-    if named.lower() == OFF:
-        return None
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "continual-peft-bench"
-
-
 def cached(kind: str, key: Sequence[str], build: Build) -> Found:
     """Return the arrays that `build` makes: mapped from the cache, where they are made if they are missing.
 
@@ -89,6 +82,59 @@ def cached(kind: str, key: Sequence[str], build: Build) -> Found:
         except (OSError, NotImplementedError) as error:  # the second: a file system without locks
             log.debug("no cache in %s (%s); the %s are made in memory", root, error, kind)
     return in_memory(build)
+
+
+def stored(kind: str, key: Sequence[str], build: Build, before: Callable[[], None]) -> Found:
+    """Return the arrays that `build` makes, mapped from the cache and from nowhere else, and note the use.
+
+    Args:
+        before: called where the entry is missing, before it is made; raises OSError where it may not be.
+
+    Raises:
+        OSError: there is no cache, or it cannot be written.
+        NotImplementedError: the file system has no locks.
+    """
+    root = place()
+    if root is None:
+        raise OSError(f"{VARIABLE} is {OFF}")
+    entry = _Entry(root / kind, key)
+
+    def checked(arrays: Arrays) -> None:
+        before()
+        build(arrays)
+
+    found = Found(entry.arrays(checked))
+    found.identity = f"{kind}/{entry.name}"
+    with contextlib.suppress(OSError):
+        os.utime(entry.path / MANIFEST)
+    return found
+
+
+@dataclass(frozen=True)
+class EntryFacts:
+    """An entry on the disk: its folder, its bytes, and when it was last used, in seconds since 1970."""
+
+    path: Path
+    size: int
+    used: float
+
+
+def entries(folder: Path) -> list[EntryFacts]:
+    """Return the entries of one kind; those that go or come meanwhile may be missing."""
+    found = []
+    for manifest in folder.glob(f"*/{MANIFEST}"):
+        with contextlib.suppress(OSError):
+            size = sum(file.stat().st_size for file in manifest.parent.iterdir())
+            found.append(EntryFacts(manifest.parent, size, manifest.stat().st_mtime))
+    return found
+
+
+def remove(entry: EntryFacts) -> None:
+    """Delete an entry; a process that has it mapped reads on."""
+    # The manifest first: an entry without one is none.
+    with contextlib.suppress(OSError):
+        (entry.path / MANIFEST).unlink()
+    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
@@ -205,7 +251,7 @@ class _Entry:
     def _opened(self) -> dict[str, np.ndarray] | None:
         """Return the arrays, or None where anything is not as it was written."""
         try:
-            manifest = _Manifest.model_validate_json((self.path / "entry.json").read_bytes())
+            manifest = _Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
             if manifest.version != VERSION or manifest.key != self.key:
                 return None
             for name, facts in manifest.arrays.items():
@@ -222,11 +268,11 @@ class _Entry:
                 build(files)
             found = {name: _facts(self._file(making, name)) for name in files.names}
             manifest = _Manifest(version=VERSION, key=self.key, arrays=found)
-            with _durable(making / "entry.json") as handle:
+            with open_durable(making / MANIFEST) as handle:
                 handle.write(manifest.model_dump_json().encode())
-            _sync_folder(making)
+            sync_folder(making)
             os.rename(making, self.path)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
@@ -252,7 +298,7 @@ class _Files:
     def append(self, name: str, block: np.ndarray) -> None:
         if name not in self.written:
             stack = contextlib.ExitStack()
-            handle = stack.enter_context(_durable(self.folder / f"{name}.npy"))
+            handle = stack.enter_context(open_durable(self.folder / f"{name}.npy"))
             self.written[name], self.rows[name] = (stack, handle, block[:0]), 0
             _header(handle, 0, block)
         _, handle, first = self.written[name]
@@ -336,23 +382,3 @@ def _as_written(path: Path, facts: _Facts) -> bool:
 def _mapped(path: Path) -> np.ndarray:
     # Copy on write, because torch wants arrays that it could write to; nobody does.
     return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
-
-
-@contextlib.contextmanager
-def _durable(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file whose content is on the disk when it is closed."""
-    with open(path, "wb") as handle:
-        yield handle
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from benchmark.data.class_orders import chunks, of_classes, permutation, slices
+from benchmark.data.class_orders import cut_order, of_classes, permutation
 from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_or_collect
 from benchmark.data.hub import Hub
 from benchmark.data.part_sources import PartSource
@@ -72,7 +72,7 @@ def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:
     Raises:
         UserError: there are too few classes for so many tasks.
     """
-    parts = chunks(order, rule.classes_per_task) if rule.classes_per_task else slices(order, rule.tasks or 1)
+    parts = cut_order(order, rule.tasks or 1, rule.classes_per_task, rule.first_classes)
     return [of_classes(whole, f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
 
 

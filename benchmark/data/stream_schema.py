@@ -123,6 +123,9 @@ class Cut(TomlTable):
 
     tasks: int | None = Field(None, ge=1)
     classes_per_task: int | None = Field(None, ge=1)
+    first_classes: int | None = Field(
+        None, ge=1, description="classes of the first task; none: as the others"
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Cut:

@@ -1,4 +1,4 @@
-"""MLflow: a run for each cell, its settings, scores by task; needs `mlflow`.
+"""MLflow: a run for each run, its settings, scores by task; needs `mlflow`.
 
 Runs go where MLFLOW_TRACKING_URI says, else into a database in the sweep folder.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.running.cell import Cell
-from benchmark.running.cell_runs import PROJECT, CellRuns, facts
-from benchmark.running.events import Watch
+from benchmark.running.events import Callback
+from benchmark.running.logged_runs import PROJECT, LoggedRuns, facts
+from benchmark.running.run import Run
 
 
 class MlflowRun:
@@ -33,8 +33,8 @@ class MlflowRun:
         self.client.set_terminated(self.run_id, "FINISHED" if complete else "FAILED")
 
 
-def open_log(out: Path) -> Watch:
-    """Return a watcher that keeps a run of each cell.
+def open_log(out: Path) -> Callback:
+    """Return a watcher that keeps a run of each run.
 
     Raises:
         UserError: the package is not installed.
@@ -47,17 +47,17 @@ def open_log(out: Path) -> Watch:
         raise UserError("--log mlflow needs MLflow: pip install mlflow") from None
     folder = SweepFolder(out.resolve()).root
 
-    def open_run(cell: Cell) -> MlflowRun:
+    def open_run(run: Run) -> MlflowRun:
         folder.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}")
         known = client.get_experiment_by_name(PROJECT)
         experiment = known.experiment_id if known else client.create_experiment(PROJECT)
-        run = client.create_run(experiment, run_name=cell.name, tags={"cell": cell.identity})
-        for name, value in facts(cell).items():
-            client.log_param(run.info.run_id, name, value)
-        return MlflowRun(client, run.info.run_id)
+        opened = client.create_run(experiment, run_name=run.name, tags={"run": run.identity})
+        for name, value in facts(run).items():
+            client.log_param(opened.info.run_id, name, value)
+        return MlflowRun(client, opened.info.run_id)
 
-    return CellRuns("mlflow", open_run)
+    return LoggedRuns("mlflow", open_run)
 
 
 LOGGER = open_log

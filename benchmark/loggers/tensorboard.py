@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.running.cell_runs import CellRuns
-from benchmark.running.events import Watch
+from benchmark.running.events import Callback
+from benchmark.running.logged_runs import LoggedRuns
 
 
 class TensorBoardRun:
@@ -28,8 +28,8 @@ class TensorBoardRun:
         self.writer.close()
 
 
-def open_log(out: Path) -> Watch:
-    """Return a watcher that writes a run of each cell under `<out>/.sweep/tensorboard`.
+def open_log(out: Path) -> Callback:
+    """Return a watcher that writes a run of each run under `<out>/.sweep/tensorboard`.
 
     Raises:
         UserError: TensorBoard is not installed.
@@ -41,9 +41,9 @@ def open_log(out: Path) -> Watch:
     except ImportError:
         raise UserError("--log tensorboard needs TensorBoard: pip install tensorboard") from None
     folder = SweepFolder(out)
-    return CellRuns(
+    return LoggedRuns(
         "tensorboard",
-        lambda cell: TensorBoardRun(SummaryWriter(str(folder.file("tensorboard", cell)))),
+        lambda run: TensorBoardRun(SummaryWriter(str(folder.file("tensorboard", run)))),
     )
 
 

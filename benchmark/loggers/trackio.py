@@ -1,4 +1,4 @@
-"""Trackio: a run for each cell, its settings, scores by task, on this machine; needs `trackio`.
+"""Trackio: a run for each run, its settings, scores by task, on this machine; needs `trackio`.
 
 Where runs are kept is the package's own to know (TRACKIO_DIR, TRACKIO_SPACE_ID).
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.running.cell import Cell
-from benchmark.running.cell_runs import PROJECT, CellRuns, facts
-from benchmark.running.events import Watch
+from benchmark.running.events import Callback
+from benchmark.running.logged_runs import PROJECT, LoggedRuns, facts
+from benchmark.running.run import Run
 
 
 class TrackioRun:
@@ -32,8 +32,8 @@ class TrackioRun:
         self.run.finish()
 
 
-def open_log(out: Path) -> Watch:
-    """Return a watcher that keeps a run of each cell.
+def open_log(out: Path) -> Callback:
+    """Return a watcher that keeps a run of each run.
 
     Raises:
         UserError: the package is not installed.
@@ -43,14 +43,14 @@ def open_log(out: Path) -> Watch:
     except ImportError:
         raise UserError("--log trackio needs Trackio: pip install trackio") from None
 
-    def open_run(cell: Cell) -> TrackioRun:
-        # Names tell runs apart, and two cells may differ in a setting alone.
-        name = f"{cell.name}, {cell.identity[:8]}"
-        options = {"project": PROJECT, "name": name, "config": facts(cell), "resume": "allow", "embed": False}
+    def open_run(run: Run) -> TrackioRun:
+        # Names tell runs apart, and two runs may differ in a setting alone.
+        name = f"{run.name}, {run.identity[:8]}"
+        options = {"project": PROJECT, "name": name, "config": facts(run), "resume": "allow", "embed": False}
         # The package ends the run of its context when it opens another; here each has a context of its own.
         return TrackioRun(Context().run(lambda: trackio.init(**options)))
 
-    return CellRuns("trackio", open_run)
+    return LoggedRuns("trackio", open_run)
 
 
 LOGGER = open_log

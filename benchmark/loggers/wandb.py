@@ -1,4 +1,4 @@
-"""Weights & Biases: a run for each cell, its settings, scores by task; needs `wandb` 0.19.10 or later.
+"""Weights & Biases: a run for each run, its settings, scores by task; needs `wandb` 0.19.10 or later.
 
 Where runs go, and whether anything leaves this machine, is the package's own to know (`wandb login`,
 WANDB_MODE). What it would collect unasked is switched off: terminal output, command line, code, commit and
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.running.cell import Cell
-from benchmark.running.cell_runs import PROJECT, CellRuns, facts
-from benchmark.running.events import Watch
+from benchmark.running.events import Callback
+from benchmark.running.logged_runs import PROJECT, LoggedRuns, facts
+from benchmark.running.run import Run
 
 
 class WandbRun:
     """A run of the package, one of several that are open at a time."""
 
     def __init__(self, run: Any) -> None:
-        """Draw every curve over tasks, not over calls: a cell that goes on has earlier ones."""
+        """Draw every curve over tasks, not over calls: a run that goes on has earlier ones."""
         self.run = run
         run.define_metric("*", step_metric="task")
 
@@ -34,8 +34,8 @@ class WandbRun:
         self.run.finish(exit_code=0 if complete else 1)
 
 
-def open_log(out: Path) -> Watch:
-    """Return a watcher that keeps a run of each cell; its files lie in `<out>/.sweep`.
+def open_log(out: Path) -> Callback:
+    """Return a watcher that keeps a run of each run; its files lie in `<out>/.sweep`.
 
     Raises:
         UserError: the package is not installed.
@@ -57,14 +57,14 @@ def open_log(out: Path) -> Watch:
     )
     folder = SweepFolder(out).root
 
-    def open_run(cell: Cell) -> WandbRun:
+    def open_run(run: Run) -> WandbRun:
         folder.mkdir(parents=True, exist_ok=True)
         return WandbRun(
             wandb.init(
                 project=PROJECT,
-                id=cell.identity,
-                name=cell.name,
-                config=facts(cell),
+                id=run.identity,
+                name=run.name,
+                config=facts(run),
                 dir=str(folder),
                 resume="allow",
                 reinit="create_new",
@@ -72,7 +72,7 @@ def open_log(out: Path) -> Watch:
             )
         )
 
-    return CellRuns("wandb", open_run)
+    return LoggedRuns("wandb", open_run)
 
 
 LOGGER = open_log

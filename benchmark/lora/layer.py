@@ -61,9 +61,15 @@ class Term(NamedTuple):
     scale: Tensor | float
 
     def scaled_a(self) -> Tensor:
-        """Return scale * A, `(R, d_in)`, for a scale that all rows share."""
+        """Return scale * A, `(R, d_in)`.
+
+        Raises:
+            ValueError: the scale is not the same for all rows of a batch, so no one matrix holds it.
+        """
         scale = self.scale
         if isinstance(scale, Tensor):
+            if scale.dim() > 1:
+                raise ValueError("adapters that are scaled row by row cannot be merged into one weight")
             return self.lora_a * (scale[:, None] if scale.dim() else scale)
         return self.lora_a if scale == 1.0 else self.lora_a * scale
 

@@ -1,8 +1,9 @@
-"""The base of every method that keeps low-rank pairs in the stack, and their shared hyper-parameters."""
+"""The base of every method that keeps low-rank adapters in the stack, and their shared hyper-parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -11,16 +12,17 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.lora.stack import AdapterStack
 from benchmark.lora.targets import block_of, find_targets
-from benchmark.method import Accounting, Context, Hyperparameters, Method, ParameterGroup, Phase, part
+from benchmark.method import Context, Hyperparameters, Method, ParameterGroup, Phase
+from benchmark.state import Kept, learned
 
 
 class LowRankHyperparameters(Hyperparameters):
-    """How the pair of a task is trained."""
+    """How the adapter of a task is trained."""
 
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="of the current pair")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="of the current adapter")
     head_learning_rate: float | None = Field(None, gt=0, le=10, description="of the head; none: the same")
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    weight_decay: float = Field(0.0, ge=0, le=1, description="on the current pair and the head")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="on the current adapter and the head")
 
 
 class LowRankMethod(Method):
@@ -32,27 +34,33 @@ class LowRankMethod(Method):
 
     Attributes:
         stack: the adapters of all tasks.
+        constant_scales: True where learned scales are the same for every row while predicting; then all
+            adapters are merged into one weight a layer before a task is scored.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = LowRankHyperparameters
+    constant_scales: ClassVar[bool] = False
+    keeps: ClassVar[tuple[Kept, ...]] = learned("stack")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Wrap the backbone's target layers."""
         super().__init__(context, hyperparameters)
-        module, targets = self.objective.backbone.module, self.protocol.targets
-        count = 1 + max(block_of(name) for name in find_targets(module, targets))
-        self.stack = self.make_stack(self.adapted_blocks(count))
+        module, protocol = self.task_model.backbone.module, self.protocol
+        names = find_targets(module, protocol.targets, protocol.blocks)
+        self.stack = self.make_stack(self.adapted_blocks(sorted({block_of(name) for name in names})))
 
-    def adapted_blocks(self, count: int) -> Collection[int]:
-        """Return which of the backbone's `count` blocks are adapted; asked before there is a stack."""
-        return range(count)
+    def adapted_blocks(self, chosen: Sequence[int]) -> Collection[int]:
+        """Return which of the blocks that the protocol chose are adapted; asked before there is a stack."""
+        return chosen
 
     def make_stack(self, blocks: Collection[int]) -> AdapterStack:
         """Return a stack over the targets in some blocks, with the protocol's rank, alpha and dropout."""
         protocol = self.protocol
         scaling = 1.0 if protocol.alpha is None else protocol.alpha / protocol.rank
-        module = self.objective.backbone.module
-        return AdapterStack(module, protocol.targets, protocol.rank, scaling, protocol.dropout, blocks)
+        module = self.task_model.backbone.module
+        return AdapterStack(
+            *(module, protocol.targets, protocol.rank, scaling, protocol.dropout, blocks, protocol.blocks)
+        )
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the last adapter, merge the frozen ones where that is exact, start a new adapter."""
@@ -79,20 +87,15 @@ class LowRankMethod(Method):
         adapter = ParameterGroup(self.stack.parameters(), chosen.learning_rate, chosen.weight_decay)
         return [adapter, *self.head_groups()]
 
-    def accounting(self) -> Accounting:
-        """Count every adapter; all are summed into each prediction. What was merged needs no room."""
-        held, adapters = self.stack.stored(), self.stack.count()
-        resident = held - self.stack.merged_size()
-        return Accounting(stored=held, resident=resident, adapters=adapters, active=adapters)
+    def predicting(self) -> AbstractContextManager[None]:
+        """Return the context of scoring: where that is right, at the cost of the plain model."""
+        if self.constant_scales and self.stack.learned_scales is not None:
+            return self.stack.merged_for_prediction()
+        return super().predicting()
 
-    def state(self) -> dict[str, Tensor]:
-        """Return head and stack."""
-        return super().state() | {f"stack.{name}": tensor for name, tensor in self.stack.state().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head and stack."""
-        super().restore(state)
-        self.stack.restore(part(state, "stack."))
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return the number of adapters twice: all of them are summed into each prediction."""
+        return self.stack.count(), self.stack.count()
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
         """Return the stack's sum."""

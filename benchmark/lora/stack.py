@@ -18,11 +18,9 @@ from torch import Tensor, nn
 from benchmark import initialisation
 from benchmark.errors import UserError
 from benchmark.lora.layer import PARTS, Adapter, LayerScales, LoraLinear
+from benchmark.lora.scales import LearnedScales, ScaleTable
 from benchmark.lora.targets import block_of, find_targets
-
-LearnedScales = Callable[[], tuple[Tensor | None, Tensor | None]]
-"""Returns the scales of the frozen adapters, `(M, frozen)` or `(M, n, frozen)` for a batch of n rows, and of
-the current one, `(M,)` or `(M, n)`, at each of M layers; None in either place for ones."""
+from benchmark.state import Sizes
 
 
 class AdapterStack:
@@ -46,6 +44,7 @@ class AdapterStack:
         scaling: float = 1.0,
         dropout: float = 0.0,
         blocks: Collection[int] | None = None,
+        choice: str = "all",
     ) -> None:
         """Wrap the model's target layers in place and freeze the whole model.
 
@@ -55,13 +54,14 @@ class AdapterStack:
             rank: r of a new adapter.
             scaling: fixed factor of every adapter, alpha / r.
             dropout: on the input of the adapters, not of W.
-            blocks: the transformer blocks to adapt, counted from 0; None for all.
+            blocks: the transformer blocks to adapt, counted from 0; None for all of the choice.
+            choice: which blocks may be adapted, see `benchmark.models.blocks`.
 
         Raises:
             UserError: no layer matches, or the rank exceeds a layer's smaller side.
         """
         model.requires_grad_(False)
-        linears = find_targets(model, targets)
+        linears = find_targets(model, targets, choice)
         self.layers: dict[str, LoraLinear] = {}
         for name, linear in linears.items():
             if blocks is None or block_of(name) in blocks:
@@ -76,10 +76,8 @@ class AdapterStack:
         self.frozen_ranks: list[int] = []
         self.current_task: int | None = None
         self.merged_rank = 0
-        self._learned_scales: LearnedScales | None = None
-        self._not_asked_for: dict[int, LayerScales] = {}
-        self._with_gradient = False
-        model.register_forward_pre_hook(self._forget_scales)
+        self._scales = ScaleTable()
+        model.register_forward_pre_hook(self._scales.forget)
 
     def _check(self, rank: int) -> None:
         for name, layer in self.layers.items():
@@ -95,50 +93,22 @@ class AdapterStack:
     @property
     def learned_scales(self) -> LearnedScales | None:
         """What a method multiplies its adapters by on top of alpha / r; None for ones."""
-        return self._learned_scales
+        return self._scales.learned
 
     @learned_scales.setter
     def learned_scales(self, scales: LearnedScales | None) -> None:
-        self._learned_scales = scales
-        self._forget_scales()
+        self._scales.learned = scales
+        self._scales.forget()
 
     def _asking(self, index: int) -> Callable[[bool], LayerScales]:
-        """Return how the layer of that number asks for its scales.
-
-        In a pass the method computes the scales of all layers once, when the first layer asks. They are
-        computed anew when the model is called or, where only a part of it is, when a layer asks a second
-        time: nobody has to say that a pass begins.
-        """
+        """Return how the layer of that number asks for its scales."""
 
         def ask(in_pass: bool) -> LayerScales:
-            if self._learned_scales is None:
+            if self._scales.learned is None:
                 return None, None
-            if not in_pass:
-                return self._scales_by_layer(*self._learned_scales())[index]
-            if self._with_gradient != torch.is_grad_enabled() or index not in self._not_asked_for:
-                self._with_gradient = torch.is_grad_enabled()
-                self._not_asked_for = dict(enumerate(self._scales_by_layer(*self._learned_scales())))
-            return self._not_asked_for.pop(index)
+            return self._scales.ask(index, self.frozen_ranks, len(self.layers), self._example(), in_pass)
 
         return ask
-
-    def _forget_scales(self, *_: object) -> None:
-        self._not_asked_for = {}
-
-    def _scales_by_layer(self, frozen: Tensor | None, current: Tensor | None) -> list[LayerScales]:
-        count = len(self.layers)
-        of_frozen: list[Tensor | None] = [None] * count
-        of_current: list[Tensor | None] = [None] * count
-        # Scales may be kept in float32 beside a bfloat16 backbone.
-        if frozen is not None and self.frozen_tasks:
-            ranks = torch.tensor(self.frozen_ranks, device=frozen.device)
-            rows = frozen.repeat_interleave(ranks, dim=-1).to(self._example())
-            of_frozen = list(rows.unbind())
-        if current is not None:
-            of_current = list(
-                (current if current.dim() == 1 else current.to(self._example())[..., None]).unbind()
-            )
-        return list(zip(of_frozen, of_current, strict=True))
 
     def _example(self) -> Tensor:
         return next(iter(self.layers.values())).frozen.lora_A
@@ -181,7 +151,7 @@ class AdapterStack:
     def discard_current(self) -> None:
         """Drop the current adapter."""
         self.current_task = None
-        self._forget_scales()
+        self._scales.forget()
         for layer in self.layers.values():
             layer.current = None
 
@@ -314,13 +284,16 @@ class AdapterStack:
     def merged_for_prediction(self) -> Iterator[None]:
         """Within the context, answer with one weight a layer that holds all adapters as they are now.
 
-        Only right while nothing is trained and scales are the same for every row.
+        Only right while nothing is trained.
+
+        Raises:
+            ValueError: a method scales its adapters row by row.
         """
         before = [layer.answering() for layer in self.layers.values()]
-        with torch.no_grad():
-            for layer in self.layers.values():
-                layer.merge(*PARTS)
         try:
+            with torch.no_grad():
+                for layer in self.layers.values():
+                    layer.merge(*PARTS)
             yield
         finally:
             for layer, (weight, beside) in zip(self.layers.values(), before, strict=True):
@@ -328,14 +301,12 @@ class AdapterStack:
 
     # --- what is stored
 
-    def stored(self) -> int:
-        """Return how many numbers the adapters hold, those merged for good included."""
+    def sizes(self) -> Sizes:
+        """Return how many numbers the adapters hold; those merged for good are stored, but need no memory."""
         matrices = [x for layer in self.layers.values() for x in (layer.frozen.lora_A, layer.frozen.lora_B)]
-        return self.merged_size() + sum(matrix.numel() for matrix in (*matrices, *self.parameters()))
-
-    def merged_size(self) -> int:
-        """Return how many weights differ from the backbone's for good: they are stored, but need no room."""
-        return sum(layer.merged.numel() for layer in self.layers.values() if layer.merged is not None)
+        beside = sum(matrix.numel() for matrix in (*matrices, *self.parameters()))
+        merged = sum(layer.merged.numel() for layer in self.layers.values() if layer.merged is not None)
+        return Sizes(beside + merged, beside)
 
     def state(self) -> dict[str, Tensor]:
         """Return all matrices and the bookkeeping, as tensors."""
@@ -363,7 +334,7 @@ class AdapterStack:
         current = int(state["current_task"])
         self.current_task = None if current < 0 else current
         self.merged_rank = int(state["merged_rank"])
-        self._forget_scales()
+        self._scales.forget()
         suffix = ".frozen.lora_A"
         saved = {name.removesuffix(suffix) for name in state if name.endswith(suffix)}
         for name in sorted(saved ^ set(self.layers)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from benchmark.errors import UserError, unknown
+from benchmark.models import blocks as stacks
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "query": ("query", "q_proj", "q", "q_lin", "query_proj"),
@@ -35,11 +36,16 @@ def role_of(name: str) -> str | None:
     return best[1] if best else None
 
 
-def find_targets(module: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Linear]:
+def find_targets(
+    module: nn.Module, targets: tuple[str, ...], choice: str = stacks.ALL
+) -> dict[str, nn.Linear]:
     """Return the linear layers of a model that `targets` mean, by dotted name, in model order.
 
+    Args:
+        choice: which blocks they may lie in, see `benchmark.models.blocks`.
+
     Raises:
-        UserError: a target is unknown, or no layer of the model is meant by it.
+        UserError: a target is unknown, no layer of the model is meant by it, or none lies in these blocks.
     """
     linears = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
     chosen: set[str] = set()
@@ -48,7 +54,8 @@ def find_targets(module: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Li
         if not meant:
             raise _nothing_meant(module, linears, target)
         chosen |= meant
-    return {name: layer for name, layer in linears.items() if name in chosen}
+    found = {name: layer for name, layer in linears.items() if name in chosen}
+    return stacks.inside(module, found, choice)
 
 
 def _meant(module: nn.Module, linears: dict[str, nn.Linear], target: str) -> set[str]:

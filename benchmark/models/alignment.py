@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from benchmark.data.batches import Batch, EqualRows, Rows
 from benchmark.models.class_gaussians import ClassGaussians
-from benchmark.models.feature_statistics import FeatureStatisticsObjective
+from benchmark.models.feature_statistics import FeatureStatisticsTaskModel
 from benchmark.models.head import GrowingHead
 from benchmark.phase import ParameterGroup, Phase
 from benchmark.state import part
@@ -45,7 +45,7 @@ SMALLEST_NORM = 1e-7
 GAUSSIANS, ALIGNED = "class_gaussians.", "aligned."
 
 
-class AlignedObjective(FeatureStatisticsObjective):
+class AlignedTaskModel(FeatureStatisticsTaskModel):
     """A head that is trained as any, and a copy of it that is aligned after each task and answers.
 
     Attributes:

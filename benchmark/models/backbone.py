@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.errors import UserError, unknown
-from benchmark.machine import refusal
+from benchmark.errors import UserError, refusal, unknown
 from benchmark.models.backbone_store import find_folder, preset_key, stored_folder
+from benchmark.models.forward_equivalents import PassCounter
 from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
 from benchmark.models.positions import count_from_mask
 from benchmark.models.pretrained_model import read_model
@@ -79,7 +79,9 @@ class LoadedBackbone:
         origin: preset folder, path or hub id, without a machine's own folders.
         revision: the resolved commit of a hub model.
         route: a method's own way from inputs to features, as through prompts; None for the plain way.
+        passes: counts what goes through the blocks, see `benchmark.models.forward_equivalents`.
         weights_hash: of the weights as loaded: their files' sha256, see `benchmark.models.weights_hash`.
+        precision: of the module's products, see `benchmark.models.precision`.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -93,11 +95,14 @@ class LoadedBackbone:
     revision: str | None = None
     route: Callable[[dict[str, Tensor]], Tensor] | None = None
     weights_hash: str = ""
+    precision: str = "float32"
     size: int = field(init=False)
+    passes: PassCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count the model before anything is put beside it."""
+        """Count the model, and hang the counter of passes on it, before anything is put beside it."""
         self.size = sum(parameter.numel() for parameter in self.module.parameters())
+        self.passes = PassCounter(self.module)
         self.weights_hash = self.weights_hash or hash_tensors(self.module.state_dict())
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -106,6 +111,9 @@ class LoadedBackbone:
 
     def plain_features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row, `(n, width)`, of the model as it is called."""
+        if "features" in inputs:
+            # Of a method that changes nothing below its head: read from the frozen prefix.
+            return inputs["features"]
         if self.kind == "vector":
             return self.module(**inputs)
         if self.kind == "image":

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.data.row_cache import OFF, place
-from benchmark.data.row_cache import VARIABLE as CACHE
+from benchmark.data.cache_place import OFF, place
+from benchmark.data.cache_place import VARIABLE as CACHE
 from benchmark.errors import UserError
 from benchmark.models import pinned_file
 from benchmark.models.pinned_file import PinnedFile, Tell

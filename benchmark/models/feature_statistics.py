@@ -10,11 +10,11 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows, by_length
 from benchmark.errors import UserError
-from benchmark.models.objective import ClassificationObjective
+from benchmark.models.task_model import ClassificationTaskModel
 from benchmark.protocol import Protocol
 
 
-class FeatureStatisticsObjective(ClassificationObjective):
+class FeatureStatisticsTaskModel(ClassificationTaskModel):
     """A head over features that sees each task's features as the method's own prediction makes them."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -26,16 +26,12 @@ class FeatureStatisticsObjective(ClassificationObjective):
         """Take the features `(n, width)` of a batch and their head columns `(n,)` into the statistics."""
         raise NotImplementedError
 
-    def answer_scores(self, features: Tensor) -> Tensor:
-        """Return what the answer is the largest of for features `(n, width)`, `(n, classes seen)`."""
-        raise NotImplementedError
-
     @torch.no_grad()
     def end_task(self, rows: Rows, answer: Callable[[Batch], object]) -> None:
         """Take the statistics of the rows' features, as the method's own prediction makes them.
 
         Raises:
-            UserError: the method answers without asking this objective, so that they would change nothing.
+            UserError: the method answers without asking this task_model, so that they would change nothing.
         """
         self._collecting, self._taken = True, 0
         for chosen in by_length(rows, self.protocol.evaluation_batch_size):
@@ -44,14 +40,15 @@ class FeatureStatisticsObjective(ClassificationObjective):
         if self._taken == 0:
             raise UserError(no_effect(self.protocol))
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Return what the answer is the largest of, `(n, classes seen)`."""
+    @torch.no_grad()
+    def predict(self, batch: Batch, task: int | None = None) -> list[int]:
+        """Return the columns of highest score; take the features in while a task's statistics are taken."""
         features = self.features(batch)
         if self._collecting:
             assert batch.labels is not None
             self.take(features, batch.labels)
             self._taken += len(features)
-        return self.answer_scores(features)
+        return self.answer(features, task)
 
 
 def no_effect(protocol: Protocol) -> str:

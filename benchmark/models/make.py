@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from benchmark.errors import UserError
-from benchmark.models.alignment import AlignedObjective
+from benchmark.models.alignment import AlignedTaskModel
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.nearest_mean import NearestMeanObjective
-from benchmark.models.objective import ClassificationObjective, Objective
+from benchmark.models.nearest_mean import NearestMeanTaskModel
 from benchmark.models.positions import require_positions
-from benchmark.models.text_objective import TextObjective
+from benchmark.models.task_model import ClassificationTaskModel, TaskModel
+from benchmark.models.text_task_model import TextTaskModel
 from benchmark.protocol import Protocol
 from benchmark.stream import Task
 
 
-def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> Objective:
-    """Return the objective that fits backbone and protocol: a head for features, strings for text to text.
+def make_task_model(backbone: LoadedBackbone, tasks: list[Task], protocol: Protocol) -> TaskModel:
+    """Return the task model that fits backbone and protocol: a head for features, strings for text to text.
 
     Raises:
         UserError: the protocol needs features and the backbone answers in text, or its texts are too long.
@@ -32,9 +32,9 @@ def make_objective(backbone: LoadedBackbone, tasks: list[Task], protocol: Protoc
                 f"alignment={protocol.alignment} trains a head on features, but a backbone of kind "
                 f"{backbone.kind} answers in text; leave it at 0 or take a backbone of kind encoder or image"
             )
-        return TextObjective(backbone, tasks, protocol)
+        return TextTaskModel(backbone, tasks, protocol)
     if by_means:
-        return NearestMeanObjective(backbone, tasks, protocol)
+        return NearestMeanTaskModel(backbone, tasks, protocol)
     if protocol.alignment:
-        return AlignedObjective(backbone, tasks, protocol)
-    return ClassificationObjective(backbone, tasks, protocol)
+        return AlignedTaskModel(backbone, tasks, protocol)
+    return ClassificationTaskModel(backbone, tasks, protocol)

@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.feature_statistics import FeatureStatisticsObjective
+from benchmark.models.feature_statistics import FeatureStatisticsTaskModel
 from benchmark.state import part
 
 MEANS = "class_means."
 
 
-class NearestMeanObjective(FeatureStatisticsObjective):
+class NearestMeanTaskModel(FeatureStatisticsTaskModel):
     """Trains as any classifier; predicts the class seen whose mean feature has the highest cosine.
 
     A mean is taken over a class's training rows when its task has been learned, and stays as it is while

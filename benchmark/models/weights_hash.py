@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.data.row_cache import place
+from benchmark.data.cache_place import place
 from benchmark.errors import UserError
 from benchmark.results import atomic_write
 

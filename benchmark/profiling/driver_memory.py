@@ -1,8 +1,8 @@
-"""Measures what the process that drives a sweep keeps of its cells; Linux only.
+"""Measures what the process that drives a sweep keeps of its runs; Linux only.
 
-    python -m benchmark.profiling.driver_memory --method frozen --stream toy --cells 500 --workers 2
+    python -m benchmark.profiling.driver_memory --method frozen --stream toy --runs 500 --workers 2
 
-Cells differ in their seed and run as `bench run` runs them. A driver that runs cells itself (one worker) also
+Runs differ in their seed and run as `bench run` runs them. A driver that runs runs itself (one worker) also
 shows what learning leaves behind.
 """
 
@@ -16,7 +16,7 @@ import psutil
 import typer
 
 from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
-from benchmark.running.events import CellDone, Event
+from benchmark.running.events import Event, RunDone
 from benchmark.running.plan import plan
 
 MEBIBYTE = 1024**2
@@ -24,7 +24,7 @@ ROWS = 10
 
 
 class OwnMemory:
-    """A watcher of a run that notes this process's own memory, in bytes, whenever a cell is over."""
+    """A watcher of a run that notes this process's own memory, in bytes, whenever a run is over."""
 
     def __init__(self) -> None:
         """Start with nothing noted."""
@@ -32,27 +32,27 @@ class OwnMemory:
 
     def __call__(self, event: Event) -> None:
         """Note it."""
-        if isinstance(event, CellDone):
+        if isinstance(event, RunDone):
             self.bytes.append(psutil.Process().memory_full_info().uss)
 
 
 def main(
     method: Methods,
     stream: StreamKey,
-    cells: Annotated[int, typer.Option(min=ROWS, help="How many cells.")] = 500,
-    workers: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 2,
+    runs: Annotated[int, typer.Option(min=ROWS, help="How many runs.")] = 500,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
     settings: Settings = None,
     data_dir: Path | None = None,
 ) -> None:
-    """Print the driver's own memory as the cells pass, and what it grew by since the first row."""
-    watch = OwnMemory()
-    planned = plan(method, stream, seeds=f"0-{cells - 1}", settings=settings or [])
+    """Print the driver's own memory as the runs pass, and what it grew by since the first row."""
+    callback = OwnMemory()
+    planned = plan(method, stream, seeds=f"0-{runs - 1}", settings=settings or [])
     with tempfile.TemporaryDirectory() as folder:
-        run_all(planned, Path(folder), data_dir, workers, watch)
-    every = cells // ROWS
-    shown = {count: watch.bytes[count - 1] / MEBIBYTE for count in range(every, cells + 1, every)}
+        run_all(planned, Path(folder), data_dir, workers, callback)
+    every = runs // ROWS
+    shown = {count: callback.bytes[count - 1] / MEBIBYTE for count in range(every, runs + 1, every)}
     rows = [
-        {"cells": count, "own, MiB": f"{size:.1f}", "grown, MiB": f"{size - shown[every]:.1f}"}
+        {"runs": count, "own, MiB": f"{size:.1f}", "grown, MiB": f"{size - shown[every]:.1f}"}
         for count, size in shown.items()
     ]
     show(rows)

@@ -13,7 +13,7 @@ from benchmark.data.batches import Rows
 from benchmark.data.images import ImageSettings
 from benchmark.method import Context, Method, Phase
 from benchmark.models.backbone import LoadedBackbone, quiet
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.profiling.speed import Size, now
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
@@ -67,10 +67,10 @@ def at_task(
     loaded = vision_transformer(size)
     loaded.module.to(device)
     reseed(0, "build")
-    method = make(Context(make_objective(loaded, stream, protocol), protocol, count), make.Hyperparameters())
+    method = make(Context(make_task_model(loaded, stream, protocol), protocol, count), make.Hyperparameters())
 
     def encode(task: int) -> Rows:
-        return method.objective.encode(stream[task], stream[task].train)
+        return method.task_model.encode(stream[task], stream[task].train)
 
     if any(list(method.training_tasks(task)) != [task] for task in range(t + 1)):
         return None
@@ -95,7 +95,7 @@ def vision_transformer(size: Size) -> LoadedBackbone:
 def compare(first: tuple[Method, Phase, Rows], last: tuple[Method, Phase, Rows]) -> tuple[float, float]:
     """Return the ratio of the median step times, last over first, and the first one's seconds."""
     times: tuple[list[float], list[float]] = ([], [])
-    place = first[0].objective.device
+    place = first[0].task_model.device
     for turn in range(ROUNDS + 1):
         for which, (method, phase, rows) in enumerate((first, last)):
             marks = [now(place)]

@@ -1,9 +1,9 @@
-"""Measures what the suite itself costs in a cell: everything but forward, backward, optimiser and scoring.
+"""Measures what the suite itself costs in a run: everything but forward, backward, optimiser and scoring.
 
     python -m benchmark.profiling.overhead --method seq-lora,litelora --stream digits
 
-Each cell runs as `bench run` runs it, in an empty folder. Parts that lie inside others are counted once, in
-the inner one. Importing libraries, which a process does once for all its cells, is not counted.
+Each run runs as `bench run` runs it, in an empty folder. Parts that lie inside others are counted once, in
+the inner one. Importing libraries, which a process does once for all its runs, is not counted.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from benchmark.method import Phase
 from benchmark.profiling.script import Methods, Settings, StreamKey, show, start
 from benchmark.registry import METHODS
 from benchmark.running import checkpoint, event_log, learner, training, worker
-from benchmark.running.cell import Cell
 from benchmark.running.job import Job
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 
 LEARNING = ("forward", "backward", "optimiser", "scoring")
-"""What a cell is for; the rest is overhead, split into the method's own work and the engine's."""
+"""What a run is for; the rest is overhead, split into the method's own work and the engine's."""
 METHOD = "method's own"
 WARM_UP = ("protocol.epochs=1", "protocol.train_limit=16", "protocol.test_limit=16")
 
@@ -71,23 +71,23 @@ class Stopwatch:
         return run
 
 
-def measure(cell: Cell, data_dir: Path | None) -> dict[str, float]:
-    """Run a cell in an empty folder and return its seconds by part.
+def measure(run: Run, data_dir: Path | None) -> dict[str, float]:
+    """Run a run in an empty folder and return its seconds by part.
 
     Raises:
-        UserError: the cell failed.
+        UserError: the run failed.
     """
-    make, train = METHODS.load(cell.method), training.train
+    make, train = METHODS.load(run.method), training.train
     with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
-        watch = Stopwatch()
+        callback = Stopwatch()
 
         def trained(method: Any, phase: Phase, *rest: Any) -> int:
             timed = dataclasses.replace(
                 phase,
-                loss=watch.timed("forward", phase.loss),
-                further_losses=tuple(watch.timed("forward", loss) for loss in phase.further_losses),
-                after_backward=phase.after_backward and watch.timed(METHOD, phase.after_backward),
-                after_step=phase.after_step and watch.timed(METHOD, phase.after_step),
+                loss=callback.timed("forward", phase.loss),
+                further_losses=tuple(callback.timed("forward", loss) for loss in phase.further_losses),
+                after_backward=phase.after_backward and callback.timed(METHOD, phase.after_backward),
+                after_step=phase.after_step and callback.timed(METHOD, phase.after_step),
             )
             return train(method, timed, *rest)
 
@@ -103,15 +103,15 @@ def measure(cell: Cell, data_dir: Path | None) -> dict[str, float]:
             (learner.Learner, "_finish", "saving"),
             (event_log.EventLog, "__call__", "event log"),
         ):
-            patches.enter_context(patch.object(place, name, watch.timed(part, getattr(place, name))))
+            patches.enter_context(patch.object(place, name, callback.timed(part, getattr(place, name))))
         patches.enter_context(patch.object(learner, "train", trained))
-        job = Job(cell, Path(folder), data_dir, "cpu", fresh=False)
+        job = Job(run, Path(folder), data_dir, "cpu", fresh=False)
         outcome = worker.run_job(job, lambda event: None)
-        with watch.part("other"):
+        with callback.part("other"):
             pass
     if outcome.error:
-        raise UserError(f"{cell.name}: {outcome.error}")
-    return dict(watch.seconds)
+        raise UserError(f"{run.name}: {outcome.error}")
+    return dict(callback.seconds)
 
 
 def shares(seconds: dict[str, float]) -> dict[str, float]:
@@ -127,18 +127,18 @@ def main(
     settings: Settings = None,
     data_dir: Path | None = None,
 ) -> None:
-    """Print, for one cell of each method, the share of each part in its time."""
+    """Print, for one run of each method, the share of each part in its time."""
     rows = []
     asked = settings or []
-    cells = plan(method, stream, settings=asked)
+    runs = plan(method, stream, settings=asked)
     short = plan(method, stream, settings=[*asked, *WARM_UP])
-    for cell, warm_up in zip(cells, short, strict=True):
+    for run, warm_up in zip(runs, short, strict=True):
         # What runs first in a process loads libraries as it goes.
         measure(warm_up, data_dir)
-        parts = shares(measure(cell, data_dir))
+        parts = shares(measure(run, data_dir))
         ordered = [*LEARNING, METHOD, *(part for part in parts if part not in (*LEARNING, METHOD, "engine"))]
         row = {part: f"{parts.get(part, 0):.1%}" for part in ordered}
-        rows.append({"method": cell.method, "stream": cell.stream, "engine": f"{parts['engine']:.1%}", **row})
+        rows.append({"method": run.method, "stream": run.stream, "engine": f"{parts['engine']:.1%}", **row})
     show(rows)
 
 

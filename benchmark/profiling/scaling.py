@@ -1,8 +1,8 @@
-"""Measures how many cells an hour several workers finish beside one.
+"""Measures how many runs an hour several workers finish beside one.
 
     python -m benchmark.profiling.scaling --method frozen,seq-lora,o-lora,litelora --stream digits --seed 0-2
 
-The same cells run in empty folders, with one worker and with several. Time counts from the first cell's start
+The same runs run in empty folders, with one worker and with several. Time counts from the first run's start
 to the last one's end, so that what a process loads before it begins, and Ray's own start, are left out.
 """
 
@@ -16,13 +16,13 @@ from typing import Annotated
 import typer
 
 from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
-from benchmark.running.cell import Cell
-from benchmark.running.events import CellDone, CellStarted, Event
+from benchmark.running.events import Event, RunDone, RunStarted
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 
 
 class Span:
-    """A watcher of a run that notes when its first cell began and its last one ended, in seconds."""
+    """A watcher of a run that notes when its first run began and its last one ended, in seconds."""
 
     def __init__(self) -> None:
         """Start with nothing noted."""
@@ -31,27 +31,27 @@ class Span:
 
     def __call__(self, event: Event) -> None:
         """Note it."""
-        if isinstance(event, CellStarted) and self.began is None:
+        if isinstance(event, RunStarted) and self.began is None:
             self.began = time.perf_counter()
-        elif isinstance(event, CellDone):
+        elif isinstance(event, RunDone):
             self.ended = time.perf_counter()
 
     @property
     def seconds(self) -> float:
         """From the one to the other."""
-        assert self.began is not None, "no cell began"
+        assert self.began is not None, "no run began"
         return self.ended - self.began
 
 
-def measure(cells: list[Cell], data_dir: Path | None, workers: int) -> float:
-    """Run cells in an empty folder and return the seconds they took.
+def measure(runs: list[Run], data_dir: Path | None, workers: int) -> float:
+    """Run runs in an empty folder and return the seconds they took.
 
     Raises:
-        UserError: a cell failed.
+        UserError: a run failed.
     """
     span = Span()
     with tempfile.TemporaryDirectory() as folder:
-        run_all(cells, Path(folder), data_dir, workers, span)
+        run_all(runs, Path(folder), data_dir, workers, span)
     return span.seconds
 
 
@@ -59,19 +59,17 @@ def main(
     method: Methods,
     stream: StreamKey,
     seed: Annotated[str, typer.Option(help="Seeds, as `bench run` takes them.")] = "0-2",
-    workers: Annotated[int, typer.Option(min=2, help="Cells at a time.")] = 2,
+    workers: Annotated[int, typer.Option(min=2, help="Runs at a time.")] = 2,
     settings: Settings = None,
     data_dir: Path | None = None,
 ) -> None:
-    """Print the cells an hour of one worker and of several, and their ratio."""
-    cells = plan(method, stream, seeds=seed, settings=settings or [])
+    """Print the runs an hour of one worker and of several, and their ratio."""
+    runs = plan(method, stream, seeds=seed, settings=settings or [])
     rows, alone = [], 0.0
     for count in (1, workers):
-        rate = 3600 * len(cells) / measure(cells, data_dir, count)
+        rate = 3600 * len(runs) / measure(runs, data_dir, count)
         alone = alone or rate
-        rows.append(
-            {"workers": count, "cells an hour": f"{rate:.0f}", "of one worker": f"{rate / alone:.2f}"}
-        )
+        rows.append({"workers": count, "runs an hour": f"{rate:.0f}", "of one worker": f"{rate / alone:.2f}"})
     show(rows)
 
 

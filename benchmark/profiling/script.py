@@ -1,4 +1,4 @@
-"""What the measuring scripts share: their options, how they end, and that every cell must be complete."""
+"""What the measuring scripts share: their options, how they end, and that every run must be complete."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import pandas as pd
 import typer
 
 from benchmark.errors import UserError
-from benchmark.running.cell import Cell
 from benchmark.running.driver import run
-from benchmark.running.events import Watch
+from benchmark.running.events import Callback
+from benchmark.running.run import Run
 
 Methods = Annotated[str, typer.Option("--method", help="Methods, separated by commas.")]
 StreamKey = Annotated[str, typer.Option("--stream", help="A stream; its protocol names the backbone.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")]
 
 
-def run_all(cells: list[Cell], out: Path, data_dir: Path | None, workers: int, watch: Watch) -> None:
-    """Run cells on the CPU, as `bench run` does.
+def run_all(runs: list[Run], out: Path, data_dir: Path | None, workers: int, callback: Callback) -> None:
+    """Run runs on the CPU, as `bench run` does.
 
     Raises:
         UserError: one of them did not complete.
     """
-    for outcome in run(cells, out, data_dir, workers, "cpu", False, watch):
+    for outcome in run(runs, out, data_dir, workers, "cpu", False, callback):
         if outcome.error:
-            raise UserError(f"{outcome.cell.name}: {outcome.error}")
+            raise UserError(f"{outcome.run.name}: {outcome.error}")
 
 
 def show(rows: list[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
     python -m benchmark.profiling.worker_memory --method seq-lora --stream standard-cl --workers 3
 
-Cells that differ in their seed learn side by side. A page that k processes share counts 1/k to each (the
+Runs that differ in their seed learn side by side. A page that k processes share counts 1/k to each (the
 proportional set size of `/proc/PID/smaps_rollup`), so that mapped weights, tokens and libraries count once.
 What a further worker adds holds its optimiser and its activations.
 """
@@ -18,9 +18,9 @@ import typer
 
 from benchmark.errors import UserError
 from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
-from benchmark.running.cell import Cell
-from benchmark.running.events import CellDone, Event, StepDone
+from benchmark.running.events import Event, RunDone, StepDone
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 
 PARTS = {"Pss": "all", "Pss_Anon": "own", "Pss_File": "mapped files"}
@@ -29,18 +29,18 @@ PARTS = {"Pss": "all", "Pss_Anon": "own", "Pss_File": "mapped files"}
 class MemoryWatch:
     """A watcher of a run that keeps its workers' memory where they took most, all of them at work."""
 
-    def __init__(self, cells: list[Cell], out: Path) -> None:
-        """Watch cells that write to `out`."""
-        self.logs = {cell.identity: SweepFolder(out).log(cell) for cell in cells}
+    def __init__(self, runs: list[Run], out: Path) -> None:
+        """Callback runs that write to `out`."""
+        self.logs = {run.identity: SweepFolder(out).log(run) for run in runs}
         self.working: set[str] = set()
         self.peak: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
-        """Look at the memory when a cell that learns has told of it."""
-        name = event.cell.identity
+        """Look at the memory when a run that learns has told of it."""
+        name = event.run.identity
         if isinstance(event, StepDone):
             self.working.add(name)
-        elif isinstance(event, CellDone):
+        elif isinstance(event, RunDone):
             del self.logs[name]
         if self.working >= set(self.logs) and len(self.logs) == len(self.working):
             now = total([worker_of(log) for log in self.logs.values()])
@@ -49,9 +49,9 @@ class MemoryWatch:
 
 
 def worker_of(log: Path) -> int:
-    """Return the number of the process that began a cell last, from the cell's log of events."""
+    """Return the number of the process that began a run last, from the run's log of events."""
     rows = [json.loads(line) for line in log.read_bytes().splitlines()]
-    return int([row["process"] for row in rows if row["kind"] == "CellStarted"][-1])
+    return int([row["process"] for row in rows if row["kind"] == "RunStarted"][-1])
 
 
 def total(processes: list[int]) -> dict[str, int]:
@@ -65,19 +65,19 @@ def total(processes: list[int]) -> dict[str, int]:
     return sums
 
 
-def measure(cells: list[Cell], data_dir: Path | None) -> dict[str, int]:
-    """Run cells side by side, each in a Ray worker of its own, and return the workers' bytes by part.
+def measure(runs: list[Run], data_dir: Path | None) -> dict[str, int]:
+    """Run runs side by side, each in a Ray worker of its own, and return the workers' bytes by part.
 
     Raises:
-        UserError: a cell failed, or they were never all at work at a time.
+        UserError: a run failed, or they were never all at work at a time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        watch = MemoryWatch(cells, Path(folder))
+        callback = MemoryWatch(runs, Path(folder))
         # With one worker nothing would be Ray's.
-        run_all(cells, Path(folder), data_dir, max(2, len(cells)), watch)
-    if not watch.peak:
-        raise UserError("the cells were never all at work at a time; give them more steps")
-    return watch.peak
+        run_all(runs, Path(folder), data_dir, max(2, len(runs)), callback)
+    if not callback.peak:
+        raise UserError("the runs were never all at work at a time; give them more steps")
+    return callback.peak
 
 
 def main(
@@ -88,10 +88,10 @@ def main(
     data_dir: Path | None = None,
 ) -> None:
     """Print the workers' memory together, for one to as many as asked for, and what the last one added."""
-    cells = plan(method, stream, seeds=f"0-{workers - 1}", settings=settings or [])
+    runs = plan(method, stream, seeds=f"0-{workers - 1}", settings=settings or [])
     rows, before = [], dict.fromkeys(PARTS, 0)
     for count in range(1, workers + 1):
-        found = measure(cells[:count], data_dir)
+        found = measure(runs[:count], data_dir)
         row = {f"{name}, MB": f"{found[part] / 1e6:.0f}" for part, name in PARTS.items()}
         added = {f"{name} added": f"{(found[part] - before[part]) / 1e6:.0f}" for part, name in PARTS.items()}
         rows.append({"workers": count, **row, **added})

@@ -10,13 +10,14 @@ import numpy as np
 
 from benchmark.publishing.collect import Row
 from benchmark.publishing.grouping import REFERENCES, by_needs
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
 from benchmark.scoring.statistics_best import could_be_best, row_deviations, smallest_visible
 from benchmark.scoring.statistics_bootstrap import hierarchical_interval
 from benchmark.scoring.statistics_ranks import half_correlation
 
 LEADING = "average_performance"
-READINGS = {"AP, class means ↑": "class_means", "AP, task id ↑": "task_incremental"}
+READING_COLUMNS = {"AP, class means ↑": CLASS_MEANS, "AP, task id ↑": TASK_INCREMENTAL}
 """Further readings of the same runs, whose leading score stands beside that of the trained head."""
 
 
@@ -91,9 +92,10 @@ class Board:
 
     @cached_property
     def readings(self) -> list[str]:
-        """The titles of `READINGS` that some row was read by."""
+        """The titles of `READING_COLUMNS` that some row was read by."""
         rows = (*self.rows, *self.apart)
-        return [title for title, name in READINGS.items() if any(row.read_as(name, LEADING) for row in rows)]
+        names = READING_COLUMNS.items()
+        return [title for title, name in names if any(row.values(LEADING, name) for row in rows)]
 
     def notes(self) -> list[str]:
         """Return what a reader has to know of the table, a sentence or two each."""
@@ -145,7 +147,7 @@ def lay_out(title: str, rows: Sequence[Row], runs: frozenset[Hashable]) -> Board
         else:
             apart.append(row)
     merged, twins = _merge_twins(complete)
-    return Board(title, _by_mean(merged), _by_mean(apart), twins, len(runs))
+    return Board(title, by_mean(merged), by_mean(apart), twins, len(runs))
 
 
 def _merge_twins(rows: Sequence[Row]) -> tuple[list[Row], tuple[tuple[str, ...], ...]]:
@@ -156,13 +158,14 @@ def _merge_twins(rows: Sequence[Row]) -> tuple[list[Row], tuple[tuple[str, ...],
     return [replace(row, label=named.get(row.label, row.label)) for row in kept], tuple(map(tuple, groups))
 
 
-def _by_mean(rows: Sequence[Row]) -> tuple[Row, ...]:
-    return tuple(sorted(rows, key=lambda row: (-mean_score(row), row.label)))
+def by_mean(rows: Sequence[Row], reading: str = TRAINED_HEAD) -> tuple[Row, ...]:
+    """Return rows with the best mean first, by one of `benchmark.results.READINGS`."""
+    return tuple(sorted(rows, key=lambda row: (-mean_score(row, reading), row.label)))
 
 
-def mean_score(row: Row) -> float:
+def mean_score(row: Row, reading: str = TRAINED_HEAD) -> float:
     """Return the mean a row is sorted by; below every score where there is none."""
-    values = row.values(LEADING)
+    values = row.values(LEADING, reading)
     return spread(values)[0] if values else -1.0
 
 

@@ -1,13 +1,14 @@
 """What each published result was: `results/SHA256SUMS`, in the form that `sha256sum --check` reads.
 
 A result that was edited by hand, or is gone, is told by its name. A folder without the list is taken as it
-is.
+is. While results are being written, `SHA256SUMS.next` lists what they will be: an interruption leaves some
+files old and some new, and both are what was published.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,15 +16,25 @@ from benchmark.errors import UserError
 from benchmark.results import atomic_write
 
 NAME = "SHA256SUMS"
+NEXT = "SHA256SUMS.next"
 
 
 def stated(folder: Path) -> dict[str, str]:
-    """Return the listed SHA-256 of each result by its place in the folder; empty where there is no list.
+    """Return the SHA-256 of each listed result by its place in the folder; empty where there is no list.
+
+    Of a result that an interrupted `publish` has written it is the new one.
 
     Raises:
-        UserError: the list cannot be read, or a line is not `<64 hexadecimal digits>  <place>`.
+        UserError: a list cannot be read, or a line is not `<64 hexadecimal digits>  <place>`.
     """
-    path = folder / NAME
+    listed = _read(folder / NAME)
+    for place, digest in _read(folder / NEXT).items():
+        if (folder / place).is_file() and _hash(folder / place) == digest:
+            listed[place] = digest
+    return listed
+
+
+def _read(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -46,7 +57,7 @@ def broken(folder: Path) -> dict[Path, str]:
         path = folder / place
         if not path.is_file():
             problems[path] = f"{path} is gone; {folder / NAME} lists it as published"
-        elif sha256(path.read_bytes()).hexdigest() != digest:
+        elif _hash(path) != digest:
             problems[path] = (
                 f"{path} was changed after it was published: {folder / NAME} lists another SHA-256"
             )
@@ -55,8 +66,38 @@ def broken(folder: Path) -> dict[Path, str]:
 
 def record(folder: Path, paths: Iterable[Path]) -> None:
     """List results as they are now, beside those listed before."""
+    _write(folder / NAME, stated(folder) | {_place(folder, path): _hash(path) for path in paths})
+
+
+def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
+    """Write results and list them; where that is cut short, the next call goes on from what is there.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     listed = stated(folder)
-    for path in paths:
-        listed[path.relative_to(folder).as_posix()] = sha256(path.read_bytes()).hexdigest()
+    if (folder / NEXT).is_file():
+        _write(
+            folder / NAME, listed
+        )  # before its place is taken: what it alone lists would be told as changed
+    later = {_place(folder, path): sha256(data).hexdigest() for path, data in files.items()}
+    _write(folder / NEXT, listed | later)
+    for path, data in files.items():
+        atomic_write(path, data)
+    try:
+        (folder / NEXT).replace(folder / NAME)
+    except OSError as error:
+        raise UserError(f"cannot write {folder / NAME}: {error.strerror or error}") from None
+
+
+def _write(path: Path, listed: Mapping[str, str]) -> None:
     lines = [f"{digest}  {place}\n" for place, digest in sorted(listed.items())]
-    atomic_write(folder / NAME, "".join(lines).encode())
+    atomic_write(path, "".join(lines).encode())
+
+
+def _place(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _hash(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()

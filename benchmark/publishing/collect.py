@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.protocol import ADDED_LATER, NO_SCORES, OF_A_METHOD, Protocol
+from benchmark.protocol import ADDED_LATER, OF_A_METHOD, WITHOUT_EFFECT, Protocol
 from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
-from benchmark.results import Result, read
-from benchmark.scoring.metrics import headline
+from benchmark.result_files import PACKED, records
+from benchmark.results import TRAINED_HEAD, Result, parse
+from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
 
 SETUP = ("protocol", "parameters", "backbone_weights")
@@ -47,14 +48,9 @@ class Row:
         """What the method asks for beyond the current task's data; only equals are ranked together."""
         return tuple(sorted(name for name, needed in self.first.needs.items() if needed))
 
-    def values(self, metric: str) -> list[float]:
-        """Return a headline number of every run; empty where one of them lacks it."""
-        values = [result.headline.get(metric) for result in self.results]
-        return [] if None in values else [value for value in values if value is not None]
-
-    def read_as(self, reading: str, metric: str) -> list[float]:
-        """Return a number of every run by another reading of it; empty where one of them lacks it."""
-        values = [_number_of(result, reading, metric) for result in self.results]
+    def values(self, metric: str, reading: str = TRAINED_HEAD) -> list[float]:
+        """Return a number of every run by one of `READINGS`; empty where one of them lacks it."""
+        values = [numbers(result, reading).get(metric) for result in self.results]
         return [] if None in values else [value for value in values if value is not None]
 
     def runs(self, metric: str) -> Runs:
@@ -70,8 +66,14 @@ class Row:
 
         None where a run keeps none.
         """
-        found = [_row_scores(result) for result in self.results]
-        return None if None in found else [run for run in found if run is not None]
+        found = []
+        for result in self.results:
+            last, tasks = len(result.tasks) - 1, range(len(result.tasks))
+            scores = [each for each in (result.scores_of_rows(last, i) for i in tasks) if each is not None]
+            if len(scores) < len(tasks):
+                return None
+            found.append(scores)
+        return found
 
     def row_numbers(self) -> list[list[np.ndarray]]:
         """Return for each run and task a number for each test row, the same for the same row.
@@ -119,7 +121,7 @@ class Section:
 
 
 def load(root: Path) -> tuple[list[Result], list[str]]:
-    """Read `<root>/results/<stream>/<protocol>/*.json`.
+    """Read `<root>/results/<stream>/<protocol>.jsonl`, and `<stream>/<protocol>/*.json` where there are any.
 
     Returns:
         the results in an order that does not depend on the file system, and a line for each file that cannot
@@ -135,7 +137,8 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     """Return what `load` does, each result with its file."""
     folder = root / "results"
     changed = broken(folder)
-    paths = [path for path in folder.glob("*/*/*.json") if path not in changed]
+    placed = [*folder.glob("*/*.jsonl"), *folder.glob("*/*/*.json")]
+    paths = [path for path in placed if path not in changed]
     found, problems = usable(paths, placed=True)
     return sorted(found, key=lambda each: _position(each[1])), [*changed.values(), *problems]
 
@@ -144,7 +147,7 @@ def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path
     """Read results, and return those that may be shown together with their files, by path.
 
     Args:
-        paths: of the results.
+        paths: of the results, of one run each or packed.
         placed: whether each must lie in the folder of its stream and protocol.
 
     Returns:
@@ -152,23 +155,30 @@ def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path
     """
     found: list[tuple[Path, Result]] = []
     problems: list[str] = []
-    cells: dict[str, Path] = {}
+    places: dict[str, str] = {}
     with no_search_for_cycles():
         for path in sorted(paths):
             try:
-                result = read(path)
-                if placed:
-                    _check_place(result, path)
-                check_sound(result, path)
-                other = cells.setdefault(same_cell(result), path)
-                if other != path:
-                    where = other.name if other.parent == path.parent else other
-                    message = f"{path} is a second result of the cell in {where}; remove one of them"
-                    raise UserError(message)
-                found.append((path, result))
+                for where, data in records(path):
+                    try:
+                        found.append((path, _checked(data, where, path if placed else None, places)))
+                    except UserError as error:
+                        problems.append(str(error))
             except UserError as error:
                 problems.append(str(error))
     return found, problems
+
+
+def _checked(data: bytes, where: str, place: Path | None, places: dict[str, str]) -> Result:
+    """Return a result that may be shown with those noted in `places`, and note it there."""
+    result = parse(data, where)
+    if place is not None:
+        _check_place(result, place, where)
+    check_sound(result, where)
+    other = places.setdefault(same_run(result), where)
+    if other != where:
+        raise UserError(f"{where} is a second result of the run in {other}; remove one of them")
+    return result
 
 
 @contextmanager
@@ -240,26 +250,6 @@ def row_method(result: Result) -> str:
     return result.method + (" (classifier alignment)" if added.get("alignment") else "")
 
 
-def accounting_version(result: Result) -> int:
-    """Return by which definition a run's adapters were counted; the first where a result does not say."""
-    return int(getattr(result, "accounting_version", 1))
-
-
-def _number_of(result: Result, reading: str, metric: str) -> float | None:
-    matrix_of = getattr(result, "matrix_of", None)
-    if matrix_of is None:
-        return None
-    return headline(matrix_of(reading), [task.test for task in result.tasks])[metric]
-
-
-def _row_scores(result: Result) -> list[np.ndarray] | None:
-    read_scores = getattr(result, "scores_of_rows", None)
-    if read_scores is None:
-        return None
-    last = [read_scores(len(result.tasks) - 1, task) for task in range(len(result.tasks))]
-    return None if any(scores is None for scores in last) else last
-
-
 def tuning_mark(result: Result) -> str:
     """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
     found = result.provenance.tuned
@@ -289,11 +279,9 @@ def _setup(result: Result) -> dict[str, Any]:
     # A protocol's setting that is younger than the result had the effect of its default.
     later = {name: Protocol.model_fields[name].default for name in ADDED_LATER}
     protocol = later | setup["protocol"]
-    left_out = OF_A_METHOD | NO_SCORES
+    left_out = OF_A_METHOD | WITHOUT_EFFECT
     shared = {name: value for name, value in protocol.items() if name not in left_out}
-    version = accounting_version(result)
-    counted = {"accounting": {"accounting": version}} if version != 1 else {}
-    return setup | {"protocol": shared} | counted
+    return setup | {"protocol": shared, "accounting": {"accounting": result.accounting_version}}
 
 
 def _added(result: Result) -> dict[str, Any]:
@@ -309,7 +297,7 @@ def _own(result: Result) -> dict[str, Any]:
     own = {name: value for name, value in result.config.items() if name not in SETUP}
     # A need that is younger than the result was not asked for.
     needs = {name: True for name, needed in result.needs.items() if needed}
-    kept = {"needs": needs, "bound": result.bound, "schema": result.schema_version}
+    kept = {"needs": needs, "reference": result.reference}
     added = {"added": _added(result)} if _added(result) else {}
     return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept, **added}
 
@@ -323,8 +311,8 @@ def _family(result: Result) -> tuple[str, str, str, str]:
     return result.stream, result.protocol, result.backbone, head(result)
 
 
-def same_cell(result: Result) -> str:
-    """Return a text that is equal for two results of one cell, whatever data they saw."""
+def same_run(result: Result) -> str:
+    """Return a text that is equal for two results of one run, whatever data they saw."""
     identity = [*_family(result), result.method, result.order, result.seed, _setup(result), _own(result)]
     return _canonical(identity)
 
@@ -337,7 +325,7 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _check_place(result: Result, path: Path) -> None:
-    stream, protocol = path.parts[-3:-1]
+def _check_place(result: Result, path: Path, where: str) -> None:
+    stream, protocol = (path.parts[-2], path.stem) if path.suffix == PACKED else path.parts[-3:-1]
     if (stream, protocol) != (result.stream, result.protocol):
-        raise UserError(f"{path} holds a result of {result.stream}/{result.protocol}; move it there")
+        raise UserError(f"{where} holds a result of {result.stream}/{result.protocol}; move it there")

@@ -1,4 +1,4 @@
-"""Writes what a cell learned as an ordinary peft LoRA checkpoint."""
+"""Writes what a run learned as an ordinary peft LoRA checkpoint."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def export(path: Path, folder: Path, with_card: bool = False) -> Path:
-    """Write what a finished cell's adapters come to so that `PeftModel.from_pretrained` loads it.
+    """Write what a finished run's adapters come to so that `PeftModel.from_pretrained` loads it.
 
-    A tuner of peft is written as it is. A sum of pairs is one LoRA of rank sum r with scale 1, exact up to
+    A tuner of peft is written as it is. A sum of adapters is one LoRA of rank sum r with scale 1, exact up to
     rounding. A classification head goes into `head.safetensors` beside it, since peft has no place for one
     shared head.
 
@@ -34,34 +34,34 @@ def export(path: Path, folder: Path, with_card: bool = False) -> Path:
     """
     result = read(path)
     method = rebuild(result, path)
-    pairs, ready = method.low_rank_sum(), method.peft_checkpoint()
+    adapters, ready = method.low_rank_sum(), method.peft_checkpoint()
     if ready is not None:
         write_checkpoint(*ready, folder, result.backbone)
-    elif pairs and all(len(down) for down, _ in pairs.values()):
-        write_lora(pairs, folder, result.backbone)
+    elif adapters and all(len(down) for down, _ in adapters.values()):
+        write_lora(adapters, folder, result.backbone)
     else:
         raise UserError(f"{result.method} has no peft form: {method.no_sum}")
-    has_head = bool(method.objective.head_size())
+    has_head = bool(method.task_model.head_size())
     if has_head:
-        atomic_write(folder / "head.safetensors", pack(method.objective.answering_head()))
+        atomic_write(folder / "head.safetensors", pack(method.task_model.answering_head()))
     if with_card:
-        text = card(result, method.objective.backbone.kind, has_head)
+        text = card(result, method.task_model.backbone.kind, has_head)
         atomic_write(folder / "README.md", text.encode())
     return folder
 
 
-def write_lora(pairs: dict[str, tuple[Tensor, Tensor]], folder: Path, backbone: str) -> None:
-    """Write pairs (down (R, d_in), up (d_out, R)) by module name as a peft checkpoint."""
+def write_lora(adapters: dict[str, tuple[Tensor, Tensor]], folder: Path, backbone: str) -> None:
+    """Write adapters (down (R, d_in), up (d_out, R)) by module name as a peft checkpoint."""
     from peft import LoraConfig
 
-    rank = len(next(iter(pairs.values()))[0])
+    rank = len(next(iter(adapters.values()))[0])
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,  # peft scales by alpha / r: 1, the scales being in the down factor
-        target_modules=sorted(pairs),
+        target_modules=sorted(adapters),
     )
     tensors = {}
-    for name, (down, up) in pairs.items():
+    for name, (down, up) in adapters.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = down
         tensors[f"base_model.model.{name}.lora_B.weight"] = up
     write_checkpoint(config, tensors, folder, backbone)

@@ -59,7 +59,7 @@ class Gap:
 
 def find_gap(rows: Sequence[Row]) -> Gap | str:
     """Return the gap of a section, or in words why it has none."""
-    bounds = [row for row in rows if row.first.bound]
+    bounds = [row for row in rows if row.first.reference]
     floors, ceilings = [r for r in bounds if _is_floor(r)], [r for r in bounds if _is_ceiling(r)]
     for found, what in ((floors, "sequential"), (ceilings, "joint")):
         if len(found) != 1:
@@ -81,7 +81,7 @@ def _is_floor(row: Row) -> bool:
 
 def _is_ceiling(row: Row) -> bool:
     earlier = [cell for run in row.results for stage in run.matrix[:-1] for cell in stage]
-    return bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(METRIC))
+    return bool(earlier) and all(run is None for run in earlier) and bool(row.values(METRIC))
 
 
 def _interval(gained: np.ndarray, possible: np.ndarray) -> tuple[float, float] | None:

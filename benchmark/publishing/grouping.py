@@ -10,9 +10,7 @@ from benchmark.publishing.collect import Row
 REFERENCES = "References: floor and ceiling"
 REHEARSAL_FREE = "Rehearsal-free"
 ASKS = {
-    "statistics": "stored class statistics",
     "stored_statistics": "stored class statistics",
-    "old_data": "rehearsal-based",
     "rehearsal": "rehearsal-based",
     "task_id": "task-incremental (task id at inference)",
     "test_batch": "whole test batch at inference",
@@ -24,10 +22,10 @@ def by_needs(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return rows by the title of their group: competitors by needs, the fewest first, then references."""
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if not row.first.bound:
+        if not row.first.reference:
             groups[row.needs].append(row)
     titled = {_title(needs): groups[needs] for needs in sorted(groups, key=_position)}
-    references = [row for row in rows if row.first.bound]
+    references = [row for row in rows if row.first.reference]
     return titled | ({REFERENCES: references} if references else {})
 
 

@@ -148,7 +148,7 @@ def _streams(found: Sequence[tuple[Section, Gap | str]]) -> str:
                 "protocol": plain(part.protocol + (f" ({part.note})" if part.note else "")),
                 "backbone": plain(part.backbone),
                 "head": plain(part.head),
-                "methods": str(sum(not row.first.bound for row in part.rows)),
+                "methods": str(sum(not row.first.reference for row in part.rows)),
                 "runs": str(len(part.results)),
                 "reference rows": plain(ends),
             }

@@ -96,14 +96,14 @@ def score_matrix(result: Result) -> Figure:
 
 
 def redundancy(found: Redundancy) -> dict[str, Figure]:
-    """Return by name what can be drawn of a result's pairs: nothing below two of them."""
+    """Return by name what can be drawn of a result's adapters: nothing below two of them."""
     if len(found.tasks) < 2:
         return {}
     return dict(zip(REDUNDANCY, (overlaps(found), residuals(found)), strict=True))
 
 
 def overlaps(found: Redundancy) -> Figure:
-    """Draw the overlap of the row spaces and of the column spaces of every two tasks' pairs."""
+    """Draw the overlap of the row spaces and of the column spaces of every two tasks' adapters."""
     drawn = figure(8.0, 3.6)
     for place, side in enumerate(("rows", "columns"), 1):
         axes = drawn.add_subplot(1, 2, place)
@@ -116,7 +116,7 @@ def overlaps(found: Redundancy) -> Figure:
 
 
 def residuals(found: Redundancy) -> Figure:
-    """Draw what the fit by earlier pairs leaves of each task's pair, and what random pairs would leave."""
+    """Draw what the fit by earlier adapters leaves of each task's, and what random ones would leave."""
     from matplotlib.ticker import MaxNLocator
 
     drawn = figure()
@@ -127,11 +127,13 @@ def residuals(found: Redundancy) -> Figure:
             left = {task: found.shape(task, name) for task in found.tasks}
             points = [(task + 1, value) for task, value in left.items() if value is not None]
             label = ("update" if kind == "residual" else "effect") + (
-                " by random pairs" if line == ":" else ""
+                " by random adapters" if line == ":" else ""
             )
             style = _style(index) | {"linestyle": line}
             axes.plot(*np.array(points).reshape(-1, 2).T, **style, markersize=4, label=label)
-    axes.set(xlabel="task", ylabel="residual after the fit by earlier pairs", title=text(found.result.name))
+    axes.set(
+        xlabel="task", ylabel="residual after the fit by earlier adapters", title=text(found.result.name)
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(drawn, axes)
     return drawn
@@ -182,11 +184,11 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     axes = drawn.add_subplot()
     free, held = [], []
     for index, row in enumerate(row for row in rows if row.values("average_performance")):
-        stored = float(np.mean([run.parameters.stored for run in row.results]))
+        stored = float(np.mean([run.parameters.on_disk for run in row.results]))
         score = 100 * float(np.mean(row.values("average_performance")))
         held.append(stored)
         style = _style(index) | {"linestyle": ""}
-        if row.first.bound or row.needs:
+        if row.first.reference or row.needs:
             style["markerfacecolor"] = "none"
         else:
             free.append((stored, score))
@@ -270,7 +272,7 @@ def _style(index: int) -> dict[str, Any]:
 
 def _described(row: Row) -> str:
     needs = [need.replace("_", " ") for need in row.needs]
-    told = [*(["reference"] if row.first.bound else []), *needs]
+    told = [*(["reference"] if row.first.reference else []), *needs]
     return row.name + (f" ({', '.join(told)})" if told else "")
 
 

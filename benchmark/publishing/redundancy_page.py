@@ -17,25 +17,25 @@ from benchmark.publishing.tables import markdown, plain
 from benchmark.results import atomic_write
 
 DEFINITIONS = {
-    "task": "by place in the order learned; a row of blanks is a task whose pair was not kept.",
-    "rows, columns": "overlap of the pair's row space (layer inputs) or column space (layer outputs) with "
-    "those of each earlier pair: mean squared cosine of the principal angles, mean over pairs and layers; 1 "
+    "task": "by place in the order learned; a row of blanks is a task whose adapter was not kept.",
+    "rows, columns": "overlap of the adapter's row space (layer inputs) or column space (layer outputs) with "
+    "those of each earlier one: mean squared cosine of the principal angles, mean over them and layers; 1 "
     "where one holds the other.",
     "x random": "the same over what random subspaces of these ranks have.",
     "update residual": "what is left of the update B A after the least-squares fit by the earlier updates, "
     "one coefficient each, as a share of its norm, mean over layers: 0 is a combination of them, 1 is "
     "orthogonal to all.",
-    "effect residual": "the same of X (B A)^T, what the pair adds to the outputs of its layer, on up to "
+    "effect residual": "the same of X (B A)^T, what it adds to the outputs of its layer, on up to "
     f"{TOKENS} tokens X of {ROWS} training rows of its task as the finished model sees them.",
-    "by random": "the residual before it where random pairs take the place of the earlier ones, with their "
+    "by random": "the residual before it where random ones take the place of the earlier ones, with their "
     "singular values and uniformly random row and column spaces; root of the mean square, in closed form for "
-    f"updates and over {DRAWS} draws for effects. A residual as large shows no relation to earlier pairs.",
-    "AP without it": "average performance x 100 without the pair, minus with it.",
+    f"updates and over {DRAWS} draws for effects. A residual as large shows no relation to earlier adapters.",
+    "AP without it": "average performance x 100 without the adapter, minus with it.",
     "answers changed": "test rows of all tasks that are then answered differently.",
 }
 
 REMOVED = ("AP without it", "answers changed")
-"""The columns that come from removing each pair."""
+"""The columns that come from removing each adapter."""
 
 
 def write_page(runs: Sequence[RunAnalysis], page: Path) -> Path:
@@ -84,7 +84,7 @@ def facts(analysed: RunAnalysis) -> list[str]:
     run = found.result
     score = run.headline["average_performance"]
     facts = [
-        f"{len(found.tasks)} pair{'' if len(found.tasks) == 1 else 's'} for {len(run.tasks)} tasks",
+        f"{len(found.tasks)} adapter{'' if len(found.tasks) == 1 else 's'} for {len(run.tasks)} tasks",
         f"{run.protocol}, {run.backbone}",
         "" if score is None else f"AP {100 * score:.1f}",
         f"key {run.key[:8]}",

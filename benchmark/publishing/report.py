@@ -17,6 +17,7 @@ from benchmark.publishing.report_parts import STYLE, figure, gallery, table
 from benchmark.publishing.report_redundancy import Places, redundancy
 from benchmark.publishing.tables import SCORES, active, named, share
 from benchmark.publishing.terminal import show
+from benchmark.result_files import find
 from benchmark.results import Result, atomic_write
 from benchmark.scoring.statistics_ranks import friedman
 from benchmark.tuning.tuning_file import is_tuning_file
@@ -45,13 +46,8 @@ def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
 
 
 def _gather(source: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
-    paths = sorted(source.rglob("*.json")) if source.is_dir() else [source]
-    # Unfinished work and searches lie beside results in folders of their own.
-    return usable(
-        path
-        for path in paths
-        if path.parent.suffix != ".partial" and not (source.is_dir() and is_tuning_file(path, source))
-    )
+    # Searches lie beside results in a folder of their own.
+    return usable(path for path in find(source) if not (source.is_dir() and is_tuning_file(path, source)))
 
 
 def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.analysis.redundancy import NoPairs
+from benchmark.analysis.redundancy import NoAdapters
 from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
 from benchmark.errors import UserError
 from benchmark.publishing import plots
@@ -39,7 +39,7 @@ def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3
             continue
         try:
             shown.append(_run(row, analyse_run(held[0], depth)))
-        except NoPairs as error:
+        except NoAdapters as error:
             absent.append(str(error))
         except UserError as error:
             absent.append(f"{row.name}: {error}")

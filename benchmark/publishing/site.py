@@ -6,6 +6,7 @@ What comes from result files is escaped by the template engine.
 
 from __future__ import annotations
 
+import re
 import shutil
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,8 @@ from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plots import MOST_DRAWN
 from benchmark.publishing.site_tables import EXPLAINED, Table
 from benchmark.publishing.tables import named
-from benchmark.results import Result, atomic_write
+from benchmark.result_files import PACKED
+from benchmark.results import Result, atomic_write, to_json
 from benchmark.scoring.statistics_ranks import friedman
 
 if TYPE_CHECKING:
@@ -79,13 +81,15 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
         raise UserError("; ".join(problems) or f"no results in {root / 'results'}; `bench run` writes them")
     _check_folder(out)
     site = Site(
-        [result for _, result in found], {id(result): _place(path) for path, result in found}, pictures
+        [result for _, result in found],
+        {id(result): _place(path, result) for path, result in found},
+        pictures,
     )
     texts = dict(site.pages())
     for folder in FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
-    for path, _ in found:
-        _copy(path, out / _place(path))
+    for path, result in found:
+        _copy(path, result, out / _place(path, result))
     for name, text in texts.items():
         atomic_write(out / name, text.encode())
     if problems:
@@ -205,16 +209,22 @@ def drawings(part: Section) -> Iterator[tuple[str, Figure]]:
         yield "Score against stored parameters", plots.score_against_stored(part.rows)
 
 
-def _place(path: Path) -> Path:
-    """Return where a result of the leaderboards lies in the site."""
+def _place(path: Path, result: Result) -> Path:
+    """Return where a result of the leaderboards lies in the site: a file a run, also of a packed one."""
+    if path.suffix == PACKED:
+        method = re.sub(r"[^\w.-]", "-", result.method)
+        return Path("results", path.parts[-2], path.stem, f"{method}-{result.key}.json")
     return Path("results", *path.parts[-3:])
 
 
-def _copy(path: Path, place: Path) -> None:
+def _copy(path: Path, result: Result, place: Path) -> None:
     """Copy a result; not flushed one by one, since a build that is cut short is built again."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+        if path.suffix == PACKED:
+            place.write_bytes(to_json(result.model_dump(mode="json")))
+        else:
+            shutil.copyfile(path, place)
     except OSError as error:
         raise UserError(f"cannot write {place}: {error.strerror or error}") from None
 

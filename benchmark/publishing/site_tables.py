@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.publishing.board import LEADING, READINGS, Board, boards
+from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, boards
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
@@ -126,7 +126,7 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         first = _mark(row.label in board.best) if board.ranked else Cell(reference_kind(row))
         strong = row.label == board.winner
         cells = [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
-        cells += [_read_as(row, READINGS[title]) for title in board.readings]
+        cells += [_read_as(row, READING_COLUMNS[title]) for title in board.readings]
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
@@ -189,7 +189,7 @@ def _score(row: Row, metric: str, strong: bool) -> Cell:
 
 
 def _read_as(row: Row, reading: str) -> Cell:
-    values = row.read_as(reading, LEADING)
+    values = row.values(LEADING, reading)
     if not values:
         return Cell()
     text, sign, deviation = share(values).partition(" ± ")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.results import Result
-from benchmark.running.cell import Cell
+from benchmark.row_scores import mean
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 
-def check_sound(result: Result, path: Path) -> None:
+def check_sound(result: Result, path: Path | str) -> None:
     """Check that nothing in a result contradicts the rest of it.
 
     Raises:
@@ -24,7 +25,7 @@ def check_sound(result: Result, path: Path) -> None:
 
 def contradictions(result: Result) -> Iterator[str]:
     """Yield everything in a result that does not follow from the rest of it."""
-    for check in (_lengths, _numbers, _key):
+    for check in (_lengths, _numbers, _rows, _key):
         yield from check(result)
 
 
@@ -32,6 +33,7 @@ def _lengths(result: Result) -> Iterator[str]:
     counts, seconds, tasks = result.parameters, result.timing, len(result.tasks)
     lists: dict[str, Sequence[object]] = {
         "steps": result.steps,
+        "forward_equivalents": result.forward_equivalents,
         "parameters.trainable": counts.trainable,
         "parameters.adapters": counts.adapters,
         "parameters.active_adapters": counts.active_adapters,
@@ -57,9 +59,31 @@ def _numbers(result: Result) -> Iterator[str]:
             yield f"it states {name} {stated}, but its matrix gives {value}: edited by hand? run it again"
 
 
+def _rows(result: Result) -> Iterator[str]:
+    """Where the scores of rows are kept, each cell of a matrix is their mean, to the last bit."""
+    for name, reading in result.readings.items():
+        if not reading.rows:
+            continue
+        if [len(row) for row in reading.rows] != [len(row) for row in reading.matrix]:
+            yield f"its {name} has row scores for other cells than its matrix"
+            continue
+        for t, (cells, packed) in enumerate(zip(reading.matrix, reading.rows, strict=True)):
+            for cell, text, task in zip(cells, packed, result.tasks, strict=False):
+                try:
+                    found = mean(text, task.test, task.metric) if text else None
+                except ValueError as error:
+                    yield f"{name}, stage {t + 1}, task '{task.name}': {error}"
+                    continue
+                if found != cell:
+                    yield (
+                        f"it states a score of {cell} on '{task.name}' after task {t + 1} ({name}), but its "
+                        f"rows give {found}: edited by hand? run it again"
+                    )
+
+
 def _key(result: Result) -> Iterator[str]:
     try:
-        key = Cell.of(result).key(result.provenance.data_fingerprint)
+        key = Run.of(result).key(result.provenance.data_fingerprint)
     except UserError as error:
         yield str(error)
         return

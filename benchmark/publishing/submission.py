@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,17 +18,18 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
-from benchmark.publishing.checksums import record
-from benchmark.publishing.collect import differing, flatten, load_files, same_cell
+from benchmark.publishing.checksums import publish
+from benchmark.publishing.collect import differing, flatten, load_files, same_run
 from benchmark.publishing.soundness import contradictions
-from benchmark.results import Result, active_adapter_reduction, atomic_write, read
+from benchmark.result_files import PACKED, find, pack, records
+from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import read_state
+from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 DIGITS = 8
 
 
@@ -38,14 +40,12 @@ class Entry:
     Attributes:
         path: where it was found.
         result: what it holds.
-        place: where it goes.
-        adapters: the SHA-256 of its adapters, 64 hexadecimal digits.
+        place: the packed file it goes into.
     """
 
     path: Path
     result: Result
     place: Path
-    adapters: str
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,10 @@ class Verdict:
 def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     """Check results and place them under `<root>/results`: all of them, or none where one is refused.
 
-    Beside each result goes `<name>.sha256`, which `sha256sum --check` reads, with the hash of its adapters.
-    The result's own hash goes into `results/SHA256SUMS`.
+    They become lines of `results/<stream>/<protocol>.jsonl`, whose hash goes into `results/SHA256SUMS`.
 
     Args:
-        paths: result files, each with its adapters (`.safetensors`) or their hash (`.sha256`) beside it.
+        paths: result files, single or packed, or folders of them. Adapters that lie beside one are checked.
         root: folder of the leaderboards.
         dry_run: only check; `placed` tells what would be written.
 
@@ -75,25 +74,32 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
         raise UserError(f"mend the published results first: {'; '.join(problems)}")
     entries: list[Entry] = []
     refused: list[str] = []
-    for path in dict.fromkeys(paths):
-        try:
-            result = read(path)
-        except UserError as error:
-            refused.append(str(error))
-            continue
-        reasons = list(faults(result, path))
-        refused += [f"{path}: {reason}" for reason in reasons]
-        if not reasons:
-            place = Cell.of(result).path(root / "results", result.provenance.data_fingerprint)
-            entries.append(Entry(path, result, place, adapters_hash(result, path)))
+    for path in dict.fromkeys(file for source in paths for file in find(source)):
+        for where, result in _readable(path, refused):
+            reasons = list(faults(result, path))
+            refused += [f"{where}: {reason}" for reason in reasons]
+            if reasons:
+                continue
+            folder = Run.of(result).folder(root / "results")
+            entries.append(Entry(path, result, folder.with_name(folder.name + PACKED)))
     refused += _against_others(entries, published)
     if refused:
         return Verdict((), tuple(refused))
     if not dry_run:
-        for entry in entries:
-            _place(entry)
-        record(root / "results", [entry.place for entry in entries])
-    return Verdict(tuple(entry.place for entry in entries), ())
+        publish(root / "results", _merged(entries))
+    return Verdict(tuple(dict.fromkeys(entry.place for entry in entries)), ())
+
+
+def _readable(path: Path, refused: list[str]) -> Iterator[tuple[str, Result]]:
+    """Yield the results of a file, each with what to call it; say in `refused` why others are none."""
+    try:
+        for where, data in records(path):
+            try:
+                yield where, parse(data, where)
+            except UserError as error:
+                refused.append(str(error))
+    except UserError as error:
+        refused.append(str(error))
 
 
 def faults(result: Result, path: Path) -> Iterator[str]:
@@ -102,40 +108,30 @@ def faults(result: Result, path: Path) -> Iterator[str]:
     Args:
         path: of the result, for what lies beside it.
     """
-    for check in (contradictions, _numbers, _source, _matrix, _protocol):
+    for check in (contradictions, _numbers, _row_scores, _source, _matrix, _protocol):
         yield from check(result)
-    try:
-        adapters_hash(result, path)
-    except UserError as error:
-        yield str(error)
+    yield from _adapters(result, path)
 
 
-def adapters_hash(result: Result, path: Path) -> str:
-    """Return the SHA-256 of a result's adapters: of the file, or as stated where the file is not there.
-
-    Raises:
-        UserError: there is neither, the file is damaged or of another run, or the two do not agree.
-    """
-    file, stated = path.with_suffix(".safetensors"), path.with_suffix(".sha256")
-    told = _stated_hash(stated, file.name) if stated.is_file() else None
-    if not file.is_file():
-        if told is None:
-            raise UserError(
-                f"neither {file.name} nor {stated.name} (by `sha256sum {file.name}`) lies beside it"
-            )
-        return told
-    read_state(file, result.key)
-    found = sha256(file.read_bytes()).hexdigest()
-    if told not in (None, found):
-        raise UserError(f"{file.name} is not the file whose hash stands in {stated.name}")
-    return found
+def _adapters(result: Result, path: Path) -> Iterator[str]:
+    """The result must state the hash of its adapters, and be right about those that lie beside it."""
+    file = path.with_suffix(".safetensors")
+    if result.adapters_sha256 is None or not SHA256.fullmatch(result.adapters_sha256):
+        yield "it states no hash of its adapters, so that its scores could not be proved"
+    elif file.is_file():
+        try:
+            read_state(file, result.key)
+        except UserError as error:
+            yield str(error)
+            return
+        if sha256(file.read_bytes()).hexdigest() != result.adapters_sha256:
+            yield f"{file.name} is not the file whose hash the result states"
 
 
-def _stated_hash(path: Path, name: str) -> str:
-    match = SUM_LINE.fullmatch(path.read_text(encoding="utf-8", errors="replace").strip())
-    if match is None or match[2] != name:
-        raise UserError(f"{path.name} must be one line, as `sha256sum {name}` prints it")
-    return match[1]
+def _row_scores(result: Result) -> Iterator[str]:
+    for name, reading in result.readings.items():
+        if reading.matrix and not reading.rows:
+            yield f"it lacks the scores of its test rows ({name}); run it again"
 
 
 def _numbers(result: Result) -> Iterator[str]:
@@ -148,9 +144,7 @@ def _numbers(result: Result) -> Iterator[str]:
     if counts.active_adapters:
         stated = counts.active_adapter_reduction
         reduction = active_adapter_reduction(counts.adapters, counts.active_adapters)
-        # As earlier versions took it, to whom every method had one adapter a task.
-        before = 1 - counts.active_adapters[-1] / len(result.tasks)
-        if stated != reduction and (stated is None or abs(stated - before) > 1e-9):
+        if stated != reduction:
             yield f"it states an active-adapter reduction of {stated}, but its counts give {reduction}"
 
 
@@ -165,7 +159,7 @@ def _source(result: Result) -> Iterator[str]:
 def _matrix(result: Result) -> Iterator[str]:
     """A reference row that learned all tasks in one go has no stage but the last."""
     last = len(result.matrix) - 1
-    at_once = result.bound and all(cell is None for row in result.matrix[:-1] for cell in row)
+    at_once = result.reference and all(cell is None for row in result.matrix[:-1] for cell in row)
     stages = [last] if at_once else range(last + 1)
     missing = [f"R[{t}][{i}]" for t in stages for i in range(t + 1) if result.matrix[t][i] is None]
     if missing:
@@ -203,14 +197,14 @@ def _used(result: Result) -> Protocol:
 
 def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Result]]) -> Iterator[str]:
     """Yield why results do not go with the published ones and with each other."""
-    cells: dict[str, Path] = {same_cell(result): path for path, result in published}
+    runs = {same_run(result): (path, result) for path, result in published}
     data: dict[str, tuple[Path, str]] = {}
     for path, result in published:
         data.setdefault(_rows_seen(result), (path, result.provenance.data_fingerprint))
     for entry in entries:
-        other = cells.setdefault(same_cell(entry.result), entry.path)
-        if other != entry.path:
-            yield f"{entry.path}: {other} holds this cell already; a cell is published once"
+        other, known_result = runs.setdefault(same_run(entry.result), (entry.path, entry.result))
+        if known_result != entry.result:
+            yield f"{entry.path}: {other} holds this run already; a run is published once"
             continue
         fingerprint = entry.result.provenance.data_fingerprint
         source, known = data.setdefault(_rows_seen(entry.result), (entry.path, fingerprint))
@@ -231,8 +225,14 @@ def _rows_seen(result: Result) -> str:
     return json.dumps([result.stream, result.order, result.seed, settings], sort_keys=True)
 
 
-def _place(entry: Entry) -> None:
-    """Write the result last: where it stands, its hash stands too."""
-    line = f"{entry.adapters}  {entry.place.with_suffix('.safetensors').name}\n"
-    atomic_write(entry.place.with_suffix(".sha256"), line.encode())
-    atomic_write(entry.place, entry.path.read_bytes())
+def _merged(entries: Sequence[Entry]) -> dict[Path, bytes]:
+    """Return the packed files that results belong to, with the results in them."""
+    groups: dict[Path, list[Result]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.place].append(entry.result)
+    files = {}
+    for place, results in groups.items():
+        before = [parse(data, where) for where, data in records(place)] if place.is_file() else []
+        # What is there already is no second result, so that an interrupted submission may be given again.
+        files[place] = pack({result.key: result for result in [*before, *results]}.values())
+    return files

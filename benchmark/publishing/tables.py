@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from benchmark.publishing.board import LEADING, READINGS, Board
+from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, by_mean
 from benchmark.publishing.collect import Row
 from benchmark.publishing.grouping import reference_kind
-from benchmark.results import Result
+from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Result
 from benchmark.scoring.statistics import spread
 
 SCORES = {
@@ -20,13 +20,20 @@ SCORES = {
     "forgetting ↓": "forgetting",
     "BWT ↑": "backward_transfer",
 }
+
+
+def _mean_of(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
 COSTS: dict[str, Callable[[Result], float]] = {
     "trainable ↓": lambda run: max(run.parameters.trainable, default=0),
-    "stored ↓": lambda run: run.parameters.stored,
-    "resident ↓": lambda run: run.parameters.resident,
+    "stored ↓": lambda run: run.parameters.on_disk,
+    "resident ↓": lambda run: run.parameters.in_memory,
     "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
     "active ↓": lambda run: next(reversed(run.active_adapters), math.nan),
     "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
+    "forward-equivalents a task ↓": lambda run: _mean_of(run.forward_equivalents),
     "passes ↓": lambda run: run.parameters.passes_per_prediction,
     "seconds ↓": lambda run: run.timing.total_seconds,
 }
@@ -39,11 +46,11 @@ DEFINITIONS = {
     "could be best": "rows whose AP is not told from the highest by Tukey's studentised range over all rows "
     "of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % family-wise). Rows "
     "without the mark are worse than the best of the table; rows with it are not told apart from each other.",
-    "order of rows": "by AP.",
+    "order of rows": "by AP, or by that of the reading that `bench leaderboard --sort-by` names; marks, "
+    "captions and tests are of AP in either case.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
-    "AP, class means": "AP of the same runs answered by the nearest class mean of final features, of up to "
-    "20 train rows a class, which the evaluator takes and no method sees: adapters without the head's bias.",
-    "AP, task id": "AP of the same runs with the task id given: classes of other tasks are masked.",
+    "AP, class means": READINGS[CLASS_MEANS] + ".",
+    "AP, task id": READINGS[TASK_INCREMENTAL] + ".",
     "AP, 95 %": "interval of AP by a bootstrap over runs and test rows, both drawn with replacement, the "
     "same rows for all runs: it counts that other test rows would have given other scores too.",
     "AP worst": "the lowest AP of the row's runs.",
@@ -64,10 +71,12 @@ DEFINITIONS = {
     "resident": "adapter numbers in memory while predicting.",
     "auxiliary bytes": "state kept between tasks beside adapters and head.",
     "active": "adapters whose removal can change the prediction of some row, after the last task, and of how "
-    "many learned. An adapter is what is learned as one piece: a pair over all layers, a prompt, a "
+    "many learned. An adapter is what is learned as one piece: an adapter over all layers, a prompt, a "
     "component. Adapters merged into one change are one active adapter; changed weights are none.",
     "reduction": "active-adapter reduction, 1 - active / learned; blank where tasks add no adapters. A task "
     "for which a method chose to learn none counts as one learned and saved.",
+    "forward-equivalents a task": "forward passes of the backbone on one row, or what costs as much; a "
+    "gradient through a block counts twice its forward pass.",
     "passes": "passes through the backbone for one prediction.",
     "seconds": "wall time of one run, training and scoring; on the machine of that run.",
 }
@@ -104,10 +113,10 @@ def link(text: str, stream: str) -> str:
     return f"[{shown}]({quote(stream)}.md)"
 
 
-def main_table(board: Board) -> str:
-    """Return the scores of a board, the best first, with a mark on what could be best."""
+def main_table(board: Board, sort_by: str = TRAINED_HEAD) -> str:
+    """Return the scores of a board, the best first by a reading, with a mark on what could be best."""
     records = []
-    for row in board.rows:
+    for row in by_mean(board.rows, sort_by):
         record = _record(row, board)
         if row.label == board.winner:
             record["AP ↑"] = f"**{record['AP ↑']}**"
@@ -115,9 +124,9 @@ def main_table(board: Board) -> str:
     return markdown(pd.DataFrame(records))
 
 
-def table_apart(board: Board) -> str:
+def table_apart(board: Board, sort_by: str = TRAINED_HEAD) -> str:
     """Return the scores of the rows that lack some of the board's runs."""
-    frame = pd.DataFrame([_record(row, board) for row in board.apart])
+    frame = pd.DataFrame([_record(row, board) for row in by_mean(board.apart, sort_by)])
     return markdown(frame.drop(columns="could be best", errors="ignore"))
 
 
@@ -125,7 +134,7 @@ def _record(row: Row, board: Board) -> dict[str, str]:
     mark = {"could be best": "yes" if row.label in board.best else ""}
     record = {"method": shown(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
-    record |= {title: share(row.read_as(READINGS[title], LEADING)) for title in board.readings}
+    record |= {title: share(row.values(LEADING, READING_COLUMNS[title])) for title in board.readings}
     record |= {INTERVAL: interval(row, board)} if board.intervals else {}
     values = row.values(LEADING)
     return record | {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
@@ -189,7 +198,7 @@ def _signless(value: float) -> str:
 def named(row: Row) -> str:
     """Return a row's name; a reference row with what it needs, as it has no section by needs."""
     needs = ", ".join(name.replace("_", " ") for name in row.needs)
-    return row.name + (f" ({needs})" if row.first.bound and needs else "")
+    return row.name + (f" ({needs})" if row.first.reference and needs else "")
 
 
 def shown(row: Row) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmark.publishing.collect import Row, Section, flatten, sections
 from benchmark.publishing.tables import SCORES, active, share
-from benchmark.results import Result
+from benchmark.results import READINGS, Reading, Result
 from benchmark.scoring.metrics import CONVENTIONS
 from benchmark.text_table import text_table
 
@@ -29,10 +29,11 @@ def result_table(results: Sequence[Result]) -> str:
 
 def show(result: Result) -> str:
     """Return everything that a result file says, as text."""
-    kind = "reference row" if result.bound else "competitor"
+    kind = "reference row" if result.reference else "competitor"
     blocks = [
         f"{result.name}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
         _titled("Scores x 100, row: after task, column: on task", _matrix(result)),
+        _titled("Other readings of the last stage x 100", _readings(result)),
         _titled("Metrics x 100", _headline(result)),
         _titled("Tasks", _tasks(result)),
         _titled("Parameters", _listed(_parameters(result))),
@@ -119,12 +120,25 @@ def _headline(result: Result) -> str:
     return text_table(pd.DataFrame(rows, columns=["metric", "value", "definition"]))
 
 
+def _readings(result: Result) -> str:
+    """Return what the further readings give on every task after the last, or why there are none."""
+    lines = {}
+    for name in list(READINGS)[1:]:
+        cells = result.matrix_of(name)[-1]
+        found = " ".join("-" if cell is None else f"{100 * cell:.1f}" for cell in cells)
+        lines[name] = result.readings.get(name, Reading()).blank or found
+    return _listed(lines)
+
+
 def _tasks(result: Result) -> str:
-    counted = {
+    counted: dict[str, Sequence[float | bool]] = {
         "steps": result.steps,
+        "forward-equivalents": result.forward_equivalents,
         "trainable": result.parameters.trainable,
         "active": result.active_adapters,
     }
+    if result.needs_adapter:
+        counted["needs an adapter"] = result.needs_adapter
     rows = []
     for t, task in enumerate(result.tasks):
         facts = [

@@ -1,1 +1,1 @@
-"""One cell from plan to result, and many of them side by side, without losing any."""
+"""One run from plan to result, and many of them side by side, without losing any."""

@@ -1,4 +1,4 @@
-"""Unfinished work on disk: enough to continue a killed cell at the task it was in, with the same bytes."""
+"""Unfinished work on disk: enough to continue a killed run at the task it was in, with the same bytes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class TaskRecord(BaseModel):
 
     Attributes:
         scores: the row of the score matrix, one entry per task of the stream; None where not measured.
+        readings: the row of every reading with its packed row scores, see `readings.packed_stage`.
+        forward_equivalents: see `benchmark.models.forward_equivalents`.
         steps, trainable, head_trainable: see `benchmark.running.task_loop.LearnedTask`.
         adapters, active: see `benchmark.method.Accounting`.
         report: what the method tells of the task.
@@ -33,6 +35,8 @@ class TaskRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     scores: list[float | None]
+    readings: dict[str, dict[str, list[Any]]]
+    forward_equivalents: float
     steps: int
     trainable: int
     head_trainable: int
@@ -45,13 +49,14 @@ class TaskRecord(BaseModel):
 
 
 class Progress(BaseModel):
-    """What is known of a cell after some of its tasks, in the order in which they were learned."""
+    """What is known of a run after some of its tasks, in the order in which they were learned."""
 
     model_config = ConfigDict(extra="forbid")
 
     key: str
     fingerprint: str
     tasks: list[TaskRecord] = Field(default_factory=list)
+    blank: dict[str, str] = Field(default_factory=dict)  # readings that do not exist, with the reason
     untrained: list[float | None] | None = None
     state_sha256: str = ""
 
@@ -70,7 +75,7 @@ def pack(state: Mapping[str, Tensor], key: str | None = None) -> bytes:
     """Return a method's state as safetensors bytes; equal states give equal bytes.
 
     Args:
-        key: of the cell that learned it, so that no other cell's result takes it for its own.
+        key: of the run that learned it, so that no other run's result takes it for its own.
 
     Raises:
         UserError: a number in it is NaN or infinite. Scores would not show it: NaN has a largest column too.
@@ -82,23 +87,23 @@ def pack(state: Mapping[str, Tensor], key: str | None = None) -> bytes:
                 f"the method left NaN or infinite numbers in '{name}'; a smaller learning rate may help "
                 "(--set learning_rate=...)"
             )
-    return save_tensors(tensors, None if key is None else {"cell": key})
+    return save_tensors(tensors, None if key is None else {"run": key})
 
 
 def read_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """Read a method's state.
 
     Args:
-        key: of the cell that must have learned it; files without a key are taken on trust.
+        key: of the run that must have learned it; files without a key are taken on trust.
 
     Raises:
-        UserError: the file is missing, is not whole, or is of another cell.
+        UserError: the file is missing, is not whole, or is of another run.
     """
     try:
         with safe_open(path, "pt") as file:
-            owner = (file.metadata() or {}).get("cell", key)
+            owner = (file.metadata() or {}).get("run", key)
         if owner != key:
-            raise UserError(f"{path} holds the adapters of another run: cell {owner}, the result is of {key}")
+            raise UserError(f"{path} holds the adapters of another run: run {owner}, the result is of {key}")
         state = load_tensors(path.read_bytes())
         for name in sorted(name for name, tensor in state.items() if not torch.isfinite(tensor).all()):
             raise UserError(f"{path} holds NaN or infinite numbers in '{name}', which no run leaves")
@@ -144,7 +149,7 @@ class Checkpoint:
                 old.unlink(missing_ok=True)
 
     def load(self, key: str) -> tuple[Progress, dict[str, Tensor]] | None:
-        """Return what was saved for this very cell, or None where there is nothing.
+        """Return what was saved for this very run, or None where there is nothing.
 
         Raises:
             UserError: the folder belongs to another configuration or other data, or was damaged.
@@ -155,18 +160,16 @@ class Checkpoint:
         try:
             content = json.loads(path.read_bytes())
             if isinstance(content, dict) and "matrix" in content:
-                raise UserError(
-                    f"{self.folder} was begun by an earlier version; --fresh starts the cell over"
-                )
+                raise UserError(f"{self.folder} was begun by an earlier version; --fresh starts the run over")
             progress = Progress.model_validate(content)
         except (ValueError, ValidationError):
-            raise UserError(f"{path} is damaged; run again with --fresh to start this cell over") from None
+            raise UserError(f"{path} is damaged; run again with --fresh to start this run over") from None
         if progress.key != key:
             raise UserError(f"{self.folder} was started with other settings or data; --fresh starts over")
         state = self.folder / f"after-task-{progress.finished}.safetensors"
         data = state.read_bytes() if state.is_file() else b""
         if hashlib.sha256(data).hexdigest() != progress.state_sha256:
-            raise UserError(f"{state} is missing or damaged; run again with --fresh to start this cell over")
+            raise UserError(f"{state} is missing or damaged; run again with --fresh to start this run over")
         return progress, load_tensors(data)
 
     def remove(self) -> None:

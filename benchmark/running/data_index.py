@@ -1,4 +1,4 @@
-"""Remembers the fingerprint of data that was loaded before, so that a complete cell is skipped unread."""
+"""Remembers the fingerprint of data that was loaded before, so that a complete run is skipped unread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmark.results import to_json
 from benchmark.running.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
-    from benchmark.running.cell import Cell
+    from benchmark.running.run import Run
     from benchmark.stream import LoadedStream
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "datasets")
@@ -37,41 +37,41 @@ class DataIndex:
         self.data_dir = data_dir
         self._sources: dict[str, str] = {}
         self._read: dict[str, str | None] = {}
-        self._names: dict[tuple[str, str, int, int, int], tuple[str, Cell]] = {}
+        self._names: dict[tuple[str, str, int, int, int], tuple[str, Run]] = {}
 
-    def known(self, cell: Cell) -> str | None:
-        """Return the fingerprint of a cell's data, or None where only loading can tell."""
-        name = self._name(cell)
+    def known(self, run: Run) -> str | None:
+        """Return the fingerprint of a run's data, or None where only loading can tell."""
+        name = self._name(run)
         if name not in self._read:
-            self._read[name] = self._lookup(name, cell)
+            self._read[name] = self._lookup(name, run)
         return self._read[name]
 
-    def note(self, cell: Cell, fingerprint: str, loaded: LoadedStream) -> None:
+    def note(self, run: Run, fingerprint: str, loaded: LoadedStream) -> None:
         """Remember a fingerprint; that of data from a hub, which can change out of sight, is not."""
-        sources = self._state(cell)
+        sources = self._state(run)
         if loaded.revisions or sources is None:
             return
-        name = self._name(cell)
+        name = self._name(run)
         self._read[name] = fingerprint
         # Neither whole nor on disk for certain: an entry that cannot be read only costs a load.
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(to_json({"sources": sources, "fingerprint": fingerprint}))
 
-    def _name(self, cell: Cell) -> str:
-        # Cells of one plan share these objects; each is kept, so that no other takes its number.
-        key = (cell.stream, cell.order, cell.seed, id(cell.protocol), id(cell.parameters))
+    def _name(self, run: Run) -> str:
+        # Runs of one plan share these objects; each is kept, so that no other takes its number.
+        key = (run.stream, run.order, run.seed, id(run.protocol), id(run.parameters))
         if key not in self._names:
-            protocol = cell.protocol.identity()
-            asked = [cell.stream, cell.order, cell.seed, protocol, cell.parameters, self._where]
+            protocol = run.protocol.identity()
+            asked = [run.stream, run.order, run.seed, protocol, run.parameters, self._where]
             name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
-            self._names[key] = name, cell
+            self._names[key] = name, run
         return self._names[key][0]
 
-    def _lookup(self, name: str, cell: Cell) -> str | None:
+    def _lookup(self, name: str, run: Run) -> str | None:
         try:
             stored = json.loads((self.folder / name).read_bytes())
-            return str(stored["fingerprint"]) if stored["sources"] == self._state(cell) else None
+            return str(stored["fingerprint"]) if stored["sources"] == self._state(run) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -87,17 +87,17 @@ class DataIndex:
     def _files(self) -> list[str]:
         return _listed(Path(self._where)) if self._where else []
 
-    def _state(self, cell: Cell) -> str | None:
+    def _state(self, run: Run) -> str | None:
         """Return a hash of everything that the rows of a stream come from; None where that is not known."""
-        if cell.stream_file is not None:  # names files of its own, anywhere
+        if run.stream_file is not None:  # names files of its own, anywhere
             return None
-        if cell.stream not in self._sources:
-            code = _source_files(STREAMS.entry(cell.stream).module)
+        if run.stream not in self._sources:
+            code = _source_files(STREAMS.entry(run.stream).module)
             if not code:
                 return None
             listed = [*self._files, *code, *_listed(Path(__file__).parents[1], "**/*.py"), *_versions()]
-            self._sources[cell.stream] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
-        return self._sources[cell.stream]
+            self._sources[run.stream] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+        return self._sources[run.stream]
 
 
 def _source_files(module: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs the cells of a plan: skips what is complete, continues what is not, and loses nothing."""
+"""Runs the runs of a plan: skips what is complete, continues what is not, and loses nothing."""
 
 from __future__ import annotations
 
@@ -7,49 +7,48 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmark.errors import MachineError, UserError
-from benchmark.machine import unwritable
+from benchmark.errors import MachineError, UserError, unwritable
 from benchmark.results import read
-from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
-from benchmark.running.events import CellDone, Watch
+from benchmark.running.events import Callback, RunDone
 from benchmark.running.executors import local, ray
 from benchmark.running.forecast import longest_first
 from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import debugging
 
-Executor = Callable[[list[Job], Watch], Outcomes]
+Executor = Callable[[list[Job], Callback], Outcomes]
 
 
 def run(
-    cells: list[Cell],
+    runs: list[Run],
     out: Path,
     data_dir: Path | None,
     workers: int,
     device: str,
     fresh: bool,
-    watch: Watch,
+    callback: Callback,
     conditions: Conditions = USUAL,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
-    """Run every cell and return the outcomes in the cells' order.
+    """Run every run and return the outcomes in the runs' order.
 
-    A cell that another process works on is left to it and looked at again at the end.
+    A run that another process works on is left to it and looked at again at the end.
 
     Args:
         out: folder of results; made if it is missing.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         workers: 1 runs here; more run as Ray tasks, and so does one with a time limit.
-        say: is told what is being waited for before the first cell runs, in lines.
-        fresh: run cells again that are complete, from their first task.
+        say: is told what is being waited for before the first run runs, in lines.
+        fresh: run runs again that are complete, from their first task.
 
     Raises:
         UserError: the output folder cannot be written, now or later, or Ray does not start or is not reached.
         KeyboardInterrupt: the user stopped the run; what is finished is on disk.
     """
     check_writable(out)
-    jobs = [Job(cell, out.resolve(), data_dir, device, fresh, conditions) for cell in cells]
+    jobs = [Job(run, out.resolve(), data_dir, device, fresh, conditions) for run in runs]
     outcomes: dict[int, Outcome] = {}
 
     def take(places: list[int], found: Iterator[tuple[int, Outcome]]) -> list[int]:
@@ -61,9 +60,9 @@ def run(
             if outcome.elsewhere:
                 left.append(place)
             elif not outcome.stopped:
-                watch(CellDone(outcome.cell, outcome))
-            if outcome.machine == "disk":  # each further cell would learn a task and fail to keep it
-                raise MachineError(f"{outcome.cell.name}: {outcome.error}")
+                callback(RunDone(outcome.run, outcome))
+            if outcome.machine == "disk":  # each further run would learn a task and fail to keep it
+                raise MachineError(f"{outcome.run.name}: {outcome.error}")
         return left
 
     def settle(places: list[int]) -> list[int]:
@@ -80,11 +79,11 @@ def run(
     todo = settle(list(range(len(jobs))))
     if todo:
         if workers > 1 or conditions.address is not None:
-            todo = longest_first(todo, cells, out)
+            todo = longest_first(todo, runs, out)
         with open_executor(workers, conditions, say) as execute:
-            left = settle(take(todo, execute([jobs[place] for place in todo], watch)))
-            for place in take(left, execute([jobs[place] for place in left], watch)):
-                watch(CellDone(jobs[place].cell, outcomes[place]))
+            left = settle(take(todo, execute([jobs[place] for place in todo], callback)))
+            for place in take(left, execute([jobs[place] for place in left], callback)):
+                callback(RunDone(jobs[place].run, outcomes[place]))
     if any(outcome.stopped for outcome in outcomes.values()):
         raise KeyboardInterrupt
     return [outcomes[place] for place in range(len(jobs))]
@@ -99,7 +98,7 @@ def open_executor(workers: int, conditions: Conditions, say: Callable[[str], Non
     """
     if workers > 1 or conditions.address is not None or conditions.timeout is not None:
         with ray.session(workers, conditions, say) as session:
-            yield lambda jobs, watch: ray.on_ray(session, jobs, watch)
+            yield lambda jobs, callback: ray.on_ray(session, jobs, callback)
         return
     if conditions.cpus != 1 or conditions.gpus or conditions.memory is not None:
         raise UserError(
@@ -109,23 +108,23 @@ def open_executor(workers: int, conditions: Conditions, say: Callable[[str], Non
 
 
 def settled(job: Job, index: DataIndex) -> Outcome | None:
-    """Return the outcome of a cell that needs no work, without loading its data; None where it needs some."""
-    cell = job.cell
-    known = None if job.fresh else index.known(cell)
+    """Return the outcome of a run that needs no work, without loading its data; None where it needs some."""
+    run = job.run
+    known = None if job.fresh else index.known(run)
     try:
-        path = None if known is None else cell.path(job.out, known)
-        # What a kill left beside a result is tidied by whoever claims the cell.
+        path = None if known is None else run.path(job.out, known)
+        # What a kill left beside a result is tidied by whoever claims the run.
         if path is not None and path.exists() and not path.with_suffix(".partial").exists():
             read(path)
-            return Outcome(cell, path, skipped=True)
+            return Outcome(run, path, skipped=True)
     except UserError as error:
-        return Outcome(cell, error=" ".join(str(error).split()))
+        return Outcome(run, error=" ".join(str(error).split()))
     # Who debugs wants to see the failure again.
     again = job.fresh or job.conditions.retry or debugging()
-    failure = None if again else SweepFolder(job.out).failure(cell)
+    failure = None if again else SweepFolder(job.out).failure(run)
     if failure is None:
         return None
-    return Outcome(cell, error=f"{failure.error} (before, {failure.when}; --retry tries again)")
+    return Outcome(run, error=f"{failure.error} (before, {failure.when}; --retry tries again)")
 
 
 def check_writable(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""A cell's events as JSON Lines: written by whoever runs the cell, read by whoever shows it."""
+"""A run's events as JSON Lines: written by whoever runs the run, read by whoever shows it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark.running.cell import Cell
-from benchmark.running.events import CellDone, CellStarted, Event, StepDone, TaskDone
+from benchmark.running.events import Event, RunDone, RunStarted, StepDone, TaskDone
+from benchmark.running.run import Run
 
 STEP_SECONDS = 0.5
 """Steps are logged no more often than this: a log of days stays small."""
 
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (CellStarted, StepDone, TaskDone)}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (RunStarted, StepDone, TaskDone)}
 
 
 class EventLog:
@@ -28,7 +28,7 @@ class EventLog:
         self.path, self.last = path, 0.0
 
     def __call__(self, event: Event) -> None:
-        """Append one event. A log that cannot be written never stops the cell it is about."""
+        """Append one event. A log that cannot be written never stops the run it is about."""
         if isinstance(event, StepDone) and time.monotonic() - self.last < STEP_SECONDS:
             return
         self.last = time.monotonic()
@@ -44,9 +44,9 @@ class EventLog:
 class Tail:
     """Reads the events that are appended after it was made."""
 
-    def __init__(self, path: Path, cell: Cell) -> None:
-        """Read what others write to `path` about `cell` from now on."""
-        self.path, self.cell = path, cell
+    def __init__(self, path: Path, run: Run) -> None:
+        """Read what others write to `path` about `run` from now on."""
+        self.path, self.run = path, run
         self.position = path.stat().st_size if path.exists() else 0
 
     def events(self) -> list[Event]:
@@ -65,22 +65,22 @@ class Tail:
         try:
             row = json.loads(line)
             make = KINDS[row["kind"]]
-            names = set(make.__dataclass_fields__) - {"cell"}
+            names = set(make.__dataclass_fields__) - {"run"}
             told = {name: row[name] for name in names}
-            if make is CellStarted:
+            if make is RunStarted:
                 told["remarks"] = tuple(told["remarks"])  # JSON has lists alone
-            return make(cell=self.cell, **told)
+            return make(run=self.run, **told)
         except (ValueError, KeyError, TypeError):
             return None
 
 
 def _fields(event: Event) -> dict[str, Any]:
     """Return what a line tells beside time and kind."""
-    if isinstance(event, CellDone):
-        return {"cell": event.cell.name, "state": event.outcome.state, "error": event.outcome.error}
-    own = {name: value for name, value in vars(event).items() if name != "cell"}
-    if isinstance(event, CellStarted):
-        return {"cell": event.cell.name, "host": platform.node(), "process": os.getpid(), **own}
+    if isinstance(event, RunDone):
+        return {"run": event.run.name, "state": event.outcome.state, "error": event.outcome.error}
+    own = {name: value for name, value in vars(event).items() if name != "run"}
+    if isinstance(event, RunStarted):
+        return {"run": event.run.name, "host": platform.node(), "process": os.getpid(), **own}
     return own
 
 

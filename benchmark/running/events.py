@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.running.cell import Cell
     from benchmark.running.job import Outcome
+    from benchmark.running.run import Run
 
 
 @dataclass(frozen=True)
-class CellStarted:
-    """A cell began, or goes on where it was stopped.
+class RunStarted:
+    """A run began, or goes on where it was stopped.
 
     Attributes:
         remarks: what makes its scores mean less than they seem to, one line each.
     """
 
-    cell: Cell
+    run: Run
     task_count: int
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """Some optimiser steps of a cell were taken.
+    """Some optimiser steps of a run were taken.
 
     Attributes:
         task: index of the task being learned, from 0.
-        fraction: share of the whole cell that is finished, 0 to 1.
+        fraction: share of the whole run that is finished, 0 to 1.
     """
 
-    cell: Cell
+    run: Run
     task: int
     fraction: float
 
@@ -49,7 +49,7 @@ class TaskDone:
         seconds: what the task took, training and scoring.
     """
 
-    cell: Cell
+    run: Run
     task: int
     task_count: int
     name: str
@@ -59,12 +59,12 @@ class TaskDone:
 
 
 @dataclass(frozen=True)
-class CellDone:
-    """A cell is over: complete, skipped because it already was, or failed."""
+class RunDone:
+    """A run is over: complete, skipped because it already was, or failed."""
 
-    cell: Cell
+    run: Run
     outcome: Outcome
 
 
-Event = CellStarted | StepDone | TaskDone | CellDone
-Watch = Callable[[Event], None]
+Event = RunStarted | StepDone | TaskDone | RunDone
+Callback = Callable[[Event], None]

@@ -1,4 +1,4 @@
-"""What a plan comes to: which cells are done, failed, running or missing, and what the rest will take."""
+"""What a plan comes to: which runs are done, failed, running or missing, and what the rest will take."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 
 State = Literal["done", "running", "failed", "missing"]
@@ -23,7 +23,7 @@ SAMPLE = 5
 
 @dataclass(frozen=True)
 class Cost:
-    """What a cell takes: seconds of training and scoring, and bytes of memory at the peak."""
+    """What a run takes: seconds of training and scoring, and bytes of memory at the peak."""
 
     seconds: float
     memory_bytes: int
@@ -31,14 +31,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A cell of a plan.
+    """A run of a plan.
 
     Attributes:
         cost: estimated from earlier results; None where no result says anything.
         error: of the last failure.
     """
 
-    cell: Cell
+    run: Run
     state: State
     cost: Cost | None
     error: str | None = None
@@ -56,39 +56,39 @@ class History:
         self._prints: dict[tuple[Path, str, int], set[str]] = {}
         self._read: set[str] = set()
 
-    def has(self, cell: Cell, fingerprint: str | None) -> bool:
-        """Whether the result of a cell is there.
+    def has(self, run: Run, fingerprint: str | None) -> bool:
+        """Whether the result of a run is there.
 
         Args:
             fingerprint: of the data; None where that was never loaded, then a result for any data counts.
         """
-        folder = cell.folder(self.out)
-        names = self._by_stem(folder).get(cell.stem)
+        folder = run.folder(self.out)
+        names = self._by_stem(folder).get(run.stem)
         if names is None:
             return False
         if fingerprint is not None:
-            return cell.path(self.out, fingerprint).name in names
-        # Cells of one order and seed share their data, so that few results have to be read.
-        prints = self._prints.setdefault((folder, cell.order, cell.seed), set())
-        if any(cell.path(self.out, one).name in names for one in prints):
+            return run.path(self.out, fingerprint).name in names
+        # Runs of one order and seed share their data, so that few results have to be read.
+        prints = self._prints.setdefault((folder, run.order, run.seed), set())
+        if any(run.path(self.out, one).name in names for one in prints):
             return True
         for name in names - self._read:
             self._read.add(name)
             data = _data(folder / name)
             if data is not None:
                 prints.add(data["provenance"]["data_fingerprint"])
-        return any(cell.path(self.out, one).name in names for one in prints)
+        return any(run.path(self.out, one).name in names for one in prints)
 
-    def cost(self, cell: Cell) -> Cost | None:
-        """Return what a cell takes by results of its method, or else of any method, on its stream.
+    def cost(self, run: Run) -> Cost | None:
+        """Return what a run takes by results of its method, or else of any method, on its stream.
 
         Those of its own protocol are taken before those of others.
         """
-        key = (cell.stream, cell.protocol.name, cell.method)
+        key = (run.stream, run.protocol.name, run.method)
         if key not in self._costs:
-            own = cell.folder(self.out)
+            own = run.folder(self.out)
             folders = [own, *(folder for folder in _folders(own.parent) if folder != own)]
-            tried = (self._mean(folder, method) for method in (cell.method, "") for folder in folders)
+            tried = (self._mean(folder, method) for method in (run.method, "") for folder in folders)
             self._costs[key] = next((cost for cost in tried if cost is not None), None)
         return self._costs[key]
 
@@ -124,7 +124,7 @@ def _cost(timings: list[dict[str, Any]]) -> Cost | None:
 
 
 def _data(path: Path) -> dict[str, Any] | None:
-    """Return a result's content, not validated; None where it is none, which running the cell will tell."""
+    """Return a result's content, not validated; None where it is none, which running the run will tell."""
     try:
         data = json.loads(path.read_bytes())
         fine = isinstance(data["provenance"]["data_fingerprint"], str) and all(
@@ -137,54 +137,54 @@ def _data(path: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a plan with what is known of them, and the sums."""
+    """The runs of a plan with what is known of them, and the sums."""
 
-    cells: list[Forecast]
+    runs: list[Forecast]
 
     def count(self, state: State) -> int:
-        """Return how many cells are in a state."""
-        return sum(cell.state == state for cell in self.cells)
+        """Return how many runs are in a state."""
+        return sum(run.state == state for run in self.runs)
 
     @cached_property
     def seconds_left(self) -> float:
-        """The seconds that all cells take which are not done, one after another; unknown ones not counted."""
-        return sum(cell.cost.seconds for cell in self.cells if cell.cost and cell.state != "done")
+        """The seconds that all runs take which are not done, one after another; unknown ones not counted."""
+        return sum(run.cost.seconds for run in self.runs if run.cost and run.state != "done")
 
     @cached_property
     def unknown(self) -> int:
-        """How many cells are not done and have no estimate."""
-        return sum(cell.cost is None and cell.state != "done" for cell in self.cells)
+        """How many runs are not done and have no estimate."""
+        return sum(run.cost is None and run.state != "done" for run in self.runs)
 
 
-def forecast(cells: Iterable[Cell], out: Path, data_dir: Path | None) -> Plan:
-    """Return the state and the estimated cost of cells. No data is loaded and nothing is written.
+def forecast(runs: Iterable[Run], out: Path, data_dir: Path | None) -> Plan:
+    """Return the state and the estimated cost of runs. No data is loaded and nothing is written.
 
-    A cell is done if its result is there for its data; of data that was never loaded from here, for any data
+    A run is done if its result is there for its data; of data that was never loaded from here, for any data
     of its stream that a result in the folder was made from.
     """
     folder, index, history = SweepFolder(out), DataIndex(out, data_dir), History(out)
     locks, failures = folder.names("locks"), folder.names("failed")
 
-    def look(cell: Cell) -> Forecast:
-        cost = history.cost(cell)
-        known = index.known(cell)
-        if history.has(cell, known):
-            return Forecast(cell, "done", cost)
-        name = folder.name(cell)
-        if name in locks and folder.claimed(cell):
-            return Forecast(cell, "running", cost)
-        failure = folder.failure(cell) if name in failures else None
+    def look(run: Run) -> Forecast:
+        cost = history.cost(run)
+        known = index.known(run)
+        if history.has(run, known):
+            return Forecast(run, "done", cost)
+        name = folder.name(run)
+        if name in locks and folder.claimed(run):
+            return Forecast(run, "running", cost)
+        failure = folder.failure(run) if name in failures else None
         if failure is not None:
-            return Forecast(cell, "failed", cost, failure.error)
-        return Forecast(cell, "missing", cost)
+            return Forecast(run, "failed", cost, failure.error)
+        return Forecast(run, "missing", cost)
 
-    return Plan([look(cell) for cell in cells])
+    return Plan([look(run) for run in runs])
 
 
-def longest_first(places: list[int], cells: list[Cell], out: Path) -> list[int]:
-    """Return the places of cells by falling estimate, those without one first: they may be the longest."""
+def longest_first(places: list[int], runs: list[Run], out: Path) -> list[int]:
+    """Return the places of runs by falling estimate, those without one first: they may be the longest."""
     history = History(out)
-    costs = {place: history.cost(cells[place]) for place in places}
+    costs = {place: history.cost(runs[place]) for place in places}
 
     def seconds(place: int) -> float:
         cost = costs[place]

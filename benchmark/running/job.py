@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.results import Result, read
-from benchmark.running.cell import Cell
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import process_name
 
 Refusal = Literal["", "memory", "disk"]
@@ -16,17 +16,17 @@ Refusal = Literal["", "memory", "disk"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended: a result, or one line that says why there is none.
+    """How a run ended: a result, or one line that says why there is none.
 
     Attributes:
         path: of the complete result.
         skipped: the result was there before.
-        elsewhere: another process works on the cell.
-        stopped: the user stopped the sweep before the cell was complete.
+        elsewhere: another process works on the run.
+        stopped: the user stopped the sweep before the run was complete.
         machine: what it refused, where that is the error; the same command goes on once it is to be had.
     """
 
-    cell: Cell
+    run: Run
     path: Path | None = None
     error: str | None = None
     skipped: bool = False
@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def result(self) -> Result | None:
-        """The result, read each time: who drives thousands of cells keeps none of theirs.
+        """The result, read each time: who drives thousands of runs keeps none of theirs.
 
         Raises:
             UserError: it was deleted or damaged since.
@@ -55,15 +55,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under what conditions cells run; none of them can change a number.
+    """Under what conditions runs run; none of them can change a number.
 
     Attributes:
-        retry: run cells again that failed in an earlier sweep.
-        timeout: most seconds that one cell may take in one go; None: no limit.
-        address: of a running Ray cluster; None: cells run on this machine.
-        cpus, gpus: what one cell takes of Ray's resources; parts of a GPU are allowed.
-        memory: bytes that Ray reserves for one cell; None: none are counted.
-        stop: once this file exists, no cell goes on after the task it is in.
+        retry: run runs again that failed in an earlier sweep.
+        timeout: most seconds that one run may take in one go; None: no limit.
+        address: of a running Ray cluster; None: runs run on this machine.
+        cpus, gpus: what one run takes of Ray's resources; parts of a GPU are allowed.
+        memory: bytes that Ray reserves for one run; None: none are counted.
+        stop: once this file exists, no run goes on after the task it is in.
     """
 
     retry: bool = False
@@ -80,13 +80,13 @@ USUAL = Conditions()
 
 @dataclass(frozen=True)
 class Job:
-    """A cell and where it runs, in a form that another process can take.
+    """A run and where it runs, in a form that another process can take.
 
     Attributes:
         sweep: what tells this sweep from others at work on the same folder.
     """
 
-    cell: Cell
+    run: Run
     out: Path
     data_dir: Path | None
     device: str

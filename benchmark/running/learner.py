@@ -1,14 +1,15 @@
-"""One cell from data to result: learn each task, score, save, and continue where a kill left off."""
+"""One run from data to result: learn each task, score, save, and continue where a kill left off."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,10 +19,14 @@ from benchmark.errors import UserError
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
-from benchmark.models.make import make_objective
-from benchmark.models.objective import Objective
+from benchmark.models.make import make_task_model
+from benchmark.models.precision import use_precision
+from benchmark.models.prefix_cache import make_prefix
+from benchmark.models.task_model import TaskModel
 from benchmark.registry import METHODS
 from benchmark.results import (
+    CLASS_MEANS,
+    TRAINED_HEAD,
     Parameters,
     Result,
     TaskFacts,
@@ -30,16 +35,18 @@ from benchmark.results import (
     atomic_write,
     write,
 )
+from benchmark.row_scores import unpack
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
-from benchmark.running.events import CellStarted, StepDone, TaskDone, Watch
+from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
+from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of, visible_task_id
+from benchmark.running.run import Run
 from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, LoadedStream, StreamKind, Task
+from benchmark.stream import Examples, LoadedStream, Stream, StreamKind, Task
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -62,83 +69,89 @@ def prepare_device(name: str) -> torch.device:
         torch.backends.cuda.enable_mem_efficient_sdp(False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     if name == "cpu":
-        # One thread a cell: cells side by side are quicker, and results do not depend on the cores.
+        # One thread a run: runs side by side are quicker, and results do not depend on the cores.
         torch.set_num_threads(1)
     return torch.device(name)
 
 
 def build(
-    cell: Cell, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
+    run: Run, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
 ) -> tuple[Method, LoadedBackbone]:
-    """Load the backbone and make the cell's method on it.
+    """Load the backbone and make the run's method on it.
 
     Args:
         tasks: all tasks in order; their rows are not looked at.
-        kind: of the stream; None for a cell that has been learned, so that its stream need not be there.
+        kind: of the stream; None for a run that has been learned, so that its stream need not be there.
 
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
     """
-    backbone = backbones.load(cell.backbone, cell.backbone_folder, cell.backbone_weights)
+    backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights)
     if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
         raise UserError(
-            f"the stream '{cell.stream}' is {kind}, which a backbone of kind {backbone.kind} "
-            f"('{cell.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[kind])} "
+            f"the stream '{run.stream}' is {kind}, which a backbone of kind {backbone.kind} "
+            f"('{run.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[kind])} "
             "(see: bench list backbones)"
         )
-    make = METHODS.load(cell.method)
+    make = METHODS.load(run.method)
     if backbone.kind not in make.kinds:
         raise UserError(
-            f"the method '{cell.method}' does not work on a backbone of kind {backbone.kind} "
-            f"('{cell.backbone}'); it takes: {', '.join(make.kinds)} (see: bench list --method {cell.method})"
+            f"the method '{run.method}' does not work on a backbone of kind {backbone.kind} "
+            f"('{run.backbone}'); it takes: {', '.join(make.kinds)} (see: bench list --method {run.method})"
         )
-    if make.own_classifier and (cell.protocol.alignment or cell.protocol.head == "nearest-class-mean"):
-        raise UserError(f"the method '{cell.method}': {no_effect(cell.protocol)}")
+    if make.own_classifier and (run.protocol.alignment or run.protocol.head == "nearest-class-mean"):
+        raise UserError(f"the method '{run.method}': {no_effect(run.protocol)}")
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
-    objective = make_objective(backbone, tasks, cell.protocol)
-    hyperparameters = make.Hyperparameters(**cell.hyperparameters)
-    reseed(cell.seed, "build")
-    return make(Context(objective, cell.protocol, len(tasks)), hyperparameters), backbone
+    use_precision(backbone.module, run.protocol.precision, device)
+    backbone.precision = run.protocol.precision
+    task_model = make_task_model(backbone, tasks, run.protocol)
+    hyperparameters = make.Hyperparameters(**run.hyperparameters)
+    # Before the method: what is kept belongs to the weights as they were loaded.
+    task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
+    reseed(run.seed, "build")
+    return make(Context(task_model, run.protocol, len(tasks)), hyperparameters), backbone
 
 
 class Learner:
-    """Runs one cell; see `run`."""
+    """Runs one run; see `run`."""
 
     def __init__(
-        self, cell: Cell, loaded: LoadedStream, fingerprint: str, path: Path, device: str, watch: Watch
+        self, run: Run, loaded: LoadedStream, fingerprint: str, path: Path, device: str, callback: Callback
     ) -> None:
         """Build model and method.
 
         Args:
-            loaded: the stream's tasks with the rows this cell may see.
+            loaded: the stream's tasks with the rows this run may see.
             path: where the result goes.
         """
-        self.cell, self.loaded, self.fingerprint = cell, loaded, fingerprint
-        self.path, self.watch = path, watch
+        self.run, self.loaded, self.fingerprint = run, loaded, fingerprint
+        self.path, self.callback = path, callback
         # Now and not at the end: the files may change while the loaded code runs on.
         self.source = git_state()
         self.device = prepare_device(device)
-        kind = load_stream(cell.stream_reference).kind
-        self.method, self.backbone = build(cell, loaded.tasks, self.device, kind)
-        self.remarks = remarks(loaded.tasks, cell.protocol, self.backbone)
+        kind = load_stream(run.stream_reference).kind
+        self.method, self.backbone = build(run, loaded.tasks, self.device, kind)
+        self.remarks = remarks(loaded.tasks, run.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
-        self.progress = Progress(key=cell.key(fingerprint), fingerprint=fingerprint)
+        self.progress = Progress(key=run.key(fingerprint), fingerprint=fingerprint)
+        self.reader = Reader(self.method)
         self._scored_rows: dict[int, Rows] = {}
 
     @property
-    def objective(self) -> Objective:
-        """The method's objective."""
-        return self.method.objective
+    def task_model(self) -> TaskModel:
+        """The method's task_model."""
+        return self.method.task_model
 
-    def run(self) -> Result:
+    def learn_all(self) -> Result:
         """Learn every task that is not finished yet, write the result and return it."""
         saved = self.checkpoint.load(self.progress.key)
         if saved is not None:
             self.progress, state = saved
+            self.reader.blank |= self.progress.blank
             self.method.restore(state)
-        self.watch(CellStarted(self.cell, len(self.loaded.tasks), self.remarks))
-        if self.cell.zero_shot and not self.progress.finished:
+        self.callback(RunStarted(self.run, len(self.loaded.tasks), self.remarks))
+        if self.run.zero_shot and not self.progress.finished:
             self.progress.untrained = self.score_untrained()
         for t in range(self.progress.finished, len(self.loaded.tasks)):
             self.progress.tasks.append(self.learn(t))
@@ -149,17 +162,22 @@ class Learner:
     def learn(self, t: int) -> TaskRecord:
         """Learn and score task t, and return what came of it."""
         started, total = time.perf_counter(), len(self.loaded.tasks)
+        passed = self.backbone.passes.total
         learned = learn_task(
             self.method,
             t,
-            lambda i: self.objective.encode(self.loaded.tasks[i], self.loaded.tasks[i].train),
-            self.cell.seed,
+            lambda i: self.task_model.encode(self.loaded.tasks[i], self.loaded.tasks[i].train),
+            self.run.seed,
             partial(self._train_phase, t),
-            lambda share: self.watch(StepDone(self.cell, t, (t + share) / total)),
+            lambda share: self.callback(StepDone(self.run, t, (t + share) / total)),
         )
         counted, spares = self.method.accounting(), self.method.spares
-        report = self.method.report(t) if learned.steps else {}
+        # Of every task that was learned, with steps or by statistics alone.
+        report = self.method.report(t) if self.method.training_tasks(t) else {}
+        passed = self.backbone.passes.total - passed
         trained = time.perf_counter()
+        readings = self.score(t)
+        scores = readings[TRAINED_HEAD]["scores"]
         return TaskRecord(
             steps=learned.steps,
             trainable=learned.trainable,
@@ -167,10 +185,12 @@ class Learner:
             # What a method chose not to learn it has saved.
             adapters=max(counted.adapters, t + 1) if spares else counted.adapters,
             active=counted.active,
-            report=report,
+            report=news(report, [task.report for task in self.progress.tasks]),
+            forward_equivalents=round(passed, 3),
             train_seconds=trained - started,
             samples_per_second=learned.rows_seen / (trained - started),
-            scores=self.score(t),
+            scores=[*scores, *[None] * (total - len(scores))],
+            readings=readings,
             score_seconds=time.perf_counter() - trained,
         )
 
@@ -192,7 +212,7 @@ class Learner:
 
     def _selection(self, phase: Phase, t: int) -> BestEpoch | None:
         """Return what chooses the epoch of task t that counts; None where it is the last."""
-        rule = self.cell.protocol.selection
+        rule = self.run.protocol.selection
         if rule == "last" or not phase.main:
             return None
         scores = []
@@ -200,37 +220,67 @@ class Learner:
             task = self.loaded.tasks[i]
             examples = task.test if rule == "paper" else task.validation
             assert examples is not None
-            rows = self.objective.encode(task, examples)
+            rows = self.task_model.encode(task, examples)
             scores.append(partial(evaluate, self.method, i, rows, examples))
         return BestEpoch(phase, scores)
 
-    def score(self, t: int) -> list[float | None]:
-        """Return row t of the score matrix; a step that trained nothing is not scored."""
-        row: list[float | None] = [None] * len(self.loaded.tasks)
+    def score(self, t: int) -> dict[str, dict[str, list[Any]]]:
+        """Return row t of every reading, see `packed_stage`; a step that trained nothing is not scored."""
+        scores: dict[int, RowScores] = {}
         if self.method.training_tasks(t):
-            last = len(row) if self.cell.zero_shot else t + 1
-            for i in range(last):
-                row[i] = evaluate(self.method, i, self._scored(i), self._scored_examples(i))
-        return row
+            self.reader.take_means(range(t + 1))
+            for i in self._tasks_to_score(t):
+                scores[i] = self._settled(t, i) or self.reader.read(
+                    i, self._scored(i), self._scored_examples(i), seen=i <= t
+                )
+        self.progress.blank = self.reader.blank
+        metrics = [self.task_model.metric(task) for task in self.loaded.tasks]
+        return packed_stage(scores, metrics, self.reader.blank)
+
+    def _tasks_to_score(self, t: int) -> list[int]:
+        """Return the tasks that are scored after task t."""
+        count = len(self.loaded.tasks)
+        every = self.run.protocol.score_at == "every" or t == count - 1
+        return [*range(0 if every else t, t + 1), *(range(t + 1, count) if self.run.zero_shot else ())]
+
+    def _settled(self, t: int, i: int) -> RowScores | None:
+        """Return the row scores on task i where nothing since can have changed them; None where it may."""
+        if not self.method.settled or visible_task_id(self.method, i) is None:
+            return None
+        if CLASS_MEANS not in self.reader.blank:
+            # Classes of later tasks compete there.
+            return None
+        protocol, classes = self.run.protocol, set(self.loaded.tasks[i].classes)
+        later = self.loaded.tasks[i + 1 : t + 1]
+        shared = any(classes & set(task.classes) for task in later)
+        retrained = protocol.loss == "full" or protocol.alignment > 0 or shared
+        if retrained and self.task_model.head_size():
+            return None
+        rows, metric = len(self._scored_examples(i)), self.task_model.metric(self.loaded.tasks[i])
+        for record in reversed(self.progress.tasks[i:t]):
+            if record.scores[i] is not None:
+                packed = {name: reading["rows"][i] for name, reading in record.readings.items()}
+                return {name: unpack(text, rows, metric).tolist() for name, text in packed.items()}
+        return None
 
     def score_untrained(self) -> list[float | None]:
         """Return the score on each task of the frozen model; 0 where there is no class yet to answer with."""
         tasks = range(len(self.loaded.tasks))
-        if not self.objective.can_answer:
+        if not self.task_model.can_answer:
             return [0.0 for _ in tasks]
-        answer = self.objective.predict
+        answer = self.task_model.predict
         return [evaluate(self.method, i, self._scored(i), self._scored_examples(i), answer) for i in tasks]
 
     def _scored_examples(self, i: int) -> Examples:
         task = self.loaded.tasks[i]
-        if self.cell.protocol.score_on == "test":
+        if self.run.protocol.score_on == "test":
             return task.test
         assert task.validation is not None
         return task.validation
 
     def _scored(self, i: int) -> Rows:
         if i not in self._scored_rows:
-            self._scored_rows[i] = self.objective.encode(self.loaded.tasks[i], self._scored_examples(i))
+            self._scored_rows[i] = self.task_model.encode(self.loaded.tasks[i], self._scored_examples(i))
         return self._scored_rows[i]
 
     def _tell(self, t: int) -> None:
@@ -238,49 +288,54 @@ class Learner:
         seconds = task.train_seconds + task.score_seconds
         mean = mean_of_seen(task.scores, t)
         name = self.loaded.tasks[t].name
-        self.watch(TaskDone(self.cell, t, len(self.loaded.tasks), name, task.scores[t], mean, seconds))
+        self.callback(TaskDone(self.run, t, len(self.loaded.tasks), name, task.scores[t], mean, seconds))
 
     def _finish(self) -> Result:
-        result = self._result()
-        # Adapters first: a result on disk means that everything it speaks of is there.
         adapters = pack(self.method.state(), self.progress.key)
+        result = self._result(hashlib.sha256(adapters).hexdigest())
+        # Adapters first: a result on disk means that everything it speaks of is there.
         atomic_write(self.path.with_suffix(".safetensors"), adapters)
         write(result, self.path)
         self.checkpoint.remove()
         return result
 
-    def _result(self) -> Result:
-        progress, cell = self.progress, self.cell
+    def _result(self, adapters: str) -> Result:
+        progress, run = self.progress, self.run
         facts = [self._facts(i) for i in range(len(self.loaded.tasks))]
         return Result(
             key=progress.key,
-            method=cell.method,
-            stream=cell.stream,
-            order=cell.order,
-            seed=cell.seed,
-            backbone=cell.backbone,
-            protocol=cell.protocol.name,
-            config=cell.config(),
+            method=run.method,
+            stream=run.stream,
+            order=run.order,
+            seed=run.seed,
+            run=run_index(load_stream(run.stream_reference), run.order, run.seed),
+            backbone=run.backbone,
+            backbone_weights=self.backbone.weights_hash,
+            protocol=run.protocol.name,
+            config=run.config(),
             needs=self._needs(),
             # With something added to it a method is no longer what others are measured against.
-            bound=self.method.bound and not cell.protocol.alignment,
+            reference=self.method.reference and not run.protocol.alignment,
             tasks=facts,
-            matrix=progress.matrix,
+            needs_adapter=list(self.loaded.needs_adapter),
+            readings=readings_of([task.readings for task in progress.tasks], progress.blank),
             untrained=progress.untrained,
             headline=headline(progress.matrix, [task.test for task in facts]),
             parameters=self._parameters(),
             steps=[task.steps for task in progress.tasks],
+            forward_equivalents=[task.forward_equivalents for task in progress.tasks],
             report=[task.report for task in progress.tasks],
+            adapters_sha256=adapters,
             provenance=describe(
-                self.loaded, self.fingerprint, self.backbone, self.device, self.source, cell.tuned
+                self.loaded, self.fingerprint, self.backbone, self.device, self.source, run.tuned
             ),
             timing=self._timing(),
         )
 
     def _needs(self) -> dict[str, bool]:
         """Return what the method asks for; a head that keeps something of old classes asks for statistics."""
-        needs = asdict(self.method.needs)
-        return needs | {"statistics": needs["statistics"] or self.objective.auxiliary_bytes() > 0}
+        needs, kept = asdict(self.method.needs), self.task_model.auxiliary_bytes() > 0
+        return needs | {"stored_statistics": needs["stored_statistics"] or kept}
 
     def _facts(self, i: int) -> TaskFacts:
         task = self.loaded.tasks[i]
@@ -290,7 +345,7 @@ class Learner:
             train=len(task.train),
             validation=len(task.validation or ()),
             test=len(self._scored_examples(i)),
-            metric=self.objective.metric(task),
+            metric=self.task_model.metric(task),
         )
 
     def _parameters(self) -> Parameters:
@@ -299,11 +354,11 @@ class Learner:
         return Parameters(
             trainable=[task.trainable for task in tasks],
             head_trainable=[task.head_trainable for task in tasks],
-            stored=counted.stored,
-            resident=counted.resident,
-            head=self.objective.head_size(),
+            on_disk=counted.stored,
+            in_memory=counted.resident,
+            head=self.task_model.head_size(),
             backbone=self.backbone.size,
-            auxiliary_bytes=counted.auxiliary_bytes + self.objective.auxiliary_bytes(),
+            auxiliary_bytes=counted.auxiliary_bytes + self.task_model.auxiliary_bytes(),
             adapters=adapters,
             active_adapters=active,
             active_adapter_reduction=active_adapter_reduction(adapters, active),
@@ -322,3 +377,17 @@ class Learner:
             samples_per_second=[task.samples_per_second for task in tasks],
             peak_memory_bytes=peak_memory(self.device),
         )
+
+
+def run_index(stream: Stream, order: str, seed: int) -> int | None:
+    """Return i where these are the order and the seed of run i: the i-th order of the stream, and seed i."""
+    orders = list(stream.orders)
+    return seed if seed < len(orders) and orders[seed] == order else None
+
+
+def news(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a report says that no report before it has said last, so that each fact is written once."""
+    said: dict[str, Any] = {}
+    for earlier in before:
+        said |= earlier
+    return {name: value for name, value in report.items() if name not in said or said[name] != value}

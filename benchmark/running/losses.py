@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 from benchmark.running.event_log import Tail
-from benchmark.running.events import Event, TaskDone, Watch
+from benchmark.running.events import Callback, Event, TaskDone
 from benchmark.running.job import Job, Outcome
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import run_job, stop_asked
 
 LOST_LIMIT = 3
-"""A cell whose worker dies this often before it finishes a task is a failure: it may be what kills them."""
+"""A run whose worker dies this often before it finishes a task is a failure: it may be what kills them."""
 
 
 def run_limited(job: Job) -> Outcome:
@@ -53,14 +53,14 @@ def lost(job: Job, losses: int, reason: str) -> Outcome | None:
     if error is None and losses >= LOST_LIMIT:
         error = f"the worker was lost {losses} times: {reason}"
     if error is None:
-        return Outcome(job.cell, stopped=True) if stop_asked(job) else None
-    SweepFolder(job.out).note_failure(job.cell, error)
-    return Outcome(job.cell, error=error)
+        return Outcome(job.run, stopped=True) if stop_asked(job) else None
+    SweepFolder(job.out).note_failure(job.run, error)
+    return Outcome(job.run, error=error)
 
 
 def _trace(job: Job) -> Path:
-    # Of this sweep alone: another one may hold the cell and be watched itself.
-    path = SweepFolder(job.out).file("traces", job.cell).with_suffix(f".{job.sweep}")
+    # Of this sweep alone: another one may hold the run and be watched itself.
+    path = SweepFolder(job.out).file("traces", job.run).with_suffix(f".{job.sweep}")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -77,18 +77,18 @@ def _ignore(event: Event) -> None:
     """Pass an event to nobody: it is in the log."""
 
 
-def forgiving(watch: Watch, losses: Counter[str]) -> Watch:
-    """Return a watcher that also forgets the losses of a cell, by its identity, when it finishes a task."""
+def forgiving(callback: Callback, losses: Counter[str]) -> Callback:
+    """Return a watcher that also forgets the losses of a run, by its identity, when it finishes a task."""
 
     def tell(event: Event) -> None:
         if isinstance(event, TaskDone):
-            losses.pop(event.cell.identity, None)
-        watch(event)
+            losses.pop(event.run.identity, None)
+        callback(event)
 
     return tell
 
 
-def pass_on(tail: Tail, watch: Watch) -> None:
+def pass_on(tail: Tail, callback: Callback) -> None:
     """Pass on what a worker has logged since the last time."""
     for event in tail.events():
-        watch(event)
+        callback(event)

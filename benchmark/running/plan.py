@@ -1,4 +1,4 @@
-"""From what was asked for to the cells that answer it: names resolved, settings checked, nothing run."""
+"""From what was asked for to the runs that answer it: names resolved, settings checked, nothing run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.protocol import Protocol
 from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
-from benchmark.running.cell import Cell
+from benchmark.running.run import Run
 from benchmark.running.tuned_values import tuned_values
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
@@ -39,8 +39,8 @@ def plan(
     settings: Sequence[str] = (),
     zero_shot: bool = False,
     tuned: Mapping[Place, Tuned] = MappingProxyType({}),
-) -> list[Cell]:
-    """Return the cells of a run, ordered by stream, order, seed and method, none of them twice.
+) -> list[Run]:
+    """Return the runs of a run, ordered by stream, order, seed and method, none of them twice.
 
     Args:
         methods: keys separated by commas; "all" stands for every method of this package.
@@ -54,7 +54,7 @@ def plan(
         tuned: what searches chose, by method, stream and protocol; a setting wins over it.
 
     Raises:
-        UserError: a name, a range or a setting is not understood, or a search is for none of the cells.
+        UserError: a name, a range or a setting is not understood, or a search is for none of the runs.
     """
     references, method_keys, seed_list = find_streams(streams), keys(METHODS, methods), parse_seeds(seeds)
     stream_keys = list(references)
@@ -64,7 +64,7 @@ def plan(
     protocols = {key: match_protocol(loaded[key], references[key], protocol) for key in stream_keys}
     backbones = {key: resolve_backbone(backbone or protocols[key].backbone) for key in stream_keys}
     chosen = assign(settings, _places(method_keys, loaded))
-    cells = []
+    runs = []
     for key in stream_keys:
         used = refine(Protocol, protocols[key].model_dump(), chosen.protocol, "protocol")
         parameters = _parameters(loaded[key], key, used.name, chosen)
@@ -73,8 +73,8 @@ def plan(
         hyperparameters = {
             name: _hyperparameters(name, key, used.name, chosen, found[name]) for name in method_keys
         }
-        cells += [
-            Cell(
+        runs += [
+            Run(
                 *(name, key, order, seed, backbones[key].name, used, hyperparameters[name], parameters),
                 zero_shot=zero_shot,
                 backbone_weights=backbones[key].weights,
@@ -86,8 +86,8 @@ def plan(
             for seed in seed_list
             for name in method_keys
         ]
-    _require_use(tuned, {(cell.method, cell.stream, cell.protocol.name) for cell in cells})
-    return cells
+    _require_use(tuned, {(run.method, run.stream, run.protocol.name) for run in runs})
+    return runs
 
 
 def find_streams(asked: str) -> dict[str, str]:
@@ -260,7 +260,7 @@ def _hyperparameters(
 
 
 def _kept(found: Tuned | None, hyperparameters: Mapping[str, object]) -> Tuned | None:
-    """Return the search that chose a cell's values; None where a setting put others in their place."""
+    """Return the search that chose a run's values; None where a setting put others in their place."""
     kept = found and all(hyperparameters[name] == value for name, value in found.values.items())
     return found if kept else None
 
@@ -269,6 +269,6 @@ def _require_use(tuned: Mapping[Place, Tuned], places: set[Place]) -> None:
     for place in tuned:
         if place not in places:
             raise UserError(
-                f"--tuned holds values of {place[0]} for {place[1]}, {place[2]}, which is none of the cells; "
+                f"--tuned holds values of {place[0]} for {place[1]}, {place[2]}, which is none of the runs; "
                 "choose that method, stream and protocol, or give the values with --set"
             )

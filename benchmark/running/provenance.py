@@ -30,7 +30,7 @@ def describe(
     source: tuple[str | None, bool | None],
     tuned: Tuned | None = None,
 ) -> Provenance:
-    """Return everything a reader needs to run the cell again.
+    """Return everything a reader needs to run the run again.
 
     Args:
         source: `git_state` as it was when the code was loaded.

@@ -1,4 +1,4 @@
-"""Builds the method of a finished cell again, as it was after its last task."""
+"""Builds the method of a finished run again, as it was after its last task."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmark.method import Method
 from benchmark.registry import STREAMS
 from benchmark.results import Result
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import read_state
 from benchmark.running.learner import build, prepare_device
+from benchmark.running.run import Run
 from benchmark.stream import Examples, Task
 
 
-def cell_of(result: Result, stream_files: Sequence[Path] = ()) -> Cell:
-    """Return the cell of a result, whose data can be loaded.
+def run_of(result: Result, stream_files: Sequence[Path] = ()) -> Run:
+    """Return the run of a result, whose data can be loaded.
 
     Args:
         stream_files: that describe streams; the one of the result's stream is taken.
@@ -35,11 +35,11 @@ def cell_of(result: Result, stream_files: Sequence[Path] = ()) -> Cell:
             f"{f' and {given}' if given else ''}; pass --stream FILE.toml with the file that describes it "
             "(see: bench list streams)"
         )
-    return replace(Cell.of(result), stream_file=files.get(result.stream))
+    return replace(Run.of(result), stream_file=files.get(result.stream))
 
 
 def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:
-    """Return the method of a finished cell as it was after its last task.
+    """Return the method of a finished run as it was after its last task.
 
     Args:
         path: of the result; the adapters lie beside it.
@@ -52,7 +52,7 @@ def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Meth
     if tasks is None:
         tasks = [Task(facts.name, nothing, nothing, classes=tuple(facts.classes)) for facts in result.tasks]
     state = read_state(path.with_suffix(".safetensors"), result.key)
-    method, _ = build(Cell.of(result), tasks, prepare_device("cpu"))
+    method, _ = build(Run.of(result), tasks, prepare_device("cpu"))
     try:
         method.restore(state)
     except KeyError as error:

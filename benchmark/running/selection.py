@@ -17,7 +17,7 @@ class BestEpoch:
     """
 
     def __init__(self, phase: Phase, scores: Sequence[Callable[[], float]]) -> None:
-        """Watch a phase.
+        """Callback a phase.
 
         Args:
             phase: the one that is about to run.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from benchmark.data.toml_file import checked
 from benchmark.errors import UserError
-from benchmark.running.cell import Cell
+from benchmark.running.run import Run
 
 HELP = "bench sweep --help"
 
@@ -48,8 +48,8 @@ class Block(BaseModel):
     zero_shot: bool = False
     set: dict[str, Value] = Field(default_factory=dict)
 
-    def cells(self) -> list[Cell]:
-        """Return the block's cells."""
+    def runs(self) -> list[Run]:
+        """Return the block's runs."""
         from benchmark.running.plan import plan
 
         texts = [
@@ -76,20 +76,20 @@ class SweepFile(BaseModel):
     run: list[Block] = Field(min_length=1)
 
 
-def read_sweep(path: Path) -> list[Cell]:
-    """Return the cells of a sweep file in the order of its blocks, none of them twice.
+def read_sweep(path: Path) -> list[Run]:
+    """Return the runs of a sweep file in the order of its blocks, none of them twice.
 
     Raises:
         UserError: the file is missing or no TOML, has an unknown key or a value of the wrong kind, or names
             something that there is not.
     """
     file = checked(path, "sweep file", SweepFile, HELP)
-    cells: dict[str, Cell] = {}
+    runs: dict[str, Run] = {}
     for number, block in enumerate(file.run, 1):
         try:
-            found = block.cells()
+            found = block.runs()
         except UserError as mistake:
             raise UserError(f"{path}, run {number}: {mistake}") from None
-        for cell in found:
-            cells.setdefault(cell.identity, cell)
-    return list(cells.values())
+        for run in found:
+            runs.setdefault(run.identity, run)
+    return list(runs.values())

@@ -1,4 +1,4 @@
-"""What sweeps keep beside their results: who works on which cell, what failed, and what happened when."""
+"""What sweeps keep beside their results: who works on which run, what failed, and what happened when."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.errors import UserError
-from benchmark.machine import unwritable
+from benchmark.errors import UserError, unwritable
 from benchmark.results import atomic_write, to_json
-from benchmark.running.cell import Cell, plain
+from benchmark.running.run import Run, plain
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -29,7 +28,7 @@ def process_name() -> str:
 
 
 class Failure(BaseModel):
-    """A cell that failed after it had begun to learn.
+    """A run that failed after it had begun to learn.
 
     Attributes:
         error: one line.
@@ -37,7 +36,7 @@ class Failure(BaseModel):
         times: how often it failed.
     """
 
-    cell: str
+    run: str
     error: str
     when: str
     times: int
@@ -53,30 +52,30 @@ class SweepFolder:
         """Name the folder in the output folder `out`; nothing is made before it is needed."""
         self.root = out / NAME
 
-    def file(self, kind: str, cell: Cell) -> Path:
-        """Return where something of one kind about a cell is kept."""
-        return self.root / kind / self.name(cell)
+    def file(self, kind: str, run: Run) -> Path:
+        """Return where something of one kind about a run is kept."""
+        return self.root / kind / self.name(run)
 
-    def name(self, cell: Cell) -> str:
-        """Return the name of a cell's files here, which does not depend on its data.
+    def name(self, run: Run) -> str:
+        """Return the name of a run's files here, which does not depend on its data.
 
         Raises:
             UserError: a name would lead out of the folder.
         """
-        return f"{plain(cell.stream)}-{cell.stem}-{cell.identity[:8]}"
+        return f"{plain(run.stream)}-{run.stem}-{run.identity[:8]}"
 
     def names(self, kind: str) -> frozenset[str]:
         """Return the names of all files of one kind."""
         folder = self.root / kind
         return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
 
-    def log(self, cell: Cell) -> Path:
-        """Return the cell's event log; see `benchmark.running.event_log`."""
-        return self.file("events", cell).with_suffix(".jsonl")
+    def log(self, run: Run) -> Path:
+        """Return the run's event log; see `benchmark.running.event_log`."""
+        return self.file("events", run).with_suffix(".jsonl")
 
     @contextlib.contextmanager
-    def claim(self, cell: Cell) -> Iterator[bool]:
-        """Hold a cell until the block ends, or give False where another process holds it.
+    def claim(self, run: Run) -> Iterator[bool]:
+        """Hold a run until the block ends, or give False where another process holds it.
 
         The system releases the lock of a process that dies, however it dies.
 
@@ -85,7 +84,7 @@ class SweepFolder:
         """
         from filelock import Timeout
 
-        lock = self._lock(cell)
+        lock = self._lock(run)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -98,17 +97,17 @@ class SweepFolder:
         finally:
             lock.release()
 
-    def claimed(self, cell: Cell) -> bool:
-        """Whether some process holds a cell now."""
-        if not self.file("locks", cell).exists():
+    def claimed(self, run: Run) -> bool:
+        """Whether some process holds a run now."""
+        if not self.file("locks", run).exists():
             return False
-        with self.claim(cell) as ours:
+        with self.claim(run) as ours:
             return not ours
 
-    def _lock(self, cell: Cell) -> BaseFileLock:
+    def _lock(self, run: Run) -> BaseFileLock:
         from filelock import FileLock
 
-        path = self.file("locks", cell)
+        path = self.file("locks", run)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -117,25 +116,25 @@ class SweepFolder:
         # that waits for a deleted file would hold a lock that nobody else sees.
         return FileLock(path, is_singleton=False)
 
-    def failure(self, cell: Cell) -> Failure | None:
-        """Return how a cell failed; None if it did not, or if the record cannot be read."""
+    def failure(self, run: Run) -> Failure | None:
+        """Return how a run failed; None if it did not, or if the record cannot be read."""
         try:
-            return Failure.model_validate_json(self.file("failed", cell).read_bytes())
+            return Failure.model_validate_json(self.file("failed", run).read_bytes())
         except (OSError, ValidationError):
             return None
 
-    def note_failure(self, cell: Cell, error: str) -> None:
-        """Record that a cell failed; a full disk, which may be the reason, loses only the record."""
-        earlier = self.failure(cell)
+    def note_failure(self, run: Run, error: str) -> None:
+        """Record that a run failed; a full disk, which may be the reason, loses only the record."""
+        earlier = self.failure(run)
         failure = Failure(
-            cell=cell.name,
+            run=run.name,
             error=error,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             times=1 + (earlier.times if earlier else 0),
         )
         with contextlib.suppress(UserError):
-            atomic_write(self.file("failed", cell), to_json(failure.model_dump()))
+            atomic_write(self.file("failed", run), to_json(failure.model_dump()))
 
-    def forget_failure(self, cell: Cell) -> None:
+    def forget_failure(self, run: Run) -> None:
         """Delete the record of a failure."""
-        self.file("failed", cell).unlink(missing_ok=True)
+        self.file("failed", run).unlink(missing_ok=True)

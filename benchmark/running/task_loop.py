@@ -60,7 +60,7 @@ def learn_task(
     if not method.training_tasks(t):
         return LearnedTask()
     rows, phases = begin_task(method, t, encode, seed)
-    head = method.objective.head_parameters()
+    head = method.task_model.head_parameters()
     # The parameters themselves and not their ids: one that is freed leaves its id to the next one made.
     trained: dict[nn.Parameter, int] = {}
     steps, seen = 0, 0
@@ -77,8 +77,8 @@ def learn_task(
     reseed(seed, t, "end")
     method.end_task(t, rows)
     given = t if method.needs.task_id else None
-    method.objective.end_task(rows, lambda batch: method.predict(batch, given))
-    aligning = method.objective.alignment()
+    method.task_model.end_task(rows, lambda batch: method.predict(batch, given))
+    aligning = method.task_model.alignment()
     if aligning is not None:
         phase, features = aligning
         steps += train_phase(method, phase, features, (seed, t, phase.name), lambda share: None)
@@ -99,7 +99,7 @@ def begin_task(method: Method, t: int, encode: Encode, seed: int) -> tuple[Rows,
     parts = [encode(task) for task in used]
     rows = parts[0] if len(parts) == 1 else JoinedRows(parts)
     reseed(seed, t, "begin")
-    method.objective.begin_task(used)
+    method.task_model.begin_task(used)
     method.begin_task(t, rows)
     return rows, method.phases(t)
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.batches import Batch, Rows, by_length, shuffled
+from benchmark.data.batches import Rows, shuffled
 from benchmark.errors import UserError
 from benchmark.method import Method, Phase
+from benchmark.results import TRAINED_HEAD
+from benchmark.row_scores import mean, pack
 from benchmark.running.checkpoint import reseed
-from benchmark.scoring.task_metrics import score
+from benchmark.running.readings import Predict, Reader
 from benchmark.stream import Examples
-
-Predict = Callable[[Batch, int | None], list[Any]]
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -43,13 +43,15 @@ def train(
     Raises:
         UserError: the loss is not a finite number; the message names the step.
     """
+    if phase.before is not None:
+        phase.before()
     generator = reseed(*place)
     # A phase that trains one scalar must not pay for the gradients of everything an earlier one trained.
-    for parameter in method.objective.parameters():
+    for parameter in method.task_model.parameters():
         parameter.requires_grad_(False)
     optimizer = make_optimizer(phase)
     parameters = [parameter for group in phase.groups for parameter in group.parameters]
-    device = method.objective.device
+    device = method.task_model.device
     losses = (phase.loss, *phase.further_losses)
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
     step = 0
@@ -125,41 +127,17 @@ def rate_factor(phase: Phase, epoch: int, done: float = 0.0) -> float:
     return factor
 
 
-def told(method: Method, task: int) -> int | None:
-    """Return what a prediction for a task's rows is told of it: its index, or None, which withholds it.
-
-    It is told where the method says that it needs it or the protocol is task-incremental.
-    """
-    return task if method.needs.task_id or method.protocol.head == "task-incremental" else None
-
-
 @torch.no_grad()
 def evaluate(
     method: Method, task: int, rows: Rows, examples: Examples, predict: Predict | None = None
 ) -> float:
-    """Return the score of a method on one task's rows, in 0..1.
+    """Return the score of a method's own answer on one task's rows, in 0..1, as a result states it.
 
     Rows are batched by length.
 
     Args:
         predict: what answers; the method where it is None.
     """
-    answer = predict or method.predict
-    objective, protocol = method.objective, method.protocol
-    given = told(method, task)
-    predictions: list[Any] = [None] * len(rows)
-    for chosen in by_length(rows, protocol.evaluation_batch_size):
-        answers = answer(rows.batch(chosen).to(objective.device), given)
-        for row, prediction in zip(chosen, answers, strict=True):
-            predictions[row] = prediction
-    stream_task = objective.tasks[task]
-    references = objective.references(stream_task, examples)
-    return score(
-        objective.metric(stream_task),
-        predictions,
-        references,
-        ids=examples.ids,
-        sources=examples.texts,
-        references_rule=protocol.references,
-        normaliser=objective.normaliser(stream_task),
-    )
+    metric = method.task_model.metric(method.task_model.tasks[task])
+    scores = Reader(method, predict=predict).read(task, rows, examples, seen=False)[TRAINED_HEAD]
+    return mean(pack(scores, metric), len(scores), metric)

@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.method import Context, Method
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.linear import INPUTS, VISIBLE
-from benchmark.models.make import make_objective
+from benchmark.models.make import make_task_model
 from benchmark.models.small_models import HIDDEN, small_model
 from benchmark.protocol import Protocol
 from benchmark.running.checkpoint import reseed
@@ -62,7 +62,7 @@ def trial(make: type[Method], kind: str) -> str | None:
 
 @torch.no_grad()
 def _answers(method: Method, rows: Rows) -> Tensor:
-    return method.objective.outputs(rows.batch(range(ROWS), training=True))[1]
+    return method.task_model.outputs(rows.batch(range(ROWS), training=True))[1]
 
 
 def _built(make: type[Method], kind: str) -> Method:
@@ -72,10 +72,11 @@ def _built(make: type[Method], kind: str) -> Method:
     backbone = LoadedBackbone(kind, module, VISIBLE if kind == "vector" else HIDDEN)  # type: ignore[arg-type]
     targets = ("projection",) if kind == "vector" else ("query", "value")
     settings: dict[str, Any] = {"name": "trial", "source": "ours", "backbone": "linear", "rank": 2}
-    protocol = Protocol(**settings, targets=targets)
+    # The small models have few positions.
+    protocol = Protocol(**settings, targets=targets, source_length=16, target_length=8)
     nothing = Examples(np.zeros(0))
     tasks = [Task("trial", nothing, nothing, classes=("a", "b"))]
-    return make(Context(make_objective(backbone, tasks, protocol), protocol, 1), make.Hyperparameters())
+    return make(Context(make_task_model(backbone, tasks, protocol), protocol, 1), make.Hyperparameters())
 
 
 def _rows(kind: str) -> Rows:

@@ -1,4 +1,4 @@
-"""Runs one cell where it is told to: claims it, loads its data, learns it, and tidies up behind it."""
+"""Runs one run where it is told to: claims it, loads its data, learns it, and tidies up behind it."""
 
 from __future__ import annotations
 
@@ -12,64 +12,63 @@ from pathlib import Path
 from benchmark.data.files import describe_error
 from benchmark.data.load import load as load_tasks
 from benchmark.data.outcomes import fingerprint
-from benchmark.errors import MachineError, UserError
-from benchmark.machine import refusal
+from benchmark.errors import MachineError, UserError, refusal
 from benchmark.results import read
 from benchmark.running.catalogue import load_stream
-from benchmark.running.cell import Cell
 from benchmark.running.data_index import DataIndex
 from benchmark.running.event_log import EventLog
-from benchmark.running.events import CellDone, CellStarted, Event, TaskDone, Watch
+from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskDone
 from benchmark.running.job import Job, Outcome, Refusal
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.stream import LoadedStream, Request
 
 
 class Stopped(BaseException):
-    """The user asked to stop, and the cell has just saved a task."""
+    """The user asked to stop, and the run has just saved a task."""
 
 
-def run_job(job: Job, watch: Watch) -> Outcome:
-    """Claim and run one cell; a failure becomes an outcome, so that the other cells go on."""
-    cell, folder = job.cell, SweepFolder(job.out)
-    log = EventLog(folder.log(cell))
+def run_job(job: Job, callback: Callback) -> Outcome:
+    """Claim and run one run; a failure becomes an outcome, so that the other runs go on."""
+    run, folder = job.run, SweepFolder(job.out)
+    log = EventLog(folder.log(run))
     begun = False
 
     def tell(event: Event) -> None:
         nonlocal begun
-        begun = begun or isinstance(event, CellStarted)
+        begun = begun or isinstance(event, RunStarted)
         log(event)
-        watch(event)
+        callback(event)
         # After the last task nothing is left to do but to write the result.
         if isinstance(event, TaskDone) and event.task + 1 < event.task_count and stop_asked(job):
             raise Stopped
 
     if stop_asked(job):
-        return Outcome(cell, stopped=True)
+        return Outcome(run, stopped=True)
     try:
-        with folder.claim(cell) as ours:
+        with folder.claim(run) as ours:
             if not ours:
-                return Outcome(cell, elsewhere=True)
+                return Outcome(run, elsewhere=True)
             outcome = _run_claimed(job, tell)
             if outcome.skipped:
                 return outcome
             if outcome.state == "complete":
-                folder.forget_failure(cell)
+                folder.forget_failure(run)
             elif outcome.state == "failed" and begun and not outcome.machine:
                 # What fails before it begins costs nothing to try again, such as data that is not there.
-                folder.note_failure(cell, str(outcome.error))
-            log(CellDone(cell, outcome))
+                folder.note_failure(run, str(outcome.error))
+            log(RunDone(run, outcome))
             return outcome
     except UserError as error:
-        return _failed(cell, error)
+        return _failed(run, error)
 
 
-def _failed(cell: Cell, error: UserError) -> Outcome:
-    """Return what came of a cell that one line says something of."""
+def _failed(run: Run, error: UserError) -> Outcome:
+    """Return what came of a run that one line says something of."""
     machine: Refusal = ""
     if isinstance(error, MachineError):
         machine = "memory" if error.memory else "disk"
-    return Outcome(cell, error=" ".join(str(error).split()), machine=machine)
+    return Outcome(run, error=" ".join(str(error).split()), machine=machine)
 
 
 def stop_asked(job: Job) -> bool:
@@ -82,13 +81,13 @@ def debugging() -> bool:
     return os.environ.get("BENCH_DEBUG") == "1"
 
 
-def _run_claimed(job: Job, tell: Watch) -> Outcome:
-    cell, index = job.cell, DataIndex(job.out, job.data_dir)
+def _run_claimed(job: Job, tell: Callback) -> Outcome:
+    run, index = job.run, DataIndex(job.out, job.data_dir)
     try:
-        loaded, print_of_data = load_data(cell, job.data_dir)
-        index.note(cell, print_of_data, loaded)
-        path = cell.path(job.out, print_of_data)
-        others = of_other_data(cell, path)
+        loaded, print_of_data = load_data(run, job.data_dir)
+        index.note(run, print_of_data, loaded)
+        path = run.path(job.out, print_of_data)
+        others = of_other_data(run, path)
         if job.fresh:
             for old in (path, *others):
                 clear(old)
@@ -102,45 +101,45 @@ def _run_claimed(job: Job, tell: Watch) -> Outcome:
         if path.exists():
             read(path)
             tidy(path)
-            return Outcome(cell, path, skipped=True)
+            return Outcome(run, path, skipped=True)
         from benchmark.running.learner import Learner
 
-        Learner(cell, loaded, print_of_data, path, job.device, tell).run()
+        Learner(run, loaded, print_of_data, path, job.device, tell).learn_all()
         tidy(path)
-        return Outcome(cell, path)
+        return Outcome(run, path)
     except Stopped:
-        return Outcome(cell, stopped=True)
+        return Outcome(run, stopped=True)
     except UserError as error:
-        return _failed(cell, error)
+        return _failed(run, error)
     except Exception as error:
         if debugging():
             raise
         if (refused := refusal(error)) is not None:
-            return _failed(cell, refused)
-        return Outcome(cell, error=f"{describe_error(error)} (BENCH_DEBUG=1 shows where)")
+            return _failed(run, refused)
+        return Outcome(run, error=f"{describe_error(error)} (BENCH_DEBUG=1 shows where)")
 
 
-def load_data(cell: Cell, data_dir: Path | None) -> tuple[LoadedStream, str]:
-    """Load a cell's tasks and return them with their fingerprint."""
-    stream = load_stream(cell.stream_reference)
-    parameters = stream.parameters(**cell.parameters) if stream.parameters else None
-    request = Request(cell.order, cell.seed, cell.protocol, data_dir, parameters)
+def load_data(run: Run, data_dir: Path | None) -> tuple[LoadedStream, str]:
+    """Load a run's tasks and return them with their fingerprint."""
+    stream = load_stream(run.stream_reference)
+    parameters = stream.parameters(**run.parameters) if stream.parameters else None
+    request = Request(run.order, run.seed, run.protocol, data_dir, parameters)
     loaded = load_tasks(stream, request)
     return loaded, fingerprint(loaded.tasks)
 
 
-def of_other_data(cell: Cell, path: Path) -> list[Path]:
-    """Return results and unfinished work beside a cell's path that have its settings but other data.
+def of_other_data(run: Run, path: Path) -> list[Path]:
+    """Return results and unfinished work beside a run's path that have its settings but other data.
 
-    They would otherwise be left lying as a second result of the same cell, and no table could hold both.
+    They would otherwise be left lying as a second result of the same run, and no table could hold both.
     """
     stem = path.stem.rpartition("-")[0]
     found = []
     for other in sorted(path.parent.glob(f"{glob.escape(stem)}-????????.*")):
         if other.stem != path.stem and other.suffix in (".json", ".partial"):
-            with suppress(UserError):  # what cannot be read is no cell's, and is refused by who reads it
+            with suppress(UserError):  # what cannot be read is no run's, and is refused by who reads it
                 key, fingerprint = made_from(other)
-                if key == cell.key(fingerprint):
+                if key == run.key(fingerprint):
                     found.append(other)
     return found
 
@@ -162,14 +161,14 @@ def made_from(path: Path) -> tuple[str, str]:
 
 
 def clear(path: Path) -> None:
-    """Delete a cell's result, adapters and unfinished work; any of them names the cell."""
+    """Delete a run's result, adapters and unfinished work; any of them names the run."""
     path.with_suffix(".json").unlink(missing_ok=True)
     path.with_suffix(".safetensors").unlink(missing_ok=True)
     tidy(path)
 
 
 def tidy(path: Path) -> None:
-    """Delete what killed runs of a cell left beside its result: unfinished work and half-written files."""
+    """Delete what killed runs of a run left beside its result: unfinished work and half-written files."""
     shutil.rmtree(path.with_suffix(".partial"), ignore_errors=True)
     for stray in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"):
         stray.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.results import TRAINED_HEAD, Result
 from benchmark.scoring.matrix import Array, Matrix, as_array, mean_of_seen, number
 from benchmark.scoring.transfer import (
     backward_transfer,
@@ -36,7 +37,16 @@ from benchmark.scoring.transfer import (
     retention,
 )
 
-__all__ = ["CONVENTIONS", "HEADLINE", "Convention", "Matrix", "as_array", "headline", "mean_of_seen"]
+__all__ = [
+    "CONVENTIONS",
+    "HEADLINE",
+    "Convention",
+    "Matrix",
+    "as_array",
+    "headline",
+    "mean_of_seen",
+    "numbers",
+]
 
 
 def _drop(rows: Array, last: Array) -> float | None:
@@ -267,3 +277,10 @@ def headline(matrix: Matrix, sizes: Sequence[int]) -> dict[str, float | None]:
     given, scores = {"sizes": sizes}, as_array(matrix)
     chosen = (CONVENTIONS[name] for name in HEADLINE)
     return {rule.name: rule.function(scores, *(given[need] for need in rule.needs)) for rule in chosen}
+
+
+def numbers(result: Result, reading: str = TRAINED_HEAD) -> dict[str, float | None]:
+    """Return the numbers of a reading by name; None where a cell they need is missing, or the reading is."""
+    if reading == TRAINED_HEAD:
+        return result.headline
+    return headline(result.matrix_of(reading), [task.test for task in result.tasks])

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 EPSILON = 1e-8
 """Keeps the F of nothing in common at 0; it takes some 1e-8 off every other score."""
 
@@ -46,6 +44,8 @@ def _common_words(first: Sequence[str], second: Sequence[str]) -> set[str]:
     Of several the one that is found from the end, by going back in `second` where either way is as long;
     which one it is decides which words are in the union.
     """
+    import numpy as np
+
     numbers = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
     columns = np.array([numbers[word] for word in second])
     # lengths[i, j]: of the longest common subsequence of the first i and j words.

@@ -73,26 +73,63 @@ def score(
     Raises:
         ValueError: the metric is unknown, there are no rows, the lengths differ, or a row accepts nothing.
     """
+    given, rows, inputs = _prepared(
+        metric, predictions, references, ids, references_rule, normaliser, sources
+    )
+    named = {"predictions": given, "references": rows}
+    result = _metrics()[metric].compute(**({"sources": inputs} if metric == "sari" else {}), **named)
+    return float(result[metric])
+
+
+def row_scores(
+    metric: str,
+    predictions: Sequence[Any],
+    references: Sequence[Reference],
+    ids: Sequence[str] = (),
+    references_rule: Literal["best", "drawn"] = "best",
+    normaliser: str = "words",
+    sources: Sequence[str] = (),
+) -> list[float]:
+    """Return the score of every row, whose mean `score` returns; the arguments are those of `score`.
+
+    Raises:
+        ValueError: as `score` does.
+    """
+    given, rows, inputs = _prepared(
+        metric, predictions, references, ids, references_rule, normaliser, sources
+    )
+    if metric == "accuracy":
+        return [float(guess == label) for guess, label in zip(given, rows, strict=True)]
+    if metric == "sari":
+        return [sari(*row) for row in zip(inputs, given, rows, strict=True)]
+    pair = PAIRS[metric][0]
+    return [max(pair(guess, accepted) for accepted in row) for guess, row in zip(given, rows, strict=True)]
+
+
+def _prepared(
+    metric: str,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    ids: Sequence[str],
+    rule: str,
+    normaliser: str,
+    sources: Sequence[str],
+) -> tuple[list[Any], list[Any], list[str]]:
+    """Return predictions, what they are compared with and the inputs, checked and normalised."""
     if metric not in NAMES:
         raise ValueError(f"unknown metric '{metric}', one of {', '.join(NAMES)}")
     if not len(predictions) == len(references) > 0:
         raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
     if metric == "accuracy":
-        rows: list[Any] = [int(row) for row in references]  # type: ignore[arg-type]
-        given: list[Any] = [int(row) for row in predictions]
-    else:
-        rows = _accepted(references, ids, references_rule)
-        given = [str(row) for row in predictions]
+        return [int(row) for row in predictions], [int(row) for row in references], []
+    rows = _accepted(references, ids, rule)
+    given = [str(row) for row in predictions]
     if metric in ("exact-match", "first-letter"):
         plain = NORMALISERS[normaliser]
         given, rows = [plain(text) for text in given], [[plain(text) for text in row] for row in rows]
-    if metric == "sari":
-        if len(sources) != len(rows):
-            raise ValueError(f"sari needs a source for each of {len(rows)} rows, got {len(sources)}")
-        result = _metrics()[metric].compute(sources=list(sources), predictions=given, references=rows)
-    else:
-        result = _metrics()[metric].compute(predictions=given, references=rows)
-    return float(result[metric])
+    if metric == "sari" and len(sources) != len(rows):
+        raise ValueError(f"sari needs a source for each of {len(rows)} rows, got {len(sources)}")
+    return given, rows, list(sources)
 
 
 def _accepted(references: Sequence[Any], ids: Sequence[str], rule: str) -> list[list[str]]:

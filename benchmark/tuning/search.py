@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark.errors import UserError
 from benchmark.results import Tuned, read
 from benchmark.running.catalogue import load_method
-from benchmark.running.cell import Cell
 from benchmark.running.checkpoint import Checkpoint
 from benchmark.running.data_index import DataIndex
 from benchmark.running.driver import check_writable, settled
-from benchmark.running.events import CellDone, Event, TaskDone, Watch
+from benchmark.running.events import Callback, Event, RunDone, TaskDone
 from benchmark.running.job import Conditions, Job, Outcome
 from benchmark.running.plan import plan
+from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import Stopped, load_data, run_job
 from benchmark.scoring.metrics import mean_of_seen
@@ -62,8 +62,8 @@ class Search:
     settings: Sequence[str] = ()
     selection: Literal["validation", "paper"] = "validation"
 
-    def cells(self, values: dict[str, Any]) -> list[Cell]:
-        """Return the cells of one point."""
+    def runs(self, values: dict[str, Any]) -> list[Run]:
+        """Return the runs of one point."""
         split = "validation" if self.selection == "validation" else "test"
         own = [f"{self.method}.{name}={value_text(value)}" for name, value in values.items()]
         texts = [*self.settings, *own, f"protocol.score_on={split}"]
@@ -88,7 +88,7 @@ def runs(asked: Search) -> int:
         UserError: what is asked for is not understood, or there is nothing to search.
     """
     grid = points(asked.space(), asked.trials)
-    return (asked.trials if grid is None else len(grid)) * len(asked.cells({}))
+    return (asked.trials if grid is None else len(grid)) * len(asked.runs({}))
 
 
 @dataclass
@@ -130,14 +130,14 @@ class Judge:
 
 
 def tune(
-    asked: Search, out: Path, data_dir: Path | None, device: str, conditions: Conditions, watch: Watch
+    asked: Search, out: Path, data_dir: Path | None, device: str, conditions: Conditions, callback: Callback
 ) -> Path:
     """Run the trials, write what was tried and chosen, and return where.
 
     Args:
         out: folder of results, which are the trials' too.
         conditions: those of a run in this process.
-        watch: is told the events of every trial.
+        callback: is told the events of every trial.
 
     Raises:
         UserError: Optuna is not installed, there is nothing to search, no trial was completed, another
@@ -161,19 +161,19 @@ def tune(
     for _ in range(asked.trials if grid is None else len(grid)):
         trial = study.ask()
         values = suggest(trial, space)
-        jobs = [Job(cell, out.resolve(), data_dir, device, False, conditions) for cell in asked.cells(values)]
-        facts = _try(values, jobs, Judge(trial), watch)
+        jobs = [Job(run, out.resolve(), data_dir, device, False, conditions) for run in asked.runs(values)]
+        facts = _try(values, jobs, Judge(trial), callback)
         study.tell(trial, facts.score if facts.state == "complete" else None, endings[facts.state])
         tried.append(facts)
     sampler = f"TPE, seed {SAMPLER_SEED}" if grid is None else "every point once"
     return _write(asked, out, jobs, tried, sampler, as_data(space))
 
 
-def _try(values: dict[str, Any], jobs: list[Job], judge: Judge, watch: Watch) -> TrialFacts:
+def _try(values: dict[str, Any], jobs: list[Job], judge: Judge, callback: Callback) -> TrialFacts:
     """Run one trial."""
     for job in jobs:
-        outcome = _learn(job, judge, watch)
-        watch(CellDone(job.cell, outcome))
+        outcome = _learn(job, judge, callback)
+        callback(RunDone(job.run, outcome))
         if outcome.stopped:
             step, so_far = judge.latest
             return TrialFacts(values=values, state="pruned", score=so_far, tasks=step)
@@ -189,7 +189,7 @@ def _try(values: dict[str, Any], jobs: list[Job], judge: Judge, watch: Watch) ->
     return TrialFacts(values=values, state="complete", score=judge.score, tasks=judge.tasks)
 
 
-def _learn(job: Job, judge: Judge, watch: Watch) -> Outcome:
+def _learn(job: Job, judge: Judge, callback: Callback) -> Outcome:
     """Return what came of one run of a trial; a stopped one was hopeless.
 
     What lies on disk is judged before anything is run: of a search that goes on, the pruner decides the same.
@@ -201,11 +201,11 @@ def _learn(job: Job, judge: Judge, watch: Watch) -> Outcome:
     hopeless = False
     for t, row in enumerate(_known_rows(job)):
         if judge.hopeless(t, len(row), mean_of_seen(row, t)):
-            return Outcome(job.cell, stopped=True)
+            return Outcome(job.run, stopped=True)
 
     def tell(event: Event) -> None:
         nonlocal hopeless
-        watch(event)
+        callback(event)
         if isinstance(event, TaskDone) and judge.hopeless(event.task, event.task_count, event.mean):
             hopeless = True
             raise Stopped
@@ -214,20 +214,20 @@ def _learn(job: Job, judge: Judge, watch: Watch) -> Outcome:
     if outcome.stopped and not hopeless:
         raise KeyboardInterrupt
     if outcome.elsewhere:
-        raise UserError(f"another process works on a trial ({job.cell.name}); wait for it and run this again")
-    if outcome.error is not None and SweepFolder(job.out).failure(job.cell) is None:
+        raise UserError(f"another process works on a trial ({job.run.name}); wait for it and run this again")
+    if outcome.error is not None and SweepFolder(job.out).failure(job.run) is None:
         raise UserError(outcome.error)
     return outcome
 
 
 def _known_rows(job: Job) -> list[list[float | None]]:
     """Return the rows of a run's score matrix that lie on disk, complete or not."""
-    known = DataIndex(job.out, job.data_dir).known(job.cell)
-    fingerprint = known or load_data(job.cell, job.data_dir)[1]
-    path = job.cell.path(job.out, fingerprint)
+    known = DataIndex(job.out, job.data_dir).known(job.run)
+    fingerprint = known or load_data(job.run, job.data_dir)[1]
+    path = job.run.path(job.out, fingerprint)
     if path.exists():
         return read(path).matrix
-    saved = Checkpoint(path).load(job.cell.key(fingerprint))
+    saved = Checkpoint(path).load(job.run.key(fingerprint))
     return saved[0].matrix if saved else []
 
 
@@ -241,14 +241,14 @@ def _write(
     if not complete:
         raise UserError(f"none of {len(tried)} trials of {asked.method} was completed: {tried[0].error}")
     best = max(complete)[2]
-    cell = jobs[0].cell
+    run = jobs[0].run
     file = TuningFile(
-        method=cell.method,
-        stream=cell.stream,
-        protocol=cell.protocol.name,
-        backbone=cell.backbone,
-        orders=list(dict.fromkeys(job.cell.order for job in jobs)),
-        seeds=list(dict.fromkeys(job.cell.seed for job in jobs)),
+        method=run.method,
+        stream=run.stream,
+        protocol=run.protocol.name,
+        backbone=run.backbone,
+        orders=list(dict.fromkeys(job.run.order for job in jobs)),
+        seeds=list(dict.fromkeys(job.run.seed for job in jobs)),
         settings=list(asked.settings),
         chosen=Tuned(
             trials=len(tried),
@@ -260,7 +260,7 @@ def _write(
         ),
         trials=tried,
     )
-    path = path_of(out, cell.method, cell.stream, cell.protocol.name)
+    path = path_of(out, run.method, run.stream, run.protocol.name)
     write(file, path)
     return path
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from benchmark.errors import UserError
 from benchmark.results import Part, Tuned, atomic_write, to_json
-from benchmark.running.cell import plain
+from benchmark.running.run import plain
 from benchmark.text_table import text_table
 
 SCHEMA = 1

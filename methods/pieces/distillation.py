@@ -23,6 +23,6 @@ def answered_tokens(logits: Tensor, batch: Batch, causal: bool) -> Tensor:
     assert batch.targets is not None
     targets = batch.targets
     if causal:
-        # The logits at a place are about the next token.
-        logits, targets = logits[:, :-1], targets[:, 1:]
+        # The logits at a place are about the next token; they may begin where the longest answer does.
+        logits, targets = logits[:, :-1], targets[:, -logits.shape[1] :][:, 1:]
     return logits[targets != -100]

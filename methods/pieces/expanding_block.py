@@ -1,4 +1,4 @@
-"""A transformer block with a growing mixture of pairs: router, descriptors and the test for something new.
+"""A transformer block with a growing mixture of adapters: router, descriptors and the test for something new.
 
 SEMA, arXiv 2403.18886, CVPR 2025.
 """
@@ -15,20 +15,20 @@ from torch.nn import functional
 from benchmark import initialisation
 from benchmark.lora.layer import exact
 from benchmark.lora.stack import AdapterStack
-from benchmark.method import part
+from benchmark.state import Sizes, part
 
 
 class ExpandingBlock:
-    """The pairs of one block, mixed by what a linear router says of the block's mean input token.
+    """The adapters of one block, mixed by what a linear router says of the block's mean input token.
 
-    Every pair has a descriptor, an autoencoder of the mean tokens that the block saw when it was learned.
+    Every adapter has a descriptor, an autoencoder of the mean tokens that the block saw when it was learned.
 
     Attributes:
-        stack: the block's pairs, the newest as the stack's current one.
-        past_router: rows of weights and bias for the frozen pairs, `(slots, d + 1)`.
-        router: the newest pair's row, `(d + 1,)`.
-        descriptors: one autoencoder a pair.
-        errors: mean and deviation of each descriptor's error on the rows it was made for, `(pairs, 2)`.
+        stack: the block's adapters, the newest as the stack's current one.
+        past_router: rows of weights and bias for the frozen adapters, `(slots, d + 1)`.
+        router: the newest adapter's row, `(d + 1,)`.
+        descriptors: one autoencoder an adapter.
+        errors: mean and deviation of each descriptor's error on the rows it was made for, `(adapters, 2)`.
         mask: which tokens of the batch at hand are real, `(n, length)`; None where all are.
         tokens: what the block saw last, `(n, length, d)`.
     """
@@ -49,7 +49,7 @@ class ExpandingBlock:
         module.register_forward_pre_hook(self._route, with_kwargs=True)
 
     def grow(self, task: int, width: int, hidden: int) -> None:
-        """Add a pair, its router row and its descriptor; freeze what is there.
+        """Add an adapter, its router row and its descriptor; freeze what is there.
 
         Args:
             width: of a token.
@@ -68,7 +68,7 @@ class ExpandingBlock:
         self.descriptors.append(autoencoder(width, hidden).to(device))
 
     def _route(self, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        """Weight the pairs by the block's input, before its layers answer."""
+        """Weight the adapters by the block's input, before its layers answer."""
         tokens = given[0] if given else next(iter(named.values()))
         self.tokens = tokens[:, None] if tokens.dim() == 2 else tokens
         if not self.stack.count():
@@ -104,7 +104,7 @@ class ExpandingBlock:
 
     @torch.no_grad()
     def surprise(self) -> float:
-        """Return the least, over pairs, of the batch's mean distance from known errors in deviations.
+        """Return the least, over adapters, of the batch's mean distance from known errors in deviations.
 
         A descriptor whose errors do not vary says nothing, as one of too few rows.
         """
@@ -121,11 +121,20 @@ class ExpandingBlock:
         self.descriptors[-1].requires_grad_(False)
 
     def parameters(self) -> list[nn.Parameter]:
-        """Return the newest pair's factors and router row."""
+        """Return the newest adapter's factors and router row."""
         return [*self.stack.parameters(), self.router]
 
+    def sizes(self) -> Sizes:
+        """Return the sizes of adapters, router and descriptors, which are not needed while predicting."""
+        networks = [value for network in self.descriptors for value in network.parameters()]
+        described = sum(value.numel() for value in networks)
+        router = self.past_router.numel() + self.router.numel()
+        books = [value for value in self.stack.state().values() if not value.is_floating_point()]
+        kept = sum(value.nbytes for value in (self.errors, *books))
+        return self.stack.sizes() + Sizes(router + described, router, kept)
+
     def state(self) -> dict[str, Tensor]:
-        """Return pairs, router, descriptors and their errors."""
+        """Return adapters, router, descriptors and their errors."""
         state = {f"stack.{name}": value for name, value in self.stack.state().items()}
         for number, descriptor in enumerate(self.descriptors):
             for name, value in descriptor.state_dict().items():

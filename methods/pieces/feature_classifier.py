@@ -1,71 +1,64 @@
-"""The base of methods that classify by statistics of features; a head only trains."""
+"""Classifying by statistics of features; the task model's head only trains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import read_in_order
-from benchmark.method import Accounting, Context, Method, Needs, part
+from benchmark.method import Method, Needs
+from benchmark.models.answers import Answer
 from benchmark.models.class_means import ClassMeans
-from benchmark.models.objective import ClassificationObjective, best_columns
+from benchmark.models.task_model import ClassificationTaskModel
+
+NEEDS = Needs(stored_statistics=True)
+KINDS = ("vector", "image", "encoder")
+NO_SUM = "statistics of features answer, which a peft checkpoint cannot hold"
+"""What a method that holds a `FeatureClassifier` says of itself, beside `own_classifier` and
+`task_id_only_masks`, which are True."""
 
 
-class FeatureClassifier(Method):
-    """Takes statistics of a task's features once it is learned, and answers with the best score by them.
+class FeatureClassifier:
+    """Takes in a task's features once it is learned, and answers with the best score by what it has taken in.
 
-    Put before the method that says how features are learned. While a task is being learned its classes have
-    no statistics yet, and the head that trains answers.
+    While a task is being learned its classes have no statistics yet, and the head that trains answers.
 
     Attributes:
         learning: a task has begun and not ended.
     """
 
-    needs: ClassVar[Needs] = Needs(statistics=True)
-    kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
-    own_classifier: ClassVar[bool] = True
-    no_sum: ClassVar[str] = "statistics of features answer, which a peft checkpoint cannot hold"
+    def __init__(
+        self,
+        method: Method,
+        features: Callable[[Batch], Tensor],
+        take: Callable[[Tensor, Tensor], None],
+        scores: Callable[[Tensor], Tensor],
+    ) -> None:
+        """Start between tasks.
 
-    def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Start between tasks."""
-        super().__init__(context, hyperparameters)
+        Args:
+            method: whose task_model has a head.
+            features: of a batch, `(n, d)`.
+            take: adds features `(n, d)` and head columns `(n,)` of a task's rows to the statistics.
+            scores: says how well features fit each class, `(n, classes)`.
+        """
+        self.method = method
+        self.features = features
+        self.take = take
+        self.scores = scores
         self.learning = False
-
-    @property
-    def classifier(self) -> ClassificationObjective:
-        """The objective, which has a head."""
-        assert isinstance(self.objective, ClassificationObjective)
-        return self.objective
-
-    def features(self, batch: Batch) -> Tensor:
-        """Return the features that statistics are taken of, `(n, d)`."""
-        return self.classifier.features(batch)
-
-    def take(self, features: Tensor, labels: Tensor) -> None:
-        """Add the features `(n, d)` of a task's rows and their head columns to the statistics."""
-        raise NotImplementedError
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return how well features `(n, d)` fit each class, `(n, classes)`."""
-        raise NotImplementedError
-
-    def begin_task(self, t: int, rows: Rows) -> None:
-        """Let the head answer for now."""
-        super().begin_task(t, rows)
-        self.learning = True
 
     @torch.no_grad()
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take the statistics of the task's rows, as they are at test time."""
-        super().end_task(t, rows)
+    def end_task(self, rows: Rows) -> None:
+        """Take the statistics of a task's rows, as they are at test time."""
         self.learning = False
         features, labels = [], []
-        for batch in read_in_order(rows, self.protocol.batch_size, self.objective.device, training=False):
+        size, device = self.method.protocol.batch_size, self.method.task_model.device
+        for batch in read_in_order(rows, size, device, training=False):
             assert batch.labels is not None
             features.append(self.features(batch))
             labels.append(batch.labels)
@@ -74,47 +67,40 @@ class FeatureClassifier(Method):
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Return the columns of the best score, of all classes seen or of the given task's."""
+        task_model = self.method.task_model
         if self.learning:
-            return super().predict(batch, task)
-        columns = None if task is None else self.objective.task_columns(self.objective.tasks[task])
-        return best_columns(self.scores(self.features(batch)), columns)
+            return task_model.predict(batch, task)
+        features = self.features(batch)
+        scores = self.scores(features)
+        predictions = task_model.choose(scores, task)
+        task_model.note(Answer(predictions, features, scores))
+        return predictions
 
 
-class MeanClassifier(FeatureClassifier):
-    """Answers with the class whose mean feature is nearest in angle.
+def head_of(method: Method) -> ClassificationTaskModel:
+    """Return a method's task_model, which has a head."""
+    assert isinstance(method.task_model, ClassificationTaskModel)
+    return method.task_model
 
-    Attributes:
-        prototypes: mean features of the classes of finished tasks.
+
+def by_means(
+    method: Method, means: ClassMeans, features: Callable[[Batch], Tensor] | None = None
+) -> FeatureClassifier:
+    """Return a classifier that answers with the class whose mean feature is nearest in angle.
+
+    Args:
+        means: starts without classes.
+        features: of a batch; None for those that the head reads.
     """
+    task_model = head_of(method)
 
-    def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Start without classes."""
-        super().__init__(context, hyperparameters)
-        example = next(self.objective.backbone.module.parameters())
-        self.prototypes = ClassMeans(self.width(), example)
+    def take(found: Tensor, labels: Tensor) -> None:
+        means.add(found, labels, len(task_model.head))
 
-    def width(self) -> int:
-        """Return the size of a feature."""
-        return self.objective.backbone.width
+    return FeatureClassifier(method, features or task_model.features, take, means.scores)
 
-    def take(self, features: Tensor, labels: Tensor) -> None:
-        """Add rows to the class means."""
-        self.prototypes.add(features, labels, len(self.classifier.head))
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the cosines with the class means."""
-        return self.prototypes.scores(features)
-
-    def accounting(self) -> Accounting:
-        """Count the class means as auxiliary."""
-        return replace(super().accounting(), auxiliary_bytes=self.prototypes.bytes())
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the base's state and the class means."""
-        means = {f"prototypes.{name}": value for name, value in self.prototypes.state().items()}
-        return super().state() | means
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the base's state and the class means."""
-        super().restore(state)
-        self.prototypes.restore(part(state, "prototypes."))
+def empty_means(method: Method, width: int | None = None) -> ClassMeans:
+    """Return the means of no class, for features as wide as the backbone's or of another width."""
+    backbone = method.task_model.backbone
+    return ClassMeans(width or backbone.width, next(backbone.module.parameters()))

@@ -10,24 +10,24 @@ from pydantic import BaseModel, Field
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import ParameterGroup, Phase
-from methods.pieces.one_pair import OnePairAtATime
+from methods.pieces.one_adapter import OneAdapterAtATime
 
 
 class FirstTaskHyperparameters(LowRankHyperparameters):
-    """How the one pair is trained."""
+    """How the one adapter is trained."""
 
-    learning_rate: float = Field(0.01, gt=0, le=10, description="of the pair, on the first task")
+    learning_rate: float = Field(0.01, gt=0, le=10, description="of the adapter, on the first task")
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the pair and the head")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on the adapter and the head")
 
 
-class FirstTaskAdapted(OnePairAtATime):
-    """One pair, trained with the head on the first task, then frozen; later tasks train nothing."""
+class FirstTaskAdapted(OneAdapterAtATime):
+    """One adapter, trained with the head on the first task, then frozen; later tasks train nothing."""
 
     Hyperparameters: ClassVar[type[BaseModel]] = FirstTaskHyperparameters
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Make the pair at the first task."""
+        """Make the adapter at the first task."""
         if t == 0:
             super().begin_task(t, rows)
 

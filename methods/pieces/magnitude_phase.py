@@ -1,10 +1,10 @@
-"""SD-LoRA as LiteLoRA trains it: a pair, magnitudes with settings of their own, a stepped learning rate."""
+"""SD-LoRA as LiteLoRA trains it: adapter and magnitudes, with a stepped learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -16,32 +16,32 @@ from methods.sd_lora import SDHyperparameters, SDLoRA
 class MagnitudeHyperparameters(SDHyperparameters):
     """Settings of LiteLoRA's first phase."""
 
-    learning_rate: float = Field(1e-2, gt=0, le=10, description="of the pair and the head")
+    learning_rate: float = Field(1e-2, gt=0, le=10, description="of the adapter and the head")
     optimizer: Literal["sgd", "adam", "adamw"] | None = Field("sgd", description="of the magnitude phase")
     magnitude_learning_rate: float = Field(8e-3, gt=0, le=10)
     magnitude_weight_decay: float = Field(2e-4, ge=0, le=1)
 
 
 class MagnitudeLoRA(SDLoRA):
-    """SD-LoRA whose magnitudes are carried over and whose current pair is not normalised, in either variant.
+    """SD-LoRA whose magnitudes are carried over and whose current adapter is not normalised.
 
     Attributes:
-        last_magnitude: the current pair's, noted before the pair may be dropped.
+        last_magnitude: the current adapter's, noted before the adapter may be dropped.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = MagnitudeHyperparameters
     carries_over = True
-    # In either variant: the norm of a new pair starts at zero.
+    # In either variant: the norm of a new adapter starts at zero.
     normalises_current = False
     variant_magnitude: Mapping[str, float] = {"official": 1.0, "paper": 1.0}
     last_magnitude = 1.0
 
     def phases(self, t: int) -> list[Phase]:
         """Return the magnitude phase."""
-        pair, magnitudes, *head = self.groups()
+        adapter, magnitudes, *head = self.groups()
         if t == 0:
-            # The first pair keeps magnitude 1: with nothing to weigh it against, B alone sets its size.
-            return [self.main_phase(t, [pair, *head])]
+            # The first adapter keeps magnitude 1: with nothing to weigh it against, B alone sets its size.
+            return [self.main_phase(t, [adapter, *head])]
         chosen = self.hyperparameters
         magnitudes = replace(
             magnitudes,
@@ -49,8 +49,12 @@ class MagnitudeLoRA(SDLoRA):
             weight_decay=chosen.magnitude_weight_decay,
         )
         steps = {"milestones": (0.6, 0.8), "factor": 0.5}
-        return [self.main_phase(t, [pair, magnitudes, *head], name="magnitude", **steps)]
+        return [self.main_phase(t, [adapter, magnitudes, *head], name="magnitude", **steps)]
 
     def end_task(self, t: int, rows: Rows) -> None:
         """Note the magnitude."""
         self.last_magnitude = float(self.magnitudes.detach()[-1])
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the magnitude that task t's adapter was learned with beside what SD-LoRA tells."""
+        return super().report(t) | {"magnitude": self.last_magnitude}

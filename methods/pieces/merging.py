@@ -1,7 +1,7 @@
 """Merging: each task's change of the weights is learned alone, and one merged change answers.
 
-A change is dense, the product of a pair's factors by layer, so that rules that look at single entries see the
-entries of the weights and not those of factors, which differ between equal products.
+A change is dense, the product of an adapter's factors by layer, so that rules that look at single entries see
+the entries of the weights and not those of factors, which differ between equal products.
 
 What merging loses where classes of all tasks compete is the head: a head row is trained with its own task's
 features, and the merged change then gives all classes others, so rows of different tasks no longer score on
@@ -11,7 +11,6 @@ one scale. Classifier alignment (`--set alignment=5`) puts them on one again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,38 +20,40 @@ from torch import Tensor
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
 from benchmark.lora.stack import AdapterStack
-from benchmark.method import Accounting, Context, part
+from benchmark.method import Context
+from benchmark.state import Kept, learned, stored
 
 Change = dict[str, Tensor]
 
 
 class MergeHyperparameters(LowRankHyperparameters):
-    """The merged change's size beside the pair's settings."""
+    """The merged change's size beside the adapter's settings."""
 
     scale: float = Field(1.0, ge=0, le=100, description="factor of the merged change")
 
 
 class Merging(LowRankMethod):
-    """A pair for each task, learned from the pretrained model; `merged` says what answers.
+    """An adapter for each task, learned from the pretrained model; `merged` says what answers.
 
-    Subclasses say what is kept of a pair when its task ends.
+    Subclasses say what is kept of an adapter when its task ends.
     """
 
     Hyperparameters: ClassVar[type[BaseModel]] = MergeHyperparameters
+    keeps: ClassVar[tuple[Kept, ...]] = learned("stack", in_memory=False)
     no_sum: ClassVar[str] = "the merged change has full rank"
 
     def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new pair from the pretrained model."""
+        """Start a new adapter from the pretrained model."""
         self.stack.add(t, self.rank(t))
         self.stack.leave_out_frozen()
 
     def end_task(self, t: int, rows: Rows) -> None:
-        """Keep what merging needs of the pair, and let the merged change answer."""
+        """Keep what merging needs of the adapter, and let the merged change answer."""
         self.keep(t)
         self.answer()
 
     def keep(self, t: int) -> None:
-        """Take the current pair's change in, and leave no current pair."""
+        """Take the current adapter's change in, and leave no current adapter."""
         raise NotImplementedError
 
     def merged(self) -> Change:
@@ -67,13 +68,12 @@ class Merging(LowRankMethod):
             weight = layer.merged_weight()
             layer.answer_with(weight + (self.hyperparameters.scale * change).to(weight), beside=("current",))
 
-    def accounting(self) -> Accounting:
-        """Count what is stored; one change answers, and in the weights it needs no room."""
-        return replace(super().accounting(), resident=0, active=1)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return all adapters, and that one change answers, which needs no room in the weights."""
+        return self.stack.count(), 1
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned and let the merged change answer."""
-        super().restore(state)
+    def after_restore(self) -> None:
+        """Let the merged change answer."""
         self.answer()
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:
@@ -81,11 +81,11 @@ class Merging(LowRankMethod):
         return None
 
 
-class PairMerging(Merging):
-    """Keeps the pairs of all tasks and merges their changes anew after each."""
+class AdapterMerging(Merging):
+    """Keeps the adapters of all tasks and merges their changes anew after each."""
 
     def keep(self, t: int) -> None:
-        """Freeze the pair."""
+        """Freeze the adapter."""
         self.stack.freeze_current()
 
     def change(self, index: int) -> Change:
@@ -103,6 +103,8 @@ class RunningMerging(Merging):
         running: the merged change by layer; empty before the first task has ended.
     """
 
+    keeps: ClassVar[tuple[Kept, ...]] = stored("running", in_memory=False)
+
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without a change."""
         super().__init__(context, hyperparameters)
@@ -113,7 +115,7 @@ class RunningMerging(Merging):
         raise NotImplementedError
 
     def keep(self, t: int) -> None:
-        """Merge the pair's change and drop the pair."""
+        """Merge the adapter's change and drop the adapter."""
         self.running = self.merge(t, current_change(self.stack))
         self.stack.discard_current()
 
@@ -121,25 +123,13 @@ class RunningMerging(Merging):
         """Return the running change."""
         return self.running
 
-    def accounting(self) -> Accounting:
-        """Count one adapter, as large as the adapted weights."""
-        numbers = sum(change.numel() for change in self.running.values())
-        counted = super().accounting()
-        return replace(counted, stored=counted.stored + numbers, adapters=1)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head, bank and running change."""
-        return super().state() | {f"merged.{name}": change for name, change in self.running.items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head, bank and running change."""
-        device = self.objective.device
-        self.running = {name: change.to(device) for name, change in part(state, "merged.").items()}
-        super().restore(state)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return one of one: the merged change."""
+        return 1, 1
 
 
 def current_change(stack: AdapterStack) -> Change:
-    """Return the scaled product of the current pair by layer, in float32 or float64."""
+    """Return the scaled product of the current adapter by layer, in float32 or float64."""
     return {name: layer.delta("current").detach() for name, layer in stack.layers.items()}
 
 

@@ -37,7 +37,7 @@ class Layers:
 
     @property
     def alpha(self) -> float:
-        """The alpha of the protocol: a pair's scale times its rank."""
+        """The alpha of the protocol: an adapter's scale times its rank."""
         return self.protocol.alpha or self.protocol.rank
 
     def block(self, sides: list[int], most: int, what: str, times: int = 1) -> int:

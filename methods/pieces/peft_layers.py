@@ -28,9 +28,9 @@ class PeftMethod(Method):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Freeze the backbone and find its target layers."""
         super().__init__(context, hyperparameters)
-        self.module = self.objective.backbone.module
+        self.module = self.task_model.backbone.module
         self.module.requires_grad_(False)
-        self.linears = find_targets(self.module, self.protocol.targets)
+        self.linears = find_targets(self.module, self.protocol.targets, self.protocol.blocks)
 
     def put_on(self, config: PeftConfig) -> PeftModel:
         """Put a tuner on the target layers; afterwards exactly its parameters require a gradient.

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError, unknown
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Accounting, Context, ParameterGroup, Phase, part
+from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.state import Sizes, learned
 from methods.pieces.peft_configurations import TUNERS, Layers
 from methods.pieces.peft_layers import ADAPTER, PeftMethod
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
 
 
 class TunerHyperparameters(LowRankHyperparameters):
@@ -26,6 +27,34 @@ class TunerHyperparameters(LowRankHyperparameters):
     configuration: dict[str, Any] = Field(
         {}, description="fields of the tuner's peft configuration that replace those chosen, as JSON"
     )
+
+
+class SavedTuner:
+    """What peft saves of a tuner: what is trained, and random matrices where the tuner has such."""
+
+    def __init__(self, model: PeftModel, trained: list[nn.Parameter]) -> None:
+        """Take a model with a tuner on it, and what is trained."""
+        self.model = model
+        self.trained = trained
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what peft saves."""
+        from peft import get_peft_model_state_dict
+
+        saved = get_peft_model_state_dict(self.model, adapter_name=ADAPTER)
+        return {name: tensor.detach() for name, tensor in saved.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.model, dict(state), adapter_name=ADAPTER)
+
+    def sizes(self) -> Sizes:
+        """Return what is trained; matrices that are drawn once and only read are auxiliary, and in memory."""
+        stored, saved = sum(parameter.numel() for parameter in self.trained), self.state().values()
+        fixed = sum(tensor.numel() for tensor in saved) - stored
+        return Sizes(stored, stored + fixed, fixed * next(iter(saved)).element_size())
 
 
 class PeftTuner(PeftMethod):
@@ -37,6 +66,7 @@ class PeftTuner(PeftMethod):
 
     Hyperparameters = TunerHyperparameters
     tried: ClassVar[bool] = True
+    keeps = learned("adapter")
     tuner: ClassVar[str]
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -48,7 +78,8 @@ class PeftTuner(PeftMethod):
         super().__init__(context, hyperparameters)
         self.peft = self.put_on(self._configuration())
         self.parameters = self.trained()
-        self.objective.before_batch(self._switch_dropout)
+        self.adapter = SavedTuner(self.peft, self.parameters)
+        self.task_model.before_batch(self._switch_dropout)
 
     def _configuration(self) -> PeftConfig:
         from peft import PeftType
@@ -81,32 +112,10 @@ class PeftTuner(PeftMethod):
         group = ParameterGroup(self.parameters, chosen.learning_rate, chosen.weight_decay)
         return [self.main_phase(t, [group, *self.head_groups()])]
 
-    def adapter(self) -> dict[str, Tensor]:
-        """Return what peft saves: what is trained, and random matrices where the tuner has such."""
-        from peft import get_peft_model_state_dict
-
-        saved = get_peft_model_state_dict(self.peft, adapter_name=ADAPTER)
-        return {name: tensor.detach() for name, tensor in saved.items()}
-
     def peft_checkpoint(self) -> tuple[PeftConfig, dict[str, Tensor]]:
         """Return the configuration and what peft saves."""
-        return self.peft.peft_config[ADAPTER], self.adapter()
+        return self.peft.peft_config[ADAPTER], self.adapter.state()
 
-    def accounting(self) -> Accounting:
-        """Count what is trained as stored; matrices that are drawn once and only read are auxiliary."""
-        stored = sum(parameter.numel() for parameter in self.parameters)
-        saved = self.adapter().values()
-        fixed = sum(x.numel() for x in saved) - stored
-        size = next(iter(saved)).element_size()
-        return Accounting(stored, stored + fixed, adapters=1, active=1, auxiliary_bytes=fixed * size)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return head and adapter."""
-        return super().state() | {f"adapter.{name}": tensor for name, tensor in self.adapter().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over head and adapter."""
-        from peft import set_peft_model_state_dict
-
-        super().restore(state)
-        set_peft_model_state_dict(self.peft, part(state, "adapter."), adapter_name=ADAPTER)
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return one of one: the tuner."""
+        return 1, 1

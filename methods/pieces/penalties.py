@@ -1,4 +1,4 @@
-"""What a new pair is charged for: overlap with the past, length, density."""
+"""What a new adapter is charged for: overlap with the past, length, density."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def overlap(stack: AdapterStack, power: int) -> Tensor:
 
 
 def factor_length(stack: AdapterStack) -> Tensor:
-    """Return sum over layers of |A|_F + |B|_F of the current pair; a zero factor has a zero gradient."""
+    """Return sum over layers of |A|_F + |B|_F of the current adapter; a zero factor has a zero gradient."""
     # torch's norm has a zero gradient at zero, where the root of a sum of squares would give NaN.
     return torch.stack([own.lora_A.norm() + own.lora_B.norm() for _, own in stack.current_adapters()]).sum()
 

@@ -34,12 +34,13 @@ class QueryPrompted(Method):
     Hyperparameters: ClassVar[type[BaseModel]] = PromptHyperparameters
     # A vector has no tokens, and a text-to-text model no feature to ask with.
     kinds = ("image", "encoder")
+    changes = "input"
     no_sum = "it learned prompts, which are no change of a weight"
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Freeze the backbone and put prompts on the way to its features."""
         super().__init__(context, hyperparameters)
-        self.backbone = self.objective.backbone
+        self.backbone = self.task_model.backbone
         self.backbone.module.requires_grad_(False)
         self.backbone.route = self._features
         self.learning = False
@@ -73,6 +74,10 @@ class QueryPrompted(Method):
         group = ParameterGroup(self.trained(), chosen.learning_rate, chosen.weight_decay)
         clip = {} if chosen.gradient_clip is None else {"clip": chosen.gradient_clip}
         return [self.main_phase(t, [group, *self.head_groups()], **clip)]
+
+    def passes(self) -> float:
+        """Return two: one asks, one answers."""
+        return 2.0
 
     def declare(self, batchwise: bool) -> None:
         """Say that a whole test batch is looked at, or that it is not."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows, join
 from benchmark.data.images import ImageSettings, augment, normalise
-from benchmark.models.objective import Objective
+from benchmark.models.task_model import TaskModel
 
 Policy = Literal["reservoir", "class-balanced"]
 READ = 64
@@ -28,13 +28,13 @@ class PixelFormat:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, objective: Objective) -> PixelFormat | None:
-        """Return the format of an objective's images; None where it has none."""
-        if objective.image_settings is None:
+    def of(cls, task_model: TaskModel) -> PixelFormat | None:
+        """Return the format of an task model's images; None where it has none."""
+        if task_model.image_settings is None:
             return None
-        dtype = next(objective.backbone.module.parameters()).dtype
-        protocol = objective.protocol
-        return cls(objective.image_settings, protocol.augmentation, protocol.crop_area, dtype)
+        dtype = next(task_model.backbone.module.parameters()).dtype
+        protocol = task_model.protocol
+        return cls(task_model.image_settings, protocol.augmentation, protocol.crop_area, dtype)
 
     def packed(self, values: Tensor) -> Tensor:
         """Return the uint8 pixels behind normalised images `(n, 3, h, w)`."""
@@ -95,6 +95,8 @@ class RehearsalBuffer:
     def _read(self, rows: Rows, places: list[int]) -> Batch:
         # Prompts are stored with their answers, as in training; images before they are augmented.
         batch = rows.batch(places, training=self.pixels is None)
+        # States of a frozen prefix are no part of a row, and would count as stored.
+        batch.inputs = {n: value for n, value in batch.inputs.items() if n not in ("prefix", "features")}
         if self.pixels is None:
             return batch
         return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.packed(batch.inputs[PIXELS])})

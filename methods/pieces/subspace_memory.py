@@ -7,12 +7,10 @@ arXiv 2404.00228) keeps the basis of their complement once that is the smaller o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-
-from benchmark.method import part
 
 
 @dataclass
@@ -24,7 +22,7 @@ class SubspaceMemory:
             is still free ("retain").
     """
 
-    basis: Tensor
+    basis: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     retains: bool = False
 
     @classmethod
@@ -98,12 +96,11 @@ class SubspaceMemory:
         """Return basis and mode."""
         return {"basis": self.basis, "retains": torch.tensor(int(self.retains))}
 
-    @classmethod
-    def restored(cls, state: Mapping[str, Tensor]) -> SubspaceMemory:
-        """Return the memory whose `state` is given."""
-        basis, retains = state["basis"], bool(state["retains"])
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        basis, self.retains = state["basis"], bool(state["retains"])
         # A complement comes from an SVD, column by column in memory, and a product's rounding depends on it.
-        return cls(basis.t().contiguous().t() if retains else basis, retains)
+        self.basis = basis.t().contiguous().t() if self.retains else basis
 
 
 def free_rows(memory: SubspaceMemory, columns: Tensor, rank: int) -> Tensor:
@@ -114,27 +111,6 @@ def free_rows(memory: SubspaceMemory, columns: Tensor, rank: int) -> Tensor:
     """
     left, values = energies(memory.free(columns), power=1)
     return memory.free(left[:, :rank]).t() * (values[:rank, None] > rounding(columns))
-
-
-def packed(memories: Mapping[str, SubspaceMemory], prefix: str) -> dict[str, Tensor]:
-    """Return memories by name as tensors named `<prefix>.<name>.<part>`."""
-    return {
-        f"{prefix}.{name}.{key}": value
-        for name, memory in memories.items()
-        for key, value in memory.state().items()
-    }
-
-
-def unpacked(state: Mapping[str, Tensor], prefix: str, device: torch.device) -> dict[str, SubspaceMemory]:
-    """Return the memories that `packed` put into a state, on a device."""
-    own = {name: value.to(device) for name, value in part(state, f"{prefix}.").items()}
-    names = [name.removesuffix(".basis") for name in own if name.endswith(".basis")]
-    return {name: SubspaceMemory.restored(part(own, f"{name}.")) for name in names}
-
-
-def bytes_held(memories: Mapping[str, SubspaceMemory]) -> int:
-    """Return how many bytes memories take."""
-    return sum(x.nbytes for x in packed(memories, "").values())
 
 
 def energies(matrix: Tensor, power: int) -> tuple[Tensor, Tensor]:

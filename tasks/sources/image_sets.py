@@ -191,16 +191,16 @@ def _decoded(split: EncodedSplit, side: int, resize: int) -> Examples:
     return Examples(pixels, np.asarray(split.labels, np.int64), None, split.ids)
 
 
-def class_incremental(found: ImageSet, settings: ImageSettings, seed: int | None, tasks: int) -> LoadedStream:
+def class_incremental(found: ImageSet, settings: SlicedImageSettings, seed: int | None) -> LoadedStream:
     """Return a stream over consecutive slices of the set's classes, permuted by a seed.
 
     Raises:
         UserError: there are too few classes for so many tasks, or an image cannot be read.
     """
     # Before anything is decoded, which may take long.
-    images.slices(list(range(len(found.names))), tasks)
+    settings.cut(list(range(len(found.names))))
     pictures = decode(found, settings)
-    made = images.class_incremental(pictures, seed, tasks, found.origin, found.revisions, found.notes)
+    made = images.class_incremental(pictures, seed, settings, found.origin, found.revisions, found.notes)
     return replace(made, checked=True)
 
 

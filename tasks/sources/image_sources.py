@@ -146,4 +146,4 @@ def sliced(source: ImageSource, request: Request) -> LoadedStream:
     """
     settings = request.parameters or image_sets.SlicedImageSettings()
     found = source.find(request.data_dir)
-    return image_sets.class_incremental(found, settings, images.ORDERS[request.order], settings.tasks)
+    return image_sets.class_incremental(found, settings, images.ORDERS[request.order])

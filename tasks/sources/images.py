@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from benchmark.data.class_orders import of_classes
+from benchmark.data.class_orders import cut_order, of_classes
 from benchmark.data.class_orders import permutation as permutation
 from benchmark.data.class_orders import slices as slices
 from benchmark.data.data_errors import DataError, collect_into, raise_any
@@ -26,11 +26,34 @@ ORDERS: Mapping[str, int | None] = {"1": 1993, "2": 1995, "3": 1996, "natural": 
 
 
 class SlicedClasses(BaseModel):
-    """The setting that streams of consecutive slices of classes share."""
+    """The settings that streams of consecutive slices of classes share.
+
+    `first_classes=50` with `classes_per_task=10` is B50-Inc10 of the class-incremental literature.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: int = Field(10, ge=1, description="number of tasks that the classes are cut into")
+    classes_per_task: int | None = Field(
+        None, ge=1, description="in place of `tasks`; the last task has what is left, as PILOT cuts them"
+    )
+    first_classes: int | None = Field(
+        None, ge=1, description="classes of the first task, such as 50 for B50; none: as many as the others"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So a result written before these settings existed stays the result of the same cell.
+        later = ("classes_per_task", "first_classes")
+        return {name: value for name, value in given(self).items() if value is not None or name not in later}
+
+    def cut(self, order: list[int]) -> list[list[int]]:
+        """Return a class order in the slices that are asked for.
+
+        Raises:
+            UserError: there are too few classes for them.
+        """
+        return cut_order(order, self.tasks, self.classes_per_task, self.first_classes)
 
 
 @dataclass(frozen=True)
@@ -138,7 +161,7 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
 def class_incremental(
     images: LabelledImages,
     seed: int | None,
-    tasks: int,
+    sizes: SlicedClasses,
     origin: str,
     revisions: Mapping[str, str] | None = None,
     notes: tuple[str, ...] = (),
@@ -148,7 +171,7 @@ def class_incremental(
     Args:
         images: all classes.
         seed: of the class order; None keeps the classes as numbered.
-        tasks: number of slices; where it does not divide the classes a note says how large the last one is.
+        sizes: of the slices; where they are not equal a note tells them.
         origin: where the images come from, in one line.
         revisions: hub id to commit.
         notes: what was met on loading.
@@ -157,11 +180,20 @@ def class_incremental(
         UserError: there are too few classes for so many tasks.
     """
     order = permutation(len(images.names), seed)
-    parts = slices(order, tasks)
+    parts = sizes.cut(order)
     made = [images.task(f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
-    if len(parts[-1]) != len(parts[0]):
-        notes = (
-            *notes,
-            f"{len(order)} classes in {tasks} tasks of {len(parts[0])}, the last of {len(parts[-1])}",
-        )
+    if len({len(part) for part in parts}) > 1:
+        notes = (*notes, f"{len(order)} classes in {len(parts)} tasks of {_sizes(parts)}")
     return LoadedStream(made, origin, order, revisions or {}, notes)
+
+
+def _sizes(parts: list[list[int]]) -> str:
+    """Return the sizes of slices in words: of all, and of the first or the last where it differs."""
+    first, last = len(parts[0]), len(parts[-1])
+    usual = len(parts[1]) if len(parts) > 2 else first
+    told = [str(usual)]
+    if first != usual:
+        told.append(f"the first of {first}")
+    if last != usual:
+        told.append(f"the last of {last}")
+    return ", ".join(told)

@@ -1,1 +1,1 @@
-"""Where cells run. All yield outcomes as they come, each with its job's place among the jobs."""
+"""Where runs run. All yield outcomes as they come, each with its job's place among the jobs."""

@@ -1,4 +1,4 @@
-"""Runs cells as Ray tasks: several at a time, on this machine or on a cluster."""
+"""Runs runs as Ray tasks: several at a time, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psutil
 
 from benchmark.errors import UserError
 from benchmark.running.event_log import Tail
-from benchmark.running.events import Watch
+from benchmark.running.events import Callback
 from benchmark.running.executors.watchdog import ending_children
 from benchmark.running.job import Conditions, Job, Outcome, Outcomes
 from benchmark.running.losses import forgiving, lost, pass_on, run_limited
@@ -36,7 +36,7 @@ def session(workers: int, conditions: Conditions, say: Callable[[str], None]) ->
         say: is told in a line that Ray starts, how long that takes, and when it has.
 
     Raises:
-        UserError: Ray does not start, no cluster answers at the address, or no machine has what a cell needs.
+        UserError: Ray does not start, no cluster answers at the address, or no machine has what a run needs.
     """
     here = conditions.address is None
     if here:
@@ -119,13 +119,11 @@ def check_memory(conditions: Conditions, most: float, where: str) -> None:
         where: there is no more, for the message.
 
     Raises:
-        UserError: a cell's memory is more than that.
+        UserError: a run's memory is more than that.
     """
     if conditions.memory is not None and conditions.memory > most:
         asked, there = (f"{count / 1024**3:.4g}" for count in (conditions.memory, most))
-        raise UserError(
-            f"--memory {asked} GiB is more than the {there} that {where} can set aside for a cell"
-        )
+        raise UserError(f"--memory {asked} GiB is more than the {there} that {where} can set aside for a run")
 
 
 def _check_resources(ray: Any, conditions: Conditions) -> None:
@@ -139,22 +137,22 @@ def _check_resources(ray: Any, conditions: Conditions) -> None:
             raise UserError(f"{flag} {asked:g} is more than the {most:g} {name}s that {where} has")
 
 
-def on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
+def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
     """Run jobs as Ray tasks.
 
     Raises:
-        UserError: Ray broke down on this machine; the cells that were at work have ended before.
+        UserError: Ray broke down on this machine; the runs that were at work have ended before.
     """
     if not jobs:
         return
     terms = jobs[0].conditions
     resources = {"num_cpus": terms.cpus, "num_gpus": terms.gpus, "memory": terms.memory}
-    # Lost cells are sent again here and not by Ray, which would send one that eats all memory for ever.
+    # Lost runs are sent again here and not by Ray, which would send one that eats all memory for ever.
     remote = ray.remote(max_retries=0, **resources)(run_limited)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
-    tails = {index: Tail(SweepFolder(job.out).log(job.cell), job.cell) for index, job in enumerate(jobs)}
+    tails = {index: Tail(SweepFolder(job.out).log(job.run), job.run) for index, job in enumerate(jobs)}
     losses: Counter[str] = Counter()
-    tell = forgiving(watch, losses)
+    tell = forgiving(callback, losses)
     stranded = 0
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
@@ -167,21 +165,21 @@ def on_ray(ray: Any, jobs: list[Job], watch: Watch) -> Outcomes:
             try:
                 outcome = _seen_here(ray.get(reference))
             except ray.exceptions.RayTaskError as error:
-                outcome = Outcome(job.cell, error=" ".join(str(error).split()))
+                outcome = Outcome(job.run, error=" ".join(str(error).split()))
             except ray.exceptions.LocalRayletDiedError:
-                # Nothing more can be placed, through no fault of the cell's; what is at work may still end.
+                # Nothing more can be placed, through no fault of the run's; what is at work may still end.
                 outcome, stranded = None, stranded + 1
             except ray.exceptions.RayError as error:
-                losses[job.cell.identity] += 1
-                outcome = lost(job, losses[job.cell.identity], " ".join(str(error).split())[:300])
+                losses[job.run.identity] += 1
+                outcome = lost(job, losses[job.run.identity], " ".join(str(error).split())[:300])
                 if outcome is None:
                     pending[remote.remote(job)] = index
             if outcome is not None:
                 yield index, outcome
     if stranded:
         raise UserError(
-            f"Ray broke down on this machine (its raylet died) before {stranded} cells were run; every "
-            f"finished cell and task is kept in {jobs[0].out}; the same command continues from there"
+            f"Ray broke down on this machine (its raylet died) before {stranded} runs were run; every "
+            f"finished run and task is kept in {jobs[0].out}; the same command continues from there"
         )
 
 
@@ -190,6 +188,6 @@ def _seen_here(outcome: Outcome) -> Outcome:
     if outcome.path is None or outcome.path.exists():
         return outcome
     return Outcome(
-        outcome.cell,
+        outcome.run,
         error=f"a worker wrote {outcome.path} on a disk of its own; --out must be a shared folder",
     )

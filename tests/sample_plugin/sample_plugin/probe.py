@@ -23,12 +23,12 @@ class Probe(Method):
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Freeze the backbone."""
-        self.objective.backbone.module.requires_grad_(False)
+        self.task_model.backbone.module.requires_grad_(False)
         self.rows = len(rows)
 
     def phases(self, t: int) -> list[Phase]:
         """Return one phase over the head."""
-        group = ParameterGroup(self.objective.head_parameters(), self.hyperparameters.rate)
+        group = ParameterGroup(self.task_model.head_parameters(), self.hyperparameters.rate)
         return [Phase("probe", [group], self.loss, self.protocol.epochs, self.protocol.batch_size)]
 
     def report(self, t: int) -> dict[str, Any]:

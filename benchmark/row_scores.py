@@ -1,0 +1,70 @@
+"""The score of every test row, packed into a short text, and the task's score as exactly their mean.
+
+A row is right or wrong where the metric compares (accuracy, exact-match, first-letter): one bit a row. Every
+other metric grades: one unsigned 16-bit number a row, in steps of 1 / `LEVELS`, little-endian. Both are
+written in base64, rows in the order of the split. A task's score is the sum of these whole numbers over
+their largest possible sum, so that it follows from the text to the last bit.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LEVELS = 10_000
+COMPARING = frozenset({"accuracy", "exact-match", "first-letter"})
+"""Metrics that give a row 0 or 1 and nothing between."""
+
+
+def pack(scores: Sequence[float], metric: str) -> str:
+    """Return the scores of n rows, in 0..1, as base64; grades are rounded to 1 / `LEVELS`."""
+    import numpy as np
+
+    levels = np.rint(np.asarray(scores, np.float64) * _steps(metric))
+    data = np.packbits(levels.astype(bool)) if metric in COMPARING else levels.astype("<u2")
+    return base64.b64encode(data.tobytes()).decode()
+
+
+def unpack(text: str, count: int, metric: str) -> np.ndarray:
+    """Return the scores `(count,)` of a task's rows, float64 in 0..1.
+
+    Raises:
+        ValueError: the text is not that of so many rows.
+    """
+    return _levels(text, count, metric) / _steps(metric)
+
+
+def mean(text: str, count: int, metric: str) -> float:
+    """Return the task's score: the mean of its rows' scores, the same wherever it is computed.
+
+    Raises:
+        ValueError: the text is not that of so many rows.
+    """
+    return int(_levels(text, count, metric).sum()) / (count * _steps(metric))
+
+
+def _levels(text: str, count: int, metric: str) -> np.ndarray:
+    import numpy as np
+
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("the packed scores of its rows are not base64") from None
+    bits = metric in COMPARING
+    expected = -(-count // 8) if bits else 2 * count
+    if len(data) != expected:
+        raise ValueError(
+            f"the packed scores have {len(data)} bytes; {count} rows of {metric} take {expected}"
+        )
+    if bits:
+        return np.unpackbits(np.frombuffer(data, np.uint8), count=count).astype(np.int64)
+    return np.frombuffer(data, "<u2").astype(np.int64)
+
+
+def _steps(metric: str) -> int:
+    return 1 if metric in COMPARING else LEVELS
