@@ -3,7 +3,7 @@
 What stands where, in the order in which it may be imported: a room imports from its own line and from lines
 above it, and from none below. `tests/test_imports.py` holds every import to this.
 
-    errors, protocol, phase, state, space, registry, row_scores, results, stream, method  the contracts
+    errors, printable, protocol, phase, state, space, registry, row_scores, results, stream, method  contracts
     settings, initialisation, text_table, guard, result_files  what any room may need: random starts, files
     scoring                               from answers to task scores, to metrics, to intervals
     data                                  from sources to rows: files, folders and the hub, checked, cached

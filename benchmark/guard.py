@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,9 +14,13 @@ from typing import ParamSpec
 
 import typer
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, refusal
+from benchmark.printable import printable
 
 INCOMPLETE, USAGE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
+
+# What is wrong with a path that was given, wherever it is first looked at.
+OF_A_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
 
 P = ParamSpec("P")
 
@@ -37,6 +42,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             tell("stopped")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
+            if (refused := refusal(error)) is not None:
+                tell(f"error: {one_line(refused)}")
+                raise typer.Exit(USAGE) from None
+            if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename is not None:
+                tell(f"error: {one_line(str(error.strerror))}: {one_line(str(error.filename))[:200]}")
+                raise typer.Exit(USAGE) from None
             if os.environ.get("BENCH_DEBUG") == "1":
                 traceback.print_exc()
             what = f"{type(error).__name__}: {one_line(error)}"
@@ -52,8 +63,8 @@ def tell(line: str) -> None:
 
 
 def one_line(error: BaseException | str) -> str:
-    """Return a message without line breaks."""
-    return " ".join(str(error).split()) or "no message"
+    """Return a message without line breaks and control characters."""
+    return " ".join(printable(str(error)).split()) or "no message"
 
 
 def hear_interrupts() -> None:

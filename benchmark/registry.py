@@ -16,7 +16,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, refusal, unknown
+from benchmark.printable import control_character, printable
 
 _IGNORED = str.maketrans("", "", "-_.")
 
@@ -47,7 +48,8 @@ class Entry:
         path = self.path
         if path is None:
             return f"from the package {self.distribution}"
-        return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        return printable(text.partition("\n")[0])
 
 
 class Registry:
@@ -72,11 +74,15 @@ class Registry:
         """Every entry by key.
 
         Raises:
-            UserError: two places define names that are equal once case, `-` and `_` are ignored.
+            UserError: two places define names that are equal once case, `-` and `_` are ignored, or a name
+                holds a control character.
         """
         found: dict[str, Entry] = {}
         taken: dict[str, Entry] = {}
         for entry in [*self._built_in(), *self._plugged_in()]:
+            if mark := control_character(entry.key):
+                place = f"{entry.place}; rename or uninstall it"
+                raise UserError(f"the name of a {self.kind} holds the control character {mark}: {place}")
             other = taken.get(normalise(entry.key))
             if other is not None:
                 raise UserError(
@@ -114,6 +120,8 @@ class Registry:
         except UserError:
             raise
         except Exception as error:
+            if (refused := refusal(error)) is not None:
+                raise refused from None
             raise UserError(
                 f"the {self.kind} '{entry.key}' cannot be loaded from {entry.place}: "
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

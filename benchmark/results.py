@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark import row_scores
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unwritable
+from benchmark.printable import control_character
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,9 @@ class TaskFacts(Part):
     train: int = Field(description="rows trained on")
     validation: int
     test: int = Field(ge=1, description="rows behind each score of this task, n_i")
-    metric: str = Field(description="a name of benchmark.scoring.task_metrics; scores lie in 0..1")
+    metric: str = Field(
+        pattern=r"^[\w.-]+$", description="a name of benchmark.scoring.task_metrics; scores lie in 0..1"
+    )
 
 
 class Parameters(Part):
@@ -279,7 +282,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        raise unwritable(path, error) from None
 
 
 def to_json(value: Any) -> bytes:
@@ -364,6 +367,8 @@ def parse(data: bytes, where: str) -> Result:
         raise UserError(f"{where} is not a valid result: it holds half a character (\\ud...)") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not a valid result: {error}") from None
+    if mark := control_character(found):
+        raise UserError(f"{where} is not a valid result: it holds the control character {mark}")
     version = found.get("schema_version") if isinstance(found, dict) else None
     if version != SCHEMA:
         older = "; results of schema 1 are not migrated: run it again" if version == 1 else ""

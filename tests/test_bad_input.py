@@ -251,7 +251,7 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_a_folder_inside_the_output(tmp_path: Path) -> None:
     (tmp_path / "toy").write_text("kept", encoding="utf-8")
-    assert_failed(invoke(*TOY, "--out", tmp_path), "cannot write", "Not a directory")
+    assert_refused(invoke(*TOY, "--out", tmp_path), "cannot write", "Not a directory")
 
 
 def test_a_full_disk_stops_a_run_that_later_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_a_full_disk_stops_a_run_that_later_goes_on(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         done = invoke(*TOY, "--out", tmp_path)
-    assert_failed(done, "cannot write", "progress.json", "No space left on device")
+    assert_refused(done, "cannot write", "progress.json", "No space left on device", "free space there")
     assert "task 1/3" in done.stdout and "task 2/3" not in done.stdout
     assert not list(tmp_path.rglob("*.tmp"))
     assert {path: path.read_bytes() for path in finished} == finished

@@ -152,16 +152,17 @@ def test_a_run_that_raises_waits_for_retry(
     check_goes_on(start, tmp_path, undisturbed, "--retry")
 
 
-def test_a_run_that_the_system_refuses_memory_fails_alone(
+def test_a_run_that_the_system_refuses_memory_stops_alone_and_goes_on_later(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path]
     code, printed, errors = ended(start(*command, FAULT="hoard", limits={resource.RLIMIT_AS: 64 << 30}))
-    assert code == 1
+    assert code == 2
     assert errors.count("\n") == 1 and "Traceback" not in errors
     assert "failed: faulty on toy" in errors and "the memory ran out (RuntimeError" in errors
+    assert "then the same command goes on" in errors
     assert "seq-lora on toy, order 1, seed 0 | complete" in printed
-    check_goes_on(start, tmp_path, undisturbed, "--retry")
+    check_goes_on(start, tmp_path, undisturbed)
 
 
 def test_nan_is_never_saved(start: Start, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_run_that_kills_every_worker_fails_alone(
     check_goes_on(start, tmp_path, undisturbed, "--retry")
 
 
-def test_a_full_disk_fails_the_run_in_one_line(
+def test_a_full_disk_stops_the_run_in_one_line_and_the_same_command_goes_on(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     sizes = {name: len(data) for name, data in undisturbed.items()}
@@ -206,10 +207,11 @@ def test_a_full_disk_fails_the_run_in_one_line(
     command = ["--method", "faulty", *SETTINGS, "--out", tmp_path]
     # No file can grow to the size of the adapters: what the system refuses is the write itself.
     code, _, errors = ended(start(*command, limits={resource.RLIMIT_FSIZE: largest - 1}))
-    assert code == 1
+    assert code == 2
     assert errors.count("\n") == 1 and "cannot write" in errors and "File too large" in errors
+    assert errors.startswith("error: faulty on toy") and "then the same command goes on" in errors
     assert not list(tmp_path.rglob("*.tmp"))
-    code, _, errors = ended(start("--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--retry"))
+    code, _, errors = ended(start("--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path))
     assert code == 0, errors
     assert content(tmp_path) == undisturbed
 

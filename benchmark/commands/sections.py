@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
+
+from benchmark.guard import USAGE, tell
+from benchmark.printable import control_character, printable
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "sweep", "tune"),
@@ -17,7 +21,16 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 class Sections(TyperGroup):
-    """Shows commands by section. Those in none still work."""
+    """Shows commands by section; those in none still work. No argument may hold a control character."""
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Refuse arguments that could not be shown again, then go on as usual."""
+        for argument in args:
+            if mark := control_character(argument):
+                given = " ".join(printable(argument).split())
+                tell(f"error: the argument '{given:.60}' holds the control character {mark}")
+                raise typer.Exit(USAGE)
+        return super().make_context(info_name, args, *more, **extra)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each section's commands with the first line of what they do."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmark.commands.plan_report import announcement, run_data
-from benchmark.guard import INCOMPLETE, INTERRUPTED, one_line, tell
+from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, one_line, tell
 
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
@@ -25,6 +25,8 @@ def sweep(
     loggers: Sequence[Callback] = (),
 ) -> int:
     """Run the runs and return the exit code: 0 only where every run is complete.
+
+    It is 2 where the machine refused something, and the same command goes on once that is mended.
 
     Args:
         conditions: that `options` mean.
@@ -69,6 +71,8 @@ def sweep(
             tell(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
         elif outcome.elsewhere:
             tell(f"running elsewhere: {outcome.run.name}")
+    if any(outcome.machine for outcome in outcomes):
+        return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchmark.data.data_errors import DataError
 from benchmark.data.names import difference, folded
 from benchmark.errors import UserError
+from benchmark.printable import control_character
 from benchmark.stream import Examples, Task
 
 
@@ -23,9 +24,9 @@ def check(name: str, tasks: list[Task]) -> None:
 def validation_errors(tasks: list[Task]) -> Iterator[DataError]:
     """Yield what no stream may deliver, cheap enough to look for before every run.
 
-    No tasks or two of one name; in a task an empty train or test split, or two classes whose names are equal
-    or differ only by case; in a split parts of different length, a label outside the classes, a row without
-    an accepted answer, or an id twice.
+    No tasks or two of one name; a name with a control character; in a task an empty train or test split, or
+    two classes whose names are equal or differ only by case; in a split parts of different length, a label
+    outside the classes, a row without an accepted answer, or an id twice.
     """
     if not tasks:
         yield DataError("there are no tasks")
@@ -33,6 +34,13 @@ def validation_errors(tasks: list[Task]) -> Iterator[DataError]:
         yield DataError("two tasks of one name", name)
     for task in tasks:
         yield from _class_errors(task)
+        for what, names in (
+            ("task", (task.name,)),
+            ("class", task.classes),
+            ("metric", (task.metric or "",)),
+        ):
+            if mark := control_character(names):
+                yield DataError(f"the name of a {what} holds the control character {mark}", task.name)
         splits = {"train": task.train, "validation": task.validation, "test": task.test}
         for split, rows in splits.items():
             if rows is not None and len(rows):

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from benchmark.errors import UserError
+from benchmark.printable import printable
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DataError:
     @property
     def line(self) -> str:
         """The whole one in one line."""
-        return f"{self.place}: {self.message}" if self.place else self.message
+        return printable(f"{self.place}: {self.message}" if self.place else self.message)
 
 
 class InvalidData(UserError):

@@ -14,6 +14,7 @@ from benchmark.data.names import difference, folded
 from benchmark.data.part_sources import SPLITS, PartSource
 from benchmark.data.table_files import Table
 from benchmark.errors import UserError, hint
+from benchmark.printable import control_character
 
 MOST_SHOWN = 20
 MOST_DIGITS = 18
@@ -137,7 +138,7 @@ class Reader:
             given = names[int(given)]
         if part.classes and given not in part.classes:
             _refuse("label", given, list(part.classes))
-        return given
+        return _printable(given)
 
     def _images(self, folder: Path) -> Iterator[Record]:
         for split, label, path in self.source.images(self.errors):
@@ -177,7 +178,18 @@ def _text(value: Any) -> str:
         raise UserError(f"a list where one name belongs; write {value[0]!r} instead of {value!r:.60}")
     if not isinstance(value, (str, int, float)):
         raise UserError(f"{value!r:.60} where one name belongs")
-    return str(value).strip()
+    return _printable(str(value).strip())
+
+
+def _printable(name: str) -> str:
+    """Return a name that can be shown.
+
+    Raises:
+        UserError: it holds a control character.
+    """
+    if mark := control_character(name):
+        raise UserError(f"the control character {mark} in the name {name!r:.60}")
+    return name
 
 
 def _answers(value: Any, column: str | None) -> list[str]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from benchmark.data.hub import HubSet
 from benchmark.errors import hint
+from benchmark.printable import control_character
 from benchmark.scoring.task_metrics import NAMES
 
 # Names become folders and parts of file names.
@@ -22,6 +23,14 @@ class TomlTable(BaseModel):
     """A table of the file; keys that it does not know are refused with the nearest one it does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _printable(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse control characters in what is shown; a prompt's words may hold line breaks."""
+        if info.field_name not in ("instruction", "definition") and (mark := control_character(value)):
+            raise ValueError(f"{info.field_name}: holds the control character {mark}")
+        return value
 
 
 class RowSource(TomlTable):

@@ -12,7 +12,7 @@ with R.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -45,6 +45,12 @@ class Adapter(nn.Module):
                 self.register_parameter(name, nn.Parameter(matrix))
             else:
                 self.register_buffer(name, matrix, persistent=False)
+
+    def fits(self, base: nn.Linear) -> bool:
+        """Return whether B A has the shape of a layer's weight."""
+        lora_a, lora_b = self.lora_A.shape, self.lora_B.shape
+        wanted = [len(self.lora_A), base.in_features], [base.out_features, len(self.lora_A)]
+        return (list(lora_a), list(lora_b)) == wanted
 
 
 class Term(NamedTuple):
@@ -112,6 +118,13 @@ class LoraLinear(nn.Module):
     def bias(self) -> Tensor | None:
         """The pretrained bias."""
         return self.base.bias
+
+    def fits(self, frozen_ranks: Sequence[int]) -> bool:
+        """Return whether adapters of these ranks, and all other matrices, have the layer's shapes."""
+        adapters = [self.frozen] if self.current is None else [self.frozen, self.current]
+        whole = self.merged is None or self.merged.shape == self.weight.shape
+        same = len(self.frozen.lora_A) == sum(frozen_ranks)
+        return whole and same and all(adapter.fits(self.base) for adapter in adapters)
 
     def merged_weight(self) -> Tensor:
         """Return the pretrained weight with what was merged into it for good."""

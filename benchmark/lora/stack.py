@@ -346,12 +346,12 @@ class AdapterStack:
                 if key.startswith(f"{name}.")
             }
             lora_a, lora_b = own[f"{name}.frozen.lora_A"], own[f"{name}.frozen.lora_B"]
-            if lora_a.shape[1] != layer.base.in_features or len(lora_b) != layer.base.out_features:
-                raise _foreign(name)
             layer.frozen = Adapter(lora_a, lora_b, trained=False)
             trained = f"{name}.lora_A" in own
             layer.current = Adapter(own[f"{name}.lora_A"], own[f"{name}.lora_B"]) if trained else None
             layer.merged = own.get(f"{name}.merged")
+            if not layer.fits(self.frozen_ranks) or len(self.frozen_tasks) != len(self.frozen_ranks):
+                raise _foreign(name)
         self.unmerge()
 
 

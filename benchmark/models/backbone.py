@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, refusal, unknown
 from benchmark.models.backbone_store import find_folder, preset_key, stored_folder
 from benchmark.models.forward_equivalents import PassCounter
 from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
@@ -207,6 +207,8 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
     except UserError:
         raise
     except Exception as error:  # transformers raises many kinds for what is one mistake to a user
+        if (refused := refusal(error)) is not None:
+            raise refused from None
         raise UserError(
             f"cannot load the backbone '{source}': {_reason(error)} "
             "(without a network, give a local folder with --backbone PATH)"

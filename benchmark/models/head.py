@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark import initialisation
+from benchmark.errors import UserError
 
 
 class GrowingHead(nn.Module):
@@ -54,8 +55,16 @@ class GrowingHead(nn.Module):
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
 
     def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned.
+
+        Raises:
+            UserError: a block is of other shapes than a head over features of this width has.
+        """
         blocks = sum(name.startswith("biases.") for name in state)
+        for index in range(blocks):
+            weight, bias = state[f"weights.{index}"], state[f"biases.{index}"]
+            if weight.dim() != 2 or weight.shape[1] != self.width or bias.shape != weight.shape[:1]:
+                raise UserError(f"block {index} of the saved head has other shapes than the backbone's head")
         make = lambda name: nn.Parameter(state[name].to(device))  # noqa: E731
         self.weights = nn.ParameterList([make(f"weights.{index}") for index in range(blocks)])
         self.biases = nn.ParameterList([make(f"biases.{index}") for index in range(blocks)])

@@ -30,7 +30,7 @@ def read_model(kind: str, source: str, revision: str | None) -> nn.Module:
         revision: of the hub's model.
 
     Raises:
-        UserError: tensors are missing, unexpected or of another shape; the line names them.
+        UserError: tensors are missing, unexpected, of another shape or not finite; the line names them.
         Exception: whatever transformers raises where it cannot read the model.
     """
     import transformers
@@ -55,6 +55,9 @@ def read_model(kind: str, source: str, revision: str | None) -> nn.Module:
         else:
             module, found = loader.from_pretrained(source, **options)
     refuse_other_tensors(module, found, source, may_lack=UNUSED if kind in ("image", "encoder") else ())
+    broken = [name for name, tensor in module.named_parameters() if not tensor.isfinite().all()]
+    if broken:
+        raise UserError(f"the weights of '{source}' hold NaN or infinite numbers: {_some(broken)}")
     for line in warnings:
         if any(words in line for words in ALARMING) and "pooler" not in line:
             raise UserError(f"the weights of '{source}' were not read as they are: {line[:200]}")

@@ -104,7 +104,10 @@ def read_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
             owner = (file.metadata() or {}).get("run", key)
         if owner != key:
             raise UserError(f"{path} holds the adapters of another run: run {owner}, the result is of {key}")
-        return load_tensors(path.read_bytes())
+        state = load_tensors(path.read_bytes())
+        for name in sorted(name for name, tensor in state.items() if not torch.isfinite(tensor).all()):
+            raise UserError(f"{path} holds NaN or infinite numbers in '{name}', which no run leaves")
+        return state
     except FileNotFoundError:
         raise UserError(f"no adapters at {path}") from None
     except (SafetensorError, OSError) as error:

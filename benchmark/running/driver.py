@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmark.errors import UserError
+from benchmark.errors import MachineError, UserError, unwritable
 from benchmark.results import read
 from benchmark.running.data_index import DataIndex
 from benchmark.running.events import Callback, RunDone
@@ -44,7 +44,7 @@ def run(
         fresh: run runs again that are complete, from their first task.
 
     Raises:
-        UserError: the output folder cannot be written, or Ray does not start or is not reached.
+        UserError: the output folder cannot be written, now or later, or Ray does not start or is not reached.
         KeyboardInterrupt: the user stopped the run; what is finished is on disk.
     """
     check_writable(out)
@@ -61,6 +61,8 @@ def run(
                 left.append(place)
             elif not outcome.stopped:
                 callback(RunDone(outcome.run, outcome))
+            if outcome.machine == "disk":  # each further run would learn a task and fail to keep it
+                raise MachineError(f"{outcome.run.name}: {outcome.error}")
         return left
 
     def settle(places: list[int]) -> list[int]:
@@ -137,4 +139,4 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(b"1")
     except OSError as error:
-        raise UserError(f"cannot write to the output folder {out}: {error.strerror or error}") from None
+        raise unwritable(f"to the output folder {out}", error) from None

@@ -11,6 +11,8 @@ from benchmark.results import Result, read
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import process_name
 
+Refusal = Literal["", "memory", "disk"]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -21,6 +23,7 @@ class Outcome:
         skipped: the result was there before.
         elsewhere: another process works on the run.
         stopped: the user stopped the sweep before the run was complete.
+        machine: what it refused, where that is the error; the same command goes on once it is to be had.
     """
 
     run: Run
@@ -29,6 +32,7 @@ class Outcome:
     skipped: bool = False
     elsewhere: bool = False
     stopped: bool = False
+    machine: Refusal = ""
 
     @property
     def result(self) -> Result | None:

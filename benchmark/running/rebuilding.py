@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmark.data.files import describe_error
 from benchmark.errors import UserError
 from benchmark.method import Method
 from benchmark.registry import STREAMS
@@ -56,7 +57,14 @@ def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Meth
         method.restore(state)
     except KeyError as error:
         raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
+    except (ValueError, IndexError, RuntimeError, TypeError) as error:  # as torch tells of shapes that differ
+        raise UserError(f"the adapters beside {path} are of other shapes: {describe_error(error)}") from None
     # Of a method that builds on this one, whose further tensors would otherwise go unnoticed.
-    for name in sorted(set(state) - set(method.state())):
+    own = method.state()
+    for name in sorted(set(state) - set(own)):
         raise UserError(f"the adapters beside {path} are of another method: '{name}' is not of this one")
+    for name, tensor in sorted(own.items()):
+        found = state.get(name)
+        if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise UserError(f"the adapters beside {path} are of another method, in shape or type: '{name}'")
     return method

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unwritable
 from benchmark.results import atomic_write, to_json
 from benchmark.running.run import Run, plain
 
@@ -91,7 +91,7 @@ class SweepFolder:
             yield False
             return
         except OSError as error:
-            raise UserError(f"cannot write {lock.lock_file}: {error.strerror or error}") from None
+            raise unwritable(lock.lock_file, error) from None
         try:
             yield True
         finally:
@@ -111,7 +111,7 @@ class SweepFolder:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write {path.parent}: {error.strerror or error}") from None
+            raise unwritable(path.parent, error) from None
         # Another folder means another lock even in one process; the file is never deleted, since a process
         # that waits for a deleted file would hold a lock that nobody else sees.
         return FileLock(path, is_singleton=False)

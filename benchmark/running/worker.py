@@ -12,13 +12,13 @@ from pathlib import Path
 from benchmark.data.files import describe_error
 from benchmark.data.load import load as load_tasks
 from benchmark.data.outcomes import fingerprint
-from benchmark.errors import UserError
+from benchmark.errors import MachineError, UserError, refusal
 from benchmark.results import read
 from benchmark.running.catalogue import load_stream
 from benchmark.running.data_index import DataIndex
 from benchmark.running.event_log import EventLog
 from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskDone
-from benchmark.running.job import Job, Outcome
+from benchmark.running.job import Job, Outcome, Refusal
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.stream import LoadedStream, Request
@@ -54,13 +54,21 @@ def run_job(job: Job, callback: Callback) -> Outcome:
                 return outcome
             if outcome.state == "complete":
                 folder.forget_failure(run)
-            elif outcome.state == "failed" and begun:
+            elif outcome.state == "failed" and begun and not outcome.machine:
                 # What fails before it begins costs nothing to try again, such as data that is not there.
                 folder.note_failure(run, str(outcome.error))
             log(RunDone(run, outcome))
             return outcome
     except UserError as error:
-        return Outcome(run, error=" ".join(str(error).split()))
+        return _failed(run, error)
+
+
+def _failed(run: Run, error: UserError) -> Outcome:
+    """Return what came of a run that one line says something of."""
+    machine: Refusal = ""
+    if isinstance(error, MachineError):
+        machine = "memory" if error.memory else "disk"
+    return Outcome(run, error=" ".join(str(error).split()), machine=machine)
 
 
 def stop_asked(job: Job) -> bool:
@@ -102,23 +110,13 @@ def _run_claimed(job: Job, tell: Callback) -> Outcome:
     except Stopped:
         return Outcome(run, stopped=True)
     except UserError as error:
-        return Outcome(run, error=" ".join(str(error).split()))
+        return _failed(run, error)
     except Exception as error:
         if debugging():
             raise
-        return Outcome(run, error=f"{_reason(error)} (BENCH_DEBUG=1 shows where)")
-
-
-def _reason(error: Exception) -> str:
-    """Return one line on an error that is not known to be the user's."""
-    # torch has a class for a full GPU alone; a full memory is to it a RuntimeError like any other.
-    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if full or "can't allocate memory" in str(error):
-        return (
-            f"the memory ran out ({describe_error(error)}); smaller batches (--set protocol.batch_size=...) "
-            "or fewer runs at a time (--workers) need less"
-        )
-    return describe_error(error)
+        if (refused := refusal(error)) is not None:
+            return _failed(run, refused)
+        return Outcome(run, error=f"{describe_error(error)} (BENCH_DEBUG=1 shows where)")
 
 
 def load_data(run: Run, data_dir: Path | None) -> tuple[LoadedStream, str]:
