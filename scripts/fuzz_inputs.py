@@ -18,7 +18,9 @@ from scripts.mutations import (
     changed,
     damage_bytes,
     damage_json,
+    damage_tensors,
     odd_value,
+    toml_file,
     with_control,
     without,
 )
@@ -34,7 +36,15 @@ ROWS = [
     for n in range(count)
 ]
 
-SHORT_RUN = ("run", "--method", "frozen", "--stream", "stream.toml", "--set", "source_length=32")
+SHORT_RUN: tuple[str, ...] = (
+    "run",
+    "--method",
+    "frozen",
+    "--stream",
+    "stream.toml",
+    "--set",
+    "source_length=32",
+)
 SHORT_RUN += ("--set", "validation=0")
 
 
@@ -75,22 +85,6 @@ def stream_of(kind: str = "csv", backbone: str = "minilm", **more: Any) -> dict[
     """Return the content of a sound stream file over a table."""
     table = {"source": {"path": f"rows.{kind}"}, "columns": COLUMNS}
     return {**HEAD, "table": table, "protocol": {"quick": {"backbone": backbone, "epochs": 1}}, **more}
-
-
-def toml(value: Any) -> str:
-    """Return a value as TOML, tables written inline; what TOML does not have becomes a text."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(toml(part) for part in value) + "]"
-    return json.dumps("null" if value is None else value)
-
-
-def toml_file(content: Any) -> str:
-    """Return a file's content as TOML, one key a line."""
-    if not isinstance(content, dict):
-        return toml(content)
-    return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in content.items())
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]], kind: str) -> Path:
@@ -135,7 +129,16 @@ def damage_arguments(rng: random.Random, ground: Ground, work: Path) -> Input:
     """Return a command with odd words among its arguments."""
     word = lambda: rng.choice((*HOSTILE, "toy", "seq-lora", "digits", "epochs=2", str(ground.result)))  # noqa: E731
     dry = ["run", "--dry-run", "--method", "seq-lora", "--stream", "toy"]
-    flags = ("--method", "--stream", "--order", "--seed", "--backbone", "--protocol", "--set", "--data-dir")
+    flags: tuple[str, ...] = (
+        "--method",
+        "--stream",
+        "--order",
+        "--seed",
+        "--backbone",
+        "--protocol",
+        "--set",
+        "--data-dir",
+    )
     flags += (
         "--out",
         "--workers",
@@ -328,37 +331,6 @@ def damage_images(rng: random.Random, ground: Ground, work: Path) -> Input:
         path.parent.rename(path.parent.parent / name)
         wrong = name in CONTROL
     return Input(["data", "verify", "stream.toml"], wrong, f"images {kind}")
-
-
-def damage_tensors(path: Path, rng: random.Random) -> bool:
-    """Damage a safetensors file; return whether it certainly no longer holds what it did."""
-    from safetensors.torch import load, save
-
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__")
-    tensors, kind = load(data), rng.randrange(7)
-    name = rng.choice(sorted(tensors))
-    if kind == 0:
-        path.write_bytes(data[: rng.randrange(len(data))])
-        return True
-    if kind == 1:
-        tensors[f"{name}x{rng.choice(HOSTILE)}"] = tensors.pop(name)
-    elif kind == 2:
-        tensors[name] = tensors[name].flatten().repeat(2)
-    elif kind == 3:
-        del tensors[name]
-    elif kind == 4:
-        tensors["extra" + rng.choice(HOSTILE)] = tensors[name].clone()
-    elif kind == 5:
-        tensors[name] = (tensors[name].double() * float("nan")).to(tensors[name].dtype)
-        if not tensors[name].isnan().any():
-            del tensors[name]
-    else:
-        path.write_bytes(damage_bytes(data[: 8 + length], rng) + data[8 + length :])
-        return False
-    path.write_bytes(save(tensors, metadata))
-    return True
 
 
 def damage_adapters(rng: random.Random, ground: Ground, work: Path) -> Input:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 CONTROL = ("\x1b[31m", "\x07", "\x00", "\x9b2J", "\x7f", "\u202e", "\u2028", "a\rb", "a\nb")
@@ -155,3 +156,50 @@ def as_bytes(value: Any, rng: random.Random) -> bytes:
     if rng.random() < 0.1:
         text = text.replace("0.", rng.choice(("NaN", "1e999", "0.0.", "9" * 5000 + ".")), 1)
     return text.encode("utf-8", "surrogatepass")
+
+
+def toml(value: Any) -> str:
+    """Return a value as TOML, tables written inline; what TOML does not have becomes a text."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(part) for part in value) + "]"
+    return json.dumps("null" if value is None else value)
+
+
+def toml_file(content: Any) -> str:
+    """Return a file's content as TOML, one key a line."""
+    if not isinstance(content, dict):
+        return toml(content)
+    return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in content.items())
+
+
+def damage_tensors(path: Path, rng: random.Random) -> bool:
+    """Damage a safetensors file; return whether it certainly no longer holds what it did."""
+    from safetensors.torch import load, save
+
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__")
+    tensors, kind = load(data), rng.randrange(7)
+    name = rng.choice(sorted(tensors))
+    if kind == 0:
+        path.write_bytes(data[: rng.randrange(len(data))])
+        return True
+    if kind == 1:
+        tensors[f"{name}x{rng.choice(HOSTILE)}"] = tensors.pop(name)
+    elif kind == 2:
+        tensors[name] = tensors[name].flatten().repeat(2)
+    elif kind == 3:
+        del tensors[name]
+    elif kind == 4:
+        tensors["extra" + rng.choice(HOSTILE)] = tensors[name].clone()
+    elif kind == 5:
+        tensors[name] = (tensors[name].double() * float("nan")).to(tensors[name].dtype)
+        if not tensors[name].isnan().any():
+            del tensors[name]
+    else:
+        path.write_bytes(damage_bytes(data[: 8 + length], rng) + data[8 + length :])
+        return False
+    path.write_bytes(save(tensors, metadata))
+    return True

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.fuzz_inputs import ROWS, stream_of, toml_file, write_rows
+from scripts.fuzz_inputs import ROWS, stream_of, write_rows
+from scripts.mutations import toml_file
 from tests import tiny
 from tests.command import ROOT
 from tests.outputs import content
