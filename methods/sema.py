@@ -202,7 +202,13 @@ class SEMA(LowRankMethod):
 
     def report(self, t: int) -> dict[str, Any]:
         """Return which blocks the task has extended and how many adapters each has."""
-        return {"grown": self.grown, "adapters": {block.name: block.stack.count() for block in self.blocks}}
+        # The first task's growth is by rule; later, a task that extends no block has no adapter of its own.
+        kept = t == 0 or bool(self.grown)
+        return {
+            "kept": kept,
+            "grown": self.grown,
+            "adapters": {block.name: block.stack.count() for block in self.blocks},
+        }
 
     def low_rank_sum(self) -> None:
         """Return None: every input has a mixture of its own."""

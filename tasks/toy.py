@@ -9,13 +9,24 @@ hidden space, and the cosine of both principal angles between the planes of any 
 with Q_1 .. Q_T orthonormal 32 x 2 bases, mutually orthogonal. Then U_s^T U_t = overlap I for s != t and
 U_t^T U_t = I. At overlap 1 all tasks share plane and class means, so the first adapter suffices for all; at
 overlap 0 no adapter serves two tasks.
+
+With `planes` there are fewer planes than tasks, and several tasks share a plane and its class means: the
+first one of a plane needs an adapter of its own, the others can borrow it. The result holds this answer, so
+that a method's decisions to keep adapters can be judged.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, Task, protocols
@@ -37,6 +48,18 @@ class Parameters(BaseModel):
     train_rows: int = Field(100, ge=2, description="training rows of a class")
     test_rows: int = Field(50, ge=1, description="test rows of a class")
     noise: float = Field(0.4, ge=0, description="deviation of the hidden noise; class means have length 1")
+    planes: int | None = Field(None, ge=1, description="planes that the tasks share; none: one for each task")
+
+    @model_validator(mode="after")
+    def _no_plane_without_a_task(self) -> Parameters:
+        if self.planes is not None and self.planes > self.tasks:
+            raise ValueError(f"planes={self.planes} are more than the {self.tasks} tasks that share them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A run without it is the run that it was before the setting existed.
+        return {name: value for name, value in given(self).items() if name != "planes" or value is not None}
 
 
 def bases(overlap: float, tasks: int, generator: np.random.RandomState) -> np.ndarray:
@@ -97,7 +120,11 @@ def load(request: Request) -> LoadedStream:
     settings = request.parameters or Parameters()
     generator = np.random.RandomState(request.seed)
     tasks = []
-    for number, basis in enumerate(bases(settings.overlap, settings.tasks, generator), 1):
+    made = bases(settings.overlap, settings.planes or settings.tasks, generator)
+    planes = list(range(settings.tasks))
+    if settings.planes is not None:
+        planes = generator.permutation(np.arange(settings.tasks) % settings.planes).tolist()
+    for number, basis in enumerate((made[plane] for plane in planes), 1):
         means = directions(basis, settings.classes)
         tasks.append(
             Task(
@@ -107,7 +134,10 @@ def load(request: Request) -> LoadedStream:
                 classes=tuple(f"task {number:02d} class {k + 1}" for k in range(settings.classes)),
             )
         )
-    return LoadedStream(tasks, f"synthetic, seed {request.seed}")
+    # At overlap 1 all planes are one.
+    same = [0] * len(planes) if settings.overlap == 1 else planes
+    needed = tuple(plane not in same[:t] for t, plane in enumerate(same))
+    return LoadedStream(tasks, f"synthetic, seed {request.seed}", needs_adapter=needed)
 
 
 QUICK = Protocol(

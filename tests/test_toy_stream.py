@@ -59,3 +59,28 @@ def test_seeds_decide_the_data():
 def test_classes_are_new_in_every_task():
     names = [name for task in loaded(tasks=3, classes=4) for name in task.classes]
     assert len(set(names)) == 12
+
+
+def test_the_first_task_of_a_plane_needs_an_adapter_and_the_others_borrow_it():
+    shared = load(STREAM, Request("1", 0, STREAM.protocols["quick"], None, Parameters(tasks=6, planes=2)))
+    assert sum(shared.needs_adapter) == 2 and shared.needs_adapter[0]
+    means = [
+        np.stack([task.train.inputs[task.train.labels == k].mean(0)[VISIBLE:] for k in (0, 1)])
+        for task in shared.tasks
+    ]
+    for t in range(1, 6):
+        # Means of 100 rows of 32 numbers deviate by 0.4 / 10 each: two of them lie 0.32 apart on average,
+        # and the means of two planes at cosine 0.5 a length of 1 apart.
+        same = [np.linalg.norm(means[t] - means[s]) < 0.7 for s in range(t)]
+        assert any(same) is not shared.needs_adapter[t]
+
+
+def test_without_shared_planes_every_task_needs_one_but_where_all_planes_are_one():
+    for overlap, needed in ((0.5, [True] * 3), (1.0, [True, False, False])):
+        loaded = load(
+            STREAM, Request("1", 0, STREAM.protocols["quick"], None, Parameters(tasks=3, overlap=overlap))
+        )
+        assert list(loaded.needs_adapter) == needed
+    assert "planes" not in Parameters().model_dump(), "runs made before the setting existed keep their keys"
+    with pytest.raises(ValueError, match="planes=4 are more than the 3 tasks"):
+        Parameters(tasks=3, planes=4)

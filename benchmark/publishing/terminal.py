@@ -10,6 +10,7 @@ import pandas as pd
 from benchmark.publishing.collect import Row, Section, flatten, sections
 from benchmark.publishing.tables import SCORES, active, share
 from benchmark.results import READINGS, Reading, Result
+from benchmark.scoring.decisions import read_decisions
 from benchmark.scoring.metrics import CONVENTIONS
 from benchmark.text_table import text_table
 
@@ -57,7 +58,37 @@ def _section(part: Section) -> str:
     columns = {row.name: _column(row, len(labels)) for row in part.rows}
     index = [*labels, *(title for title in SCORES), "active adapters", "runs"]
     tables = _blocks(index, columns)
-    return "\n\n".join([f"{part.stream}: {part.title}", *tables])
+    return "\n\n".join([f"{part.stream}: {part.title}", *tables, *_decisions(part.results)])
+
+
+def _decisions(results: Sequence[Result]) -> list[str]:
+    """Return which adapters each run kept beside those that its tasks needed, where that is known."""
+    rows = []
+    for result in results:
+        found = read_decisions(result.needs_adapter, result.report)
+        if found is not None:
+            rows.append(
+                {
+                    "run": f"{result.method}, order {result.order}, seed {result.seed}",
+                    "needed": _tasks_where(found.needed),
+                    "kept": _tasks_where(found.kept),
+                    "precision": _percent(found.precision),
+                    "recall": _percent(found.recall),
+                    "AUC": _percent(found.auc),
+                }
+            )
+    if not rows:
+        return []
+    about = "Adapters kept beside those needed, by task; the first task is not asked about, and not counted"
+    return [f"{about}\n{text_table(pd.DataFrame(rows))}"]
+
+
+def _tasks_where(flags: Sequence[bool]) -> str:
+    return " ".join(str(number) for number, flag in enumerate(flags, 1) if flag) or "none"
+
+
+def _percent(share_of: float | None) -> str:
+    return "-" if share_of is None else f"{100 * share_of:.0f}"
 
 
 def _task_labels(results: Sequence[Result]) -> list[str]:
