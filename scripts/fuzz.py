@@ -25,7 +25,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from scripts.fuzz_inputs import AREAS, Ground, Input, sound_inputs
+from scripts.fuzz_ground import Ground, Input, sound_inputs
+from scripts.fuzz_inputs import AREAS
 
 MOST_SECONDS = 60
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from scripts import fuzz
-from scripts.fuzz_inputs import Input
+from scripts.fuzz_ground import Input
 from tests.command import ROOT
 
 
