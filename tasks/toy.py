@@ -13,12 +13,13 @@ overlap 0 no adapter serves two tasks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.protocol import Protocol
-from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, Task, protocols
+from benchmark.stream import Examples, LoadedStream, Request, Sources, StatedTask, Stream, Task, protocols
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +111,20 @@ def load(request: Request) -> LoadedStream:
     return LoadedStream(tasks, f"synthetic, seed {request.seed}")
 
 
+def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
+    """Return the tasks as the settings alone give them."""
+    settings = Parameters.model_validate(parameters)
+    return [
+        StatedTask(
+            f"task {number:02d}",
+            tuple(f"task {number:02d} class {k + 1}" for k in range(settings.classes)),
+            settings.classes * settings.train_rows,
+            settings.classes * settings.test_rows,
+        )
+        for number in range(1, settings.tasks + 1)
+    ]
+
+
 QUICK = Protocol(
     name="quick",
     source="this suite: seconds on one CPU core",
@@ -134,4 +149,5 @@ STREAM = Stream(
     load=load,
     parameters=Parameters,
     sources=Sources(bundled="this package, drawn at random"),
+    stated=stated,
 )
