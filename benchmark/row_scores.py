@@ -51,7 +51,10 @@ def mean(text: str, count: int, metric: str) -> float:
 def is_canonical(text: str, count: int, metric: str) -> bool:
     """Whether `pack` writes this text for some scores in 0..1; the bits after the last row are 0."""
     levels = _levels(text, count, metric)
-    return int(levels.max(initial=0)) <= _steps(metric) and pack(levels / _steps(metric), metric) == text
+    return (
+        int(levels.max(initial=0)) <= _steps(metric)
+        and pack((levels / _steps(metric)).tolist(), metric) == text
+    )
 
 
 def is_share(score: float, count: int, metric: str) -> bool:

@@ -58,6 +58,12 @@ def test_what_is_genuine_is_up_to_date(boards: Path) -> None:
     assert checked(boards) == (0, "leaderboards are up to date\n")
 
 
+def test_an_edited_page_is_out_of_date(boards: Path) -> None:
+    (boards / "toy.md").write_text("edited", encoding="utf-8")
+    code, told = checked(boards)
+    assert code == 1 and "out of date" in told and "toy.md" in told.replace("\n", "")
+
+
 def test_a_result_that_the_list_does_not_hold_fails_the_check(boards: Path) -> None:
     listed = boards / "results" / NAME
     listed.write_text("", encoding="utf-8")

@@ -120,8 +120,11 @@ def _method(result: Result) -> Iterator[str]:
         yield str(unknown("method", result.method, METHODS.names(), METHODS.command))
         return
     try:
-        method = load_method(result.method)
         run = Run.of(result)
+    except UserError:
+        return  # told by `contradictions`
+    try:
+        method = load_method(result.method)
     except UserError as error:
         yield str(error)
         return

@@ -24,7 +24,7 @@ from benchmark.publishing.collect import differing, flatten, load_files, placed_
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
-from benchmark.running.catalogue import load_stream
+from benchmark.running.catalogue import exact_stream
 from benchmark.running.checkpoint import read_state
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
@@ -182,7 +182,10 @@ def _matrix(result: Result) -> Iterator[str]:
 
 def _protocol(result: Result) -> Iterator[str]:
     try:
-        registered = load_stream(result.stream).protocols
+        registered = exact_stream(result.stream).protocols
+    except UserError:
+        return  # told by `claim_faults`
+    try:
         if result.protocol not in registered:
             raise unknown(
                 "protocol", result.protocol, registered, f"bench list protocols --stream {result.stream}"
