@@ -123,8 +123,9 @@ def show(
     from benchmark.publishing import leaderboard as boards
     from benchmark.result_files import read_all
 
-    found = [run for _, run in read_all(result)]
-    typer.echo(boards.show(found[0]) if len(found) == 1 else boards.result_table(found))
+    found = read_all(result)
+    runs = [run for _, run in found]
+    typer.echo(boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs))
 
 
 @guarded
@@ -135,21 +136,30 @@ def leaderboard(
     sort_by: Annotated[
         ReadingName, typer.Option(help="The reading that sorts the rows.")
     ] = ReadingName.trained_head,
+    stream: Annotated[
+        list[Path] | None,
+        typer.Option(help="TOML file of your own stream, for --check of a board of your own."),
+    ] = None,
 ) -> None:
     """Write the leaderboards from result files.
 
-    --check writes nothing and fails where a table is out of date.
+    --check writes nothing and fails where a table is out of date, or a result could not have been submitted.
     """
     from benchmark.publishing import leaderboard as boards
+    from benchmark.publishing.submission import recheck
+    from benchmark.running.catalogue import know
 
     if not check:
         written = boards.build(root, out, sort_by.value)
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
         return
-    problems = boards.check(root, out)
-    lines = [f"out of date: {problem} (bench leaderboard writes it anew)" for problem in problems]
+    for path in stream or ():
+        know(path)
+    lines = [f"refused: {reason}" for reason in recheck(root)]
+    stale = [] if lines else boards.check(root, out)
+    lines += [f"out of date: {page} (bench leaderboard writes it anew)" for page in stale]
     typer.echo("\n".join(lines) or "leaderboards are up to date")
-    raise typer.Exit(INCOMPLETE if problems else 0)
+    raise typer.Exit(INCOMPLETE if lines else 0)
 
 
 @guarded

@@ -48,6 +48,21 @@ def mean(text: str, count: int, metric: str) -> float:
     return int(_levels(text, count, metric).sum()) / (count * _steps(metric))
 
 
+def is_canonical(text: str, count: int, metric: str) -> bool:
+    """Whether `pack` writes this text for some scores in 0..1; the bits after the last row are 0."""
+    levels = _levels(text, count, metric)
+    return (
+        int(levels.max(initial=0)) <= _steps(metric)
+        and pack((levels / _steps(metric)).tolist(), metric) == text
+    )
+
+
+def is_share(score: float, count: int, metric: str) -> bool:
+    """Whether some scores of so many rows have this mean."""
+    total = score * count * _steps(metric)
+    return abs(total - round(total)) <= 1e-6 * max(1.0, total)
+
+
 def _levels(text: str, count: int, metric: str) -> np.ndarray:
     import numpy as np
 

@@ -151,6 +151,21 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class StatedTask:
+    """What is known of a task without reading a row.
+
+    Attributes:
+        train: rows to train and validate on, before any limit; None where only the data tell.
+        test: test rows, before any limit; None where only the data tell.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: int | None = None
+    test: int | None = None
+
+
+@dataclass(frozen=True)
 class Stream:
     """A stream's metadata and how its tasks are made; a file under `tasks/` defines one as `STREAM`.
 
@@ -163,6 +178,8 @@ class Stream:
         aliases: other papers' names for orders, each with the order it stands for; a result holds the order.
         sources: where `load` looks for rows.
         published: values of these settings that a protocol goes with, by the protocol's name.
+        stated: returns the tasks of an order under the stream's own settings, as far as they are known
+            without data; results are held against them. None where only the data tell.
     """
 
     name: str
@@ -178,6 +195,7 @@ class Stream:
     aliases: Mapping[str, str] = field(default_factory=dict)
     sources: Sources = Sources()
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stated: Callable[[str, Mapping[str, Any]], Sequence[StatedTask]] | None = None
 
     @property
     def default_order(self) -> str:

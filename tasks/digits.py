@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, protocols
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark.stream import Examples, LoadedStream, Request, Sources, StatedTask, Stream, protocols
 from tasks.sources import image_protocols, images
 
 TEST_SHARE = 0.3
@@ -29,6 +32,15 @@ def load(request: Request) -> LoadedStream:
     return images.class_incremental(read(), images.ORDERS[request.order], sizes, "scikit-learn, load_digits")
 
 
+def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
+    """Return the tasks of two digits each; how many rows they have the data tell."""
+    parts = images.slices(images.permutation(10, images.ORDERS[order]), TASKS)
+    return [
+        StatedTask(f"task {number:02d}", tuple(f"digit {c}" for c in part))
+        for number, part in enumerate(parts, 1)
+    ]
+
+
 QUICK = image_protocols.quick(epochs=8, validation=0.2)
 
 STREAM = Stream(
@@ -46,4 +58,5 @@ STREAM = Stream(
     ),
     load=load,
     sources=Sources(bundled="scikit-learn"),
+    stated=stated,
 )

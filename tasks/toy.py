@@ -17,6 +17,7 @@ that a method's decisions to keep adapters can be judged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import (
@@ -29,7 +30,7 @@ from pydantic import (
 )
 
 from benchmark.protocol import Protocol
-from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, Task, protocols
+from benchmark.stream import Examples, LoadedStream, Request, Sources, StatedTask, Stream, Task, protocols
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,6 +141,20 @@ def load(request: Request) -> LoadedStream:
     return LoadedStream(tasks, f"synthetic, seed {request.seed}", needs_adapter=needed)
 
 
+def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
+    """Return the tasks as the settings alone give them."""
+    settings = Parameters.model_validate(parameters)
+    return [
+        StatedTask(
+            f"task {number:02d}",
+            tuple(f"task {number:02d} class {k + 1}" for k in range(settings.classes)),
+            settings.classes * settings.train_rows,
+            settings.classes * settings.test_rows,
+        )
+        for number in range(1, settings.tasks + 1)
+    ]
+
+
 QUICK = Protocol(
     name="quick",
     source="this suite: seconds on one CPU core",
@@ -164,4 +179,5 @@ STREAM = Stream(
     load=load,
     parameters=Parameters,
     sources=Sources(bundled="this package, drawn at random"),
+    stated=stated,
 )

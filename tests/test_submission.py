@@ -4,35 +4,75 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmark.data.class_orders import permutation
 from benchmark.errors import UserError
 from benchmark.publishing import leaderboard
 from benchmark.publishing.submission import faults, submit
+from benchmark.registry import BACKBONES
 from benchmark.result_files import read_all
-from benchmark.results import TRAINED_HEAD, Result, read, write
-from benchmark.running.catalogue import load_stream
+from benchmark.results import TRAINED_HEAD, Provenance, Result, read, write
+from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.checkpoint import pack
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 from tests.command import ROOT, bench
-from tests.factories import matrix, provenance, readings, result, with_rows
+from tests.factories import matrix, provenance, readings, result, timing, with_rows
 
-NAMES = ("one", "two", "three")
+NAMES = tuple(f"task {number:02d}" for number in range(1, 6))
 PROTOCOL = load_stream("digits").protocols["quick"]
+PRINT, OTHER = "f00d" * 16, "bad0" * 16
+ORDER = permutation(10, 1993)
+made_before = count(1)
 
 
-def run(seed: int = 0, **changes: Any) -> Result:
-    """Return a result of a registered stream and protocol, with the key that its settings give."""
+def run(seed: int = 0, method: str = "o-lora", data: str = PRINT, **changes: Any) -> Result:
+    """Return a result of a registered method, stream and protocol that all checks take, with own times."""
     made = result(
-        "alpha", seed, "1", names=NAMES, protocol=PROTOCOL, stream="digits", backbone="vit-nano", **changes
+        method,
+        seed,
+        "1",
+        names=NAMES,
+        protocol=PROTOCOL,
+        stream="digits",
+        **facts(method, "vit-nano"),
+        provenance=source(data),
+        run=0 if seed == 0 else None,
+        **changes,
     )
+    for t, task in enumerate(made.tasks):
+        task.classes = [f"digit {number}" for number in ORDER[2 * t : 2 * t + 2]]
     return keyed(with_rows(made))
+
+
+def facts(method: str, backbone: str) -> dict[str, Any]:
+    """Return what the registry says of a method and a backbone, as a result states it."""
+    known, preset = load_method(method), BACKBONES.load(backbone)
+    seconds = [float(next(made_before))] * len(NAMES)
+    times = timing(len(NAMES)).model_copy(update={"train_seconds": seconds})
+    total = sum(seconds) + sum(times.score_seconds)
+    return {
+        "hyperparameters": known.Hyperparameters().model_dump(mode="json"),
+        "needs": asdict(known.needs),
+        "reference": known.reference,
+        "backbone": backbone,
+        "backbone_weights": preset.weights_hash,
+        "timing": times.model_copy(update={"total_seconds": total}),
+    }
+
+
+def source(data: str = PRINT, **changes: Any) -> Provenance:
+    """Return where a run on digits comes from."""
+    given = {"data_fingerprint": data, "backbone_origin": "vit-nano", "class_order": ORDER}
+    return provenance(NAMES, **{**given, **changes})
 
 
 def keyed(made: Result) -> Result:
@@ -83,7 +123,17 @@ def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) ->
     table = '[table]\nsource = { path = "rows.csv" }\ncolumns = { task = "t", text = "x", label = "y" }\n'
     stream.write_text(f'{head}{table}[protocol.quick]\nbackbone = "minilm"\n', encoding="utf-8")
     protocol = load_stream(str(stream)).protocols["quick"]
-    made = result("alpha", 0, "natural", names=NAMES, protocol=protocol, stream="tickets", backbone="minilm")
+    made = result(
+        "o-lora",
+        0,
+        "natural",
+        names=NAMES,
+        protocol=protocol,
+        stream="tickets",
+        **facts("o-lora", "minilm"),
+        provenance=source(backbone_origin="minilm", class_order=None),
+        run=0,
+    )
     path = laid(tmp_path, keyed(with_rows(made)))
     command = ["submit", str(path), "--root", str(tmp_path / "boards")]
     assert "unknown stream 'tickets'" in bench(*command).stderr
@@ -111,14 +161,18 @@ def test_classifier_alignment_is_the_row_s_own_and_no_other_protocol(tmp_path):
     submit([laid(tmp_path / "plain", run())], boards)
     added = PROTOCOL.model_copy(update={"alignment": 5})
     made = run()
-    made = keyed(
-        made.model_copy(update={"config": made.config | {"protocol": added.model_dump(mode="json")}})
-    )
+    # Aligned, it keeps statistics of old classes.
+    changed = {
+        "config": made.config | {"protocol": added.model_dump(mode="json")},
+        "needs": made.needs | {"stored_statistics": True},
+        "provenance": made.provenance,
+    }
+    made = keyed(made.model_copy(update=changed))
     assert submit([laid(tmp_path / "aligned", made)], boards).refused == ()
     assert len(read_all(boards / "results")) == 2
     # Rows of plain and aligned runs must be the same, so other data are found out.
-    other = made.model_copy(update={"seed": 1})
-    source = made.provenance.model_copy(update={"data_fingerprint": "beef"})
+    other = made.model_copy(update={"seed": 1, "run": None, "timing": facts("o-lora", "vit-nano")["timing"]})
+    source = made.provenance.model_copy(update={"data_fingerprint": "beef" * 16})
     submit([laid(tmp_path / "second", run(1))], boards)
     other = keyed(other.model_copy(update={"provenance": source}))
     (reason,) = submit([laid(tmp_path / "third", other)], boards).refused
@@ -134,11 +188,11 @@ def test_adapters_of_another_run_or_hash_are_refused(tmp_path):
 
 
 def without_commit(made: Result) -> Result:
-    return made.model_copy(update={"provenance": provenance(NAMES, commit=None, dirty=None)})
+    return made.model_copy(update={"provenance": source(commit=None, dirty=None)})
 
 
 def dirty(made: Result) -> Result:
-    return made.model_copy(update={"provenance": provenance(NAMES, dirty=True)})
+    return made.model_copy(update={"provenance": source(dirty=True)})
 
 
 def rescored(made: Result) -> Result:
@@ -166,7 +220,7 @@ def unregistered(made: Result) -> Result:
 def holed(made: Result) -> Result:
     runs = [list(row) for row in made.matrix]
     runs[1][0] = None
-    changed = {"readings": readings(runs), "headline": headline(runs, [10] * 3)}
+    changed = {"readings": readings(runs), "headline": headline(runs, [10] * 5)}
     return with_rows(made.model_copy(update=changed))
 
 
@@ -182,7 +236,8 @@ def misread(made: Result) -> Result:
 
 
 def reset(made: Result) -> Result:
-    return made.model_copy(update={"config": made.config | {"hyperparameters": {"lr": 0.5}}})
+    changed = made.config["hyperparameters"] | {"learning_rate": 0.5}
+    return made.model_copy(update={"config": made.config | {"hyperparameters": changed}})
 
 
 def overcounted(made: Result) -> Result:
@@ -210,10 +265,10 @@ def unsettled(made: Result) -> Result:
         (unregistered, "unknown protocol 'quik'; did you mean 'quick'?"),
         (holed, "R[1][0] missing"),
         (rowless, "lacks the scores of its test rows (trained_head)"),
-        (misread, "states a score of 0.6 on 'one' after task 3 (trained_head), but its rows give 0.9"),
+        (misread, "states a score of 0.6 on 'task 01' after task 3 (trained_head), but its rows give 0.9"),
         (reset, "but its settings and data give"),
         (overcounted, "reduction of 0.9, but its counts give 0.0"),
-        (short, "steps has 2 entries for 3 tasks"),
+        (short, "steps has 2 entries for 5 tasks"),
         (unsettled, "name no run: they lack zero_shot"),
     ],
 )
@@ -231,12 +286,12 @@ def test_an_unknown_stream_is_refused(tmp_path):
 
 
 def test_a_reference_row_that_learned_all_at_once_has_its_last_stage_alone(tmp_path):
-    scores = [[None] * 3, [None] * 3, [0.9, 0.8, 0.7]]
+    scores = [*[[None] * 5] * 4, [0.9, 0.8, 0.7, 0.6, 0.5]]
     path = laid(tmp_path, run(scores=scores))
-    assert "its matrix is not complete: R[0][0], R[1][0], R[1][1] missing" in refused(
+    assert "its matrix is not complete: R[0][0], R[1][0], R[1][1], R[2][0], R[2][1], ... missing" in refused(
         path, tmp_path / "boards"
     )
-    path = laid(tmp_path, run(scores=scores, reference=True))
+    path = laid(tmp_path, run(method="joint", scores=scores))
     assert submit([path], tmp_path / "boards").refused == ()
 
 
@@ -259,14 +314,10 @@ def test_a_run_is_published_once_and_all_see_the_same_rows(tmp_path):
     assert submit([first], boards).placed == (place,)
     assert place.read_bytes() == before
     # Another method, the same stream, order, seed and settings, but other rows.
-    other = run().model_copy(
-        update={"method": "beta", "provenance": provenance(NAMES, data_fingerprint="bad")}
-    )
-    (reason,) = submit([laid(tmp_path / "c", keyed(other))], boards).refused
+    (reason,) = submit([laid(tmp_path / "c", run(method="seq-lora", data=OTHER))], boards).refused
     assert f"its data are not those of {place}" in reason and "f00d" in reason
     # Another seed may see other rows.
-    other = run(1).model_copy(update={"provenance": provenance(NAMES, data_fingerprint="bad")})
-    assert submit([laid(tmp_path / "d", keyed(other))], boards).refused == ()
+    assert submit([laid(tmp_path / "d", run(1, data=OTHER))], boards).refused == ()
 
 
 def test_nothing_is_compared_with_broken_boards(tmp_path):
@@ -297,7 +348,7 @@ def test_the_published_results_would_be_accepted_again():
 
 
 def test_the_command_tells_and_only_checks_when_asked(tmp_path):
-    boards, sound = tmp_path / "boards", laid(tmp_path / "a", run(scores=matrix(0.5)))
+    boards, sound = tmp_path / "boards", laid(tmp_path / "a", run(scores=matrix(0.5, 5)))
     done = bench("submit", sound, "--root", boards, "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().startswith(str(boards)) and not boards.exists()
@@ -306,4 +357,4 @@ def test_the_command_tells_and_only_checks_when_asked(tmp_path):
     assert done.returncode == 1 and done.stdout == "" and not boards.exists()
     assert done.stderr.startswith(f"refused: {bad}: ") and done.stderr.count("\n") == 1
     done = bench("submit", sound, "--root", boards)
-    assert json.loads(Path(done.stdout.strip()).read_bytes())["method"] == "alpha"
+    assert json.loads(Path(done.stdout.strip()).read_bytes())["method"] == "o-lora"

@@ -221,6 +221,8 @@ def verdict(event: RunDone) -> str:
         return f"failed: {event.outcome.error}"
     if event.outcome.stopped:
         return "ended early"
+    if event.outcome.note:
+        return f"already complete, skipped, but {event.outcome.note} (--fresh runs it again)"
     return "already complete, skipped" if event.outcome.skipped else "complete"
 
 

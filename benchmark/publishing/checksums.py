@@ -64,6 +64,19 @@ def broken(folder: Path) -> dict[Path, str]:
     return problems
 
 
+def unlisted(folder: Path, placed: Iterable[Path]) -> list[str]:
+    """Return a line for each placed result that the list does not hold, or one where there is no list."""
+    placed = sorted(placed)
+    if placed and not (folder / NAME).is_file():
+        return [f"{folder / NAME} is missing: nothing says what was published (bench submit writes it)"]
+    listed = stated(folder)
+    return [
+        f"{path} is not listed in {folder / NAME}: place results with bench submit"
+        for path in placed
+        if _place(folder, path) not in listed
+    ]
+
+
 def record(folder: Path, paths: Iterable[Path]) -> None:
     """List results as they are now, beside those listed before."""
     _write(folder / NAME, stated(folder) | {_place(folder, path): _hash(path) for path in paths})

@@ -137,10 +137,14 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     """Return what `load` does, each result with its file."""
     folder = root / "results"
     changed = broken(folder)
-    placed = [*folder.glob("*/*.jsonl"), *folder.glob("*/*/*.json")]
-    paths = [path for path in placed if path not in changed]
+    paths = [path for path in placed_files(folder) if path not in changed]
     found, problems = usable(paths, placed=True)
     return sorted(found, key=lambda each: _position(each[1])), [*changed.values(), *problems]
+
+
+def placed_files(folder: Path) -> list[Path]:
+    """Return the files of results in the folder `results`, wherever a result may lie."""
+    return [*folder.glob("*/*.jsonl"), *folder.glob("*/*/*.json")]
 
 
 def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path, Result]], list[str]]:

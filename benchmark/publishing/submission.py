@@ -18,18 +18,18 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
-from benchmark.publishing.checksums import publish
-from benchmark.publishing.collect import differing, flatten, load_files, same_run
+from benchmark.publishing.checksums import publish, unlisted
+from benchmark.publishing.claims import SHA256, claim_faults
+from benchmark.publishing.collect import differing, flatten, load_files, placed_files, same_run
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
-from benchmark.running.catalogue import load_stream
+from benchmark.running.catalogue import exact_stream
 from benchmark.running.checkpoint import read_state
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 DIGITS = 8
 
 
@@ -90,6 +90,20 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     return Verdict(tuple(dict.fromkeys(entry.place for entry in entries)), ())
 
 
+def recheck(root: Path) -> list[str]:
+    """Return a line for each reason why what lies under `<root>/results` could not have been submitted.
+
+    So a result that was placed by hand, with a list that goes with it, is told as well.
+    """
+    folder = root / "results"
+    published, problems = load_files(root)
+    problems += unlisted(folder, placed_files(folder))
+    for path, result in published:
+        problems += [f"{path}: {result.name}: {reason}" for reason in faults(result, path)]
+    entries = [Entry(path, result, path) for path, result in published]
+    return [*problems, *_against_others(entries, [])]
+
+
 def _readable(path: Path, refused: list[str]) -> Iterator[tuple[str, Result]]:
     """Yield the results of a file, each with what to call it; say in `refused` why others are none."""
     try:
@@ -108,7 +122,7 @@ def faults(result: Result, path: Path) -> Iterator[str]:
     Args:
         path: of the result, for what lies beside it.
     """
-    for check in (contradictions, _numbers, _row_scores, _source, _matrix, _protocol):
+    for check in (contradictions, claim_faults, _numbers, _row_scores, _source, _matrix, _protocol):
         yield from check(result)
     yield from _adapters(result, path)
 
@@ -168,7 +182,10 @@ def _matrix(result: Result) -> Iterator[str]:
 
 def _protocol(result: Result) -> Iterator[str]:
     try:
-        registered = load_stream(result.stream).protocols
+        registered = exact_stream(result.stream).protocols
+    except UserError:
+        return  # told by `claim_faults`
+    try:
         if result.protocol not in registered:
             raise unknown(
                 "protocol", result.protocol, registered, f"bench list protocols --stream {result.stream}"
@@ -199,13 +216,29 @@ def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Re
     """Yield why results do not go with the published ones and with each other."""
     runs = {same_run(result): (path, result) for path, result in published}
     data: dict[str, tuple[Path, str]] = {}
+    facts: dict[str, tuple[Path, Result]] = {}
+    learned: dict[str, tuple[Path, Result]] = {}
     for path, result in published:
         data.setdefault(_rows_seen(result), (path, result.provenance.data_fingerprint))
+        facts.setdefault(_rows_seen(result), (path, result))
+        for trace in _traces(result):
+            learned.setdefault(trace, (path, result))
     for entry in entries:
         other, known_result = runs.setdefault(same_run(entry.result), (entry.path, entry.result))
         if known_result != entry.result:
             yield f"{entry.path}: {other} holds this run already; a run is published once"
             continue
+        for trace in _traces(entry.result):
+            path, twin = learned.setdefault(trace, (entry.path, entry.result))
+            if twin.key != entry.result.key:
+                yield (
+                    f"{entry.path}: {entry.result.name} has the adapters or the times of {twin.name} in "
+                    f"{path}, which no two runs share"
+                )
+                break
+        path, like = facts.setdefault(_rows_seen(entry.result), (entry.path, entry.result))
+        if _facts(like) != _facts(entry.result):
+            yield f"{entry.path}: the tasks of {entry.result.name} are not those of {like.name} in {path}"
         fingerprint = entry.result.provenance.data_fingerprint
         source, known = data.setdefault(_rows_seen(entry.result), (entry.path, fingerprint))
         if fingerprint != known:
@@ -213,6 +246,19 @@ def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Re
                 f"{entry.path}: its data are not those of {source}: their fingerprints begin with "
                 f"{fingerprint[:DIGITS]} and {known[:DIGITS]}"
             )
+
+
+def _traces(result: Result) -> Iterator[str]:
+    """Yield what no two runs share: the hash of adapters, which hold the run's key, and times to 1e-9 s."""
+    if result.adapters_sha256 is not None:
+        yield result.adapters_sha256
+    yield json.dumps(result.timing.train_seconds)
+
+
+def _facts(result: Result) -> object:
+    # Not the metric: one stream is answered with a class by one backbone and in words by another.
+    tasks = [task.model_dump(exclude={"metric"}) for task in result.tasks]
+    return result.provenance.class_order, result.needs_adapter, tasks
 
 
 def _rows_seen(result: Result) -> str:

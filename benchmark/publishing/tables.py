@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, by_mean
+from benchmark.publishing.claims import ATTESTED_SENTENCE
 from benchmark.publishing.collect import Row
 from benchmark.publishing.grouping import reference_kind
 from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Result
@@ -43,6 +44,7 @@ DEFINITIONS = {
     "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
     "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
     "all classes seen (SLCA); an option of any method, which then stores class statistics.",
+    "attested": ATTESTED_SENTENCE,
     "could be best": "rows whose AP is not told from the highest by Tukey's studentised range over all rows "
     "of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % family-wise). Rows "
     "without the mark are worse than the best of the table; rows with it are not told apart from each other.",

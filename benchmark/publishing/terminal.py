@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from benchmark.publishing.claims import ATTESTED_SENTENCE
 from benchmark.publishing.collect import Row, Section, flatten, sections
 from benchmark.publishing.tables import SCORES, active, share
+from benchmark.result_files import PACKED
 from benchmark.results import READINGS, Reading, Result
 from benchmark.scoring.decisions import read_decisions
 from benchmark.scoring.metrics import CONVENTIONS
@@ -28,8 +31,12 @@ def result_table(results: Sequence[Result]) -> str:
     return "\n\n".join(_section(part) for part in sections(results))
 
 
-def show(result: Result) -> str:
-    """Return everything that a result file says, as text."""
+def show(result: Result, path: Path | None = None) -> str:
+    """Return everything that a result file says, as text.
+
+    Args:
+        path: of the result, to say whether its adapters lie beside it; None where they are not looked for.
+    """
     kind = "reference row" if result.reference else "competitor"
     blocks = [
         f"{result.name}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
@@ -43,8 +50,17 @@ def show(result: Result) -> str:
         _titled("Needs at test or beyond the task's data", _listed(dict(result.needs))),
         _titled("Provenance", _listed(result.provenance.model_dump())),
         _titled("Timing", _listed(result.timing.model_dump())),
+        *([] if path is None or path.suffix == PACKED else [_titled("Adapters", _adapters(result, path))]),
+        _titled("What this proves", ATTESTED_SENTENCE),
     ]
     return "\n\n".join(blocks)
+
+
+def _adapters(result: Result, path: Path) -> str:
+    from benchmark.running.checkpoint import fault_beside
+
+    fault = fault_beside(path, result.key, result.adapters_sha256)
+    return fault or f"{path.with_suffix('.safetensors').name} is whole and of this run"
 
 
 def _parameters(result: Result) -> dict[str, Any]:

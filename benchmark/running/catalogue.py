@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
 from benchmark.registry import METHODS, STREAMS
 
 if TYPE_CHECKING:
@@ -51,6 +51,17 @@ def load_stream(name: str) -> Stream:
                 "which must be another name for one of its orders"
             )
     return stream
+
+
+def exact_stream(name: str) -> Stream:
+    """Return the stream whose key is this very name, letter by letter.
+
+    Raises:
+        UserError: no stream has it.
+    """
+    if name not in _described and name not in STREAMS.entries:
+        raise unknown(STREAMS.kind, name, [*STREAMS.names(), *_described], STREAMS.command)
+    return load_stream(name)
 
 
 def load_method(name: str) -> type[Method]:

@@ -114,6 +114,24 @@ def read_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
         raise UserError(f"{path} is not a whole safetensors file: {error}") from None
 
 
+def fault_beside(path: Path, key: str, sha256: str | None) -> str | None:
+    """Return what is wrong with the adapters beside a result; None where they are whole and its own.
+
+    Args:
+        path: of the result.
+        key: of the result's run.
+        sha256: of the adapters, as the result states it.
+    """
+    file = path.with_suffix(".safetensors")
+    try:
+        read_state(file, key)
+        if sha256 is not None and hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            return f"{file.name} is not the file whose hash the result states"
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def seed_for(*parts: object) -> int:
     """Return a seed that depends on every part and on nothing else.
 

@@ -13,7 +13,7 @@ from benchmark.running.data_index import DataIndex
 from benchmark.running.events import Callback, RunDone
 from benchmark.running.executors import local, ray
 from benchmark.running.forecast import longest_first
-from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes
+from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, missing_adapters
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import debugging
@@ -116,7 +116,7 @@ def settled(job: Job, index: DataIndex) -> Outcome | None:
         # What a kill left beside a result is tidied by whoever claims the run.
         if path is not None and path.exists() and not path.with_suffix(".partial").exists():
             read(path)
-            return Outcome(run, path, skipped=True)
+            return Outcome(run, path, skipped=True, note=missing_adapters(path))
     except UserError as error:
         return Outcome(run, error=" ".join(str(error).split()))
     # Who debugs wants to see the failure again.

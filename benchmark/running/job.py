@@ -24,6 +24,7 @@ class Outcome:
         elsewhere: another process works on the run.
         stopped: the user stopped the sweep before the run was complete.
         machine: what it refused, where that is the error; the same command goes on once it is to be had.
+        note: what is wrong beside a result that was there before, such as adapters that are missing.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class Outcome:
     elsewhere: bool = False
     stopped: bool = False
     machine: Refusal = ""
+    note: str = ""
 
     @property
     def result(self) -> Result | None:
@@ -51,6 +53,23 @@ class Outcome:
         if self.stopped:
             return "stopped"
         return "failed" if self.error or self.path is None else "complete"
+
+
+def missing_adapters(result: Path) -> str:
+    """Return a line where the adapters beside a whole result are gone or cut; "" where they are there.
+
+    Only the file's header and length are looked at: a plan may hold thousands of finished runs.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = result.with_suffix(".safetensors")
+    try:
+        with safe_open(path, "numpy"):
+            return ""
+    except FileNotFoundError:
+        return f"no adapters at {path}"
+    except (SafetensorError, OSError) as error:
+        return f"{path} is not a whole safetensors file: {error}"
 
 
 @dataclass(frozen=True)

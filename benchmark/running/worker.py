@@ -18,7 +18,7 @@ from benchmark.running.catalogue import load_stream
 from benchmark.running.data_index import DataIndex
 from benchmark.running.event_log import EventLog
 from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskDone
-from benchmark.running.job import Job, Outcome, Refusal
+from benchmark.running.job import Job, Outcome, Refusal, missing_adapters
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.stream import LoadedStream, Request
@@ -101,7 +101,7 @@ def _run_claimed(job: Job, tell: Callback) -> Outcome:
         if path.exists():
             read(path)
             tidy(path)
-            return Outcome(run, path, skipped=True)
+            return Outcome(run, path, skipped=True, note=missing_adapters(path))
         from benchmark.running.learner import Learner
 
         Learner(run, loaded, print_of_data, path, job.device, tell).learn_all()
