@@ -233,10 +233,10 @@ def test_finished_runs_are_read_and_those_of_a_registered_class_run_again(
     bench.register_stream(replace(STREAM, name="own-toy"))
     short: dict[str, Any] = {"out": tmp_path, "epochs": 1, "tasks": 2, "quiet": True}
     first = bench.run(["mine", "frozen"], "toy", **short)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().out == ""
     assert len(bench.run("mine", "own-toy", **short)) == 1
     again = bench.run(["mine", "frozen"], "toy", **short | {"quiet": False})
-    told = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr().out.splitlines()
     assert [line for line in told if "skipped" in line and "mine" in line] == []
     assert len([line for line in told if "skipped" in line and "frozen" in line]) == 1
     assert [run.matrix for run in again] == [run.matrix for run in first]

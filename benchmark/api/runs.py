@@ -24,7 +24,6 @@ SLIPS = {
     "streams": "stream",
     "seed": "seeds",
     "order": "orders",
-    "log": "quiet",
     "worker": "workers",
 }
 
@@ -70,7 +69,8 @@ def run(
 
     Raises:
         UserError: a name or a value is not understood, or a run failed; finished ones are kept in `out`.
-        KeyboardInterrupt: it was stopped; the same call goes on after the last finished task.
+        KeyboardInterrupt: it was stopped; what is finished is kept, and the same call goes on there where
+            `fresh` lets it.
     """
     from benchmark.commands.options import Device, RunChoice, RunOptions
 
@@ -122,9 +122,9 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
 
     def say(line: str) -> None:
         if not quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(line, flush=True)
 
-    watcher = PlainWatcher(len(runs), sys.stderr)
+    watcher = PlainWatcher(len(runs), sys.stdout)
 
     def tell(event: Event) -> None:
         if not quiet:
