@@ -19,7 +19,46 @@ above it, and from none below. `tests/test_imports.py` holds every import to thi
     pretraining                           how the bundled weights were made
     commands                              the verbs of `bench`
     cli, __main__                         `bench` itself
+    api                                   the same from Python: what `import benchmark as bench` offers
 
 `methods/` and `tasks/` import from all of these. Nothing here imports from them: methods, streams and
 backbones are asked of the registries by name.
+
+From Python, `run`, `load_results`, `register_method`, `register_stream`, `Results` and `UserError` are
+attributes of this package. Each is imported when it is first asked for: `import benchmark` loads nothing.
 """
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as in `typing`, whose import alone would take longer than all that is here
+if TYPE_CHECKING:
+    from benchmark.api.registering import register_method, register_stream
+    from benchmark.api.results import Results, load_results
+    from benchmark.api.runs import run
+    from benchmark.errors import UserError
+
+__all__ = ["Results", "UserError", "load_results", "register_method", "register_stream", "run"]
+
+
+_PLACES = {
+    "Results": "api.results",
+    "UserError": "errors",
+    "load_results": "api.results",
+    "register_method": "api.registering",
+    "register_stream": "api.registering",
+    "run": "api.runs",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what the package offers when it is asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name what the package offers beside what is loaded."""
+    return sorted({*globals(), *__all__})

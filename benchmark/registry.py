@@ -1,5 +1,7 @@
 """One registry for methods, streams and backbones: the file name, or an entry point's name, is the key.
 
+An object can also be registered under a name for this process alone, as from a notebook.
+
 Nothing is imported until it is asked for by name, so a broken plug-in cannot stop a run that does not use
 it, and listing needs neither torch nor transformers.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +23,9 @@ from benchmark.errors import UserError, refusal, unknown
 from benchmark.printable import control_character, printable
 
 _IGNORED = str.maketrans("", "", "-_.")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+HERE = "this process"
+"""Stands for the package of what was registered by `Registry.register`."""
 
 
 def normalise(name: str) -> str:
@@ -43,9 +49,16 @@ class Entry:
         return str(self.path) if self.path else f"{self.module}:{self.attribute} of {self.distribution}"
 
     @property
+    def here(self) -> bool:
+        """Whether it was registered in this process, where alone it is known."""
+        return self.distribution == HERE
+
+    @property
     def summary(self) -> str:
         """The first line of the defining file's docstring, read without running it."""
         path = self.path
+        if self.here:
+            return "registered in this process"
         if path is None:
             return f"from the package {self.distribution}"
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -68,6 +81,7 @@ class Registry:
         self.attribute = attribute
         self.group = f"bench.{kind}s"
         self.command = f"bench list {kind}s"
+        self._registered: dict[str, Any] = {}
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -94,7 +108,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return every key, sorted."""
-        return list(self.entries)
+        return sorted(self.entries)
 
     def entry(self, name: str) -> Entry:
         """Return the entry that a name means.
@@ -108,6 +122,36 @@ class Registry:
                 return entry
         raise unknown(self.kind, name, self.names(), self.command)
 
+    def register(self, name: str, value: Any) -> None:
+        """Let a name mean an object, in this process; what was registered under the name before is replaced.
+
+        Raises:
+            UserError: the name cannot be a part of a file's, or a file or a package has it.
+        """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(
+                f"{name!r} cannot name a {self.kind}; a name consists of letters, digits, -, _ and ."
+            )
+        other = next((each for each in self.entries.values() if normalise(each.key) == normalise(name)), None)
+        if other is not None:
+            if not other.here:
+                raise UserError(
+                    f"the {self.kind} '{other.key}' is taken by {other.place}; choose another name"
+                )
+            self.forget(other.key)
+        module = str(getattr(value, "__module__", "__main__"))
+        entry = Entry(name, module, getattr(value, "__name__", self.attribute), None, HERE)
+        self.entries[name] = entry
+        self._registered[name] = value
+
+    def has_registered(self, name: str) -> bool:
+        """Whether a name means what was registered in this process, in no file that others could read."""
+        return any(normalise(each) == normalise(name) for each in self._registered)
+
+    def forget(self, name: str) -> None:
+        """Take back what `register` did."""
+        del self.entries[name], self._registered[name]
+
     def load(self, name: str) -> Any:
         """Import and return what a name means.
 
@@ -115,6 +159,8 @@ class Registry:
             UserError: the name is unknown, the module cannot be imported or lacks the object.
         """
         entry = self.entry(name)
+        if entry.here:
+            return self._registered[entry.key]
         try:
             module = importlib.import_module(entry.module)
         except UserError:

@@ -126,6 +126,12 @@ def main_table(board: Board, sort_by: str = TRAINED_HEAD) -> str:
     return markdown(pd.DataFrame(records))
 
 
+def score_frame(board: Board, sort_by: str = TRAINED_HEAD, apart: bool = False) -> pd.DataFrame:
+    """Return the texts of `main_table`, or of `table_apart`, as a frame without the marks of markdown."""
+    rows = by_mean(board.apart if apart else board.rows, sort_by)
+    return pd.DataFrame([_record(row, board) | {"method": named(row)} for row in rows])
+
+
 def table_apart(board: Board, sort_by: str = TRAINED_HEAD) -> str:
     """Return the scores of the rows that lack some of the board's runs."""
     frame = pd.DataFrame([_record(row, board) for row in by_mean(board.apart, sort_by)])

@@ -10,6 +10,7 @@ from benchmark.registry import METHODS, STREAMS
 
 if TYPE_CHECKING:
     from benchmark.method import Method
+    from benchmark.running.run import Run
     from benchmark.stream import Stream
 
 
@@ -76,3 +77,9 @@ def load_method(name: str) -> type[Method]:
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise UserError(f"the method '{entry.key}' in {entry.place} is not a benchmark.method.Method class")
     return method
+
+
+def registered_here(run: Run) -> bool:
+    """Whether the run's method or stream is known to this process alone, with its code in no commit."""
+    stream = run.stream_file is None and STREAMS.has_registered(run.stream)
+    return stream or METHODS.has_registered(run.method)

@@ -92,7 +92,8 @@ class DataIndex:
         if run.stream_file is not None:  # names files of its own, anywhere
             return None
         if run.stream not in self._sources:
-            code = _source_files(STREAMS.entry(run.stream).module)
+            entry = STREAMS.entry(run.stream)
+            code = [] if entry.here else _source_files(entry.module)
             if not code:
                 return None
             listed = [*self._files, *code, *_listed(Path(__file__).parents[1], "**/*.py"), *_versions()]

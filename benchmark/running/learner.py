@@ -36,7 +36,7 @@ from benchmark.results import (
     write,
 )
 from benchmark.row_scores import unpack
-from benchmark.running.catalogue import load_stream
+from benchmark.running.catalogue import load_stream, registered_here
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
@@ -128,7 +128,7 @@ class Learner:
         self.run, self.loaded, self.fingerprint = run, loaded, fingerprint
         self.path, self.callback = path, callback
         # Now and not at the end: the files may change while the loaded code runs on.
-        self.source = git_state()
+        self.source = (None, None) if registered_here(run) else git_state()
         self.device = prepare_device(device)
         kind = load_stream(run.stream_reference).kind
         self.method, self.backbone = build(run, loaded.tasks, self.device, kind)

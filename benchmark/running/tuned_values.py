@@ -68,6 +68,8 @@ def all_tuned_values(method: str) -> dict[str, TunedValues]:
 def folders(method: str) -> Iterator[Path]:
     """Yield the folders with tuned values that may name a method: the suite's, or its own package's."""
     entry = METHODS.entry(method)
+    if entry.here:  # it is in no package
+        return
     package = PACKAGE if entry.distribution is None else entry.module.partition(".")[0]
     spec = importlib.util.find_spec(package)
     for place in (spec and spec.submodule_search_locations) or ():
