@@ -22,6 +22,8 @@ from benchmark.results import TRAINED_HEAD, Result, parse
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
 
+STANDARD = "standard"
+"""The protocol whose boards compare adapters: they need headroom, and a search behind every row."""
 SETUP = ("protocol", "parameters", "backbone_weights")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
 
@@ -254,6 +256,22 @@ def tuning_mark(result: Result) -> str:
     """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
     found = result.provenance.tuned
     return found.mark if found else ""
+
+
+def is_searched(result: Result) -> bool:
+    """Whether a run has values that a search chose on validation rows of other runs, or none to choose.
+
+    A value set by hand in place of a chosen one, or a search over the run itself, makes it none. A method
+    that takes no optimiser step has nothing to choose.
+    """
+    if not any(result.steps):
+        return True
+    found = result.provenance.tuned
+    if found is None or found.selection != "validation" or not found.values:
+        return False
+    used = result.config.get("hyperparameters", {})
+    kept = all(used.get(name) == value for name, value in found.values.items())
+    return kept and f"{result.order}/{result.seed}" not in found.tuned_on
 
 
 def _run(result: Result) -> tuple[int, str, str]:
