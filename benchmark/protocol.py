@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from benchmark.search_rule import SearchRule
+from benchmark.space import SearchRule
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]

@@ -14,14 +14,14 @@ from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.publishing.collect import is_searched
-from benchmark.registry import METHODS
+from benchmark.registry import METHODS, STREAMS
 from benchmark.result_files import read_all
 from benchmark.running import tuned_values
 from benchmark.running.catalogue import load_method
 from benchmark.running.events import TaskDone
 from benchmark.running.job import Conditions
 from benchmark.running.plan import plan
-from benchmark.search_rule import BY_RULE, SearchRule
+from benchmark.space import BY_RULE, SearchRule
 from benchmark.tuning import tuned_section
 from benchmark.tuning.rule_search import (
     Earlier,
@@ -210,3 +210,24 @@ def test_a_protocol_without_a_rule_keeps_its_keys() -> None:
     assert {"search", "first_tasks"} <= quick.model_copy(
         update={"search": rule(), "first_tasks": 2}
     ).identity().keys()
+
+
+@pytest.mark.parametrize("key", ["standard-cl", "cifar100"])
+def test_a_standard_protocol_searches_eight_points_beside_the_reported_runs(key: str) -> None:
+    stream = STREAMS.load(key)
+    protocol = stream.protocols["standard"]
+    stated = protocol.search
+    assert stated is not None and stated.trials == 8 and stated.tasks == 3
+    assert sorted(stated.rates) == ["adamw", "sgd"]
+    assert set(stated.orders) <= set(stream.orders) and not set(stated.orders) & {"1", "2", "3"}
+    assert min(stated.seeds) >= 1000, "run i has seed i"
+    assert stated.orders[0] in protocol.source and str(stated.seeds[0]) in protocol.source
+    assert stream.default_protocol == "quick"
+    assert protocol.validation > 0, "rows to choose by"
+
+
+def test_the_standard_image_protocol_keeps_images_at_the_side_of_its_backbone() -> None:
+    stream = STREAMS.load("cifar100")
+    assert stream.published["standard"] == {"size": 56}
+    # 60 and 20 rows of each of a task's 10 classes.
+    assert (stream.protocols["standard"].train_limit, stream.protocols["standard"].test_limit) == (600, 200)

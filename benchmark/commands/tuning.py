@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmark.running.job import Conditions
-    from benchmark.search_rule import SearchRule
+    from benchmark.space import SearchRule
     from benchmark.tuning.search import Search
 
 

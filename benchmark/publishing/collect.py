@@ -21,7 +21,7 @@ from benchmark.result_files import PACKED, records
 from benchmark.results import TRAINED_HEAD, Result, parse
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
-from benchmark.search_rule import BY_RULE
+from benchmark.space import BY_RULE
 
 STANDARD = "standard"
 """The protocol whose boards compare adapters: they need headroom, and a search behind every row."""

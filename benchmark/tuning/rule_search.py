@@ -1,4 +1,4 @@
-"""The search that a protocol states, for one method: `benchmark.search_rule.SearchRule` carried out.
+"""The search that a protocol states, for one method: `benchmark.space.SearchRule` carried out.
 
 Trials are ordinary runs over the first tasks, scored on validation rows, so that a stopped search goes on and
 a repeated one runs nothing. No library samples here: every point is tried once.
@@ -23,7 +23,7 @@ from benchmark.running.driver import check_writable
 from benchmark.running.events import Callback
 from benchmark.running.job import Conditions, Job
 from benchmark.running.plan import match_protocol, plan
-from benchmark.search_rule import BY_RULE, SearchRule
+from benchmark.space import BY_RULE, SearchRule
 from benchmark.tuning.search import Judge, Search, keep, try_point
 from benchmark.tuning.tuning_file import TrialFacts
 
