@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.analysis import ledger, metrics, redundancy, report
+from benchmark.commands.analysis import headroom, ledger, metrics, redundancy, report
 from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
 from benchmark.commands.options import Device
@@ -30,7 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 analyse = typer.Typer(help="Say more of results: conventions, redundancy, a page.", no_args_is_help=True)
-develop = typer.Typer(help="Time steps; write the ledger and the site.", no_args_is_help=True)
+develop = typer.Typer(
+    help="Time steps; measure headroom; write the ledger and the site.", no_args_is_help=True
+)
 
 
 class Topic(StrEnum):
@@ -197,7 +199,7 @@ for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
 for verb in (metrics, redundancy, report):
     analyse.command()(verb)
-for verb in (speed, ledger):
+for verb in (speed, headroom, ledger):
     develop.command()(verb)
 data.add_typer(backbone, name="backbone")
 app.add_typer(data, name="data")
@@ -206,7 +208,7 @@ app.add_typer(develop, name="develop")
 develop.add_typer(site, name="site")
 
 # Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
-for verb in (plan, metrics, redundancy, report, speed, ledger):
+for verb in (plan, metrics, redundancy, report, speed, headroom, ledger):
     app.command(hidden=True)(verb)
 app.add_typer(site, name="site", hidden=True)
 app.add_typer(backbone, name="backbone", hidden=True)

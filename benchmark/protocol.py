@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from benchmark.space import SearchRule
+
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
 PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
 ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
-        *("blocks", "prefix_dtype", "score_at", "precision"),
+        *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks"),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
@@ -119,6 +121,13 @@ class Protocol(BaseModel):
         ge=0,
         description="epochs in which the head learns from Gaussians of all classes after each task but the "
         "first: classifier alignment, 5 as SLCA published it; 0: none",
+    )
+
+    first_tasks: int | None = Field(
+        None, ge=1, description="learn so many tasks of the order and leave out the others; none: all"
+    )
+    search: SearchRule | None = Field(
+        None, description="how every row's optimiser and learning rate are chosen; none: no rule"
     )
 
     @field_validator("blocks", mode="before")

@@ -1,10 +1,13 @@
-"""Which values of a method's hyper-parameters a search may try."""
+"""Which values of hyper-parameters a search may try: a method's own space, and the rule of a protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,48 @@ class Between:
 Values = tuple[Any, ...] | Between
 """Values to choose from, or a span of numbers."""
 Space = Mapping[str, Values]
+
+BY_RULE = "every point once, by the protocol's rule"
+"""The sampler of a search that followed a rule, as results name it."""
+
+UNEVEN = 1.2
+"""Ratios of neighbouring rates may differ by this factor: 1, 3, 10 are evenly spaced to one digit."""
+
+
+class SearchRule(BaseModel):
+    """The same search for every method: each optimiser with each of its learning rates, on validation rows.
+
+    The grid is extended by its own ratio, at most twice, where the best rate lies at its end. Momentum of SGD
+    is 0.9. A method without a choice of optimisers tries all the rates with its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rates: dict[Literal["sgd", "adamw"], tuple[float, ...]] = Field(
+        min_length=1, description="the learning rates of each optimiser, rising evenly on a log scale"
+    )
+    orders: tuple[str, ...] = Field(min_length=1, description="orders of the trials, none that is reported")
+    seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the trials, none that is reported")
+    tasks: int = Field(3, ge=2, description="a trial learns the first so many tasks")
+    objective: Literal["average_performance"] = Field(
+        "average_performance", description="on validation rows, after the last of these tasks"
+    )
+
+    @field_validator("rates")
+    @classmethod
+    def _even_grids(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for optimiser, rates in value.items():
+            steps = [b / a for a, b in pairwise(rates) if a > 0]
+            if (
+                len(steps) < len(rates) - 1
+                or not steps
+                or min(steps) <= 1
+                or max(steps) > UNEVEN * min(steps)
+            ):
+                raise ValueError(f"two or more rates of {optimiser} that rise evenly on a log scale")
+        return value
+
+    @property
+    def trials(self) -> int:
+        """How many points every method with a choice of optimisers tries, before any extension."""
+        return sum(len(rates) for rates in self.rates.values())

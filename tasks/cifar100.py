@@ -38,6 +38,8 @@ STREAM = Stream(
     orders=images.ORDERS,
     protocols=protocols(
         image_protocols.quick(train_limit=400, test_limit=200),
+        # 60 and 20 rows of each of a task's 10 classes.
+        image_protocols.standard(train_limit=600, test_limit=200),
         image_protocols.litelora("Split CIFAR-100"),
         image_protocols.sdlora(
             "the official configuration for Split CIFAR-100, there with seed 1993 (--order 1); the authors' "
@@ -51,9 +53,11 @@ STREAM = Stream(
     load=load,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
+    # `standard` keeps images at the side of its backbone.
     # InfLoRA tests CIFAR-100 on whole images; PILOT's and CL-LoRA's configurations have 20 tasks.
     published={
         **image_sets.PUBLISHED,
+        "standard": {"size": 56},
         "inflora": {"test_view": "whole"},
         "pilot": {"test_view": "centre", "tasks": 20},
         "cllora": {"test_view": "centre", "tasks": 20},

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.guard import guarded
+from benchmark.guard import INCOMPLETE, guarded
 
 LeaveOneOut = Annotated[
     bool, typer.Option("--leave-one-out", help="Also score without each adapter; needs the data.")
@@ -128,3 +128,22 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
+
+
+@guarded
+def headroom(
+    stream: Annotated[str, typer.Argument(help="A stream's key.")],
+    backbone: Annotated[str | None, typer.Option(help="Only results on this backbone.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only results of this protocol.")] = None,
+    root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
+) -> None:
+    """Say whether a stream leaves adapters room to differ.
+
+    Joint LoRA has to stand 5 points and 5 standard errors above the best reading of the frozen backbone, and
+    at 5 x chance. The exit code is not 0 where it does not, or where a row is missing.
+    """
+    from benchmark.publishing import headroom as measured
+
+    found = measured.verdicts(root, stream, backbone, protocol)
+    typer.echo(measured.text_of(found))
+    raise typer.Exit(INCOMPLETE if any(verdict.refusal for verdict in found) else 0)

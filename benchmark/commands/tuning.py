@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,15 @@ from benchmark.commands.options import (
     Set,
     Streams,
 )
-from benchmark.guard import INTERRUPTED, guarded, tell
+from benchmark.errors import UserError
+from benchmark.guard import INCOMPLETE, INTERRUPTED, guarded, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmark.running.job import Conditions
+    from benchmark.space import SearchRule
+    from benchmark.tuning.search import Search
 
 
 class Selection(StrEnum):
@@ -36,12 +44,16 @@ class Selection(StrEnum):
 def tune(
     method: Methods,
     stream: Streams,
-    trials: Annotated[int, typer.Option(min=1, help="Points to try, the same number for each method.")] = 20,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Points to try, the same number for each method. Default: 20.")
+    ] = None,
     selection: Annotated[
-        Selection, typer.Option(help="Rows that decide: validation, or TEST rows as in some papers.")
-    ] = Selection.validation,
+        Selection | None, typer.Option(help="Rows that decide: validation, or TEST rows as in some papers.")
+    ] = None,
     order: Orders = None,
-    seed: Annotated[str, typer.Option(help="Seeds of every trial; their scores are averaged.")] = "1000",
+    seed: Annotated[
+        str | None, typer.Option(help="Seeds of every trial; their scores are averaged. Default: 1000.")
+    ] = None,
     backbone: Backbone = None,
     protocol: ProtocolName = None,
     settings: Set = None,
@@ -49,12 +61,16 @@ def tune(
     out: Out = Path("runs"),
     device: DeviceName = Device.cpu,
     retry: Retry = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also keep the choice as the protocol's, in sweeps/tuned.")
+    ] = False,
 ) -> None:
     """Search the hyper-parameters of methods on streams.
 
     Trials are runs in the output folder: those that exist are not run again. What was chosen is written to
     <out>/tuning/<stream>/<protocol>/<method>.json, which bench run --tuned takes. A searched value given
-    with --set stays as it is.
+    with --set stays as it is. A protocol that states its own search is searched by it, references first,
+    unless --trials, --selection, --order or --seed ask for another.
     """
     from benchmark.commands.progress import watching
     from benchmark.registry import METHODS
@@ -62,21 +78,72 @@ def tune(
     from benchmark.running.plan import find_streams, keys
     from benchmark.running.stopping import Stop
     from benchmark.tuning import search as tuning
+    from benchmark.tuning.rule_search import as_search, in_order, rule_of
     from benchmark.tuning.tuning_file import as_text, read
 
+    free = any(each is not None for each in (trials, selection, order, seed))
+    found, methods = find_streams(stream), keys(METHODS, method)
+    rules = {each: None if free else rule_of(each, protocol, settings or ()) for each in found.values()}
+    if write and not all(rules.values()):
+        raise UserError("--write keeps the choice of a protocol's own search, and this search is none")
     asked = [
-        tuning.Search(key, each, trials, order, seed, backbone, protocol, settings or (), selection.value)
-        for each in find_streams(stream).values()
-        for key in keys(METHODS, method)
+        tuning.Search(
+            *(key, each, trials or 20, order, seed or tuning.SEED, backbone, protocol, settings or ()),
+            selection=(selection or Selection.validation).value,
+        )
+        for each, rule in rules.items()
+        if rule is None
+        for key in methods
     ]
     counts = [tuning.runs(search) for search in asked]  # refuses what cannot be searched before any is run
+    sound = True
     try:
         with Stop(out, lambda line: print(line, flush=True)) as stop:
+            conditions = Conditions(retry=retry, stop=stop.file)
             for search, count in zip(asked, counts, strict=True):
                 with watching(count, sys.stdout) as callback:
-                    conditions = Conditions(retry=retry, stop=stop.file)
                     path = tuning.tune(search, out, data_dir, device.value, conditions, callback)
                 typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
+            for each, rule in rules.items():
+                if rule is not None:
+                    searches = [
+                        as_search(rule, key, each, backbone, protocol, settings or ())
+                        for key in in_order(methods)
+                    ]
+                    sound &= _by_rule(rule, searches, out, data_dir, device.value, conditions, write)
     except KeyboardInterrupt:
         tell(f"stopped: every finished trial is kept in {out}; the same command continues from there")
         raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(0 if sound else INCOMPLETE)
+
+
+def _by_rule(
+    rule: SearchRule,
+    searches: Sequence[Search],
+    out: Path,
+    data_dir: Path | None,
+    device: str,
+    conditions: Conditions,
+    write: bool,
+) -> bool:
+    """Search rows by their protocol's rule, print and keep each choice; return whether none failed."""
+    from benchmark.commands.progress import watching
+    from benchmark.tuning.rule_search import search_by_rule, why_not
+    from benchmark.tuning.tuned_section import write_section
+    from benchmark.tuning.tuning_file import as_text, read
+
+    sound = True
+    for search in searches:
+        if reason := why_not(search, rule):
+            typer.echo(f"{search.method}: {reason}")
+            continue
+        try:
+            with watching(rule.trials * len(search.runs({})), sys.stdout) as callback:
+                path = search_by_rule(rule, search, out, data_dir, device, conditions, callback)
+            typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
+            if write:
+                typer.echo(str(write_section(read(path))))
+        except UserError as error:  # the next row is searched all the same
+            tell(f"error: {search.method}: {error}")
+            sound = False
+    return sound

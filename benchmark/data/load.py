@@ -28,6 +28,9 @@ def load(stream: Stream, request: Request) -> LoadedStream:
     except InvalidData as faults:
         command = f"bench data verify {stream.name} --order {request.order}"
         raise InvalidData(faults.errors, faults.command or command) from None
+    if request.protocol.first_tasks is not None:
+        most = request.protocol.first_tasks
+        loaded = replace(loaded, tasks=loaded.tasks[:most], needs_adapter=loaded.needs_adapter[:most])
     check(stream.name, loaded.tasks)
     if request.protocol.head == "domain-incremental":
         check_domains(stream.name, loaded.tasks)

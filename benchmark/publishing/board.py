@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmark.publishing.collect import Row
+from benchmark.publishing.collect import STANDARD, Row, is_searched
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
@@ -31,6 +31,7 @@ class Board:
         apart: rows that lack some of these runs, with the runs they have, the best mean first.
         twins: the names of rows that were merged, a tuple for each merged row.
         runs: how many runs `rows` stand on.
+        untuned: rows of a standard board whose values no search of it chose; they are not ranked.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Board:
     apart: tuple[Row, ...]
     twins: tuple[tuple[str, ...], ...]
     runs: int
+    untuned: tuple[Row, ...] = ()
 
     @property
     def ranked(self) -> bool:
@@ -134,8 +136,17 @@ def boards(rows: Sequence[Row]) -> list[Board]:
 
     One set of runs holds for all tables of the section, so that a method may be read beside a reference.
     """
-    runs = common_runs({row.label: row.runs(LEADING) for row in rows})
-    return [lay_out(title, group, runs) for title, group in by_needs(rows).items()]
+    searched = [row for row in rows if not _is_untuned(row)]
+    runs = common_runs({row.label: row.runs(LEADING) for row in searched})
+    found = []
+    for title, group in by_needs(rows).items():
+        board = lay_out(title, [row for row in group if not _is_untuned(row)], runs)
+        found.append(replace(board, untuned=by_mean([row for row in group if _is_untuned(row)])))
+    return found
+
+
+def _is_untuned(row: Row) -> bool:
+    return row.first.protocol == STANDARD and not all(map(is_searched, row.results))
 
 
 def lay_out(title: str, rows: Sequence[Row], runs: frozenset[Hashable]) -> Board:

@@ -21,7 +21,10 @@ from benchmark.result_files import PACKED, records
 from benchmark.results import TRAINED_HEAD, Result, parse
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
+from benchmark.space import BY_RULE
 
+STANDARD = "standard"
+"""The protocol whose boards compare adapters: they need headroom, and a search behind every row."""
 SETUP = ("protocol", "parameters", "backbone_weights")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
 
@@ -258,6 +261,27 @@ def tuning_mark(result: Result) -> str:
     """Return how a run's hyper-parameters were searched for, in words; empty where they were not."""
     found = result.provenance.tuned
     return found.mark if found else ""
+
+
+def is_searched(result: Result) -> bool:
+    """Whether a run has values that a search chose on validation rows of other runs, or none to choose.
+
+    A value set by hand in place of a chosen one makes it none, and so does a search over the run itself, or
+    one beside the rule of a protocol that states one. A method that takes no optimiser step has nothing to
+    choose.
+    """
+    if not any(result.steps):
+        return True
+    found = result.provenance.tuned
+    if found is None or found.selection != "validation" or not found.values:
+        return False
+    protocol = result.config.get("protocol")
+    rule = protocol.get("search") if isinstance(protocol, dict) else None
+    if rule and found.sampler != BY_RULE:
+        return False
+    used = result.config.get("hyperparameters", {})
+    kept = all(used.get(name) == value for name, value in found.values.items())
+    return kept and f"{result.order}/{result.seed}" not in found.tuned_on
 
 
 def _run(result: Result) -> tuple[int, str, str]:

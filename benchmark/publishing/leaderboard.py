@@ -9,7 +9,16 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.publishing import comparisons
 from benchmark.publishing.board import boards
-from benchmark.publishing.collect import Row, Section, load, no_search_for_cycles, sections, selection
+from benchmark.publishing.collect import (
+    STANDARD,
+    Row,
+    Section,
+    load,
+    no_search_for_cycles,
+    sections,
+    selection,
+)
+from benchmark.publishing.headroom import judge
 from benchmark.publishing.overview import overview
 from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, table_apart
 from benchmark.publishing.terminal import result_table, show
@@ -32,14 +41,15 @@ def build(root: Path, out: Path, sort_by: str = TRAINED_HEAD) -> list[Path]:
         the pages, whether or not they changed.
 
     Raises:
-        UserError: there are no results, or some files cannot be used; the pages of the others are written.
+        UserError: there are no results, some files cannot be used, or a board has no headroom; the others
+            are written.
     """
-    texts, problems = pages(root, sort_by)
+    texts, problems, refused = pages(root, sort_by)
     written = []
     for name, text in texts.items():
         written.append(out / name)
         atomic_write(written[-1], text.encode())
-    _refuse(problems)
+    _refuse(problems, refused)
     return written
 
 
@@ -47,38 +57,48 @@ def check(root: Path, out: Path) -> list[str]:
     """Return the pages that `build` would change, for a test that published tables match their results.
 
     Raises:
-        UserError: some files cannot be used.
+        UserError: some files cannot be used, or a board has no headroom.
     """
     if not (root / "results").exists():
         return []  # nothing is published, so no page can be out of date
-    texts, problems = pages(root)
-    _refuse(problems)
+    texts, problems, refused = pages(root)
+    _refuse(problems, refused)
     expected = {out / name: text.encode() for name, text in texts.items()}
     return [str(path) for path, data in expected.items() if not path.is_file() or path.read_bytes() != data]
 
 
 @no_search_for_cycles()
-def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list[str]]:
-    """Return the text of each page by file name, and a line for each file that had to be left out."""
+def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return the text of each page by file name, and a line for each file and each board left out."""
     results, problems = load(root)
     if not results and not problems:
         raise UserError(f"no results in {root / 'results'}; `bench run` writes them")
     if not results:
-        return {}, problems
-    grouped = sections(results)
-    texts = {
-        f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by)
-        for name in _streams(results)
-    }
+        return {}, problems, []
+    grouped, refused = publishable(sections(results))
+    streams = sorted({part.stream for part in grouped})
+    texts = {f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by) for name in streams}
     front = ["# Leaderboards", f"<!-- {GENERATED} -->", *overview(grouped), GENERATED]
-    return texts | {"README.md": "\n\n".join(front) + "\n"}, problems
+    return texts | {"README.md": "\n\n".join(front) + "\n"}, problems, refused
+
+
+def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
+    """Return the sections that may be published, and a line for each board of adapters without headroom."""
+    kept, refused = [], []
+    for part in parts:
+        verdict = judge(part) if part.protocol == STANDARD else None
+        if verdict is not None and verdict.refusal:
+            refused.append(f"{verdict.title}: {verdict.refusal}")
+        else:
+            kept.append(part)
+    return kept, refused
 
 
 def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> str:
     """Return one stream's page."""
     blocks = [f"# {plain(stream)}", f"<!-- {GENERATED} -->"]
     for part in parts:
-        blocks += [f"## {plain(part.title)}", *_scores(part.rows, sort_by)]
+        blocks += [f"## {plain(part.title)}", plain(judge(part).line), *_scores(part.rows, sort_by)]
         blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
     blocks += ["## Columns", _bullets(list(definitions.items())), GENERATED]
@@ -95,13 +115,12 @@ def _scores(rows: Sequence[Row], sort_by: str) -> list[str]:
         blocks += [plain(note) for note in board.notes()]
         tests = comparisons.compared(board)
         blocks += [f"#### Compared: {plain(board.title.lower())}", *tests] if tests else []
+        if board.untuned:
+            names = ", ".join(f"{row.name} (n = {len(row.results)})" for row in board.untuned)
+            blocks.append(plain(f"Not tuned here, and hence not ranked: {names}."))
         if board.apart:
             blocks += [f"#### With fewer runs: {plain(board.title.lower())}", table_apart(board, sort_by)]
     return blocks
-
-
-def _streams(results: Iterable[Result]) -> list[str]:
-    return sorted({result.stream for result in results})
 
 
 def facts(part: Section) -> list[tuple[str, str]]:
@@ -171,7 +190,10 @@ def _bullets(lines: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"- **{plain(name)}**: {plain(text)}" for name, text in lines)
 
 
-def _refuse(problems: Sequence[str]) -> None:
+def _refuse(problems: Sequence[str], refused: Sequence[str]) -> None:
+    lines = [f"adapters cannot be compared on {line}" for line in refused]
     if problems:
         count = "a result file" if len(problems) == 1 else f"{len(problems)} result files"
-        raise UserError(f"{count} could not be used: {'; '.join(problems)}")
+        lines.insert(0, f"{count} could not be used: {'; '.join(problems)}")
+    if lines:
+        raise UserError("; ".join(lines))

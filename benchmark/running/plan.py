@@ -17,7 +17,7 @@ from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.run import Run
-from benchmark.running.tuned_values import tuned_values
+from benchmark.running.tuned_values import tuned_search, tuned_values
 from benchmark.settings import Places, Settings, assign, refine
 from benchmark.stream import Stream
 
@@ -69,7 +69,10 @@ def plan(
         used = refine(Protocol, protocols[key].model_dump(), chosen.protocol, "protocol")
         parameters = _parameters(loaded[key], key, used.name, chosen)
         file = Path(references[key]).resolve() if references[key] != key else None
-        found = {name: tuned.get((name, key, used.name)) for name in method_keys}
+        found = {
+            name: tuned.get((name, key, used.name)) or tuned_search(name, key, used.name)
+            for name in method_keys
+        }
         hyperparameters = {
             name: _hyperparameters(name, key, used.name, chosen, found[name]) for name in method_keys
         }

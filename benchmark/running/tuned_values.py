@@ -17,8 +17,20 @@ from benchmark.data.toml_file import content_of, text_of
 from benchmark.data.toml_mistakes import in_lines, mistakes_of
 from benchmark.errors import UserError
 from benchmark.registry import METHODS
+from benchmark.results import Tuned
 
 PACKAGE, FOLDER = "sweeps", "tuned"
+
+
+class SearchFacts(BaseModel):
+    """How the values of a section were searched for; see `benchmark.results.Tuned` for the words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampler: str
+    pruner: str
+    space: dict[str, Any]
+    tuned_on: list[str]
 
 
 class TunedValues(BaseModel):
@@ -28,6 +40,7 @@ class TunedValues(BaseModel):
         values: hyper-parameters by name; each replaces the method's default.
         source: how they were chosen, or where they are published.
         trials: what a search tried: hyper-parameters, and the validation score that each choice gave.
+        search: how it searched, where it was one of `bench tune`; none: the values are published or given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +48,7 @@ class TunedValues(BaseModel):
     values: dict[str, Any]
     source: str = Field(min_length=1)
     trials: list[dict[str, Any]] = Field(default_factory=list)
+    search: SearchFacts | None = None
 
 
 def tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]:
@@ -48,6 +62,28 @@ def tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]:
         if path.is_file() and method in (sections := read_tuned(path)):
             return sections[method].values
     return {}
+
+
+def tuned_search(method: str, stream: str, protocol: str) -> Tuned | None:
+    """Return the search that chose the values of `tuned_values`; None where they are published or none are.
+
+    Raises:
+        UserError: the file of the protocol cannot be read or is no such file.
+    """
+    for folder in folders(method):
+        path = folder / stream / f"{protocol}.toml"
+        if path.is_file() and method in (sections := read_tuned(path)):
+            section = sections[method]
+            if section.search is None:
+                return None
+            return Tuned(
+                trials=len(section.trials),
+                selection="validation",
+                values=section.values,
+                record=f"{PACKAGE}/{FOLDER}/{stream}/{protocol}.toml",
+                **section.search.model_dump(),
+            )
+    return None
 
 
 def all_tuned_values(method: str) -> dict[str, TunedValues]:

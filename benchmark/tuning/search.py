@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from benchmark.errors import UserError
 from benchmark.results import Tuned, read
@@ -30,9 +30,6 @@ from benchmark.running.worker import Stopped, load_data, run_job
 from benchmark.scoring.metrics import mean_of_seen
 from benchmark.tuning.search_space import Space, as_data, points, space_of, suggest, without
 from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, value_text, write
-
-if TYPE_CHECKING:
-    import optuna
 
 SAMPLER_SEED = 0
 SEED = "1000"
@@ -91,6 +88,16 @@ def runs(asked: Search) -> int:
     return (asked.trials if grid is None else len(grid)) * len(asked.runs({}))
 
 
+class Reporting(Protocol):
+    """What a judge needs of a trial: Optuna's, or one of `benchmark.tuning.rule_search`."""
+
+    def report(self, value: float, step: int) -> None:
+        """Take the score after a step."""
+
+    def should_prune(self) -> bool:
+        """Return whether the trial is to end."""
+
+
 @dataclass
 class Judge:
     """Tells the pruner how a trial does, task by task.
@@ -100,7 +107,7 @@ class Judge:
         tasks: how many tasks they had.
     """
 
-    trial: optuna.Trial
+    trial: Reporting
     before: list[float] = field(default_factory=list)
     tasks: int = 0
     latest: tuple[int, float | None] = (0, None)
@@ -162,14 +169,14 @@ def tune(
         trial = study.ask()
         values = suggest(trial, space)
         jobs = [Job(run, out.resolve(), data_dir, device, False, conditions) for run in asked.runs(values)]
-        facts = _try(values, jobs, Judge(trial), callback)
+        facts = try_point(values, jobs, Judge(trial), callback)
         study.tell(trial, facts.score if facts.state == "complete" else None, endings[facts.state])
         tried.append(facts)
     sampler = f"TPE, seed {SAMPLER_SEED}" if grid is None else "every point once"
-    return _write(asked, out, jobs, tried, sampler, as_data(space))
+    return keep(asked, out, jobs, tried, as_data(space), sampler)
 
 
-def _try(values: dict[str, Any], jobs: list[Job], judge: Judge, callback: Callback) -> TrialFacts:
+def try_point(values: dict[str, Any], jobs: list[Job], judge: Judge, callback: Callback) -> TrialFacts:
     """Run one trial."""
     for job in jobs:
         outcome = _learn(job, judge, callback)
@@ -231,10 +238,20 @@ def _known_rows(job: Job) -> list[list[float | None]]:
     return saved[0].matrix if saved else []
 
 
-def _write(
-    asked: Search, out: Path, jobs: list[Job], tried: list[TrialFacts], sampler: str, space: dict[str, Any]
+def keep(
+    asked: Search,
+    out: Path,
+    jobs: list[Job],
+    tried: list[TrialFacts],
+    space: dict[str, Any],
+    sampler: str,
+    pruner: str = PRUNER,
 ) -> Path:
-    """Write the search down; of equally good trials the first is chosen."""
+    """Write the search down and return where; of equally good trials the first is chosen.
+
+    Raises:
+        UserError: no trial was completed.
+    """
     complete = [
         (trial.score, -number, trial) for number, trial in enumerate(tried) if trial.state == "complete"
     ]
@@ -253,10 +270,11 @@ def _write(
         chosen=Tuned(
             trials=len(tried),
             sampler=sampler,
-            pruner=PRUNER,
+            pruner=pruner,
             selection=asked.selection,
             space=space,
             values=best.values,
+            tuned_on=list(dict.fromkeys(f"{job.run.order}/{job.run.seed}" for job in jobs)),
         ),
         trials=tried,
     )

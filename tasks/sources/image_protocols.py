@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from benchmark.protocol import Protocol
+from benchmark.space import SearchRule
 
 VIT = "vit-b16-in21k-ft-in1k"
 Augmentation = Literal["none", "crop", "crop-flip"]
@@ -25,6 +26,31 @@ def quick(**changes: object) -> Protocol:
         "batch_size": 16,
         "rank": 4,
         "targets": ("query", "value"),
+    }
+    return Protocol.model_validate(settings | changes)
+
+
+def standard(**changes: object) -> Protocol:
+    """Return the suite's comparison of adapters on images; every row is searched by the same rule.
+
+    The search learns the first three tasks with the classes as numbered; the permuted orders are reported.
+    """
+    settings: dict[str, object] = {
+        "name": "standard",
+        "source": "this suite: a comparison of adapters on a small pretrained ViT; every row searched by the "
+        "same rule, on order natural and seed 1000, while orders 1 to 3 are reported",
+        "backbone": "dinov2-small-saliency",
+        "epochs": 6,
+        "batch_size": 32,
+        "rank": 8,
+        "targets": ("query", "value"),
+        "blocks": "last:9",
+        "search": SearchRule(
+            rates={"sgd": (0.003, 0.01, 0.03, 0.1), "adamw": (0.0001, 0.0003, 0.001, 0.003)},
+            orders=("natural",),
+            seeds=(1000,),
+            tasks=3,
+        ),
     }
     return Protocol.model_validate(settings | changes)
 

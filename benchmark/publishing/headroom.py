@@ -1,0 +1,187 @@
+"""The headroom of one section: its reference rows found, measured and put in a line; or what is missing.
+
+The frozen readings are the rows `frozen` (with its class means), `ncm` and `linear-probe`; on text to text,
+where there is no head and no feature to average, `frozen` alone, which is the model's zero-shot score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.publishing.collect import STANDARD, Row, Section, is_searched, sections, usable
+from benchmark.result_files import find
+from benchmark.results import CLASS_MEANS, Result
+from benchmark.scoring.headroom import CHANCES, FEWEST_ERRORS, Headroom, chance_at_last, measure_headroom
+from benchmark.scoring.statistics import Runs, spread
+from benchmark.scoring.statistics import common_runs as common
+
+METRIC = "average_performance"
+JOINT, FROZEN = "joint", "frozen"
+ON_A_HEAD = ("ncm", "linear-probe")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said about one section.
+
+    Attributes:
+        title: stream and section.
+        headroom: what was measured; None where a row is missing.
+        missing: the command that runs each row that is missing, by the row's name.
+        problem: in words why it could not be measured although no row is missing.
+    """
+
+    title: str
+    headroom: Headroom | None
+    missing: dict[str, str]
+    problem: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """In words why adapters cannot be compared here, with the figures; empty where they can."""
+        if self.missing:
+            rows = "; ".join(f"no row {name}: {command}" for name, command in self.missing.items())
+            return f"headroom not known, {rows}"
+        if self.headroom is None:
+            return f"headroom not known, {self.problem}"
+        return f"{'; '.join(self.headroom.refusals)} ({figures(self.headroom)})" * bool(
+            self.headroom.refusals
+        )
+
+    @property
+    def line(self) -> str:
+        """One sentence for the top of a page."""
+        if self.refusal:
+            return f"Adapters cannot be compared here: {self.refusal}."
+        assert self.headroom is not None
+        return f"Headroom: {figures(self.headroom)}."
+
+
+def figures(found: Headroom) -> str:
+    """Return what was measured in one line, in points."""
+    readings = ", ".join(f"{name} {100 * mean:.1f}" for name, mean in found.frozen.items())
+    error = "" if found.standard_error is None else f" (standard error {100 * found.standard_error:.1f})"
+    return (
+        f"joint {100 * found.joint:.1f}, frozen readings {readings}, chance {100 * found.chance:.1f}; "
+        f"gap {100 * found.gap:.1f} points{error} over {found.n} run{'s' * (found.n != 1)}"
+    )
+
+
+def judge(section: Section) -> Verdict:
+    """Return the headroom of a section, or the rows that it lacks."""
+    ranked = section.protocol == STANDARD
+    rows = [row for row in section.rows if not ranked or all(map(is_searched, row.results))]
+    joint, frozen = _pick(rows, JOINT), _pick(rows, FROZEN)
+    known = joint or frozen
+    headless = known is not None and known.first.parameters.head == 0
+    needed = [JOINT, FROZEN, *(() if headless else ON_A_HEAD)]
+    found = {name: _pick(rows, name) for name in needed}
+    title = f"{section.stream}, {section.title}"
+    missing = {name: _command(section, name) for name, row in found.items() if row is None}
+    if missing or joint is None:
+        return Verdict(title, None, missing)
+    readings = {name: row.runs(METRIC) for name, row in found.items() if row is not None and name != JOINT}
+    if frozen is not None and (means := _class_means(frozen)):
+        readings["frozen, class means"] = means
+    measured = measure_headroom(joint.runs(METRIC), readings, _chance(joint.first, headless))
+    problem = "" if measured else f"its rows {', '.join(needed)} share no run"
+    return Verdict(title, measured, {}, problem)
+
+
+def verdicts(
+    root: Path, stream: str, backbone: str | None = None, protocol: str | None = None
+) -> list[Verdict]:
+    """Return the headroom of every section of a stream among the results of a folder.
+
+    Args:
+        root: folder of the leaderboards, or any folder with results.
+        backbone: leaves only the sections of this one; so does `protocol`.
+
+    Raises:
+        UserError: there is no such result, or a file cannot be used.
+    """
+    folder = root / "results" if (root / "results").is_dir() else root
+    found, problems = usable(find(folder)) if folder.is_dir() else ([], [])
+    chosen = [
+        result
+        for _, result in found
+        if result.stream == stream
+        and backbone in (None, result.backbone)
+        and protocol in (None, result.protocol)
+        and scored_on_test(result)
+    ]
+    if problems:
+        raise UserError("; ".join(problems))
+    if not chosen:
+        asked = ", ".join(filter(None, [stream, protocol, backbone]))
+        known = ", ".join(sorted({f"{each.stream}/{each.protocol}" for _, each in found})) or "none"
+        raise UserError(f"no results of {asked} in {folder} (it holds: {known}); `bench run` writes them")
+    return [judge(section) for section in sections(chosen)]
+
+
+def scored_on_test(result: Result) -> bool:
+    """Whether a result may stand on a board; trials of a search are scored on validation rows."""
+    protocol = result.config.get("protocol")
+    return not isinstance(protocol, dict) or protocol.get("score_on", "test") == "test"
+
+
+def text_of(found: Iterable[Verdict]) -> str:
+    """Return verdicts for reading, a block each."""
+    blocks = []
+    for verdict in found:
+        lines = [verdict.title]
+        if verdict.headroom is not None:
+            measured = verdict.headroom
+            lines.append(f"  chance               {100 * measured.chance:6.1f}")
+            lines += [f"  {name:<20} {100 * mean:6.1f}" for name, mean in measured.frozen.items()]
+            lines.append(f"  joint                {100 * measured.joint:6.1f}")
+            error = measured.standard_error
+            reach = "" if error is None else f" +- {100 * error:.1f} ({FEWEST_ERRORS} errors needed)"
+            lines.append(f"  gap                  {100 * measured.gap:6.1f}{reach}, {measured.n} paired runs")
+            lines.append(f"  {CHANCES} x chance           {100 * CHANCES * measured.chance:6.1f}")
+        lines += [f"  no row {name}: {command}" for name, command in verdict.missing.items()]
+        reasons = verdict.headroom.refusals if verdict.headroom else ["headroom not known"]
+        reasons += [verdict.problem] if verdict.problem else []
+        lines.append(
+            f"adapters cannot be compared here: {'; '.join(reasons)}" if reasons else "headroom: yes"
+        )
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _pick(rows: Sequence[Row], method: str) -> Row | None:
+    """Return the row of a method; of several the one with the most runs, then the best mean."""
+    own = [row for row in rows if row.first.method == method and row.values(METRIC)]
+    return max(own, key=lambda row: (len(row.results), spread(row.values(METRIC))[0]), default=None)
+
+
+def _class_means(row: Row) -> Runs:
+    """Return the class-means reading of every run; empty where one lacks it."""
+    return dict(zip(row.runs(METRIC), row.values(METRIC, CLASS_MEANS), strict=False))
+
+
+def _chance(run: Result, headless: bool) -> float:
+    protocol = run.config.get("protocol")
+    settings = protocol if isinstance(protocol, dict) else {}
+    if headless and settings.get("decoding", "greedy") != "labels":
+        return 0.0
+    compete = settings.get("head") != "task-incremental"
+    return chance_at_last([task.classes for task in run.tasks], compete)
+
+
+def _command(section: Section, method: str) -> str:
+    """Return the command that runs a row on the runs that the section's other rows stand on."""
+    runs = common({row.label: row.runs(METRIC) for row in section.rows})
+    shown = [run for run in section.results if not runs or _key(run) in runs]
+    orders = ",".join(dict.fromkeys(run.order for run in sorted(shown, key=lambda run: run.order)))
+    seeds = ",".join(str(seed) for seed in sorted({run.seed for run in shown}))
+    place = f"--stream {section.stream} --protocol {section.protocol} --backbone {section.backbone}"
+    tune = f"bench tune --method {method} {place} --write, then " if section.protocol == STANDARD else ""
+    return f"{tune}bench run --method {method} {place} --order {orders} --seed {seeds}"
+
+
+def _key(run: Result) -> tuple[int, str, str]:
+    return run.seed, run.order, run.provenance.data_fingerprint

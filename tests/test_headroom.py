@@ -1,0 +1,163 @@
+"""How much room a stream leaves to adapters, worked by hand, and the boards that are refused without it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import UserError
+from benchmark.protocol import Protocol
+from benchmark.publishing import leaderboard
+from benchmark.publishing.headroom import verdicts
+from benchmark.results import Result
+from benchmark.scoring.headroom import chance_at_last, measure_headroom
+from tests.factories import provenance, result, save, tuned
+
+STANDARD = Protocol(name="standard", source="made up", backbone="seed")
+
+
+def test_the_gap_is_over_the_best_reading_on_paired_runs() -> None:
+    joint = {1: 0.70, 2: 0.74, 3: 0.72, 4: 0.1}
+    frozen = {"ncm": {1: 0.60, 2: 0.60, 3: 0.60}, "frozen": {1: 0.5, 2: 0.5, 3: 0.5, 9: 1.0}}
+    found = measure_headroom(joint, frozen, chance=0.1)
+    assert found is not None and found.best == "ncm" and found.n == 3
+    # Runs 1 to 3: differences 0.10, 0.14, 0.12; mean 0.12, deviation 0.02, error 0.02 / sqrt 3 = 0.0115.
+    assert found.gap == pytest.approx(0.12)
+    assert found.standard_error == pytest.approx(0.02 / 3**0.5)
+    assert found.joint == pytest.approx(0.72)
+    assert found.refusals == []  # 10.4 errors, 12 points, 7.2 x chance
+
+
+@pytest.mark.parametrize(
+    ("joint", "frozen", "chance", "words"),
+    [
+        ([0.64, 0.64], [0.6, 0.6], 0.1, "the gap is 4.0 points, 5 are needed"),
+        # Differences 0.1 and 0.2: mean 0.15, error 0.0707 / sqrt 2 = 0.05, so 3 errors.
+        ([0.7, 0.8], [0.6, 0.6], 0.1, "the gap is 3.0 standard errors, 5 are needed"),
+        ([0.8, 0.8], [0.6, 0.6], 0.25, "joint is 3.2 x chance, 5 x are needed"),
+        ([0.8], [0.6], 0.1, "1 paired run gives no standard error"),
+    ],
+)
+def test_each_rule_is_told_with_its_figure(
+    joint: list[float], frozen: list[float], chance: float, words: str
+) -> None:
+    found = measure_headroom(dict(enumerate(joint)), {"ncm": dict(enumerate(frozen))}, chance)
+    assert found is not None and len(found.refusals) == 1 and words in found.refusals[0]
+
+
+def test_a_threshold_that_is_met_exactly_is_met() -> None:
+    # 0.55 - 0.5 is below 0.05 in floating point; 0.5 is 5 x 0.1.
+    found = measure_headroom({1: 0.55, 2: 0.55}, {"ncm": {1: 0.5, 2: 0.5}}, 0.11)
+    assert found is not None and found.refusals == []
+
+
+def test_without_a_shared_run_nothing_is_measured() -> None:
+    assert measure_headroom({1: 0.9}, {"ncm": {2: 0.5}}, 0.1) is None
+    assert measure_headroom({1: 0.9}, {}, 0.1) is None
+
+
+def test_chance_is_one_in_the_classes_that_compete() -> None:
+    classes = [["a", "b"], ["b", "c", "d"]]
+    assert chance_at_last(classes, all_compete=True) == 1 / 4  # a, b, c, d
+    assert chance_at_last(classes, all_compete=False) == pytest.approx((1 / 2 + 1 / 3) / 2)
+    # Free text cannot be guessed: its task counts 0.
+    assert chance_at_last([["a", "b"], []], all_compete=True) == pytest.approx((1 / 2 + 0) / 2)
+
+
+def rows(joint: float = 0.8, searched: bool = True, **changes: Any) -> list[Result]:
+    """Return five runs of each reference row, of 3 tasks with 5 classes each: chance 1/15."""
+    made = []
+    for seed in range(5):
+        for method, score in {"joint": joint, "frozen": 0.3, "ncm": 0.5, "linear-probe": 0.4}.items():
+            source = provenance(tuned=tuned() if searched else None)
+            scores = [[None] * 3, [None] * 3, [score] * 3]
+            one = result(
+                *(method, seed),
+                scores=scores,
+                reference=method != "ncm",
+                provenance=source,
+                **{"protocol": STANDARD, **changes},
+            )
+            tasks = [
+                task.model_copy(update={"classes": [f"{t}.{c}" for c in range(5)]})
+                for t, task in enumerate(one.tasks)
+            ]
+            made.append(one.model_copy(update={"tasks": tasks}))
+    return made
+
+
+def test_a_folder_of_results_gives_the_readings_and_the_verdict(tmp_path: Path) -> None:
+    save(tmp_path, *rows())
+    (found,) = verdicts(tmp_path, "orchard", "seed", "standard")
+    assert found.headroom is not None and not found.refusal
+    assert list(found.headroom.frozen) == ["ncm", "linear-probe", "frozen"]
+    assert found.headroom.gap == pytest.approx(0.3) and found.headroom.chance == pytest.approx(1 / 15)
+    done = CliRunner().invoke(app, ["develop", "headroom", "orchard", "--root", str(tmp_path)])
+    assert done.exit_code == 0 and "headroom: yes" in done.stdout
+    with pytest.raises(UserError, match="it holds: orchard/standard"):
+        verdicts(tmp_path, "meadow")
+
+
+def test_a_missing_row_is_named_with_its_command(tmp_path: Path) -> None:
+    tiny = Protocol(name="tiny", source="made up", backbone="seed")
+    save(tmp_path, *(row for row in rows(protocol=tiny) if row.method != "linear-probe"))
+    (found,) = verdicts(tmp_path, "orchard")
+    place = "--stream orchard --protocol tiny --backbone seed --order forward --seed 0,1,2,3,4"
+    assert found.missing == {"linear-probe": f"bench run --method linear-probe {place}"}
+    done = CliRunner().invoke(app, ["headroom", "orchard", "--root", str(tmp_path)])
+    assert (
+        done.exit_code != 0 and f"no row linear-probe: bench run --method linear-probe {place}" in done.stdout
+    )
+
+
+def test_on_text_to_text_the_frozen_row_is_enough_and_free_text_has_no_chance(tmp_path: Path) -> None:
+    kept = [row for row in rows() if row.method in ("joint", "frozen")]
+    counts = kept[0].parameters.model_copy(update={"head": 0})
+    save(tmp_path, *(row.model_copy(update={"parameters": counts}) for row in kept))
+    (found,) = verdicts(tmp_path, "orchard")
+    assert found.headroom is not None and list(found.headroom.frozen) == ["frozen"]
+    assert found.headroom.chance == 0.0
+
+
+def test_a_standard_board_without_headroom_is_refused_and_the_others_are_written(tmp_path: Path) -> None:
+    other = result("alpha", stream="meadow")
+    save(tmp_path, *rows(joint=0.52), other)
+    with pytest.raises(UserError, match=r"orchard, standard.*the gap is 2\.0 points.*joint 52\.0.*ncm 50\.0"):
+        leaderboard.build(tmp_path, tmp_path)
+    assert not (tmp_path / "orchard.md").exists()
+    assert "Adapters cannot be compared here: headroom not known" in (tmp_path / "meadow.md").read_text()
+    done = CliRunner().invoke(app, ["leaderboard", "--root", str(tmp_path), "--out", str(tmp_path)])
+    assert done.exit_code != 0 and done.stderr.count("\n") == 1
+
+
+def test_references_that_no_search_tuned_give_no_headroom(tmp_path: Path) -> None:
+    save(tmp_path, *rows(searched=False))
+    with pytest.raises(UserError, match="no row joint: bench tune --method joint"):
+        leaderboard.build(tmp_path, tmp_path)
+
+
+def test_a_rate_set_by_hand_is_not_ranked_on_a_standard_board(tmp_path: Path) -> None:
+    by_search, by_hand, own_runs = tuned(), tuned(), tuned()
+    own_runs.tuned_on = ["forward/0"]
+    runs = rows()
+    for seed in range(5):
+        runs.append(result("alpha", seed, protocol=STANDARD, provenance=provenance(tuned=by_search)))
+        runs.append(result("beta", seed, protocol=STANDARD))
+        changed = {"lr": 0.5}  # the search chose 0.1
+        given = provenance(tuned=by_hand)
+        runs.append(
+            result("gamma", seed, protocol=STANDARD, hyperparameters=changed, provenance=given, last=0.9)
+        )
+        # The search had looked at run 0 of the board.
+        runs.append(result("delta", seed, protocol=STANDARD, provenance=provenance(tuned=own_runs)))
+    save(tmp_path, *runs)
+    leaderboard.build(tmp_path, tmp_path)
+    text = (tmp_path / "orchard.md").read_text()
+    assert "Headroom: joint 80.0" in text
+    ranked = text.split("### Rehearsal-free", 1)[1].split("Not tuned here")[0]
+    assert "| alpha (tuned, 8 trials) " in ranked
+    assert not any(f"| {name}" in ranked for name in ("beta", "gamma", "delta"))
+    line = next(line for line in text.splitlines() if line.startswith("Not tuned here, and hence not ranked"))
+    assert all(name in line for name in ("beta", "gamma", "delta")) and "alpha" not in line
