@@ -130,6 +130,7 @@ def another_preset(data: Data) -> None:
 def one_task_less(data: Data) -> None:
     """Leave the last task out of everything."""
     data["tasks"].pop()
+    data["needs_adapter"].pop()
     for reading in data["readings"].values():
         for name in ("matrix", "rows"):
             if reading.get(name):

@@ -165,14 +165,15 @@ def test_a_class_that_is_no_text_is_refused_by_the_check() -> None:
 
 
 def test_the_stream_of_the_readme_reads_the_labels_NA_and_None(tmp_path: Path) -> None:
-    from tests.test_readme import code
+    from tests.command import ROOT
+    from tests.printed import code
 
     text = "task,split,text,label\n" + "".join(
         f"a,{split},{label} is null,{label}\n" for split in ("train", "test") for label in ("NA", "None")
     )
     (tmp_path / "tickets.csv").write_text(text)
     namespace: dict[str, Any] = {}
-    exec(code("tickets"), namespace)
+    exec(code(ROOT / "docs/how-to/own-text.md", "tickets"), namespace)
     stream = namespace["STREAM"]
     (task,) = stream.load(Request("file", 0, stream.protocols["quick"], tmp_path)).tasks
     assert task.classes == ("NA", "None") and task.train.inputs == ["NA is null", "None is null"]
@@ -348,7 +349,8 @@ def test_labels_are_compared_by_index_where_one_of_them_is_chosen() -> None:
 
     part = words("a", "b", labels=[0, 1])
     task = Task("math", part, part, classes=("-1", "1"))
-    protocol = Protocol(name="quick", source="", backbone="x", decoding="labels")
+    lengths = {"source_length": 32, "target_length": 8}
+    protocol = Protocol(name="quick", source="", backbone="x", decoding="labels", **lengths)  # type: ignore[arg-type]
     task_model = make_task_model(load(str(tiny.folder("causal"))), [task], protocol)
     assert task_model.normaliser(task) == "exact"
     assert score("exact-match", ["1"], ["-1"], normaliser="words") == 1
@@ -372,6 +374,7 @@ def test_a_run_of_one_class_a_task_says_so_before_it_begins(tmp_path: Path) -> N
     part = f'[table]\nsource = {{ path = "tickets.csv" }}\n{columns}\n[cut]\nclasses_per_task = 1\n'
     path = write(tmp_path, HEAD + part + QUICK)
     command = ["run", "--method", "frozen", "--stream", str(path), "--backbone", str(tiny.folder("encoder"))]
+    command += ["--set", "protocol.source_length=32"]
     done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "runs")])
     assert done.exit_code == 0, done.output
     assert "| note: every task has one class, and the local loss of one class is always 0" in done.output

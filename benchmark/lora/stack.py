@@ -100,6 +100,10 @@ class AdapterStack:
         self._scales.learned = scales
         self._scales.forget()
 
+    def forget_scales(self) -> None:
+        """Ask for the learned scales anew, where they change and the next pass is of a part of the model."""
+        self._scales.forget()
+
     def _asking(self, index: int) -> Callable[[bool], LayerScales]:
         """Return how the layer of that number asks for its scales."""
 

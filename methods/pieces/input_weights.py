@@ -41,6 +41,8 @@ class RowWeights:
     def look(self, batch: Batch) -> None:
         """Weight the adapters by a batch's queries until the next batch."""
         self.of_rows = self.weights(self.queries(batch))
+        # An encoder may be run alone: what it did not ask for in the last pass is of other rows.
+        self.stack.forget_scales()
 
     def queries(self, batch: Batch) -> Tensor:
         """Return the rows' queries, `(n, d)`, in float32 or float64."""
