@@ -24,7 +24,7 @@ from benchmark.errors import UserError
 from benchmark.method import Phase
 from benchmark.profiling.script import Methods, Settings, StreamKey, show, start
 from benchmark.registry import METHODS
-from benchmark.running import checkpoint, event_log, learner, training, worker
+from benchmark.running import checkpoint, event_log, learner, readings, training, worker
 from benchmark.running.job import Job
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
@@ -94,7 +94,7 @@ def measure(run: Run, data_dir: Path | None) -> dict[str, float]:
         for place, name, part in (
             (torch.Tensor, "backward", "backward"),
             *((kind, "step", "optimiser") for kind in training.OPTIMIZERS.values()),
-            (learner, "evaluate", "scoring"),
+            (readings.Reader, "read", "scoring"),
             *((make, name, METHOD) for name in ("begin_task", "phases", "end_task")),
             (worker, "load_data", "data"),
             (learner, "build", "model"),
