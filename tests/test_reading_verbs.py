@@ -45,7 +45,9 @@ def stream_of(kind: str, folder: Path) -> list[object]:
                 for text, label in zip(rows.texts, rows.labels, strict=True):
                     writer.writerow([task.name, split, text, task.classes[label]])
     (folder / "things.toml").write_text(stream_file(backbone), encoding="utf-8")
-    return ["--stream", folder / "things.toml"]
+    # The tiny models have few positions.
+    short = ["--set", "protocol.source_length=16", "--set", "protocol.target_length=8"]
+    return ["--stream", folder / "things.toml", *short]
 
 
 @pytest.fixture(scope="module", params=tiny.KINDS)
