@@ -39,8 +39,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             tell(f"error: {one_line(error)}")
             raise typer.Exit(USAGE) from None
         except KeyboardInterrupt:
-            tell("stopped")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(end_interrupted("stopped")) from None
         except Exception as error:
             if (refused := refusal(error)) is not None:
                 tell(f"error: {one_line(refused)}")
@@ -65,6 +64,14 @@ def tell(line: str) -> None:
 def one_line(error: BaseException | str) -> str:
     """Return a message without line breaks and control characters."""
     return " ".join(printable(str(error)).split()) or "no message"
+
+
+def end_interrupted(line: str) -> int:
+    """Tell that Ctrl-C ended the command and return its exit code; a further one cannot show a traceback."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tell(line)
+    return INTERRUPTED
 
 
 def hear_interrupts() -> None:

@@ -300,9 +300,9 @@ def test_a_result_of_a_described_stream_needs_its_file(tmp_path):
     (tmp_path / "things.csv").write_text("\n".join(["task,split,text,label", *rows]), encoding="utf-8")
     files = {name: tmp_path / f"{name}.toml" for name in ("things", "others")}
     for name, path in files.items():
-        text = stream_file(str(tiny.folder("encoder")), name) + "rank = 2\n"
+        text = stream_file(str(tiny.folder("encoder")), name) + "rank = 2\nsource_length = 48\n"
         path.write_text(text, encoding="utf-8")
-    (done,) = run(plan("inc-lora", str(files["things"])), tmp_path, None, 1, "cpu", False, print)
+    (done,) = run_all(plan("inc-lora", str(files["things"])), tmp_path, None, 1, "cpu", False, print)
     assert done.error is None
     found = remove_each(done.path, None, [files["others"], files["things"]])
     assert found.reproduced and len(found.removals) == 2

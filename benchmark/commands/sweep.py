@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmark.commands.plan_report import announcement, run_data
-from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, one_line, tell
+from benchmark.guard import INCOMPLETE, USAGE, end_interrupted, one_line, tell
 
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
@@ -61,8 +61,7 @@ def sweep(
             )
     except KeyboardInterrupt:
         kept = f"every finished run and task is kept in {options.out}"
-        tell(f"stopped: {kept}; the same command continues from there")
-        return INTERRUPTED
+        return end_interrupted(f"stopped: {kept}; the same command continues from there")
     report = as_data(outcomes) if options.as_json else summary(outcomes)
     if report:
         print(report, flush=True)

@@ -23,7 +23,7 @@ from benchmark.commands.options import (
     Streams,
 )
 from benchmark.errors import UserError
-from benchmark.guard import INCOMPLETE, INTERRUPTED, guarded, tell
+from benchmark.guard import INCOMPLETE, end_interrupted, guarded, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,8 +112,8 @@ def tune(
                     ]
                     sound &= _by_rule(rule, searches, out, data_dir, device.value, conditions, write)
     except KeyboardInterrupt:
-        tell(f"stopped: every finished trial is kept in {out}; the same command continues from there")
-        raise typer.Exit(INTERRUPTED) from None
+        kept = f"every finished trial is kept in {out}"
+        raise typer.Exit(end_interrupted(f"stopped: {kept}; the same command continues from there")) from None
     raise typer.Exit(0 if sound else INCOMPLETE)
 
 
