@@ -172,7 +172,7 @@ class Stream:
     Attributes:
         kind: what an input is; decides which backbones can learn the stream.
         orders: name of an order to its value: task names, or the seed of a class permutation.
-        protocols: named budgets; the first is the default. All have one called `quick`.
+        protocols: named budgets; the first is the default. All have one called `smoke`.
         load: makes the tasks; called once per run, heavy imports inside.
         parameters: a pydantic model of the stream's own settings (`--set`), or None.
         aliases: other papers' names for orders, each with the order it stands for; a result holds the order.

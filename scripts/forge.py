@@ -52,7 +52,7 @@ def genuine(folder: Path) -> Path:
     done = CliRunner().invoke(app, command, prog_name="bench")
     if done.exit_code:
         raise RuntimeError(done.output)
-    (path,) = folder.glob("toy/quick/*.json")
+    (path,) = folder.glob("toy/smoke/*.json")
     result = read(path)
     source = result.provenance.model_copy(update={"commit": "0" * 40, "dirty": False})
     write(result.model_copy(update={"provenance": source}), path)
@@ -135,7 +135,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as where:
         os.environ |= {"BENCH_CACHE": f"{where}/cache", "HF_HUB_OFFLINE": "1"}
         sound = genuine(Path(where) / "runs")
-        shutil.copytree(sound.parent, Path(where) / "true" / "results" / "toy" / "quick")
+        shutil.copytree(sound.parent, Path(where) / "true" / "results" / "toy" / "smoke")
         (placed,) = (Path(where) / "true" / "results").glob("*/*/*.json")
         record(Path(where) / "true" / "results", [placed])
         if lines := recheck(Path(where) / "true"):

@@ -206,7 +206,7 @@ FORGERIES: dict[str, Forgery] = {
     "a protocol that is none": Forgery(
         both(set_at("protocol", "fast"), set_at("config.protocol.name", "fast")), "unknown protocol"
     ),
-    "more epochs": Forgery(set_at("config.protocol.epochs", 40), "is not the registered 'quick'"),
+    "more epochs": Forgery(set_at("config.protocol.epochs", 40), "is not the registered 'smoke'"),
     "scored on validation rows": Forgery(set_at("config.protocol.score_on", "validation"), "is not the reg"),
     # The method.
     "emptied needs": Forgery(set_at("needs", {}), "it states the needs {}"),

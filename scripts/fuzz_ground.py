@@ -69,7 +69,7 @@ class Ground:
 def stream_of(kind: str = "csv", backbone: str = "minilm", **more: Any) -> dict[str, Any]:
     """Return the content of a sound stream file over a table."""
     table = {"source": {"path": f"rows.{kind}"}, "columns": COLUMNS}
-    return {**HEAD, "table": table, "protocol": {"quick": {"backbone": backbone, "epochs": 1}}, **more}
+    return {**HEAD, "table": table, "protocol": {"smoke": {"backbone": backbone, "epochs": 1}}, **more}
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]], kind: str) -> Path:
@@ -98,8 +98,8 @@ def sound_inputs(ground: Ground, work: Path) -> list[Input]:
     (work / "stream.toml").write_text(toml_file(content), encoding="utf-8")
     block = {"method": ["seq-lora"], "stream": "toy", "seed": "0-2", "set": {"epochs": 2}}
     (work / "sweep.toml").write_text(toml_file({"run": [block]}), encoding="utf-8")
-    (work / "boards" / "results" / "toy" / "quick").mkdir(parents=True)
-    ground.place(work / "boards" / "results" / "toy" / "quick")
+    (work / "boards" / "results" / "toy" / "smoke").mkdir(parents=True)
+    ground.place(work / "boards" / "results" / "toy" / "smoke")
     path = str(ground.place(work))
     commands: list[list[str]] = [
         *([*verb, path] for verb in (["show"], ["score"], ["analyse", "metrics"])),

@@ -143,7 +143,7 @@ def damage_results(rng: random.Random, ground: Ground, work: Path) -> Input:
     else:
         data, wrong = as_bytes(damage_json(content, rng), rng), False
     if rng.random() < 0.2:
-        folder = work / "boards" / "results" / "toy" / "quick"
+        folder = work / "boards" / "results" / "toy" / "smoke"
         folder.mkdir(parents=True)
         ground.place(folder, data)
         return Input(["leaderboard", "--root", "boards", "--out", "tables"], wrong, f"board {kind}")
@@ -205,7 +205,7 @@ def damage_images(rng: random.Random, ground: Ground, work: Path) -> Input:
     kind, wrong = rng.randrange(5), False
     table = {"source": {"folder": "photos"}, "size": 4}
     content = HEAD | {"kind": "image", "table": table, "cut": {"classes_per_task": 2}}
-    content |= {"orders": {"1": 3}, "protocol": {"quick": {"backbone": "vit-nano"}}}
+    content |= {"orders": {"1": 3}, "protocol": {"smoke": {"backbone": "vit-nano"}}}
     (work / "stream.toml").write_text(toml_file(content), encoding="utf-8")
     for n, name in enumerate(("cat", "dog")):
         for split in ("train", "test"):
@@ -282,7 +282,7 @@ def damage_names(rng: random.Random, ground: Ground, work: Path) -> Input:
     elif kind == 2:
         task = changed(ground.content, ("tasks", 0, rng.choice(("name", "metric"))), f"x{name}")
         ground.place(work, json.dumps(task).encode())
-        folder = work / "boards" / "results" / "toy" / "quick"
+        folder = work / "boards" / "results" / "toy" / "smoke"
         folder.mkdir(parents=True)
         ground.place(folder, json.dumps(task).encode())
         verbs = (["show", ground.result.name], ["leaderboard", "--root", "boards", "--out", "tables"])

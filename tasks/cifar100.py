@@ -37,7 +37,7 @@ STREAM = Stream(
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     orders=images.ORDERS,
     protocols=protocols(
-        image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.smoke(train_limit=400, test_limit=200),
         # 60 and 20 rows of each of a task's 10 classes.
         image_protocols.standard(train_limit=600, test_limit=200),
         image_protocols.litelora("Split CIFAR-100"),

@@ -80,7 +80,7 @@ STREAM = Stream(
     "2017",
     homepage="https://vlomonaco.github.io/core50/",
     orders={"1": SESSIONS},
-    protocols=protocols(image_protocols.quick(head="domain-incremental", train_limit=1000, test_limit=500)),
+    protocols=protocols(image_protocols.smoke(head="domain-incremental", train_limit=1000, test_limit=500)),
     load=load,
     sources=SOURCE.stated,
     parameters=image_sets.ImageSettings,

@@ -122,7 +122,7 @@ STREAM = Stream(
     homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/",
     orders=images.ORDERS,
     protocols=protocols(
-        image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.smoke(train_limit=400, test_limit=200),
         image_protocols.litelora("CUB-200"),
         image_protocols.sdlora("the paper's text for CUB-200 (Adam)", epochs=20),
     ),

@@ -41,7 +41,7 @@ def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
     ]
 
 
-QUICK = image_protocols.quick(epochs=8, validation=0.2)
+SMOKE = image_protocols.smoke(epochs=8, validation=0.2)
 
 STREAM = Stream(
     name="digits",
@@ -52,7 +52,7 @@ STREAM = Stream(
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
     orders=images.ORDERS,
     protocols=protocols(
-        QUICK,
+        SMOKE,
         # A mirrored digit may be another or none.
         image_protocols.litelora("Split CIFAR-100", augmentation="crop"),
     ),

@@ -3,7 +3,7 @@
 `scenario=class-incremental` mixes the domains and cuts the permuted classes; its rows are those of the
 official lists of all six domains. `scenario=domain-incremental` learns clipart, infograph, painting,
 quickdraw, real and sketch in this order, all with the same classes, and tests each on its own domain; the
-protocol must then have the head `domain-incremental`, as `quick-domains` has.
+protocol must then have the head `domain-incremental`, as `smoke-domains` has.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def load(request: Request) -> LoadedStream:
         raise UserError(
             f"domainnet's scenario is {settings.scenario} and the head of the protocol "
             f"'{request.protocol.name}' is {request.protocol.head}; add --set protocol.head={fitting}, or "
-            f"{'--protocol quick-domains' if by_domain else '--set scenario=domain-incremental'}"
+            f"{'--protocol smoke-domains' if by_domain else '--set scenario=domain-incremental'}"
         )
     if not by_domain:
         return sliced(SOURCE, request)
@@ -126,7 +126,7 @@ def load(request: Request) -> LoadedStream:
     return image_sets.domain_incremental(found, settings, DOMAINS)
 
 
-QUICK = image_protocols.quick(train_limit=1000, test_limit=500)
+SMOKE = image_protocols.smoke(train_limit=1000, test_limit=500)
 
 STREAM = Stream(
     name="domainnet",
@@ -137,8 +137,8 @@ STREAM = Stream(
     homepage="https://ai.bu.edu/M3SDA/",
     orders=images.ORDERS,
     protocols=protocols(
-        QUICK,
-        QUICK.model_copy(update={"name": "quick-domains", "head": "domain-incremental"}),
+        SMOKE,
+        SMOKE.model_copy(update={"name": "smoke-domains", "head": "domain-incremental"}),
         image_protocols.sdlora(
             "the official configuration for DomainNet",
             epochs=10,
@@ -159,6 +159,6 @@ STREAM = Stream(
     parameters=Parameters,
     published={
         **image_sets.PUBLISHED,
-        "quick-domains": {"size": 32, "scenario": "domain-incremental"},
+        "smoke-domains": {"size": 32, "scenario": "domain-incremental"},
     },
 )

@@ -63,7 +63,7 @@ STREAM = Stream(
     "Continual Learning, 2022",
     homepage="https://github.com/facebookresearch/Adversarial-Continual-Learning",
     orders={"1": tuple(source.name for source in SOURCES)},
-    protocols=protocols(image_protocols.quick(train_limit=400, test_limit=200)),
+    protocols=protocols(image_protocols.smoke(train_limit=400, test_limit=200)),
     load=load,
     sources=joined(SOURCES),
     parameters=image_sets.ImageSettings,

@@ -33,7 +33,7 @@ STREAM = Stream(
     homepage="https://github.com/hendrycks/natural-adv-examples",
     orders=images.ORDERS,
     protocols=protocols(
-        image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.smoke(train_limit=400, test_limit=200),
         image_protocols.litelora("ImageNet-A, 20 tasks"),
         image_protocols.sdlora("the authors' log for ImageNet-A, seed 1993 (--order 1)", epochs=20),
         image_protocols.cllora("ina.json", epochs=25, batch_size=32),

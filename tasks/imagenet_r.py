@@ -33,7 +33,7 @@ STREAM = Stream(
     homepage="https://github.com/hendrycks/imagenet-r",
     orders=images.ORDERS,
     protocols=protocols(
-        image_protocols.quick(train_limit=400, test_limit=200),
+        image_protocols.smoke(train_limit=400, test_limit=200),
         image_protocols.litelora("ImageNet-R, 20 tasks"),
         image_protocols.sdlora(
             "the official configuration for ImageNet-R, there with seed 1995 (--order 2)", epochs=20

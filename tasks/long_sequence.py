@@ -12,7 +12,7 @@ from tasks.sources.text_classification import ORDERS, TASKS
 from tasks.sources.text_classification_rows import sources
 
 # After each task all tasks so far are scored: with 200 rows of each, half of the time of a run went there.
-QUICK = standard_cl.QUICK.model_copy(update={"test_limit": 100})
+SMOKE = standard_cl.SMOKE.model_copy(update={"test_limit": 100})
 
 OLORA = standard_cl.OLORA.model_copy(
     update={
@@ -56,7 +56,7 @@ STREAM = Stream(
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: order for name, order in ORDERS.items() if len(order) == len(TASKS)},
-    protocols=protocols(QUICK, OLORA, SAPT, GAINLORA),
+    protocols=protocols(SMOKE, OLORA, SAPT, GAINLORA),
     load=standard_cl.load,
     sources=sources([ORDERS["4"]]),
     aliases={

@@ -89,7 +89,7 @@ def load(request: Request) -> LoadedStream:
     return images.class_incremental(pictures, seed, sizes, origin)
 
 
-QUICK = image_protocols.quick(epochs=10)
+SMOKE = image_protocols.smoke(epochs=10)
 
 STREAM = Stream(
     name="omniglot",
@@ -101,7 +101,7 @@ STREAM = Stream(
     homepage="https://github.com/brendenlake/omniglot",
     orders=images.ORDERS,
     protocols=protocols(
-        QUICK,
+        SMOKE,
         # A mirrored character may be another or none.
         image_protocols.litelora("Split CIFAR-100", augmentation="crop"),
     ),

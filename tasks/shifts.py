@@ -125,7 +125,7 @@ STREAM = Stream(
     citation="this suite",
     homepage="",
     orders=ORDERS,
-    protocols=protocols(image_protocols.quick(train_limit=400, test_limit=200)),
+    protocols=protocols(image_protocols.smoke(train_limit=400, test_limit=200)),
     load=load,
     parameters=Parameters,
     sources=Sources(bundled="the stream that `over` names"),

@@ -20,8 +20,8 @@ def load(request: Request) -> LoadedStream:
     return text_classification_rows.load(request)
 
 
-QUICK = Protocol(
-    name="quick",
+SMOKE = Protocol(
+    name="smoke",
     source="this suite: minutes on one CPU core",
     backbone="minilm",
     epochs=2,
@@ -87,7 +87,7 @@ STREAM = Stream(
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: order for name, order in ORDERS.items() if len(order) < len(TASKS)},
-    protocols=protocols(QUICK, STANDARD, OLORA),
+    protocols=protocols(SMOKE, STANDARD, OLORA),
     load=load,
     sources=sources(order for order in ORDERS.values() if len(order) < len(TASKS)),
 )

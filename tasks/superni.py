@@ -12,8 +12,8 @@ def load(request: Request) -> LoadedStream:
     return natural_instructions.load(request, natural_instructions.ORDERS[request.order])
 
 
-QUICK = Protocol(
-    name="quick",
+SMOKE = Protocol(
+    name="smoke",
     source="this suite: minutes on one CPU core",
     backbone="minilm-s2s",
     epochs=3,
@@ -63,7 +63,7 @@ STREAM = Stream(
     "Zhao et al., SAPT: A Shared Attention Framework for Parameter-Efficient Continual Learning, 2024",
     homepage="https://github.com/circle-hit/SAPT",
     orders=natural_instructions.ORDERS,
-    protocols=protocols(QUICK, SAPT, GAINLORA),
+    protocols=protocols(SMOKE, SAPT, GAINLORA),
     load=load,
     sources=natural_instructions.SOURCES,
 )

@@ -32,7 +32,7 @@ STREAM = Stream(
     "Knowledge Retention for Continual Learning of Large Language Models, 2024",
     homepage="https://github.com/jinghan1he/SEEKR",
     orders=ORDERS,
-    protocols=protocols(superni.QUICK),
+    protocols=protocols(superni.SMOKE),
     load=load,
     sources=natural_instructions.SOURCES,
 )

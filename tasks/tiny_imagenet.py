@@ -92,7 +92,7 @@ def load(request: Request) -> LoadedStream:
     return images.class_incremental(pictures, seed, settings, "the data folder's vision/")
 
 
-QUICK = image_protocols.quick()
+SMOKE = image_protocols.smoke()
 
 STREAM = Stream(
     name="tiny-imagenet",
@@ -102,7 +102,7 @@ STREAM = Stream(
     citation="Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015",
     homepage="https://www.image-net.org",
     orders=images.ORDERS,
-    protocols=protocols(QUICK, image_protocols.litelora("Split CIFAR-100")),
+    protocols=protocols(SMOKE, image_protocols.litelora("Split CIFAR-100")),
     load=load,
     parameters=Parameters,
     sources=Sources(

@@ -155,8 +155,8 @@ def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
     ]
 
 
-QUICK = Protocol(
-    name="quick",
+SMOKE = Protocol(
+    name="smoke",
     source="this suite: seconds on one CPU core",
     backbone="linear",
     # Classes of two tasks may share a mean, so only the classes of a row's own task can be told apart.
@@ -175,7 +175,7 @@ STREAM = Stream(
     citation="this suite",
     homepage="",
     orders={"1": None},
-    protocols=protocols(QUICK),
+    protocols=protocols(SMOKE),
     load=load,
     parameters=Parameters,
     sources=Sources(bundled="this package, drawn at random"),

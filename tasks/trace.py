@@ -2,7 +2,7 @@
 
 Scores, all in 0..1: exact match of the letter (C-STANCE, FOMC) or of the number (NumGLUE), Rouge-L
 (MeetingBank), edit similarity (Py150), the first letter (ScienceQA), SARI (20Minuten). The protocol `trace`
-compares strings as they are, and its Rouge-L is that of the official scorer, over white-space words; `quick`
+compares strings as they are, and its Rouge-L is that of the official scorer, over white-space words; `smoke`
 forgives case and punctuation, and stems. The official code hands SARI the whole prompt as the source; here it
 gets the paragraph alone.
 
@@ -28,7 +28,7 @@ def load(request: Request) -> LoadedStream:
     return trace_rows.load(request, ORDERS[request.order])
 
 
-QUICK = superni.QUICK.model_copy(update={"train_limit": 128, "prompt": "trace"})
+SMOKE = superni.SMOKE.model_copy(update={"train_limit": 128, "prompt": "trace"})
 
 TRACE = Protocol(
     name="trace",
@@ -62,7 +62,7 @@ STREAM = Stream(
     "2023",
     homepage="https://github.com/BeyonderXX/TRACE",
     orders=ORDERS,
-    protocols=protocols(QUICK, TRACE),
+    protocols=protocols(SMOKE, TRACE),
     load=load,
     sources=Sources(layouts=(trace_rows.OWN, trace_rows.PUBLISHED)),
 )

@@ -277,7 +277,7 @@ licence = "none"
 [table]
 source = {{ path = "things.csv" }}
 columns = {{ task = "task", split = "split", text = "text", label = "label" }}
-[protocol.quick]
+[protocol.smoke]
 backbone = "{backbone}"
 validation = 0.0
 """

@@ -11,7 +11,7 @@ from tests.image_files import colours
 WNIDS = ["n01443537", "n01484850", "n01494475", "n01498041"]
 
 
-def loaded(name, root, order=None, protocol="quick", **settings):
+def loaded(name, root, order=None, protocol="smoke", **settings):
     stream = STREAMS.load(name)
     order = order or ("natural" if "natural" in stream.orders else "1")
     whole = stream.protocols[protocol].model_copy(

@@ -23,7 +23,7 @@ from benchmark.data.data_errors import (
 from benchmark.errors import UserError
 from tasks.sources import natural_instructions, text_classification
 from tests.test_benchmark_layouts import dump, olora, superni_folders, trace_folders
-from tests.test_stream_files import HEAD, QUICK, write
+from tests.test_stream_files import HEAD, SMOKE, write
 from tests.verified import assert_told, refused, verified
 
 
@@ -251,7 +251,7 @@ def table(path: Path, *lines: str) -> None:
 
 def test_a_stream_of_tables(tmp_path: Path) -> None:
     kinds = {"one": "csv", "two": "csv", "three": "jsonl", "four": "csv"}
-    text = HEAD + "".join(SPLIT_TASK.format(name, kind) for name, kind in kinds.items()) + QUICK
+    text = HEAD + "".join(SPLIT_TASK.format(name, kind) for name, kind in kinds.items()) + SMOKE
     path = write(tmp_path, text)
     header = "text,label,id"
     table(tmp_path / "one-train.csv", header, "a,x,1", ",x,2", "b,y,1", "c", "same,X,4")

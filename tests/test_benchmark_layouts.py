@@ -63,7 +63,7 @@ def superni_folders(root: Path, *more: str) -> Path:
 
 
 def request(folder: Path, order: str = "4", prompt: str = "olora", **changes: Any) -> Request:
-    chosen = long_sequence.QUICK.model_copy(update={"prompt": prompt, **changes})
+    chosen = long_sequence.SMOKE.model_copy(update={"prompt": prompt, **changes})
     return Request(order, 0, chosen, folder)
 
 
@@ -183,7 +183,7 @@ def test_sapts_long_sequence_is_found_and_read(tmp_path: Path, place: str) -> No
 @pytest.mark.parametrize("place", ["CL_Benchmark/SuperNI", "SuperNI", ""])
 def test_sapts_superni_is_found_and_read(tmp_path: Path, place: str) -> None:
     superni_folders(tmp_path / place)
-    stream = superni.STREAM.load(Request("1", 0, superni.QUICK, tmp_path))
+    stream = superni.STREAM.load(Request("1", 0, superni.SMOKE, tmp_path))
     check("superni", stream.tasks)
     assert stream.origin == "SAPT's CL_Benchmark/SuperNI/"
     for one in stream.tasks:
@@ -199,7 +199,7 @@ def test_an_instance_without_an_answer_or_with_anothers_id(tmp_path: Path) -> No
     path = superni_folders(tmp_path) / str(name) / "train.json"
 
     def load() -> object:
-        return superni.STREAM.load(Request("1", 0, superni.QUICK, tmp_path))
+        return superni.STREAM.load(Request("1", 0, superni.SMOKE, tmp_path))
 
     dump(path, collection("train", [["a"], []]))
     assert_one_line(load, "train.json, row 2", "output: no reference")
@@ -212,7 +212,7 @@ def test_an_instance_without_an_answer_or_with_anothers_id(tmp_path: Path) -> No
 def test_seekrs_twelfth_task_comes_from_a_folder_that_has_it(tmp_path: Path) -> None:
     superni_folders(tmp_path, *OTHERS)
     for order, names in superni_12.ORDERS.items():
-        stream = superni_12.STREAM.load(Request(order, 0, superni.QUICK, tmp_path))
+        stream = superni_12.STREAM.load(Request(order, 0, superni.SMOKE, tmp_path))
         assert [one.name for one in stream.tasks] == list(names)
         assert "task195_sentiment140_classification" in names and len(names) == 12
 
@@ -229,7 +229,7 @@ def test_seekrs_twelfth_task_is_asked_of_the_hub_where_it_is_lacking(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     superni_folders(tmp_path)
     assert_one_line(
-        lambda: superni_12.STREAM.load(Request("1", 0, superni.QUICK, tmp_path)),
+        lambda: superni_12.STREAM.load(Request("1", 0, superni.SMOKE, tmp_path)),
         "cannot load Muennighoff/natural-instructions from the hub",
         "SuperNI/task195_sentiment140_classification/",
     )
@@ -245,7 +245,7 @@ def test_seekrs_twelfth_task_is_asked_of_the_hub_where_it_is_lacking(
     folder = tmp_path / "hub" / "Muennighoff" / "natural-instructions" / "default"
     folder.mkdir(parents=True)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train.parquet")
-    stream = superni_12.STREAM.load(Request("1", 0, superni.QUICK, tmp_path))
+    stream = superni_12.STREAM.load(Request("1", 0, superni.SMOKE, tmp_path))
     assert [one.name for one in stream.tasks] == list(superni_12.ORDERS["1"])
     assert len(task(stream, name).train) == 18 and len(task(stream, name).test) == 2
     assert f"not in the data folder, from the hub: {name}" in stream.notes

@@ -63,7 +63,7 @@ def test_publishing_that_is_cut_short_leaves_nothing_to_mend(
 ) -> None:
     """Of two new files none, one or both are there, and the list is still the old one."""
     folder = tmp_path / "results"
-    places = [folder / "orchard" / f"{name}.jsonl" for name in ("quick", "tiny")]
+    places = [folder / "orchard" / f"{name}.jsonl" for name in ("smoke", "tiny")]
     runs = [[result(protocol=Protocol(name=place.stem, source="", backbone="seed"))] for place in places]
     checksums.publish(folder, {place: pack(each) for place, each in zip(places, runs, strict=True)})
     more = {

@@ -101,7 +101,7 @@ DIGITS = ["run", "--stream", "digits", "--dry-run"]
         (["run", "--method", "frozen", "--stream", "digit"], ["did you mean 'digits'?"]),
         ([*DIGITS, "--method", "frozen", "--order", "7"], ["order of digits '7'"]),
         ([*DIGITS, "--method", "frozen", "--seed", "one"], ["--seed 'one'"]),
-        ([*DIGITS, "--method", "frozen", "--protocol", "quic"], ["'quick'"]),
+        ([*DIGITS, "--method", "frozen", "--protocol", "smok"], ["'smoke'"]),
         ([*DIGITS, "--method", "frozen", "--backbone", "vit-nan"], ["did you mean 'vit-nano'?"]),
         ([*DIGITS, "--method", "frozen", "--set", "epoch=1"], ["did you mean 'epochs'?"]),
         ([*DIGITS, "--method", "frozen", "--set", "epochs=x"], ["a valid integer"]),
@@ -149,7 +149,7 @@ def test_a_dry_run_shows_the_protocol_by_value_and_writes_nothing(tmp_path: Path
     assert "epochs 3" in done.stdout
     assert not (tmp_path / "runs").exists()
     data = json.loads(invoke(*DIGITS, "--method", "frozen", "--json").stdout)
-    assert data["runs"][0]["config"]["protocol"]["name"] == "quick"
+    assert data["runs"][0]["config"]["protocol"]["name"] == "smoke"
 
 
 Fake = Callable[..., list[Outcome]]
@@ -188,7 +188,7 @@ def test_a_run_prints_progress_table_and_paths(engine: Callable[[Any], None], tm
     engine(lambda runs, **more: complete(runs, **more))
     done = invoke(*RUN, "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
-    assert "protocol  quick" in done.stdout
+    assert "protocol  smoke" in done.stdout
     assert (
         "frozen on digits, order 1, seed 0 | task 1/1 apples | score 0.500 | mean 0.500 | 1.2 s"
         in done.stdout
@@ -365,6 +365,6 @@ def test_a_real_run_on_the_digits(tmp_path: Path) -> None:
     done = bench("run", "--method", "seq-lora", "--stream", "digits", *small, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "task 5/5" in done.stdout
-    (path,) = (tmp_path / "digits" / "quick").glob("*.json")
+    (path,) = (tmp_path / "digits" / "smoke").glob("*.json")
     assert str(path) in done.stdout
     assert bench("show", path).returncode == 0

@@ -28,7 +28,7 @@ from tests.test_trace_stream import COUNTS
 
 # No backbone of this name is here, so no text is tokenised.
 UNSTATED = Sources()
-PLAIN = Protocol(name="quick", source="a test", backbone="nobody/nothing")
+PLAIN = Protocol(name="smoke", source="a test", backbone="nobody/nothing")
 
 
 def stream(*tasks: Task, sources: Sources = UNSTATED) -> Stream:
@@ -187,7 +187,7 @@ def test_the_samples_are_sound_and_their_oddities_known(name: str, bench_data: P
 
 
 def test_the_command_lists_all_faults_of_a_file_and_exits_with_1(tmp_path: Path) -> None:
-    text = 'name = "x"\ntitel = "X"\n[protocol.quick]\nepoch = 2\n'
+    text = 'name = "x"\ntitel = "X"\n[protocol.smoke]\nepoch = 2\n'
     (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     done = CliRunner().invoke(app, ["data", "verify", str(tmp_path / "x.toml")])
     assert done.exit_code == 1

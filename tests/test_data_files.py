@@ -166,7 +166,7 @@ def longseq(folder, *lines):
     (folder / "longseq").mkdir(exist_ok=True)
     (folder / "longseq" / "tasks.json").write_text(json.dumps({"tasks": {"mnli": task}}))
     write(folder / "longseq" / "mnli.jsonl.gz", *(json.dumps(line) for line in lines))
-    request = Request("4", 0, long_sequence.QUICK, folder)
+    request = Request("4", 0, long_sequence.SMOKE, folder)
     return lambda: long_sequence.STREAM.load(request)
 
 
@@ -187,7 +187,7 @@ def test_a_text_row_of_unknown_label_or_split_is_named(tmp_path):
 
 
 def longseq_again(folder):
-    return lambda: long_sequence.STREAM.load(Request("4", 0, long_sequence.QUICK, folder))
+    return lambda: long_sequence.STREAM.load(Request("4", 0, long_sequence.SMOKE, folder))
 
 
 def test_a_generation_row_without_references_is_named(tmp_path):
@@ -198,13 +198,13 @@ def test_a_generation_row_without_references_is_named(tmp_path):
     path = tmp_path / "superni" / f"{name}.jsonl.gz"
     row = {"id": "a", "split": "train", "input": "i", "outputs": []}
     write(path, json.dumps({**row, "outputs": [""]}), json.dumps(row))
-    request = Request("1", 0, superni.QUICK, tmp_path)
+    request = Request("1", 0, superni.SMOKE, tmp_path)
     fails(lambda: superni.STREAM.load(request), f"{name}.jsonl.gz, row 2", "no reference")
 
 
 def test_without_a_data_folder_the_message_says_both_ways(tmp_path, monkeypatch):
     for folder in (None, tmp_path):
-        request = Request("1", 0, omniglot.QUICK, folder)
+        request = Request("1", 0, omniglot.SMOKE, folder)
         ways = ("--data-dir", "BENCH_DATA", "omniglot32.npz")
         fails(lambda request=request: omniglot.STREAM.load(request), *ways)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
@@ -218,4 +218,4 @@ def test_without_a_data_folder_the_message_says_both_ways(tmp_path, monkeypatch)
 
 def test_a_stream_reads_the_folder_that_the_variable_names(bench_data, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", str(bench_data))
-    assert len(load(omniglot.STREAM, Request("1", 0, omniglot.QUICK, None)).tasks) == 10
+    assert len(load(omniglot.STREAM, Request("1", 0, omniglot.SMOKE, None)).tasks) == 10

@@ -28,7 +28,7 @@ from benchmark.scoring.text_scores import rouge_l, rouge_l_all_scripts
 from benchmark.stream import Examples, Request, Task
 from tests import tiny
 from tests.image_files import save
-from tests.test_stream_files import HEAD, PICTURES, QUICK, TABLE, faults, loaded, photos, rows, write
+from tests.test_stream_files import HEAD, PICTURES, SMOKE, TABLE, faults, loaded, photos, rows, write
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
@@ -74,7 +74,7 @@ def test_cameras_rotation_marks_are_followed() -> None:
 
 def test_what_lies_among_images_and_is_not_read_is_named(tmp_path: Path) -> None:
     photos(tmp_path, 2)
-    path = write(tmp_path, PICTURES + QUICK)
+    path = write(tmp_path, PICTURES + SMOKE)
     assert loaded(path).notes == ()
     (tmp_path / "photos/train/c0/list.txt").write_text("0.png")
     (tmp_path / "photos/train/c0/.DS_Store").write_text("")
@@ -103,7 +103,7 @@ def test_numbers_are_in_the_order_of_their_values(tmp_path: Path) -> None:
     assert in_order(["10", "9", "x"]) == ["10", "9", "x"] and in_order(["10", "nan"]) == ["10", "nan"]
     lines = [f"a,{split},text {split} {n},{n},{split}{n}" for split in ("train", "test") for n in (10, 9, 1)]
     rows(tmp_path, "task,split,text,label,id", *lines)
-    assert loaded(write(tmp_path, HEAD + TABLE + QUICK)).tasks[0].classes == ("1", "9", "10")
+    assert loaded(write(tmp_path, HEAD + TABLE + SMOKE)).tasks[0].classes == ("1", "9", "10")
 
 
 def labelled(folder: Path, label: object, first: object = "x") -> Path:
@@ -114,7 +114,7 @@ def labelled(folder: Path, label: object, first: object = "x") -> Path:
         for n, split in enumerate(("train", "train", "test"))
     ]
     rows(folder, *lines, name="tickets.jsonl")
-    return write(folder, HEAD + TABLE.replace(".csv", ".jsonl") + QUICK)
+    return write(folder, HEAD + TABLE.replace(".csv", ".jsonl") + SMOKE)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_text_is_text(name: str, tmp_path: Path) -> None:
         f"a,{split},{name},{label},{n}" for n, split in enumerate(("train", "test")) for label in (name, "x")
     ]
     rows(tmp_path, "task,split,text,label,id", *[f"{line}{k}" for k, line in enumerate(lines)])
-    (task,) = loaded(write(tmp_path, HEAD + TABLE + QUICK)).tasks
+    (task,) = loaded(write(tmp_path, HEAD + TABLE + SMOKE)).tasks
     assert set(task.classes) == {name, "x"} and list(task.train.inputs) == [name, name]
 
 
@@ -175,7 +175,7 @@ def test_the_stream_of_the_readme_reads_the_labels_NA_and_None(tmp_path: Path) -
     namespace: dict[str, Any] = {}
     exec(code(ROOT / "docs/how-to/own-text.md", "tickets"), namespace)
     stream = namespace["STREAM"]
-    (task,) = stream.load(Request("file", 0, stream.protocols["quick"], tmp_path)).tasks
+    (task,) = stream.load(Request("file", 0, stream.protocols["smoke"], tmp_path)).tasks
     assert task.classes == ("NA", "None") and task.train.inputs == ["NA is null", "None is null"]
 
 
@@ -184,7 +184,7 @@ def test_the_stream_of_the_readme_reads_the_labels_NA_and_None(tmp_path: Path) -
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     rows(tmp_path, "task,split,text,text,label,id", "a,train,1,2,x,3")
-    assert faults(write(tmp_path, HEAD + TABLE + QUICK)) == [
+    assert faults(write(tmp_path, HEAD + TABLE + SMOKE)) == [
         f"{tmp_path}/tickets.csv: 2 columns are called 'text'"
     ]
     path = labelled(tmp_path, "x")
@@ -206,7 +206,7 @@ def test_another_separator_or_encoding_is_told_with_what_to_do(
     content: bytes, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "tickets.csv").write_bytes(content)
-    (line,) = faults(write(tmp_path, HEAD + TABLE + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + TABLE + SMOKE))
     assert words in line
 
 
@@ -216,7 +216,7 @@ def test_a_name_that_no_file_can_have_is_told_with_its_row(tmp_path: Path) -> No
     rows(tmp_path, "task,split,image,label", *lines)
     columns = 'columns = { task = "task", split = "split", image = "image", label = "label" }'
     part = f'[table]\nsource = {{ path = "tickets.csv" }}\n{columns}\n'
-    told = faults(write(tmp_path, HEAD.replace("text-classification", "image") + part + QUICK))
+    told = faults(write(tmp_path, HEAD.replace("text-classification", "image") + part + SMOKE))
     assert f"{tmp_path}/tickets.csv, row 2: '1\\x00.png' names no file" in told
 
 
@@ -230,7 +230,7 @@ def test_a_row_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert any(told in line for line in faults(path))
     rows(tmp_path, "task,split,text,label,id", f"a,train,{'y' * 200},x,1")
     assert any(
-        "a line of more than 100 characters" in line for line in faults(write(tmp_path, HEAD + TABLE + QUICK))
+        "a line of more than 100 characters" in line for line in faults(write(tmp_path, HEAD + TABLE + SMOKE))
     )
 
 
@@ -243,7 +243,7 @@ def test_a_quote_that_is_never_closed_ends_at_the_limit(tmp_path: Path) -> None:
     finally:
         csv.field_size_limit(before)
     rows(tmp_path, "task,split,text,label,id", 'a,train,"open,x,1')
-    (line,) = faults(write(tmp_path, HEAD + TABLE + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + TABLE + SMOKE))
     assert "cannot be read as text in columns" in line
 
 
@@ -252,7 +252,7 @@ def test_unpacking_stops_at_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(files, "MOST_TIMES", 5)
     line = json.dumps({"task": "a", "split": "train", "text": "t", "label": "x", "id": "1"}) + "\n"
     (tmp_path / "tickets.jsonl.gz").write_bytes(gzip.compress(line.encode() * 1000))
-    path = write(tmp_path, HEAD + TABLE.replace(".csv", ".jsonl.gz") + QUICK)
+    path = write(tmp_path, HEAD + TABLE.replace(".csv", ".jsonl.gz") + SMOKE)
     # 1000 rows of 70 characters are far more than 5 times what they are packed in, and than 1000.
     assert any("it unpacks to more than" in line and "5 times its size" in line for line in faults(path))
 
@@ -292,7 +292,7 @@ def test_a_label_of_many_digits_is_no_number_of_a_class(tmp_path: Path) -> None:
         data = datasets.Dataset.from_dict({"t": ["a"], "l": [0]}, features)
         data.to_parquet(str(folder / f"{split}.parquet"))
     part = '[[tasks]]\nname = "n"\nsource = { hub = "o/n" }\ncolumns = { text = "t", label = "l" }\n'
-    (task,) = loaded(write(tmp_path, HEAD + part + QUICK), data_dir=tmp_path).tasks
+    (task,) = loaded(write(tmp_path, HEAD + part + SMOKE), data_dir=tmp_path).tasks
     assert task.classes == ("x",)
 
 
@@ -309,7 +309,7 @@ def words(
 def told(
     tasks: list[Task], kind: str | None, tokenizer: object = None, **changed: object
 ) -> list[tuple[bool, str]]:
-    protocol = Protocol.model_validate({"name": "quick", "source": "", "backbone": "x", **changed})
+    protocol = Protocol.model_validate({"name": "smoke", "source": "", "backbone": "x", **changed})
     return [(one.fault, one.line) for one in scoring_errors(tasks, protocol, kind, tokenizer)]
 
 
@@ -350,7 +350,7 @@ def test_labels_are_compared_by_index_where_one_of_them_is_chosen() -> None:
     part = words("a", "b", labels=[0, 1])
     task = Task("math", part, part, classes=("-1", "1"))
     lengths = {"source_length": 32, "target_length": 8}
-    protocol = Protocol(name="quick", source="", backbone="x", decoding="labels", **lengths)  # type: ignore[arg-type]
+    protocol = Protocol(name="smoke", source="", backbone="x", decoding="labels", **lengths)  # type: ignore[arg-type]
     task_model = make_task_model(load(str(tiny.folder("causal"))), [task], protocol)
     assert task_model.normaliser(task) == "exact"
     assert score("exact-match", ["1"], ["-1"], normaliser="words") == 1
@@ -372,7 +372,7 @@ def test_a_run_of_one_class_a_task_says_so_before_it_begins(tmp_path: Path) -> N
     rows(tmp_path, "task,split,text,label,id", *lines)
     columns = 'columns = { split = "split", text = "text", label = "label" }'
     part = f'[table]\nsource = {{ path = "tickets.csv" }}\n{columns}\n[cut]\nclasses_per_task = 1\n'
-    path = write(tmp_path, HEAD + part + QUICK)
+    path = write(tmp_path, HEAD + part + SMOKE)
     command = ["run", "--method", "frozen", "--stream", str(path), "--backbone", str(tiny.folder("encoder"))]
     command += ["--set", "protocol.source_length=32"]
     done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "runs")])

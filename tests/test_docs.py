@@ -132,7 +132,7 @@ def test_the_stream_of_tickets_runs_as_printed(tmp_path: Path) -> None:
     done = bench("run", "--method", "seq-lora", "--stream", path, *flags)
     assert done.returncode == 0, done.stderr
     (run,) = json.loads(done.stdout)["runs"]
-    assert run["stream"] == "my-tickets" and "/my-tickets/quick/" in run["path"]
+    assert run["stream"] == "my-tickets" and "/my-tickets/smoke/" in run["path"]
     assert run["headline"]["average_performance"] is not None
     # What was learned can be looked at and exported without the file.
     path.unlink()

@@ -68,14 +68,14 @@ def test_a_result_that_the_list_does_not_hold_fails_the_check(boards: Path) -> N
     listed = boards / "results" / NAME
     listed.write_text("", encoding="utf-8")
     code, told = checked(boards)
-    assert code == 1 and "quick.jsonl is not listed in" in told
+    assert code == 1 and "smoke.jsonl is not listed in" in told
     listed.unlink()
     code, told = checked(boards)
     assert code == 1 and f"{listed} is missing" in told.replace("\n", "")
 
 
 def test_a_result_without_the_hash_of_its_adapters_fails_the_check(sound: Path, tmp_path: Path) -> None:
-    place = tmp_path / "results" / "toy" / "quick" / "one.json"
+    place = tmp_path / "results" / "toy" / "smoke" / "one.json"
     write(read(sound).model_copy(update={"adapters_sha256": None}), place)
     record(tmp_path / "results", [place])
     code, told = checked(tmp_path)

@@ -55,7 +55,7 @@ def save_all(root, names):
         save(root, facts.hub, facts.test_split, [row(name, label, f" {label} t") for label in labels])
 
 
-def request(root, order, protocol=long_sequence.QUICK):
+def request(root, order, protocol=long_sequence.SMOKE):
     return Request(order, 0, protocol, root)
 
 
@@ -100,7 +100,7 @@ def test_hub_faults_are_one_line(tmp_path):
 
     def fails(*parts):
         with pytest.raises(UserError) as caught:
-            standard_cl.STREAM.load(request(tmp_path, "1", standard_cl.QUICK))
+            standard_cl.STREAM.load(request(tmp_path, "1", standard_cl.SMOKE))
         message = str(caught.value)
         assert "\n" not in message
         for part in parts:
@@ -148,7 +148,7 @@ def instructions(root, counts):
 def test_superni_is_drawn_from_natural_instructions(tmp_path):
     names = superni.STREAM.orders["1"]
     instructions(tmp_path, {**dict.fromkeys(names, 20), names[0]: 1200, names[1]: 160})
-    stream = superni.STREAM.load(request(tmp_path, "1", superni.QUICK))
+    stream = superni.STREAM.load(request(tmp_path, "1", superni.SMOKE))
     check("superni", stream.tasks)
     counts = [(len(task.train), len(task.test)) for task in stream.tasks]
     assert counts == [(1000, 100), (144, 16)] + [(18, 2)] * 13
@@ -157,11 +157,11 @@ def test_superni_is_drawn_from_natural_instructions(tmp_path):
     assert not set(first.train.inputs) & set(first.test.inputs)
     for name, accepted in zip(first.train.ids, first.train.references, strict=True):
         assert sorted(accepted) == (["one", "two"] if int(name[-4:]) % 2 else ["one"])
-    again = superni.STREAM.load(request(tmp_path, "1", superni.QUICK))
+    again = superni.STREAM.load(request(tmp_path, "1", superni.SMOKE))
     assert again.tasks[0].test.ids == first.test.ids
     instructions(tmp_path, dict.fromkeys(names[1:], 20))
     with pytest.raises(UserError, match=names[0]):
-        superni.STREAM.load(request(tmp_path, "1", superni.QUICK))
+        superni.STREAM.load(request(tmp_path, "1", superni.SMOKE))
 
 
 def test_without_folder_and_network_the_message_says_both_ways(monkeypatch):
@@ -173,7 +173,7 @@ def test_without_folder_and_network_the_message_says_both_ways(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", refuse)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(UserError) as caught:
-        standard_cl.STREAM.load(request(None, "1", standard_cl.QUICK))
+        standard_cl.STREAM.load(request(None, "1", standard_cl.SMOKE))
     message = str(caught.value)
     for part in ("fancyzhx/dbpedia_14", "--data-dir", "BENCH_DATA", "longseq/tasks.json", "no route to host"):
         assert part in message

@@ -8,7 +8,7 @@ import yaml
 from benchmark.registry import STREAMS
 from tests.image_files import colours, labelled_parquet, save, split_folders
 from tests.image_streams import WNIDS, by_class, expected, fails, loaded
-from tests.test_stream_files import PICTURES, QUICK, write
+from tests.test_stream_files import PICTURES, SMOKE, write
 from tests.test_stream_files import loaded as described
 
 
@@ -187,7 +187,7 @@ def test_domainnet_is_learned_by_class_or_by_domain(tmp_path):
     stream = loaded("domainnet", tmp_path, tasks=3)
     assert [task.classes for task in stream.tasks] == [("axe",), ("bird",), ("cow",)]
     assert colours(stream.tasks[1].test.inputs) == [30 * d + 1 for d in range(6)]
-    stream = loaded("domainnet", tmp_path, protocol="quick-domains", scenario="domain-incremental")
+    stream = loaded("domainnet", tmp_path, protocol="smoke-domains", scenario="domain-incremental")
     assert [task.name for task in stream.tasks] == [
         *("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
     ]
@@ -195,9 +195,9 @@ def test_domainnet_is_learned_by_class_or_by_domain(tmp_path):
         assert task.classes == ("axe", "bird", "cow")
         assert colours(task.train.inputs) == [30 * d + k for k in (0, 0, 1, 1, 2, 2)]
         assert colours(task.test.inputs) == [30 * d + k for k in (0, 1, 2)]
-    fails("domainnet", tmp_path, "--protocol quick-domains", scenario="domain-incremental")
-    fails("domainnet", tmp_path, "--set scenario=domain-incremental", protocol="quick-domains")
-    chosen = {"order": "2", "protocol": "quick-domains", "scenario": "domain-incremental"}
+    fails("domainnet", tmp_path, "--protocol smoke-domains", scenario="domain-incremental")
+    fails("domainnet", tmp_path, "--set scenario=domain-incremental", protocol="smoke-domains")
+    chosen = {"order": "2", "protocol": "smoke-domains", "scenario": "domain-incremental"}
     fails("domainnet", tmp_path, "one order", "--order 2", **chosen)
     with pytest.raises(ValueError, match="by domain there are 6"):
         loaded("domainnet", tmp_path, scenario="domain-incremental", tasks=3)
@@ -235,7 +235,7 @@ def test_core50_is_a_task_a_session_with_one_fixed_test(tmp_path):
         assert colours(task.train.inputs) == [20 * session] * 50
         assert colours(task.test.inputs) == [60] * 50 + [140] * 50 + [200] * 50
         assert task.test is stream.tasks[0].test
-    assert STREAMS.load("core50").protocols["quick"].head == "domain-incremental"
+    assert STREAMS.load("core50").protocols["smoke"].head == "domain-incremental"
     for path in (root / "s4" / "o50").iterdir():
         path.unlink()
     fails("core50", tmp_path, root / "s4", "the class o50 has no images")
@@ -322,7 +322,7 @@ def test_class_folders_are_read_alike_in_a_users_stream_and_in_a_published_layou
     text = PICTURES.replace('folder = "photos"', 'folder = "imagenet-a"').replace(
         "classes_per_task = 2", "tasks = 1"
     )
-    own = described(write(tmp_path, text + QUICK), "natural").tasks[0]
+    own = described(write(tmp_path, text + SMOKE), "natural").tasks[0]
     theirs = loaded("imagenet-a", tmp_path, tasks=1).tasks[0]
     assert own.classes == theirs.classes == ("ant", "bee")
     assert own.train.ids == theirs.train.ids == ["train/ant/0.png", "train/ant/deep/1.png", "train/bee/0.png"]

@@ -66,7 +66,7 @@ def test_domainnet_from_parquet(tmp_path):
             "domain": [d for d, _ in pairs],
         }
         parquet(folder / f"{split}.parquet", columns, names)
-    stream = loaded("domainnet", tmp_path, protocol="quick-domains", scenario="domain-incremental")
+    stream = loaded("domainnet", tmp_path, protocol="smoke-domains", scenario="domain-incremental")
     assert [(task.name, colours(task.train.inputs)) for task in stream.tasks[:2]] == [
         ("clipart", [50, 51]),
         ("infograph", [40, 41]),

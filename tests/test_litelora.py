@@ -266,7 +266,7 @@ def test_price_decides_on_toy_data(price: float) -> None:
     # Without overlap no adapter serves two tasks: at no price each one earns its gate; at a price far above
     # any gain in loss none but the first does.
     settings = toy.Parameters(tasks=3, overlap=0.0, train_rows=100)
-    stream = toy.load(Request("1", 0, toy.QUICK, None, settings)).tasks
+    stream = toy.load(Request("1", 0, toy.SMOKE, None, settings)).tasks
     method = lite(stream=stream, settings={"batch_size": 16, "epochs": 5}, sparsity=price)
     for t in range(3):
         tiny.learn(method, t)

@@ -36,13 +36,13 @@ MOST_MEGABYTES_MORE = 100
 
 
 def test_the_digits_of_committed_results_are_what_is_loaded():
-    packed = ROOT / "leaderboards/results/digits/quick.jsonl"
+    packed = ROOT / "leaderboards/results/digits/smoke.jsonl"
     runs = [json.loads(line) for line in packed.read_text().splitlines()] if packed.is_file() else []
     if not runs:
         pytest.skip("no results on digits are published yet")
     found = {run["provenance"]["data_fingerprint"] for run in runs if (run["order"], run["seed"]) == ("1", 0)}
     stream = STREAMS.load("digits")
-    loaded = load(stream, Request("1", 0, stream.protocols["quick"], None))
+    loaded = load(stream, Request("1", 0, stream.protocols["smoke"], None))
     assert found == {fingerprint(loaded.tasks)}
 
 

@@ -174,7 +174,7 @@ def test_facts_are_the_settings_and_nothing_of_the_environment(monkeypatch: pyte
     monkeypatch.setenv("API_TOKEN", "do-not-tell")
     found = facts(runs()[0])
     assert found["method"] == "seq-lora" and found["seed"] == 0
-    assert found["protocol.name"] == "quick" and "hyperparameters.learning_rate" in found
+    assert found["protocol.name"] == "smoke" and "hyperparameters.learning_rate" in found
     assert found["zero_shot"] is False
     assert "do-not-tell" not in str(found)
 

@@ -191,10 +191,10 @@ def matrices(draw, smallest=2):
     return [[full[t, i] if i <= t else None for i in range(tasks)] for t in range(tasks)]
 
 
-quick = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60, deadline=None)
 
 
-@quick
+@few
 @given(matrices())
 def test_the_all_rows_variant_is_never_below_the_other_nor_below_zero(matrix):
     all_rows = metrics.forgetting_all_rows(matrix)
@@ -202,7 +202,7 @@ def test_the_all_rows_variant_is_never_below_the_other_nor_below_zero(matrix):
     assert all_rows >= metrics.forgetting(matrix) - 1e-9
 
 
-@quick
+@few
 @given(matrices())
 def test_forgetting_is_minus_bwt_when_no_later_row_beats_the_diagonal(matrix):
     falling = [[c if c is None else min(c, matrix[i][i]) for i, c in enumerate(row)] for row in matrix]
@@ -210,7 +210,7 @@ def test_forgetting_is_minus_bwt_when_no_later_row_beats_the_diagonal(matrix):
     assert metrics.forgetting_diagonal(falling) == pytest.approx(metrics.forgetting(falling))
 
 
-@quick
+@few
 @given(matrices(smallest=1), st.sampled_from([0.01, 0.5, 3.0]))
 def test_every_number_scales_with_the_scores(matrix, factor):
     sizes = list(range(1, len(matrix) + 1))
@@ -220,7 +220,7 @@ def test_every_number_scales_with_the_scores(matrix, factor):
         assert (other is None) if value is None else other == pytest.approx(value * factor, abs=1e-9)
 
 
-@quick
+@few
 @given(matrices(), st.randoms(use_true_random=False))
 def test_the_last_row_does_not_care_about_the_order_of_tasks(matrix, random):
     sizes = [10 * (i + 1) for i in range(len(matrix))]
@@ -234,7 +234,7 @@ def test_the_last_row_does_not_care_about_the_order_of_tasks(matrix, random):
     )
 
 
-@quick
+@few
 @given(matrices(smallest=1), st.integers(1, 50))
 def test_pooled_is_the_mean_for_equal_sizes(matrix, size):
     sizes = [size] * len(matrix)
@@ -249,7 +249,7 @@ def test_pooled_differs_from_the_mean_for_unequal_sizes():
     assert metrics.average_performance([[1.0, None], [0.0, 1.0]]) == close(0.5)
 
 
-@quick
+@few
 @given(matrices())
 def test_cells_above_the_diagonal_change_nothing_in_the_headline(matrix):
     filled = [[1000.0 if c is None else c for c in row] for row in matrix]

@@ -35,7 +35,7 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def load(path: Path, seed: int = 0, **changed: Any) -> tuple[list[Task], str]:
     stream = load_stream(str(path))
-    protocol = stream.protocols["quick"].model_copy(update=LIMITS | changed)
+    protocol = stream.protocols["smoke"].model_copy(update=LIMITS | changed)
     tasks = load_tasks(stream, Request(stream.default_order, seed, protocol, None)).tasks
     return tasks, outcomes.fingerprint(tasks)
 

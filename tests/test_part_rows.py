@@ -23,7 +23,7 @@ from benchmark.data.stream_schema import Columns, RowSource, RowsTable
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream
 from tests.image_files import save, split_folders
-from tests.test_stream_files import HEAD, QUICK, loaded, rows, write
+from tests.test_stream_files import HEAD, SMOKE, loaded, rows, write
 
 TOPICS = "abc"
 
@@ -37,7 +37,7 @@ def texts(folder: Path) -> Path:
     rows(folder, "task,split,text,label,id", *lines)
     columns = 'task = "task", split = "split", text = "text", label = "label", id = "id"'
     part = f'[table]\nsource = {{ path = "tickets.csv" }}\ncolumns = {{ {columns} }}\n'
-    return write(folder, HEAD + part + QUICK)
+    return write(folder, HEAD + part + SMOKE)
 
 
 def answers(folder: Path) -> Path:
@@ -46,7 +46,7 @@ def answers(folder: Path) -> Path:
         rows(folder, *lines, name=f"{split}.jsonl")
     part = '[[tasks]]\nname = "one"\nsource = { train = "train.jsonl", test = "test.jsonl" }\n'
     columns = 'columns = { text = "q", target = "a" }\n'
-    return write(folder, HEAD.replace("text-classification", "text-to-text") + part + columns + QUICK)
+    return write(folder, HEAD.replace("text-classification", "text-to-text") + part + columns + SMOKE)
 
 
 IMAGES = HEAD.replace("text-classification", "image")
@@ -55,7 +55,7 @@ IMAGES = HEAD.replace("text-classification", "image")
 def folders(folder: Path) -> Path:
     split_folders(folder / "photos", list(TOPICS))
     part = '[table]\nsize = 4\nsource = { folder = "photos" }\n[cut]\ntasks = 2\n[orders]\n"1" = 1993\n'
-    return write(folder, IMAGES + part + QUICK)
+    return write(folder, IMAGES + part + SMOKE)
 
 
 def image_table(folder: Path) -> Path:
@@ -68,7 +68,7 @@ def image_table(folder: Path) -> Path:
     rows(folder, "image,label,split,task", *lines)
     columns = 'image = "image", label = "label", split = "split", task = "task"'
     part = f'[table]\nsource = {{ path = "tickets.csv" }}\ncolumns = {{ {columns} }}\n'
-    return write(folder, IMAGES + part + QUICK)
+    return write(folder, IMAGES + part + SMOKE)
 
 
 KINDS = {"texts": texts, "answers": answers, "image folders": folders, "image table": image_table}
@@ -229,7 +229,7 @@ def test_a_file_name_that_is_no_text_is_kept(cache: Path, tmp_path: Path) -> Non
 
 def hub_stream(folder: Path) -> Path:
     part = '[[tasks]]\nname = "news"\nsource = { hub = "owner/news" }\n'
-    return write(folder, HEAD + part + 'columns = { text = "t", label = "l" }\n' + QUICK)
+    return write(folder, HEAD + part + 'columns = { text = "t", label = "l" }\n' + SMOKE)
 
 
 def hub_files(folder: Path, mark: str = "") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import ROOT
-from tests.test_stream_files import HEAD, QUICK, write
+from tests.test_stream_files import HEAD, SMOKE, write
 
 TOPICS = "abc"
 
@@ -24,7 +24,7 @@ from benchmark.stream import Request
 import numpy, pydantic
 
 stream = load_stream(sys.argv[1])
-request = Request(stream.default_order, 0, stream.protocols["quick"], None)
+request = Request(stream.default_order, 0, stream.protocols["smoke"], None)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 tasks = stream.load(request).tasks
 check(stream.name, tasks)
@@ -44,7 +44,7 @@ def peak(folder: Path, count: int) -> tuple[str, int]:
                 lines.writerow([f"row-{n}", split, f"the thing of row {n} is not round", TOPICS[n % 3]])
     part = '[[tasks]]\nname = "all"\nsource = { path = "tickets.csv" }\n'
     columns = 'columns = { id = "id", split = "split", text = "text", label = "label" }\n'
-    path = write(folder, HEAD + part + columns + QUICK)
+    path = write(folder, HEAD + part + columns + SMOKE)
     done = subprocess.run(
         [sys.executable, "-c", LOADER, str(path)], capture_output=True, text=True, check=True, cwd=ROOT
     )

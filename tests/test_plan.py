@@ -19,9 +19,9 @@ def runs(**changes: Any) -> list[Run]:
     return plan(**{"methods": "frozen,seq-lora", "streams": "digits", **changes})
 
 
-def test_defaults_are_the_first_order_seed_0_and_the_quick_protocol() -> None:
+def test_defaults_are_the_first_order_seed_0_and_the_smoke_protocol() -> None:
     (run,) = runs(methods="SeqLoRA")
-    assert (run.method, run.stream, run.seed, run.protocol.name) == ("seq-lora", "digits", 0, "quick")
+    assert (run.method, run.stream, run.seed, run.protocol.name) == ("seq-lora", "digits", 0, "smoke")
     assert run.backbone == resolve_backbone(run.protocol.backbone).name
     assert run.order == "1"
     assert run.zero_shot is False
@@ -59,7 +59,7 @@ def test_protocol_and_zero_shot_are_taken_over() -> None:
         ({"orders": "9"}, ["order of digits '9'", "natural", "bench list orders --stream digits"]),
         ({"orders": "2-9"}, ["order of digits '4'"]),
         ({"orders": "3-1"}, ["'3-1'", "upwards"]),
-        ({"protocol": "quik"}, ["'quik'", "'quick'", "bench list protocols --stream digits"]),
+        ({"protocol": "smok"}, ["'smok'", "'smoke'", "bench list protocols --stream digits"]),
         ({"backbone": "vit-nan"}, ["unknown backbone 'vit-nan'", "did you mean 'vit-nano'?", "hub id"]),
         ({"backbone": "./nowhere"}, ["'./nowhere'", "neither a folder nor a hub id"]),
         ({"seeds": "x"}, ["--seed 'x'"]),
@@ -98,7 +98,7 @@ def test_settings_reach_protocol_and_methods() -> None:
         ]
     )
     assert (frozen.protocol.epochs, frozen.protocol.targets, frozen.protocol.alpha) == (3, ("query",), None)
-    assert frozen.protocol.name == "quick"
+    assert frozen.protocol.name == "smoke"
     assert frozen.hyperparameters["learning_rate"] == sequential.hyperparameters["learning_rate"] == 0.5
     assert frozen.hyperparameters["optimizer"] != "sgd"
     assert sequential.hyperparameters["optimizer"] == "sgd"
@@ -109,7 +109,7 @@ def test_tuned_values_lie_between_defaults_and_settings(
 ) -> None:
     chosen = '[frozen]\nsource = "a test"\nvalues = { learning_rate = 0.25, weight_decay = 0.125 }\n'
     (tmp_path / "digits").mkdir()
-    (tmp_path / "digits" / "quick.toml").write_text(chosen, encoding="utf-8")
+    (tmp_path / "digits" / "smoke.toml").write_text(chosen, encoding="utf-8")
     monkeypatch.setattr("benchmark.running.tuned_values.folders", lambda method: [tmp_path])
     (run,) = runs(methods="frozen", settings=["weight_decay=0.5"])
     assert run.hyperparameters["learning_rate"] == 0.25

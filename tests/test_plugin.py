@@ -44,7 +44,7 @@ def test_an_installed_package_describes_itself(installed: Path) -> None:
     done = bench("list", "--method", "sample_probe", "--stream", "sample-blobs", path=installed)
     assert done.returncode == 0, done.stderr
     assert "rate: float = 0.1 [> 0] [<= 10] - learning rate of the head" in done.stdout
-    assert "sample-blobs/quick: rate=0.05" in done.stdout
+    assert "sample-blobs/smoke: rate=0.05" in done.stdout
     assert "rows: int = 40" in done.stdout
 
 

@@ -20,7 +20,7 @@ from benchmark.registry import Registry
 from benchmark.results import read
 from benchmark.running.catalogue import load_stream
 from tests import factories, tiny
-from tests.test_stream_files import HEAD, QUICK, TABLE, faults, rows, write
+from tests.test_stream_files import HEAD, SMOKE, TABLE, faults, rows, write
 
 RED = "\x1b[31m"
 
@@ -77,10 +77,10 @@ def test_a_plug_in_with_a_hostile_name_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_names_of_a_streams_file_and_of_its_rows(tmp_path: Path) -> None:
-    path = write(tmp_path, HEAD.replace("Support", "Support\\u001b") + TABLE + QUICK)
+    path = write(tmp_path, HEAD.replace("Support", "Support\\u001b") + TABLE + SMOKE)
     with pytest.raises(UserError, match=r"title: holds the control character U\+001B"):
         load_stream(str(path))
-    path = write(tmp_path, HEAD + TABLE + QUICK)
+    path = write(tmp_path, HEAD + TABLE + SMOKE)
     good = ["a,train,one,x,1", "a,test,two,x,2"]
     for bad in (f"a,train,three,x{RED}y,3", f"a{RED}b,train,three,x,3"):
         rows(tmp_path, "task,split,text,label,id", *good, bad)

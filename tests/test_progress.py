@@ -14,7 +14,7 @@ from benchmark.running.run import Run
 
 def run(seed: int) -> Run:
     """Return a run that is told apart by its seed."""
-    return Run("alpha", "orchard", "1", seed, "tree", Protocol(name="quick", source="test", backbone="tree"))
+    return Run("alpha", "orchard", "1", seed, "tree", Protocol(name="smoke", source="test", backbone="tree"))
 
 
 class Clock:

@@ -97,7 +97,7 @@ def test_a_kill_at_any_write_changes_no_byte(
         assert done.error is None
         assert done.skipped is (renamed and number == WRITES - 1)
         assert content(out) == whole
-        assert folders(out) == ["toy", "quick"]
+        assert folders(out) == ["toy", "smoke"]
     assert number == WRITES
 
 
@@ -128,7 +128,7 @@ def test_stops_at_random_steps_change_no_byte_and_repeat_no_task(
     assert stops >= 2
     assert learned == [0, 1, 2]
     assert content(tmp_path) == whole
-    assert folders(tmp_path) == ["toy", "quick"]
+    assert folders(tmp_path) == ["toy", "smoke"]
 
 
 def test_a_seed_has_a_file_of_its_own(whole: dict[str, bytes], tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_the_choice_becomes_the_protocols_and_other_sections_stay(
     kept = tmp_path / "tuned"
     for module in (tuned_values, tuned_section):
         monkeypatch.setattr(module, "folders", lambda method: iter([kept]))
-    file = kept / "toy" / "quick.toml"
+    file = kept / "toy" / "smoke.toml"
     file.parent.mkdir(parents=True)
     other = '# By hand.\n[o-lora]\nvalues = { learning_rate = 0.5 }\nsource = "a paper"\n'
     file.write_text(f'{other}\n[seq-lora]\nvalues = {{ learning_rate = 0.7 }}\nsource = "old"\n')
@@ -205,9 +205,9 @@ def test_a_search_beside_the_protocols_rule_does_not_count() -> None:
 
 
 def test_a_protocol_without_a_rule_keeps_its_keys() -> None:
-    quick = Protocol(name="quick", source="made up", backbone="seed")
-    assert not {"search", "first_tasks"} & quick.identity().keys()
-    assert {"search", "first_tasks"} <= quick.model_copy(
+    smoke = Protocol(name="smoke", source="made up", backbone="seed")
+    assert not {"search", "first_tasks"} & smoke.identity().keys()
+    assert {"search", "first_tasks"} <= smoke.model_copy(
         update={"search": rule(), "first_tasks": 2}
     ).identity().keys()
 
@@ -222,7 +222,7 @@ def test_a_standard_protocol_searches_eight_points_beside_the_reported_runs(key:
     assert set(stated.orders) <= set(stream.orders) and not set(stated.orders) & {"1", "2", "3"}
     assert min(stated.seeds) >= 1000, "run i has seed i"
     assert stated.orders[0] in protocol.source and str(stated.seeds[0]) in protocol.source
-    assert stream.default_protocol == "quick"
+    assert stream.default_protocol == "smoke"
     assert protocol.validation > 0, "rows to choose by"
 
 

@@ -48,7 +48,7 @@ EDITS: dict[str, tuple[Spoil, str]] = {
     "a seed's type": (lambda data: data.update(seed=True), "seed: Input should be a valid integer"),
     "no seed": (lambda data: data.pop("seed"), "seed: Field required"),
     "no settings": (lambda data: data.update(config={}), "they lack protocol, hyperparameters"),
-    "settings that are none": (lambda data: data["config"].update(protocol="quick"), "a block of protocol"),
+    "settings that are none": (lambda data: data["config"].update(protocol="smoke"), "a block of protocol"),
     "counts": (lambda data: data["parameters"].update(active_adapters=[]), "has 0 entries for 3 tasks"),
     "test rows": (lambda data: data["tasks"][0].update(test=0), "tasks.0.test: Input should be greater"),
     "NaN": (lambda data: matrix_of(data)[2].__setitem__(0, float("nan")), "NaN is no number"),

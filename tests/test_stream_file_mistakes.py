@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_stream_files import GOOD, HEAD, QUICK, TABLE, faults, rows, write
+from tests.test_stream_files import GOOD, HEAD, SMOKE, TABLE, faults, rows, write
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ from tests.test_stream_files import GOOD, HEAD, QUICK, TABLE, faults, rows, writ
         (('path = "tickets.csv"', 'train = "tickets.csv"'), "needs both train and test"),
         (('path = "tickets.csv"', 'hub = "../../etc"'), "table.source.hub: string should match pattern"),
         (('task = "task", ', ""), "[table] needs either columns.task or [cut]"),
-        (("[protocol.quick]", "[protocol.slow]"), "needs a [protocol.quick]"),
-        (("[protocol.quick]", '[protocol."../x"]'), "a name consists of letters, digits and dashes"),
-        (("validation = 0.0", "epoch = 3"), "protocol.quick: unknown key 'epoch', did you mean 'epochs'?"),
-        (("validation = 0.0", "epochs = 0"), "protocol.quick.epochs: input should be greater than or equal"),
-        (('backbone = "minilm"', ""), "protocol.quick.backbone: is required"),
+        (("[protocol.smoke]", "[protocol.slow]"), "needs a [protocol.smoke]"),
+        (("[protocol.smoke]", '[protocol."../x"]'), "a name consists of letters, digits and dashes"),
+        (("validation = 0.0", "epoch = 3"), "protocol.smoke: unknown key 'epoch', did you mean 'epochs'?"),
+        (("validation = 0.0", "epochs = 0"), "protocol.smoke.epochs: input should be greater than or equal"),
+        (('backbone = "minilm"', ""), "protocol.smoke.backbone: is required"),
         (("validation = 0.0", "validation = "), "is not TOML"),
     ],
 )
@@ -37,7 +37,7 @@ def test_a_slip_in_the_file_is_one_line_with_the_key(
     changed: tuple[str, str], words: str, tmp_path: Path
 ) -> None:
     rows(tmp_path, *GOOD)
-    text = HEAD + TABLE + QUICK
+    text = HEAD + TABLE + SMOKE
     assert changed[0] in text
     lines = faults(write(tmp_path, text.replace(*changed)))
     assert any("my-stream.toml" in line and words in line for line in lines), lines
@@ -70,7 +70,7 @@ sise = 3
 [orders]
 "a/b" = "natural"
 
-[protocol.quick]
+[protocol.smoke]
 backbone = "minilm"
 epoch = 2
 valid = 0.1
@@ -86,8 +86,8 @@ epochs = 0
         ", line 11: tasks[0].columns: unknown key 'txt', did you mean 'text'?",
         ", line 11: tasks[0].columns: unknown key 'labl', did you mean 'label'?",
         ", line 22: tasks[1]: unknown key 'sise', did you mean 'size'?",
-        ", line 29: protocol.quick: unknown key 'epoch', did you mean 'epochs'?",
-        ", line 30: protocol.quick: unknown key 'valid', did you mean 'validation'?",
+        ", line 29: protocol.smoke: unknown key 'epoch', did you mean 'epochs'?",
+        ", line 30: protocol.smoke: unknown key 'valid', did you mean 'validation'?",
         ", line 32: protocol.slow.backbone: is required",
         ", line 33: protocol.slow.epochs: input should be greater than or equal to 1, not 0",
         ": title: is required",

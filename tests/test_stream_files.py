@@ -29,8 +29,8 @@ title = "Support tickets"
 kind = "text-classification"
 licence = "internal"
 """
-QUICK = """
-[protocol.quick]
+SMOKE = """
+[protocol.smoke]
 backbone = "minilm"
 validation = 0.0
 """
@@ -80,7 +80,7 @@ def faults(path: Path) -> list[str]:
 def test_one_table_becomes_a_task_for_each_name_in_its_column(tmp_path: Path) -> None:
     rows(tmp_path, *GOOD)
     orders = '[orders]\nlisted = "natural"\nreversed = ["technical", "billing"]\n'
-    path = write(tmp_path, HEAD + TABLE + orders + QUICK)
+    path = write(tmp_path, HEAD + TABLE + orders + SMOKE)
     stream = loaded(path)
     billing, technical = stream.tasks
     assert (billing.name, technical.name) == ("billing", "technical")
@@ -94,7 +94,7 @@ def test_one_table_becomes_a_task_for_each_name_in_its_column(tmp_path: Path) ->
     assert stream.origin == "my-stream.toml: tickets.csv"
     assert [task.name for task in loaded(path, "reversed").tasks] == ["technical", "billing"]
     facts = load_stream(str(path))
-    assert facts.protocols["quick"].backbone == "minilm" and facts.protocols["quick"].source == path.name
+    assert facts.protocols["smoke"].backbone == "minilm" and facts.protocols["smoke"].source == path.name
 
 
 def test_tasks_of_their_own_from_json_lines_and_parquet_with_answers(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_tasks_of_their_own_from_json_lines_and_parquet_with_answers(tmp_path: P
     columns = { text = "question", target = "answer" }
     metric = "exact-match"
     """
-    one, two = loaded(write(tmp_path, text + QUICK)).tasks
+    one, two = loaded(write(tmp_path, text + SMOKE)).tasks
     assert one.train.references == [["x"], ["x", "y"]] and one.test.inputs == ["q2"]
     assert one.wording.definition == "Answer." and one.wording.dataset == "one"
     assert (two.train.inputs, two.test.references, two.metric) == (["train q"], [["z"]], "exact-match")
@@ -146,11 +146,11 @@ def test_labels_are_renamed_and_numbers_of_the_hub_named(tmp_path: Path) -> None
     columns = { text = "t", label = "l" }
     splits = { train = "train", test = "validation" }
     """
-    (task,) = loaded(write(tmp_path, HEAD + part + QUICK), data_dir=tmp_path).tasks
+    (task,) = loaded(write(tmp_path, HEAD + part + SMOKE), data_dir=tmp_path).tasks
     assert task.classes == ("Sport", "World")
     assert task.test.inputs == ["validation a", "validation b"]
     named = '    labels = { "0" = "globe", "1" = "games" }\n    classes = ["globe", "games"]\n'
-    (task,) = loaded(write(tmp_path, HEAD + part + named + QUICK), data_dir=tmp_path).tasks
+    (task,) = loaded(write(tmp_path, HEAD + part + named + SMOKE), data_dir=tmp_path).tasks
     assert task.classes == ("globe", "games")
     assert task.train.labels is not None and task.train.labels.tolist() == [0, 1]
 
@@ -186,15 +186,15 @@ def photos(folder: Path, classes: int = 5) -> None:
 
 def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> None:
     photos(tmp_path)
-    path = write(tmp_path, PICTURES + QUICK)
+    path = write(tmp_path, PICTURES + SMOKE)
     natural = loaded(path, "natural")
     assert [task.classes for task in natural.tasks] == [("c0", "c1"), ("c2", "c3"), ("c4",)]
     assert natural.tasks[0].train.inputs.shape == (4, 4, 4, 3)
     assert natural.tasks[1].test.inputs[1].max() == 30
     assert natural.tasks[0].train.ids[0] == "train/c0/0.png"
-    larger = loaded(write(tmp_path, PICTURES.replace("[cut]", "[cut]\nfirst_classes = 3") + QUICK), "natural")
+    larger = loaded(write(tmp_path, PICTURES.replace("[cut]", "[cut]\nfirst_classes = 3") + SMOKE), "natural")
     assert [task.classes for task in larger.tasks] == [("c0", "c1", "c2"), ("c3", "c4")]
-    permuted = loaded(write(tmp_path, PICTURES + QUICK))
+    permuted = loaded(write(tmp_path, PICTURES + SMOKE))
     # numpy's legacy generator: RandomState(1993).permutation(5)
     assert permuted.class_order == np.random.RandomState(1993).permutation(5).tolist()
     assert permuted.tasks[0].classes == tuple(f"c{c}" for c in permuted.class_order[:2])
@@ -206,9 +206,9 @@ def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> Non
 def test_pictures_of_other_shapes_are_scaled_by_their_shorter_side(tmp_path: Path) -> None:
     photos(tmp_path, 2)
     picture(tmp_path / "photos/train/c0/wide.png", 7, (6, 12))
-    stream = loaded(write(tmp_path, PICTURES + QUICK), "natural")
+    stream = loaded(write(tmp_path, PICTURES + SMOKE), "natural")
     assert stream.tasks[0].train.inputs.shape == (5, 4, 4, 3)
-    (line,) = faults(write(tmp_path, PICTURES.replace("size = 4\n", "") + QUICK))
+    (line,) = faults(write(tmp_path, PICTURES.replace("size = 4\n", "") + SMOKE))
     assert "wide.png: 12x6 pixels, others 6x6; set `size`" in line
 
 
@@ -217,7 +217,7 @@ def test_bad_pictures_are_all_told(tmp_path: Path) -> None:
     (tmp_path / "photos/train/c1/broken.jpg").write_bytes(b"no picture")
     (tmp_path / "photos/test/c4/0.png").unlink()
     picture(tmp_path / "photos/test/c9/0.png", 1)
-    lines = faults(write(tmp_path, PICTURES + QUICK))
+    lines = faults(write(tmp_path, PICTURES + SMOKE))
     for words in (
         "train/c1/broken.jpg: not a readable image",
         "no test rows of the class 'c4'",
@@ -235,12 +235,12 @@ def test_rows_without_a_split_are_drawn_once_by_class(tmp_path: Path) -> None:
     columns = { text = "text", label = "label" }
     test_share = 0.2
     """
-    (task,) = loaded(write(tmp_path, HEAD + part + QUICK)).tasks
+    (task,) = loaded(write(tmp_path, HEAD + part + SMOKE)).tasks
     # 0.2 of 20 rows are 4, two of each class; the other 16 are for training.
     assert (len(task.train), len(task.test)) == (16, 4)
     assert task.test.labels is not None and sorted(task.test.labels.tolist()) == [0, 0, 1, 1]
     without = part.replace("test_share = 0.2", "")
-    (line,) = faults(write(tmp_path, HEAD + without + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + without + SMOKE))
     assert "which rows are for test?" in line and "test_share" in line
 
 
@@ -263,13 +263,13 @@ def test_rows_without_a_split_are_drawn_once_by_class(tmp_path: Path) -> None:
 )
 def test_a_bad_row_is_one_line_with_file_and_row(text: str, words: str, tmp_path: Path) -> None:
     rows(tmp_path, *GOOD[:2], text, *GOOD[3:])
-    told = [line.replace(f"{tmp_path}/", "") for line in faults(write(tmp_path, HEAD + TABLE + QUICK))]
+    told = [line.replace(f"{tmp_path}/", "") for line in faults(write(tmp_path, HEAD + TABLE + SMOKE))]
     assert any(line.startswith(words) for line in told), told
 
 
 def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     rows(tmp_path, *[GOOD[0].replace("label", "lable"), *GOOD[1:]])
-    (line,) = faults(write(tmp_path, HEAD + TABLE + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + TABLE + SMOKE))
     assert (
         "tickets.csv has no column 'label', did you mean 'lable'? it has: task, split, text, lable, id"
         in line
@@ -279,15 +279,15 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
 def test_an_unknown_label_names_the_nearest(tmp_path: Path) -> None:
     rows(tmp_path, *GOOD[:3], *GOOD[4:7])
     listed = TABLE + 'classes = ["refund", "invoices"]\n'
-    lines = faults(write(tmp_path, HEAD + listed + QUICK))
+    lines = faults(write(tmp_path, HEAD + listed + SMOKE))
     assert any("row 2: unknown label 'invoice', did you mean 'invoices'?" in line for line in lines)
 
 
 def test_pickles_and_missing_files_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "tickets.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    (line,) = faults(write(tmp_path, HEAD + TABLE.replace(".csv", ".pkl") + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + TABLE.replace(".csv", ".pkl") + SMOKE))
     assert "tickets.pkl is of no kind that is read: .csv, .tsv, .jsonl, .jsonl.gz, .parquet" in line
-    (line,) = faults(write(tmp_path, HEAD + TABLE + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + TABLE + SMOKE))
     assert "tickets.csv does not exist" in line
     with pytest.raises(UserError, match="there is no stream file"):
         load_stream("nowhere.toml")
@@ -303,7 +303,7 @@ def test_the_hub_out_of_reach_is_told_with_the_way_around_it(
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", refuse)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    (line,) = faults(write(tmp_path, HEAD + TABLE.replace('path = "tickets.csv"', 'hub = "o/n"') + QUICK))
+    (line,) = faults(write(tmp_path, HEAD + TABLE.replace('path = "tickets.csv"', 'hub = "o/n"') + SMOKE))
     for words in (
         "cannot load o/n from the hub",
         f"tried {huggingface_hub.constants.ENDPOINT}: ConnectionError: no route",
@@ -315,11 +315,11 @@ def test_the_hub_out_of_reach_is_told_with_the_way_around_it(
 
 
 def test_a_file_stands_where_a_name_does_and_is_no_part_of_the_key(tmp_path: Path) -> None:
-    path = write(tmp_path, HEAD + TABLE + QUICK)
+    path = write(tmp_path, HEAD + TABLE + SMOKE)
     assert find_streams(f"toy,{path}") == {"toy": "toy", "tickets": str(path)}
     (run,) = plan("frozen", str(path))
     (tmp_path / "copy").mkdir()
-    (copy,) = plan("frozen", str(write(tmp_path / "copy", HEAD + TABLE + QUICK)))
+    (copy,) = plan("frozen", str(write(tmp_path / "copy", HEAD + TABLE + SMOKE)))
     assert run.stream == "tickets" and run.stream_file == path
     assert run == copy and run.key("data") == copy.key("data")
     with pytest.raises(UserError, match="both named 'tickets'"):

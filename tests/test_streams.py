@@ -51,7 +51,7 @@ SUPERNI = {  # train, test; the others have 1000 and 100
 }
 
 
-def loaded(name, folder=None, order=None, protocol="quick", seed=0, whole=False, **parameters):
+def loaded(name, folder=None, order=None, protocol="smoke", seed=0, whole=False, **parameters):
     stream = STREAMS.load(name)
     chosen = stream.protocols[protocol]
     if whole:
@@ -66,7 +66,7 @@ def test_the_first_release_is_here_and_described():
     for name in NAMES:
         stream = STREAMS.load(name)
         assert stream.name == name
-        assert stream.default_protocol == "quick"
+        assert stream.default_protocol == "smoke"
         for text in (stream.title, stream.licence, stream.citation):
             assert text
         for key, protocol in stream.protocols.items():

@@ -28,7 +28,7 @@ from tests.command import ROOT, bench
 from tests.factories import matrix, provenance, readings, result, timing, with_rows
 
 NAMES = tuple(f"task {number:02d}" for number in range(1, 6))
-PROTOCOL = load_stream("digits").protocols["quick"]
+PROTOCOL = load_stream("digits").protocols["smoke"]
 PRINT, OTHER = "f00d" * 16, "bad0" * 16
 ORDER = permutation(10, 1993)
 made_before = count(1)
@@ -103,7 +103,7 @@ def test_sound_results_become_lines_of_one_packed_file(tmp_path):
     verdict = submit([paths[1]], tmp_path / "boards")
     assert submit([paths[0]], tmp_path / "boards").placed == verdict.placed and verdict.refused == ()
     (place,) = verdict.placed
-    assert place == tmp_path / "boards" / "results" / "digits" / "quick.jsonl"
+    assert place == tmp_path / "boards" / "results" / "digits" / "smoke.jsonl"
     assert [run for _, run in read_all(place)] == [read(path) for path in paths]
     assert len(place.read_bytes().splitlines()) == 2
     assert leaderboard.build(tmp_path / "boards", tmp_path / "boards")
@@ -113,7 +113,7 @@ def test_packed_files_and_folders_can_be_submitted(tmp_path):
     laid(tmp_path / "mine", run())
     (place,) = submit([tmp_path / "mine"], tmp_path / "boards").placed
     assert submit([place], tmp_path / "other").placed == (
-        tmp_path / "other" / "results" / "digits" / "quick.jsonl",
+        tmp_path / "other" / "results" / "digits" / "smoke.jsonl",
     )
 
 
@@ -121,8 +121,8 @@ def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) ->
     stream = tmp_path / "tickets.toml"
     head = 'name = "tickets"\ntitle = "Tickets"\nkind = "text-classification"\nlicence = "own"\n'
     table = '[table]\nsource = { path = "rows.csv" }\ncolumns = { task = "t", text = "x", label = "y" }\n'
-    stream.write_text(f'{head}{table}[protocol.quick]\nbackbone = "minilm"\n', encoding="utf-8")
-    protocol = load_stream(str(stream)).protocols["quick"]
+    stream.write_text(f'{head}{table}[protocol.smoke]\nbackbone = "minilm"\n', encoding="utf-8")
+    protocol = load_stream(str(stream)).protocols["smoke"]
     made = result(
         "o-lora",
         0,
@@ -139,7 +139,7 @@ def test_a_board_of_ones_own_takes_results_of_ones_own_stream(tmp_path: Path) ->
     assert "unknown stream 'tickets'" in bench(*command).stderr
     done = bench(*command, "--stream", str(stream))
     assert done.returncode == 0, done.stderr
-    place = tmp_path / "boards/results/tickets/quick.jsonl"
+    place = tmp_path / "boards/results/tickets/smoke.jsonl"
     assert place.is_file() and str(place) in done.stdout
 
 
@@ -212,9 +212,9 @@ def longer(made: Result) -> Result:
 
 
 def unregistered(made: Result) -> Result:
-    other = PROTOCOL.model_copy(update={"name": "quik"})
+    other = PROTOCOL.model_copy(update={"name": "smok"})
     config = made.config | {"protocol": other.model_dump(mode="json")}
-    return keyed(made.model_copy(update={"config": config, "protocol": "quik"}))
+    return keyed(made.model_copy(update={"config": config, "protocol": "smok"}))
 
 
 def holed(made: Result) -> Result:
@@ -262,7 +262,7 @@ def unsettled(made: Result) -> Result:
         (rescored, "states average_performance 0.99, but its matrix gives"),
         (headless, "lacks forgetting"),
         (longer, f"epochs={PROTOCOL.epochs + 1}"),
-        (unregistered, "unknown protocol 'quik'; did you mean 'quick'?"),
+        (unregistered, "unknown protocol 'smok'; did you mean 'smoke'?"),
         (holed, "R[1][0] missing"),
         (rowless, "lacks the scores of its test rows (trained_head)"),
         (misread, "states a score of 0.6 on 'task 01' after task 3 (trained_head), but its rows give 0.9"),
@@ -321,7 +321,7 @@ def test_a_run_is_published_once_and_all_see_the_same_rows(tmp_path):
 
 
 def test_nothing_is_compared_with_broken_boards(tmp_path):
-    broken = tmp_path / "boards" / "results" / "digits" / "quick" / "x.json"
+    broken = tmp_path / "boards" / "results" / "digits" / "smoke" / "x.json"
     broken.parent.mkdir(parents=True)
     broken.write_text("{")
     with pytest.raises(UserError, match=r"mend the published results first: .*x\.json"):
@@ -330,7 +330,7 @@ def test_nothing_is_compared_with_broken_boards(tmp_path):
 
 def only_fewer_rows(reason: str) -> bool:
     """Whether all that a result changes of its protocol is how many rows of a task it saw, as tables tell."""
-    _, told, changed = reason.partition("its protocol is not the registered 'quick': ")
+    _, told, changed = reason.partition("its protocol is not the registered 'smoke': ")
     return bool(told) and all(
         change.split("=")[0] in ("train_limit", "test_limit") for change in changed.split(", ")
     )

@@ -6,7 +6,7 @@ from benchmark.scoring.summary_rouge import summary_rouge_l
 from benchmark.scoring.task_metrics import score
 from benchmark.stream import Examples, Task
 from tasks.sources import trace_rows
-from tasks.trace import QUICK, TRACE
+from tasks.trace import SMOKE, TRACE
 from tests import tiny
 
 
@@ -55,10 +55,10 @@ def test_a_blank_between_full_stops_is_a_word():
 
 @pytest.mark.parametrize(
     ("protocol", "rouge", "match"),
-    [(TRACE, f_score(1 / 3, 1 / 3), 0.0), (QUICK, 1.0, 1.0)],
-    ids=["trace", "quick"],
+    [(TRACE, f_score(1 / 3, 1 / 3), 0.0), (SMOKE, 1.0, 1.0)],
+    ids=["trace", "smoke"],
 )
-def test_the_protocol_trace_scores_as_its_authors_do_and_the_quick_one_forgives(protocol, rouge, match):
+def test_the_protocol_trace_scores_as_its_authors_do_and_the_smoke_one_forgives(protocol, rouge, match):
     settings = {"normaliser": protocol.normaliser}
     task_model = tiny.make_method("frozen", "seq2seq", settings=settings).task_model
     rows = Examples(["a"], references=[["a"]])

@@ -196,7 +196,7 @@ def test_a_large_plan_is_shown_by_method(tmp_path: Path) -> None:
     text = CliRunner().invoke(app, ["plan", *flags, "--out", str(tmp_path)]).stdout
     rows = [line.split() for line in text.splitlines() if line.startswith("toy ")]
     assert [row[:7] for row in rows] == [
-        ["toy", "quick", name, "0", "0", "0", "100"] for name in ("frozen", "joint")
+        ["toy", "smoke", name, "0", "0", "0", "100"] for name in ("frozen", "joint")
     ]
     assert text.rstrip().endswith("200 runs: 200 missing; about an unknown time with 2 at a time")
 

@@ -11,7 +11,7 @@ from tasks.toy import HIDDEN, RANK, STREAM, VISIBLE, Parameters, bases, directio
 
 
 def loaded(seed=0, **parameters):
-    request = Request("1", seed, STREAM.protocols["quick"], None, Parameters(**parameters))
+    request = Request("1", seed, STREAM.protocols["smoke"], None, Parameters(**parameters))
     return load(STREAM, request).tasks
 
 
@@ -62,7 +62,7 @@ def test_classes_are_new_in_every_task():
 
 
 def test_the_first_task_of_a_plane_needs_an_adapter_and_the_others_borrow_it():
-    shared = load(STREAM, Request("1", 0, STREAM.protocols["quick"], None, Parameters(tasks=6, planes=2)))
+    shared = load(STREAM, Request("1", 0, STREAM.protocols["smoke"], None, Parameters(tasks=6, planes=2)))
     assert sum(shared.needs_adapter) == 2 and shared.needs_adapter[0]
     means = [
         np.stack([task.train.inputs[task.train.labels == k].mean(0)[VISIBLE:] for k in (0, 1)])
@@ -78,7 +78,7 @@ def test_the_first_task_of_a_plane_needs_an_adapter_and_the_others_borrow_it():
 def test_without_shared_planes_every_task_needs_one_but_where_all_planes_are_one():
     for overlap, needed in ((0.5, [True] * 3), (1.0, [True, False, False])):
         loaded = load(
-            STREAM, Request("1", 0, STREAM.protocols["quick"], None, Parameters(tasks=3, overlap=overlap))
+            STREAM, Request("1", 0, STREAM.protocols["smoke"], None, Parameters(tasks=3, overlap=overlap))
         )
         assert list(loaded.needs_adapter) == needed
     assert "planes" not in Parameters().model_dump(), "runs made before the setting existed keep their keys"

@@ -33,7 +33,7 @@ COUNTS = {  # train, eval, test
 
 def loaded(folder: Path | None, order: str = "1") -> LoadedStream:
     changes = {"train_limit": None, "test_limit": None, "validation": 0.0}
-    return load(trace.STREAM, Request(order, 0, trace.QUICK.model_copy(update=changes), folder))
+    return load(trace.STREAM, Request(order, 0, trace.SMOKE.model_copy(update=changes), folder))
 
 
 def prompt(name: str, text: str) -> str:

@@ -47,9 +47,9 @@ def test_a_search_chose_the_best_of_its_trials(path: Path) -> None:
 
 def test_a_value_is_found_by_method_stream_and_protocol() -> None:
     # Its search on digits scored 62.0, 68.7, 70.7, 65.9 and 55.2 at 0.001, 0.003, 0.01, 0.03 and 0.1.
-    assert tuned_values("litelora", "digits", "quick") == {"learning_rate": 0.01}
+    assert tuned_values("litelora", "digits", "smoke") == {"learning_rate": 0.01}
     assert tuned_values("litelora", "digits", "none such") == {}
-    assert tuned_values("ncm", "digits", "quick") == {}
+    assert tuned_values("ncm", "digits", "smoke") == {}
 
 
 def test_o_lora_s_long_script_sets_its_penalty_by_task() -> None:
@@ -135,7 +135,7 @@ def test_published_values_name_their_source() -> None:
     ],
 )
 def test_a_faulty_file_is_told_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
-    path = tmp_path / "quick.toml"
+    path = tmp_path / "smoke.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as told:
         read_tuned(path)
@@ -170,7 +170,7 @@ def test_an_installed_wheel_brings_the_files(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(site)
     asked = "import json, sys; sys.path.insert(0, sys.argv[1])\n"
     asked += "from benchmark.running.tuned_values import tuned_values\n"
-    asked += "print(json.dumps(tuned_values('litelora', 'digits', 'quick')))"
+    asked += "print(json.dumps(tuned_values('litelora', 'digits', 'smoke')))"
     options = [sys.executable, "-I", "-c", asked, site]
     done = subprocess.run(options, capture_output=True, text=True, check=True, timeout=300, cwd=tmp_path)
     assert json.loads(done.stdout) == {"learning_rate": 0.01}

@@ -180,7 +180,7 @@ def test_the_choice_is_the_best_complete_trial_on_validation_rows(
     tmp_path: Path, optuna_is_there: None
 ) -> None:
     path = run_search(search(20, "seq-lora"), tmp_path)
-    assert path == tmp_path / "tuning" / "toy" / "quick" / "seq-lora.json"
+    assert path == tmp_path / "tuning" / "toy" / "smoke" / "seq-lora.json"
     found = read_search(path)
     # Five rates and no more: each once, whatever the number of trials allowed.
     assert [trial.values["learning_rate"] for trial in found.trials] == list(RATES)
@@ -192,7 +192,7 @@ def test_the_choice_is_the_best_complete_trial_on_validation_rows(
     (run,) = plan(
         "seq-lora", "toy", seeds="1000", settings=[*SMALL, f"learning_rate={rate}", "score_on=validation"]
     )
-    (path,) = [path for path in (tmp_path / "toy" / "quick").glob("*.json") if Run.of(read(path)) == run]
+    (path,) = [path for path in (tmp_path / "toy" / "smoke").glob("*.json") if Run.of(read(path)) == run]
     assert read(path).headline["average_performance"] == best
 
 
@@ -203,7 +203,7 @@ def tuned_file(folder: Path, **changes: Any) -> Path:
         "tuning_version": 1,
         "method": "seq-lora",
         "stream": "toy",
-        "protocol": "quick",
+        "protocol": "smoke",
         "backbone": "linear",
         "orders": ["1"],
         "seeds": [1000],
@@ -323,6 +323,6 @@ def test_pages_tell_the_search_and_reports_take_no_search_for_a_result(tmp_path:
     )
     assert expected in page
     folder = tmp_path / "results"
-    tuned_file(folder / "tuning" / "toy" / "quick")
+    tuned_file(folder / "tuning" / "toy" / "smoke")
     report.build(folder, tmp_path / "report.html")
     assert "alpha (tuned, 20 trials)" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ def numbers(text):
     return [int(number) for number in text.split()]
 
 
-def loaded(name, root, order="1", protocol="quick", **settings):
+def loaded(name, root, order="1", protocol="smoke", **settings):
     stream = STREAMS.load(name)
     chosen = stream.parameters(**{"size": 8} | settings)
     return load(stream, Request(order, 0, stream.protocols[protocol], root, chosen))
@@ -182,12 +182,12 @@ def test_test_images_are_seen_whole_or_in_their_middle(tmp_path):
     assert np.array_equal(task.test.inputs[0], pixels)
 
 
-def test_every_vision_stream_has_a_quick_protocol_for_the_bundled_backbone():
+def test_every_vision_stream_has_a_smoke_protocol_for_the_bundled_backbone():
     for name in VISION:
         stream = STREAMS.load(name)
-        quick = stream.protocols["quick"]
-        assert (stream.kind, quick.backbone, quick.pixels) == ("image", "vit-nano", "backbone")
-        assert stream.published.keys() >= stream.protocols.keys() - {"quick"} or not stream.published
+        smoke = stream.protocols["smoke"]
+        assert (stream.kind, smoke.backbone, smoke.pixels) == ("image", "vit-nano", "backbone")
+        assert stream.published.keys() >= stream.protocols.keys() - {"smoke"} or not stream.published
         for key, settings in stream.published.items():
             if key in stream.protocols:
                 assert stream.parameters(**settings)
@@ -277,7 +277,7 @@ def test_chosen_settings_win_over_those_a_protocol_goes_with():
     assert run.parameters == {"size": 64, "tasks": 5, "test_view": "centre"}
     (run,) = plan("litelora", "cifar100", settings=["first_classes=50", "classes_per_task=10"])
     assert (run.parameters["first_classes"], run.parameters["classes_per_task"]) == (50, 10)
-    (run,) = plan("seq-lora", "domainnet", protocol="quick-domains")
+    (run,) = plan("seq-lora", "domainnet", protocol="smoke-domains")
     assert run.parameters["scenario"] == "domain-incremental" and run.parameters["tasks"] == 6
     with pytest.raises(UserError, match="by domain there are 6"):
         plan("seq-lora", "domainnet", settings=["scenario=domain-incremental", "tasks=3"])
@@ -295,7 +295,7 @@ def test_a_run_is_learned_from_encoded_images(tmp_path, name):
         runs = plan("seq-lora", name, settings=["protocol.epochs=1", "tasks=3"])
     else:
         domainnet(tmp_path)
-        runs = plan("seq-lora", name, protocol="quick-domains", settings=["protocol.epochs=1"])
+        runs = plan("seq-lora", name, protocol="smoke-domains", settings=["protocol.epochs=1"])
     (outcome,) = run(runs, tmp_path / "out", tmp_path, 1, "cpu", False, lambda event: None)
     assert outcome.error is None
     result = outcome.result

@@ -110,7 +110,7 @@ def tasks(kind: str, count: int = 3, classes: int = 2, rows: int = 6) -> list[Ta
         from tasks import toy
 
         settings = toy.Parameters(tasks=count, classes=classes, train_rows=rows, test_rows=rows)
-        return toy.load(Request("1", 0, toy.QUICK, None, settings)).tasks
+        return toy.load(Request("1", 0, toy.SMOKE, None, settings)).tasks
     drawn = np.random.RandomState(0)
     made = []
     for t in range(count):

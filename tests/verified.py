@@ -40,7 +40,7 @@ def refused(name: str, folder: Path, **parameters: Any) -> str:
     """Return what training says: one line."""
     stream = STREAMS.load(name)
     given = stream.parameters(**parameters) if stream.parameters and parameters else None
-    request = Request(stream.default_order, 0, stream.protocols["quick"], folder, given)
+    request = Request(stream.default_order, 0, stream.protocols["smoke"], folder, given)
     with pytest.raises(UserError) as caught:
         load(stream, request)
     assert "\n" not in str(caught.value)

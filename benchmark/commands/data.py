@@ -13,7 +13,7 @@ app = typer.Typer(help="List, describe, verify and fetch the data of streams.", 
 
 GivenStream = Annotated[str, typer.Argument(metavar="STREAM", help="A listed stream or a .toml file.")]
 Order = Annotated[str | None, typer.Option(help="A task order. Default: the first.")]
-ProtocolName = Annotated[str | None, typer.Option(help="A protocol. Default: quick.")]
+ProtocolName = Annotated[str | None, typer.Option(help="A protocol. Default: smoke.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value of the stream, repeatable.")]
 DataDir = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")

@@ -36,7 +36,7 @@ Seeds = Annotated[str, typer.Option("--seed", help="Seeds: 0,5 or 0-2.")]
 Backbone = Annotated[
     str | None, typer.Option(help="A listed backbone, a folder or a hub id. Default: the protocol's.")
 ]
-ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Budget and rules. Default: quick.")]
+ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Budget and rules. Default: smoke.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, repeatable, such as protocol.epochs=3.")
 ]

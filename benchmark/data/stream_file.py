@@ -9,7 +9,7 @@
     source = { path = "tickets.csv" }
     columns = { task = "task", split = "split", text = "text", label = "label" }
 
-    [protocol.quick]
+    [protocol.smoke]
     backbone = "..."
     epochs = 2
 
@@ -94,7 +94,7 @@ def _protocols(
     made = {}
     valid = Protocol.model_fields.keys() - {"name"}
     # The first is the default, and that is to be the one that everybody has.
-    for name in sorted(tables, key=lambda name: name != "quick"):
+    for name in sorted(tables, key=lambda name: name != "smoke"):
         values, place = tables[name], ("protocol", name)
         if not re.fullmatch(NAME, name):
             mistakes.append((place, "a name consists of letters, digits and dashes"))

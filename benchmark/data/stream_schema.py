@@ -149,7 +149,7 @@ class StreamFile(TomlTable):
     orders: dict[str, Any] = Field(
         default_factory=dict, description="task names; or, with [cut], a seed; or 'natural'"
     )
-    protocol: dict[str, dict[str, Any]] = Field(description="by name; one is called quick")
+    protocol: dict[str, dict[str, Any]] = Field(description="by name; one is called smoke")
 
     @property
     def parts(self) -> tuple[RowsTable, ...]:
@@ -171,8 +171,8 @@ class StreamFile(TomlTable):
             self._check_columns(part, f"tasks[{place}]" if self.tasks else "table")
         for name, value in self.orders.items():
             self._check_order(name, value, names)
-        if "quick" not in self.protocol:
-            raise ValueError("needs a [protocol.quick], with at least a backbone")
+        if "smoke" not in self.protocol:
+            raise ValueError("needs a [protocol.smoke], with at least a backbone")
         return self
 
     def _check_columns(self, part: RowsTable, place: str) -> None:

@@ -16,10 +16,10 @@ VIT = "vit-b16-in21k-ft-in1k"
 Augmentation = Literal["none", "crop", "crop-flip"]
 
 
-def quick(**changes: object) -> Protocol:
+def smoke(**changes: object) -> Protocol:
     """Return the suite's own budget: minutes on one CPU core."""
     settings: dict[str, object] = {
-        "name": "quick",
+        "name": "smoke",
         "source": "this suite: minutes on one CPU core",
         "backbone": "vit-nano",
         "epochs": 5,

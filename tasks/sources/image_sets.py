@@ -18,9 +18,9 @@ Value = TypeVar("Value")
 # The published test transform: the shorter side to 256 pixels, the central 224 of them.
 CENTRE = 256 / 224
 # What the protocols of image sets set beside the budget, see `Stream.published`. Only InfLoRA tests some sets
-# on whole images; `quick` keeps images at twice the side of its backbone.
+# on whole images; `smoke` keeps images at twice the side of its backbone.
 PUBLISHED: Mapping[str, Mapping[str, object]] = {
-    "quick": {"size": 32},
+    "smoke": {"size": 32},
     "pilot": {"test_view": "centre"},
     "sdlora": {"test_view": "centre"},
     "inflora": {"test_view": "centre"},

@@ -48,7 +48,7 @@ STREAM = Stream(
     orders=ORDERS,
     protocols=protocols(
         Protocol(
-            name="quick",
+            name="smoke",
             source="the sample plugin",
             backbone="linear",
             batch_size=8,
