@@ -37,6 +37,8 @@ class Phase:
         further_losses: each takes a step of its own on every batch, after that of `loss`.
         after_backward: called between a step's gradients and the optimiser, as for a projection.
         after_step: called when the optimiser has moved the parameters.
+        decides: its steps decide which adapters stay; a protocol may ask for more of them than its epochs
+            take, see `Protocol.selection_steps`.
         main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
     """
 
@@ -55,4 +57,5 @@ class Phase:
     further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
     after_backward: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
+    decides: bool = False
     main: bool = False

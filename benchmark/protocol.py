@@ -15,7 +15,7 @@ Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-c
 ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
-        *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks"),
+        *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks", "selection_steps"),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
@@ -89,6 +89,12 @@ class Protocol(BaseModel):
         "last",
         description="which epoch of the main phase counts: the last, the best on validation rows of the "
         "task, or the best on its TEST rows as some papers do",
+    )
+    selection_steps: int | None = Field(
+        None,
+        ge=1,
+        description="a phase that decides which adapters stay takes at least so many steps, in batches of at "
+        "most `batch_size`; none: as the method has it",
     )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of a step's gradient")
     train_limit: int | None = Field(None, ge=1, description="training rows of a task, drawn by the seed")

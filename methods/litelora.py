@@ -129,7 +129,15 @@ class LiteLoRA(WithBase):
             group = ParameterGroup([self.gate.logit], chosen.gate_learning_rate, chosen.gate_weight_decay)
             epochs, size = chosen.selection_epochs, chosen.selection_batch_size
             phases.append(
-                Phase("selection", [group], self.selection_loss, epochs, size, before=lambda: self.weigh(t))
+                Phase(
+                    "selection",
+                    [group],
+                    self.selection_loss,
+                    epochs,
+                    size,
+                    before=lambda: self.weigh(t),
+                    decides=True,
+                )
             )
         return phases
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmark.errors import UserError
 from benchmark.models import precision
-from benchmark.models.precision import use_precision
+from benchmark.models.precision import round_frozen, use_precision
 
 CPU = torch.device("cpu")
 needs_bf16 = pytest.mark.skipif(not precision.has_bf16_products(), reason="no bfloat16 products here")
@@ -67,3 +67,25 @@ def test_what_the_device_does_not_have_is_refused_with_what_it_has(monkeypatch: 
     monkeypatch.setattr(precision, "has_bf16_products", lambda: False)
     with pytest.raises(UserError, match=r"precision=bf16.*it has: float32 "):
         use_precision(Model(), "bf16", CPU)
+
+
+@needs_bf16
+def test_rounding_frozen_weights_once_changes_no_answer_and_no_shared_weight() -> None:
+    torch.manual_seed(0)
+    words, frozen, adapted, head = nn.Embedding(7, 16), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 7)
+    head.weight = words.weight  # tied
+    model = nn.Sequential(words, frozen, nn.GELU(), adapted, head).requires_grad_(False)
+    model.append(trained := nn.Linear(7, 3))
+    use_precision(model, "bf16", CPU)
+    tokens = torch.arange(7)[None]
+    before = model(tokens)
+    round_frozen(model, "bf16", {adapted})
+    assert torch.equal(model(tokens), before)
+    rounded = [each.weight.dtype == torch.bfloat16 for each in (words, frozen, adapted, head, trained)]
+    assert rounded == [False, True, False, True, False]
+
+
+def test_float32_leaves_every_weight() -> None:
+    model = Model().requires_grad_(False)
+    round_frozen(model, "float32")
+    assert model.layer.weight.dtype == torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +20,17 @@ from tasks import long_sequence, standard_cl, superni, superni_12
 FIVE = ("agnews", "amazon", "dbpedia", "yahoo", "yelp")
 
 
-def test_the_standard_benchmark_has_three_orders_of_four_and_four_of_five() -> None:
+def test_in_ten_orders_of_four_tasks_each_stands_at_each_place_two_to_four_times() -> None:
+    ten = list(standard_cl.STREAM.orders.values())[:10]
+    for place in range(4):
+        counts = Counter(order[place] for order in ten if isinstance(order, tuple))
+        assert len(counts) == 4 and set(counts.values()) <= {2, 3, 4}
+
+
+def test_the_standard_benchmark_has_ten_orders_of_four_and_four_of_five() -> None:
     orders = standard_cl.STREAM.orders
-    assert list(orders) == ["1", "2", "3", "five-1", "five-2", "five-3", "five-4"]
+    own = [f"own-{number}" for number in range(4, 11)]
+    assert list(orders) == ["1", "2", "3", *own, "five-1", "five-2", "five-3", "five-4"]
     for name, order in orders.items():
         assert isinstance(order, tuple)
         expected = FIVE if name.startswith("five") else tuple(task for task in FIVE if task != "yelp")

@@ -5,6 +5,7 @@ The format is a setting of the protocol, never the machine's choice: rows of unl
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Literal
 
 import torch
@@ -32,10 +33,32 @@ def use_precision(module: nn.Module, precision: Precision, device: torch.device)
             f"{', '.join(formats_of(device))} (--set protocol.precision=float32 is another protocol's row)"
         )
     if precision == "bf16":
+        choose = getattr(module, "set_attn_implementation", None)
+        if device.type == "cpu" and choose is not None:
+            # In bfloat16 the fused attention's backward pass takes as long as all the rest of a step.
+            choose("eager")
         reduced = Autocast(device.type)
         module.register_forward_pre_hook(reduced.enter)
         # Also where the pass fails, or all that follows would run in bfloat16.
         module.register_forward_hook(reduced.leave, always_call=True)
+
+
+def round_frozen(module: nn.Module, precision: Precision, trained: Container[nn.Module] = ()) -> None:
+    """Keep the weights of frozen linear layers in the format that every pass would round them to.
+
+    No answer changes by it: autocast rounds the same numbers, but anew in every pass. A weight shared with
+    another module, as of an output layer tied to the embedding, is rounded in the linear layer only.
+
+    Args:
+        trained: linear layers whose weight a method reads or adds to, which stay float32.
+    """
+    if precision != "bf16":
+        return
+    for layer in module.modules():
+        plain = isinstance(layer, nn.Linear) and layer not in trained
+        if plain and not any(each.requires_grad for each in layer.parameters()):
+            for name, each in layer.named_parameters(recurse=False):
+                setattr(layer, name, nn.Parameter(each.detach().bfloat16(), requires_grad=False))
 
 
 def formats_of(device: torch.device) -> tuple[Precision, ...]:

@@ -16,11 +16,12 @@ import torch
 from benchmark.data.batches import Rows
 from benchmark.data.scoring_checks import remarks
 from benchmark.errors import UserError
+from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_task_model
-from benchmark.models.precision import use_precision
+from benchmark.models.precision import round_frozen, use_precision
 from benchmark.models.prefix_cache import make_prefix
 from benchmark.models.task_model import TaskModel
 from benchmark.registry import METHODS
@@ -110,7 +111,11 @@ def build(
     # Before the method: what is kept belongs to the weights as they were loaded.
     task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
     reseed(run.seed, "build")
-    return make(Context(task_model, run.protocol, len(tasks)), hyperparameters), backbone
+    method = make(Context(task_model, run.protocol, len(tasks)), hyperparameters)
+    if not make.changes_backbone:
+        adapted = {each.base for each in backbone.module.modules() if isinstance(each, LoraLinear)}
+        round_frozen(backbone.module, run.protocol.precision, adapted)
+    return method, backbone
 
 
 class Learner:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import length_hint
 
 from torch import nn
 
 from benchmark.data.batches import JoinedRows, Rows
 from benchmark.method import Method, Phase
+from benchmark.protocol import Protocol
 from benchmark.running.checkpoint import reseed
 from benchmark.running.training import train
 
@@ -64,7 +66,8 @@ def learn_task(
     # The parameters themselves and not their ids: one that is freed leaves its id to the next one made.
     trained: dict[nn.Parameter, int] = {}
     steps, seen = 0, 0
-    for number, phase in enumerate(phases):
+    for number, asked in enumerate(phases):
+        phase = lengthen(asked, method.protocol, len(rows))
         # How many a generator will give is not known before.
         count = length_hint(phases, number + 1)
 
@@ -87,6 +90,19 @@ def learn_task(
         head = [*head, *aligned]
     in_head = sum(trained.pop(parameter, 0) for parameter in head)
     return LearnedTask(steps, seen, sum(trained.values()), in_head)
+
+
+def lengthen(phase: Phase, protocol: Protocol, rows: int) -> Phase:
+    """Return a phase that decides about adapters with the steps that its protocol wants for it.
+
+    Args:
+        rows: of the task.
+    """
+    if not phase.decides or protocol.selection_steps is None:
+        return phase
+    size = min(phase.batch_size, protocol.batch_size)
+    passes = math.ceil(protocol.selection_steps / math.ceil(rows / size))
+    return replace(phase, batch_size=size, epochs=max(phase.epochs, passes))
 
 
 def begin_task(method: Method, t: int, encode: Encode, seed: int) -> tuple[Rows, Iterable[Phase]]:
