@@ -81,6 +81,24 @@ STANDARD = Protocol(
     ),
 )
 
+STANDARD_MINILM = STANDARD.model_copy(
+    update={
+        "name": "standard-minilm",
+        "source": "this suite: a comparison of adapters on an encoder with a head; every row searched by the "
+        "same rule, on order five-3 (dbpedia, yahoo, agnews) and seed 1000; run i has order i and seed i",
+        "backbone": "minilm",
+        "epochs": 4,
+        "batch_size": 16,
+        "blocks": "all",
+        "precision": "float32",
+        "train_limit": 400,
+        "test_limit": 200,
+        "score_at": "every",
+        "prompt": "plain",
+        "decoding": "greedy",
+    }
+)
+
 STREAM = Stream(
     name="standard-cl",
     title="Standard CL benchmark, 4 text classification tasks, or 5",
@@ -91,7 +109,7 @@ STREAM = Stream(
     "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, 2023",
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: order for name, order in ORDERS.items() if len(order) < len(TASKS)},
-    protocols=protocols(SMOKE, STANDARD, OLORA),
+    protocols=protocols(SMOKE, STANDARD, STANDARD_MINILM, OLORA),
     load=load,
     sources=sources(order for order in ORDERS.values() if len(order) < len(TASKS)),
 )

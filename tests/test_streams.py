@@ -92,7 +92,10 @@ def test_class_orders_are_those_of_the_published_code():
     images.permutation(100, 1993)
     assert np.random.get_state()[1].tolist() == state
     assert images.permutation(4, None) == [0, 1, 2, 3]
-    assert images.ORDERS == {"1": 1993, "2": 1995, "3": 1996, "natural": None}
+    published = {name: seed for name, seed in images.ORDERS.items() if not name.startswith("own")}
+    assert published == {"1": 1993, "2": 1995, "3": 1996, "natural": None}
+    assert list(images.ORDERS)[3:10] == [f"own-{run}" for run in range(4, 11)]
+    assert len(set(images.ORDERS.values())) == 11
 
 
 def test_class_orders_are_cut_in_consecutive_slices():

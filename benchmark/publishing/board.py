@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmark.publishing.collect import STANDARD, Row, is_searched
+from benchmark.publishing.collect import Row, is_searched, is_standard
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
@@ -146,7 +146,7 @@ def boards(rows: Sequence[Row]) -> list[Board]:
 
 
 def _is_untuned(row: Row) -> bool:
-    return row.first.protocol == STANDARD and not all(map(is_searched, row.results))
+    return is_standard(row.first.protocol) and not all(map(is_searched, row.results))
 
 
 def lay_out(title: str, rows: Sequence[Row], runs: frozenset[Hashable]) -> Board:

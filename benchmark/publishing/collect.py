@@ -24,7 +24,7 @@ from benchmark.scoring.statistics import Runs
 from benchmark.space import BY_RULE
 
 STANDARD = "standard"
-"""The protocol whose boards compare adapters: they need headroom, and a search behind every row."""
+"""The protocols so called compare adapters: their boards need headroom, and a search behind every row."""
 SETUP = ("protocol", "parameters", "backbone_weights")
 """Blocks of a configuration that all rows of a section share; the others are a method's own."""
 
@@ -236,6 +236,11 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + name] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
     return flat
+
+
+def is_standard(protocol: str) -> bool:
+    """Whether a protocol is one of the suite's comparisons: `standard` or `standard-...`."""
+    return protocol.partition("-")[0] == STANDARD
 
 
 def head(result: Result) -> str:

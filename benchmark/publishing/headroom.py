@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.publishing.collect import STANDARD, Row, Section, is_searched, sections, usable
+from benchmark.publishing.collect import Row, Section, is_searched, is_standard, sections, usable
 from benchmark.result_files import find
 from benchmark.results import CLASS_MEANS, Result
 from benchmark.scoring.headroom import CHANCES, FEWEST_ERRORS, Headroom, chance_at_last, measure_headroom
@@ -72,7 +72,7 @@ def figures(found: Headroom) -> str:
 
 def judge(section: Section) -> Verdict:
     """Return the headroom of a section, or the rows that it lacks."""
-    ranked = section.protocol == STANDARD
+    ranked = is_standard(section.protocol)
     rows = [row for row in section.rows if not ranked or all(map(is_searched, row.results))]
     joint, frozen = _pick(rows, JOINT), _pick(rows, FROZEN)
     known = joint or frozen
@@ -179,7 +179,7 @@ def _command(section: Section, method: str) -> str:
     orders = ",".join(dict.fromkeys(run.order for run in sorted(shown, key=lambda run: run.order)))
     seeds = ",".join(str(seed) for seed in sorted({run.seed for run in shown}))
     place = f"--stream {section.stream} --protocol {section.protocol} --backbone {section.backbone}"
-    tune = f"bench tune --method {method} {place} --write, then " if section.protocol == STANDARD else ""
+    tune = f"bench tune --method {method} {place} --write, then " if is_standard(section.protocol) else ""
     return f"{tune}bench run --method {method} {place} --order {orders} --seed {seeds}"
 
 

@@ -10,9 +10,9 @@ from benchmark.errors import UserError
 from benchmark.publishing import comparisons
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import (
-    STANDARD,
     Row,
     Section,
+    is_standard,
     load,
     no_search_for_cycles,
     sections,
@@ -86,7 +86,7 @@ def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
     """Return the sections that may be published, and a line for each board of adapters without headroom."""
     kept, refused = [], []
     for part in parts:
-        verdict = judge(part) if part.protocol == STANDARD else None
+        verdict = judge(part) if is_standard(part.protocol) else None
         if verdict is not None and verdict.refusal:
             refused.append(f"{verdict.title}: {verdict.refusal}")
         else:

@@ -6,7 +6,7 @@ it stands and how it was read; what nobody has read at its source has no place h
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -111,7 +111,12 @@ def page(sources: Sequence[Source], results: Sequence[Result]) -> str:
     by_method: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         by_method[(row_method(result), result.stream)].append(result)
-    blocks = ["# Published numbers and ours", f"<!-- {GENERATED} -->", INTRODUCTION]
+    blocks = [
+        "# Published numbers and ours",
+        f"<!-- {GENERATED} -->",
+        _outcome(sources, by_method),
+        INTRODUCTION,
+    ]
     for source in sources:
         blocks += [f"## {plain(source.title)}", plain(source.where) + "."]
         for table in source.table:
@@ -119,6 +124,25 @@ def page(sources: Sequence[Source], results: Sequence[Result]) -> str:
             blocks += [f"### {plain(table.stream)}: {plain(table.place)}", plain(lead)]
             blocks.append(_rows(table, by_method))
     return "\n\n".join([*blocks, GENERATED]) + "\n"
+
+
+def _outcome(sources: Sequence[Source], results: dict[tuple[str, str], list[Result]]) -> str:
+    """Return in one line how many of the published numbers ours meet, and what keeps the others from it."""
+    verdicts = Counter(
+        judge(number, table, results[(number.method, table.stream)])[1].split(" (")[0].split(":")[0]
+        for source in sources
+        for table in source.table
+        for number in table.numbers
+    )
+    met = verdicts.pop("matches", 0)
+    others = "".join(f"; {count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    theirs = sorted({table.backbone for source in sources for table in source.table})
+    ours = sorted({run.backbone for runs in results.values() for run in runs})
+    return (
+        f"**{met} of {met + sum(verdicts.values())} published numbers are met{others}.** "
+        f"Published on {', '.join(map(plain, theirs))}; measured here on "
+        f"{', '.join(map(plain, ours)) or 'none'}."
+    )
 
 
 _READ_IN = {"code": "code", "log": "authors' log", "paper": "paper", "readme": "authors' README or page"}
