@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from benchmark.errors import UserError
+from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import plots, site_tables
 from benchmark.publishing.board import LEADING, boards
 from benchmark.publishing.collect import Section, load_files, sections
@@ -73,8 +73,9 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
         the pages, the overview first.
 
     Raises:
-        UserError: there is no result, `out` holds something else, a page would be too large, or some files
-            cannot be used; the site of the others is written.
+        UserError: there is no result that can be used, `out` holds something else, or a page would be too
+            large.
+        Incomplete: some files cannot be used; the site of the others is written.
     """
     found, problems = load_files(root)
     if not found:
@@ -92,9 +93,10 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
         _copy(path, result, out / _place(path, result))
     for name, text in texts.items():
         atomic_write(out / name, text.encode())
+    pages = [out / name for name in texts]
     if problems:
-        raise UserError(f"left out of {out}: {'; '.join(problems)}")
-    return [out / name for name in texts]
+        raise Incomplete("\n".join(map(str, pages)), problems)
+    return pages
 
 
 class Site:
