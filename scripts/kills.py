@@ -60,7 +60,7 @@ def settings(*texts: str) -> tuple[str, ...]:
     return tuple(part for text in texts for part in ("--set", text))
 
 
-TOY = ("--stream", "toy", "--seed", "0-1", *settings("epochs=20"), "--workers", "2", "--retry")
+TOY = ("--stream", "toy", "--seed", "0-1", *settings("epochs=40"), "--workers", "2", "--retry")
 DIGITS = ("--method", "inc-lora", "--stream", "digits", *settings("rank=2"))
 TEXTS = settings("source_length=32", "validation=0", "epochs=30", "rank=2")
 SCENARIOS = {
@@ -180,8 +180,8 @@ def kill_maker(ground: Ground, out: Path, cache: Path) -> Iterator[str]:
 
 def kill_part(ground: Ground, out: Path, cache: Path, name: str) -> Iterator[str]:
     """Kill a process of Ray's: a worker, whose run goes on, or its state, which ends the command."""
-    process = ground.start(out, cache)
-    while process.poll() is None:
+    process, kills = ground.start(out, cache), 0
+    while process.poll() is None and kills < ground.scenario.a_round:
         before = at_work(out)
         while process.poll() is None and (
             at_work(out) == before or not children(process, "ray::run_limited")
@@ -191,9 +191,11 @@ def kill_part(ground: Ground, out: Path, cache: Path, name: str) -> Iterator[str
         found = children(process, name)
         if found and process.poll() is None:
             ground.drawn.choice(found).kill()
+            kills += 1
             yield "killed"
         if name == "gcs_server":
-            process.wait(timeout=1800)
+            break
+    process.wait(timeout=1800)  # it ends by itself
 
 
 def kill_for_memory(ground: Ground, out: Path, cache: Path) -> Iterator[str]:
@@ -233,13 +235,12 @@ def suffer(name: str, folder: Path, kills: int, seed: int) -> Tally:
         out = folder / f"killed-{tally.rounds}"
         cache = folder / f"cache-{tally.rounds}" if name == "cache" else folder / "cache"
         most = min(scenario.a_round, kills - tally.kills.total())
-        before, tries = tally.kills.total(), 0
-        while tally.kills.total() - before < most and tries < 3 * scenario.a_round:
-            tries += 1
+        before, missed = tally.kills.total(), False
+        while tally.kills.total() - before < most and not missed:
+            missed = True  # it was complete before the kill
             for hit in kills_of(name, ground, out, cache):
                 tally.kills[hit] += 1
-                if tally.kills.total() - before >= most and name == "worker":
-                    break
+                missed = False
         found = ground.finish(out, cache, seeds)
         tally.rounds += 1
         differing = [file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmark.errors import Incomplete, UserError
-from benchmark.publishing import comparisons
+from benchmark.publishing import comparisons, marks
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import (
     STANDARD,
@@ -20,7 +20,15 @@ from benchmark.publishing.collect import (
 )
 from benchmark.publishing.headroom import judge
 from benchmark.publishing.overview import overview
-from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, table_apart
+from benchmark.publishing.tables import (
+    DEFINITIONS,
+    PROOF,
+    PROOF_SENTENCE,
+    cost_table,
+    main_table,
+    plain,
+    table_apart,
+)
 from benchmark.publishing.terminal import result_table, show
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
 
@@ -80,11 +88,12 @@ def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list
     if not results:
         nothing = f"no results in {root / 'results'}; `bench run` writes them"
         raise UserError("; ".join(problems) or nothing)
-    grouped, refused = publishable(sections(results))
+    rescored, unmarked = marks.rescored(root, results)
+    grouped, refused = publishable(sections(results, rescored))
     streams = sorted({part.stream for part in grouped})
     texts = {f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by) for name in streams}
     front = ["# Leaderboards", f"<!-- {GENERATED} -->", *overview(grouped), GENERATED]
-    left_out = [*problems, *(f"adapters cannot be compared on {line}" for line in refused)]
+    left_out = [*problems, *unmarked, *(f"adapters cannot be compared on {line}" for line in refused)]
     return texts | {"README.md": "\n\n".join(front) + "\n"}, left_out
 
 
@@ -103,10 +112,13 @@ def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
 def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> str:
     """Return one stream's page."""
     blocks = [f"# {plain(stream)}", f"<!-- {GENERATED} -->"]
-    for part in parts:
+    shown = list(parts)
+    for part in shown:
         blocks += [f"## {plain(part.title)}", plain(judge(part).line), *_scores(part.rows, sort_by)]
         blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
+    if any(row.proof != "attested" for part in shown for row in part.rows):
+        definitions |= {PROOF: PROOF_SENTENCE}
     blocks += ["## Columns", _bullets(list(definitions.items())), GENERATED]
     return "\n\n".join(blocks) + "\n"
 

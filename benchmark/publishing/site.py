@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from benchmark.errors import Incomplete, UserError
-from benchmark.publishing import plots, site_tables
+from benchmark.publishing import marks, plots, site_tables
 from benchmark.publishing.board import LEADING, boards
 from benchmark.publishing.collect import Section, load_files, sections
 from benchmark.publishing.leaderboard import facts
@@ -81,11 +81,10 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
     if not found:
         raise UserError("; ".join(problems) or f"no results in {root / 'results'}; `bench run` writes them")
     _check_folder(out)
-    site = Site(
-        [result for _, result in found],
-        {id(result): _place(path, result) for path, result in found},
-        pictures,
-    )
+    results = [result for _, result in found]
+    rescored, unmarked = marks.rescored(root, results)
+    problems += unmarked
+    site = Site(results, {id(result): _place(path, result) for path, result in found}, pictures, rescored)
     texts = dict(site.pages())
     for folder in FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
@@ -108,10 +107,16 @@ class Site:
         pictures: whether to draw.
     """
 
-    def __init__(self, results: Sequence[Result], places: dict[int, Path], pictures: bool) -> None:
-        """Group the results."""
+    def __init__(
+        self,
+        results: Sequence[Result],
+        places: dict[int, Path],
+        pictures: bool,
+        rescored: frozenset[str] = frozenset(),
+    ) -> None:
+        """Group the results; `rescored` are the keys of those that bear a mark."""
         self.places, self.pictures = places, pictures
-        self.sections = sections(results)
+        self.sections = sections(results, rescored)
         self.streams = sorted({part.stream for part in self.sections})
 
     def pages(self) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,9 @@ def run_job(job: Job, callback: Callback) -> Outcome:
 
     def tell(event: Event) -> None:
         nonlocal begun
-        begun = begun or isinstance(event, RunStarted)
+        if isinstance(event, RunStarted):
+            begun = True
+            folder.note_begun(run)
         log(event)
         callback(event)
         # After the last task nothing is left to do but to write the result.
