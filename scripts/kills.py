@@ -12,6 +12,7 @@ that nothing happened to, times aside. The exit code is 0 if all have.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -36,6 +38,69 @@ ROOT = Path(__file__).parents[1]
 LOW_MEMORY = "running low on memory"
 # Above no threshold is anything left: Ray's guard kills a worker every two seconds.
 GUARDED = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "2000"}
+
+
+FORKS = multiprocessing.get_context("forkserver")
+PRELOADED = [
+    "benchmark.cli",
+    "benchmark.running.learner",
+    "benchmark.running.driver",
+    "transformers",
+    "sklearn",
+]
+
+
+class Started(Protocol):
+    """A command at work, a `subprocess.Popen` or what `Fork` makes like one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it is at work."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit code."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+class Fork:
+    """A command in a process of its own that finds what it imports in memory: most of the time goes there."""
+
+    def __init__(self, command: list[str], shown: Path, environment: dict[str, str]) -> None:
+        """Start it."""
+        self.process = FORKS.Process(target=run_forked, args=(command, shown, environment))
+        self.process.start()
+        self.pid = self.process.pid or 0
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it is at work."""
+        return self.process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit code."""
+        self.process.join(timeout)
+        code = self.process.exitcode
+        if code is None:
+            raise RuntimeError(f"no end after {timeout} seconds")
+        return code
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.process.kill()
+
+
+def run_forked(command: list[str], shown: Path, environment: dict[str, str]) -> None:
+    """Be a `bench` command, and leave with its exit code."""
+    from benchmark.cli import app
+
+    os.environ.clear()
+    os.environ.update(environment)
+    with open(shown, "a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    app(command, prog_name="bench")
 
 
 @dataclass(frozen=True)
@@ -106,16 +171,19 @@ class Ground:
         described = stream_of(backbone=str(self.folder / "model"))
         self.text.write_text(toml_file(described), encoding="utf-8")
 
-    def start(self, out: Path, cache: Path, seed: int = 0, **variables: str) -> subprocess.Popen[str]:
-        """Start the command in a session of its own; what it prints goes beside its output folder."""
+    def start(self, out: Path, cache: Path, seed: int = 0, **variables: str) -> Started:
+        """Start the command in a process of its own; what it prints goes beside its output folder."""
         arguments = [part.format(text=self.text, seed=seed) for part in self.scenario.command]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "BENCH_CACHE": str(cache), **variables}
         # Commits made meanwhile are kept out of the results.
         environment["GIT_DIR"] = str(self.folder / "no-repository")
-        command = [sys.executable, "-m", "benchmark", "run", *arguments, "--out", str(out)]
+        command = ["run", *arguments, "--out", str(out)]
+        if "--workers" not in command:
+            return Fork(command, out.with_suffix(".log"), environment)
+        whole = [sys.executable, "-m", "benchmark", *command]
         with open(out.with_suffix(".log"), "a", encoding="utf-8") as shown:
             return subprocess.Popen(
-                command, stdout=shown, stderr=shown, env=environment, text=True, start_new_session=True
+                whole, stdout=shown, stderr=shown, env=environment, start_new_session=True
             )
 
     def finish(self, out: Path, cache: Path, seeds: Sequence[int] = (0,)) -> dict[str, bytes]:
@@ -139,7 +207,7 @@ def at_work(out: Path) -> int:
     return sum(path.stat().st_size for path in (SweepFolder(out).root / "events").glob("*"))
 
 
-def children(process: subprocess.Popen[str], name: str) -> list[psutil.Process]:
+def children(process: Started, name: str) -> list[psutil.Process]:
     """Return what a process has started, by a part of its command line."""
     found = []
     try:
@@ -258,7 +326,8 @@ def main() -> int:
     chosen = parser.parse_args()
     names = chosen.only.split(",")
     whole = sum(SCENARIOS[name].share for name in names)
-    total, bad = 0, []
+    FORKS.set_forkserver_preload(PRELOADED)
+    total, bad = 0, list[str]()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name in names:
             kills = max(1, round(chosen.kills * SCENARIOS[name].share / whole))
