@@ -35,6 +35,7 @@ from scripts.mutations import toml_file
 from tests.outputs import content
 
 ROOT = Path(__file__).parents[1]
+DRY_ROUNDS = 3
 LOW_MEMORY = "running low on memory"
 # Above no threshold is anything left: Ray's guard kills a worker every two seconds.
 GUARDED = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "2000"}
@@ -291,14 +292,14 @@ def suffer(name: str, folder: Path, kills: int, seed: int) -> Tally:
     """Kill the runs of a scenario so often, and compare after each round.
 
     Raises:
-        RuntimeError: a run did not complete once it was left alone.
+        RuntimeError: a run did not complete once it was left alone, or they end too soon to be killed.
     """
     scenario, tally = SCENARIOS[name], Tally()
     ground = Ground(folder, scenario, random.Random(f"{seed}/{name}"))
     ground.lay_out()
     seeds = (0, 1) if name == "cache" else (0,)
     expected = ground.finish(folder / "undisturbed", folder / "cache", seeds)
-    tally.files = len(expected)
+    tally.files, dry = len(expected), 0
     while tally.kills.total() < kills:
         out = folder / f"killed-{tally.rounds}"
         cache = folder / f"cache-{tally.rounds}" if name == "cache" else folder / "cache"
@@ -311,6 +312,9 @@ def suffer(name: str, folder: Path, kills: int, seed: int) -> Tally:
                 missed = False
         found = ground.finish(out, cache, seeds)
         tally.rounds += 1
+        dry = dry + 1 if tally.kills.total() == before else 0
+        if dry == DRY_ROUNDS:
+            raise RuntimeError(f"{name}: {dry} rounds in a row ended before anything was killed")
         differing = [file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file)]
         tally.differing += [f"{out.name}/{file}" for file in sorted(differing)]
         print(f"{name}: {dict(tally.kills)} in {tally.rounds} rounds", file=sys.stderr, flush=True)
