@@ -19,7 +19,7 @@ from benchmark.publishing.side_files import RAN, as_bytes, lines_of, place_of, s
 from benchmark.result_files import find
 from benchmark.results import Part, Result, read
 from benchmark.running.run import Run
-from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.sweep_folder import Begun, SweepFolder
 
 Runs = set[tuple[str, int]]
 """Orders and seeds."""
@@ -40,24 +40,30 @@ def runs_of(path: Path, result: Result) -> Runs:
     Args:
         path: of the result, `<out>/<stream>/<protocol>/<name>.json`; elsewhere there is nothing to ask.
     """
-    row, own = Run.of(result).row, {(result.order, result.seed)}
-    if path.parts[-3:-1] != (result.stream, result.protocol):
-        return own
-    began = {(each.order, each.seed) for each in SweepFolder(path.parents[2]).begun() if each.row == row}
-    return own | began | _finished(path.parent, row)
+    return _of_row(result, known_runs(path.resolve().parent, result))
 
 
-def _finished(folder: Path, row: str) -> Runs:
-    """Return the runs of a row whose results lie in a folder, should its notes be lost."""
-    found: Runs = set()
+def known_runs(folder: Path, result: Result) -> list[Begun]:
+    """Return the runs that began to learn in an output folder, or whose results lie where a result does.
+
+    Args:
+        folder: where the result lies.
+    """
+    if folder.parts[-2:] != (result.stream, result.protocol):
+        return []
+    found = SweepFolder(folder.parents[1]).begun()
     for path in find(folder):
         try:
-            result = read(path)
-            if Run.of(result).row == row:
-                found.add((result.order, result.seed))
+            other = read(path)
+            found.append(Begun(row=Run.of(other).row, order=other.order, seed=other.seed))
         except UserError:
             continue  # it says itself what it is, where it is read
     return found
+
+
+def _of_row(result: Result, known: Iterable[Begun]) -> Runs:
+    row = Run.of(result).row
+    return {(result.order, result.seed), *((each.order, each.seed) for each in known if each.row == row)}
 
 
 def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path, bytes]:
@@ -70,10 +76,14 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
         UserError: a file that is there cannot be read.
     """
     places: dict[Path, dict[tuple[str, str], Runs]] = defaultdict(lambda: defaultdict(set))
+    known: dict[Path, list[Begun]] = {}  # of each folder once, however many results it gives
     for path, results in submitted.items():
+        folder = path.resolve().parent
         for result in results:
+            if folder not in known:
+                known[folder] = known_runs(folder, result)
             row = result.method, Run.of(result).row
-            places[place_of(root, result, RAN)][row] |= runs_of(path, result)
+            places[place_of(root, result, RAN)][row] |= _of_row(result, known[folder])
     files, problems = {}, list[str]()
     for place, rows in places.items():
         if place.is_file():
