@@ -18,7 +18,7 @@ from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
 from benchmark.commands.site import app as site
 from benchmark.commands.tuning import tune
-from benchmark.errors import UserError
+from benchmark.errors import Incomplete, UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 app = typer.Typer(
@@ -125,9 +125,12 @@ def show(
     from benchmark.publishing import leaderboard as boards
     from benchmark.result_files import read_all
 
-    found = read_all(result)
+    found, problems = read_all(result)
     runs = [run for _, run in found]
-    typer.echo(boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs))
+    text = boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs)
+    if problems:
+        raise Incomplete(text, problems)
+    typer.echo(text)
 
 
 @guarded

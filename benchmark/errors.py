@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from benchmark.printable import printable
 
@@ -34,6 +34,20 @@ class MachineError(UserError):
         """Keep the message."""
         super().__init__(message)
         self.memory = memory
+
+
+class Incomplete(UserError):
+    """What was asked is done but for some of it, as a page of the results that can be used.
+
+    Attributes:
+        done: what the command prints of the part that is done.
+        lines: a line for each thing that was left out.
+    """
+
+    def __init__(self, done: str, lines: Sequence[str]) -> None:
+        """Keep both; the message holds every line."""
+        super().__init__("; ".join(lines))
+        self.done, self.lines = done, tuple(lines)
 
 
 def nearest(given: str, valid: Iterable[str]) -> str | None:

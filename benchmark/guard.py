@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import typer
 
-from benchmark.errors import UserError, refusal
+from benchmark.errors import Incomplete, UserError, refusal
 from benchmark.printable import printable
 
 INCOMPLETE, USAGE, INTERNAL, INTERRUPTED = 1, 2, 3, 130
@@ -35,6 +35,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
+        except Incomplete as error:
+            if error.done:
+                typer.echo(error.done)
+            for line in error.lines:
+                tell(f"left out: {one_line(line)}")
+            raise typer.Exit(INCOMPLETE) from None
         except UserError as error:
             tell(f"error: {one_line(error)}")
             raise typer.Exit(USAGE) from None

@@ -7,28 +7,32 @@ by method, order, seed and key, so that equal results give equal bytes and a new
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.results import Result, parse, read_bytes
 
 PACKED = ".jsonl"
+SEARCHES = "tuning"
+"""Folder among results where searches for hyper-parameters lie, `<stream>/<protocol>/<method>.json`."""
 
 
 def find(source: Path) -> list[Path]:
     """Return the files of results that a path means: itself, or all in a folder and its subfolders.
 
-    Unfinished work (`.partial`) and what a sweep notes for itself (names with a leading dot) are left out.
+    Unfinished work (`.partial`), searches, and what a sweep notes for itself (names with a leading dot) are
+    left out.
     """
     if not source.is_dir():
         return [source]
     paths = [path for ending in ("json", "jsonl") for path in source.rglob(f"*.{ending}")]
-    return sorted(path for path in paths if not any(map(_is_aside, path.relative_to(source).parts)))
+    return sorted(path for path in paths if not _is_aside(path.relative_to(source).parts))
 
 
-def _is_aside(part: str) -> bool:
-    return part.startswith(".") or part.endswith(".partial")
+def _is_aside(parts: tuple[str, ...]) -> bool:
+    search = len(parts) == 4 and parts[0] == SEARCHES
+    return search or any(part.startswith(".") or part.endswith(".partial") for part in parts)
 
 
 def records(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -46,16 +50,37 @@ def records(path: Path) -> Iterator[tuple[str, bytes]]:
             yield f"{path}, line {number}", line
 
 
-def read_all(source: Path) -> list[tuple[Path, Result]]:
+def read_all(
+    source: Path, check: Callable[[Result, str], None] = lambda result, where: None
+) -> tuple[list[tuple[Path, Result]], list[str]]:
     """Return every result that a file, a packed file or a folder holds, each with its file.
 
+    Args:
+        source: the file or folder.
+        check: raises a UserError for a result that may not be shown.
+
+    Returns:
+        the results, and a line for each that cannot be used.
+
     Raises:
-        UserError: one of them cannot be read, or there is none.
+        UserError: none can be used, or there is none.
     """
-    found = [(path, parse(data, where)) for path in find(source) for where, data in records(path)]
+    found: list[tuple[Path, Result]] = []
+    problems: list[str] = []
+    for path in find(source):
+        try:
+            for where, data in records(path):
+                try:
+                    result = parse(data, where)
+                    check(result, where)
+                    found.append((path, result))
+                except UserError as error:
+                    problems.append(str(error))
+        except UserError as error:
+            problems.append(str(error))
     if not found:
-        raise UserError(f"no results in {source}; `bench run` writes them")
-    return found
+        raise UserError("; ".join(problems) or f"no results in {source}; `bench run` writes them")
+    return found, problems
 
 
 def pack(results: Iterable[Result]) -> bytes:

@@ -13,10 +13,11 @@ two passes. Works where there is a feature to average: on vectors, images and en
 Differences: the adapter is the protocol's LoRA, where the official code has a bottleneck adapter, prompts,
 scale-and-shift or the whole model to choose from; the head that trains is the protocol's, not a cosine one.
 
-Settings of LAMDA-PILOT's version of the code: SGD with a cosine schedule, 0.01 on CIFAR-100 and 0.05 on
-ImageNet-R, 20 and 10 epochs, batch 48 and 16.
+Published settings (shipped configurations): SGD with a cosine schedule, weight decay 5e-4; with bottleneck
+adapters 0.01, 20 epochs, batch 48, on ImageNet-R 0.05 and batch 24 (LAMDA-PILOT: 10 epochs, batch 16).
 
-Defaults that differ from the released program: none for CIFAR-100; ImageNet-R's learning rate there is 0.05.
+Defaults that differ from the released program: none but for ImageNet-R, whose learning rate there is 0.05, as
+it is for deep prompts on most sets.
 """
 
 from __future__ import annotations

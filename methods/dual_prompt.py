@@ -24,8 +24,10 @@ the programs choose among the keys of the whole pool, those of tasks not yet see
 untrained; here among the keys of tasks seen. The pull is weighted 1.0 (the official configuration and
 JH-LEE-KR/dualprompt-pytorch; PILOT has 0.1).
 
-Defaults that differ from the released program: learning rate 0.001, PILOT's (there 0.0028 at batch 24), a
-choice by row (there by batch), a pool as large as the stream has tasks (there 10).
+Defaults that differ from the released program: learning rate 0.001, PILOT's (there 0.0028 at batch 24, for
+ImageNet-R 0.00047, growing with the batch of all devices); prompts and keys uniform in [-1, 1), as in the
+ports (there [0, 0.01)); a choice by row, as there for ImageNet-R (for CIFAR-100 by batch); experts of 5 (for
+ImageNet-R 20); a pool as large as the stream has tasks (there 10).
 
 Published: ViT-B/16, Adam, 5 epochs (CIFAR-100), batch 24, learning rate 0.03 x batch / 256 = 0.0028 in the
 official configuration, 0.001 in PILOT; a gradient norm of at most 1 (`gradient_clip`).

@@ -14,6 +14,9 @@ Choices that the literature leaves open: a batch of b new rows is joined by `reh
 they are drawn; where rows have no class, as in text to text, the balance is over tasks.
 
 Settings in use: 2,000 rows for CIFAR-100, 20 a class for ImageNet-R.
+
+Defaults that differ from the released program: there is none; the buffer's size, learning rate and optimiser
+are this suite's.
 """
 
 from __future__ import annotations

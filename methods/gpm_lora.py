@@ -16,7 +16,9 @@ whole step has moved is projected and not the gradient alone, which with Adam wo
 energy rises evenly towards `last_energy` over the tasks, where the paper adds a constant.
 
 Defaults that differ from the released program: learning rate and optimiser, which there are those of a whole
-network; the energy rises to 1 over the tasks, there by a constant a task.
+network (SGD without momentum, 0.01 on CIFAR-100, less where the validation loss stalls); the energy rises
+from 0.97 to 1 over the tasks, there by 0.003 a task (in superclasses from 0.98 by 0.001; five datasets 0.965
+throughout).
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ own (layers that share their input, as key and value do, get equal factors); new
 within sqrt(3 / d) with zero biases, where the code's start as torch's linear layer does, weights and biases
 uniform within 1 / sqrt(d).
 
-Defaults that differ from the released program: none for ImageNet-R; the energies of the other sets are used
-in their `inflora` protocols.
+Defaults that differ from the released program: none of the method for ImageNet-R; the energies of the other
+sets, and DomainNet's SGD with a head rate of its own, are used in their `inflora` protocols. So is the
+schedule, a quarter of a cosine by epoch (with SGD half of one): elsewhere it is the protocol's.
 
 Published settings: rank 10 on key and value, Adam 5e-4, batch 128; ImageNet-R 50 epochs, energy 0.98;
 CIFAR-100 20 epochs, energy 0.95; DomainNet 5 epochs, SGD 5e-3, rank 30, energy 0.95 (shipped configurations).

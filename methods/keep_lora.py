@@ -19,10 +19,11 @@ text embeddings; any linear targets. The code for language models starts the up 
 and subtracts the product from the weight. As the down factor is frozen, the steps are the same without weight
 decay, so this start is not offered.
 
-Published settings: rank 16 on query, key, value and output, AdamW 1e-3, 10 epochs; weight energy 0.85 for
-vision and 0.2 for text, feature energy 0.99.
+Published settings: rank 16 on query, key, value and output, AdamW 1e-3 with weight decay 0.01 on one cycle of
+the rate, batch 64, 10 epochs; weight energy 0.85 for vision and 0.2 for text, feature energy 0.99.
 
-Defaults that differ from the released program: none of its vision part; its text part has weight energy 0.2.
+Defaults that differ from the released program: weight decay 0 (there 0.01), the protocol's schedule (there
+one cycle up and down); its text part has weight energy 0.2.
 """
 
 from __future__ import annotations

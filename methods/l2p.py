@@ -24,7 +24,9 @@ much the same way: the five chosen first are pulled along together and become on
 prompts that earlier ones chose, and the features of old classes move with them.
 
 Defaults that differ from the released program: pull 0.1 (there 1.0), 5 prompts of 5 tokens from a pool of 10
-(there 4 of 10 tokens), keys uniform in [-1, 1) (there [0, 0.01)).
+(there 4 of 10 tokens; 5-datasets: pull 0.5, a pool of 20), keys uniform in [-1, 1) (there [0, 0.01)), a rate
+that does not grow with the batch (there with the batch of all devices; CORe50: SGD, and the whole model
+trained).
 
 Published: ViT-B/16, Adam, learning rate 0.03 x batch / 256 = 0.001875 at batch 16, 5 epochs (CIFAR-100), a
 gradient norm of at most 1 (`gradient_clip`).

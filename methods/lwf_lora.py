@@ -13,6 +13,9 @@ the next token along the new task's answers. A step costs one more forward pass.
 
 Differences from the paper: no separate warm-up of the new head rows; under a loss over the current task's
 classes old head rows do not move; temperature 2 and weight 1 are the paper's, the weight multiplies T^2 KL.
+
+Defaults that differ from the released program: there is none with adapters; learning rate and optimiser are
+this suite's.
 """
 
 from __future__ import annotations

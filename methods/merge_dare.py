@@ -13,7 +13,8 @@ Dropped and rescaled by peft's `dare_linear` on the dense change. Differences: a
 when its task ends, so that the running mean is that of all sparse changes and no adapter has to be kept; the
 factor of the mean is `scale`. The default share kept is this suite's choice and not quoted from the paper.
 
-Defaults that differ from the released program: share kept, learning rate and optimiser are this suite's.
+Defaults that differ from the released program: half of the entries are kept (there 0.9 by default and 0.8 in
+its example of merging); learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

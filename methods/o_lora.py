@@ -24,7 +24,8 @@ protocol `olora` of long-sequence has in every order; the norms' weight 0 but fo
 BoolQA 0.1, RTE and WiC 0.3, which belong to data sets and so to other places in other orders: that protocol
 has 0 (scripts of the official code).
 
-Defaults that differ from the released program: none.
+Defaults that differ from the released program: no gradient clip but in the protocols `olora` (there 1, which
+its trainer has where nothing is set).
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ its default settings; here the whole backbone is.
 Published (T5-large): 10 tokens a prompt, AdamW, learning rate 0.3, weight decay 1e-5, batch 8; a network with
 a hidden layer of 800.
 
-Defaults that differ from the released program: the rate of the head, which there is none of.
+Defaults that differ from the released program: the rate of the head, which there is none of; the network,
+which there has to be asked for (`--prefix_MLP`, here `bottleneck=0` for none).
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ included). `rehearsed=0` switches the holding off.
 Published settings (T5-large): SuperNI rank 4, alpha 32, learning rate 3e-4, batch 32, 100 epochs, holding
 0.5; Long rank 8, 10 epochs, holding 0.1.
 
-Defaults that differ from the released program: stored inputs in place of generated ones (`rehearsed`).
+Defaults that differ from the released program: stored inputs in place of generated ones (`rehearsed`);
+holding 0.5 is SuperNI's (Long: 0.1, used in the protocol `sapt`); no gradient clip (there 1, which its
+trainer has where nothing is set; here `--set protocol.gradient_clip=1`).
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ Published settings (learning rate, epochs, batch): ImageNet-R 1e-2, 20, 128; CIF
 (shipped configurations, SGD); paper: Adam 8e-3, 30 or 20 epochs. Rank 10 on query and value.
 
 Defaults that differ from the released program: none for CIFAR-100; the other sets' rates are used in their
-protocols `sdlora`.
+protocols `sdlora`. The configurations' weight decay, their schedules by name and "adam" are read by no line
+of the program, which builds SGD without decay and divides the rate at milestones alone.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ One small run is made; each forgery is a copy of it that agrees with itself agai
 adapters and list of checksums are made anew. It is placed among published results, beside the genuine one
 where the two are different runs. Then `bench leaderboard --check` says why it is refused; where it does not,
 all that was changed must be among what a result is said to attest. What is neither is unseen, and the exit
-code is 1. The commit of the genuine run is made up, since the checkout at hand may hold changes.
+code is 1. What stands beside results is forged as well. The commit of the genuine run is made up, since the
+checkout at hand may hold changes.
 """
 
 from __future__ import annotations
@@ -22,23 +23,27 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from benchmark.analysis.rescoring import rescore
 from benchmark.errors import UserError
+from benchmark.publishing import marks
 from benchmark.publishing.checksums import record
 from benchmark.publishing.claims import ATTESTED as ATTESTED_FIELDS
 from benchmark.publishing.collect import same_run
+from benchmark.publishing.side_files import as_bytes
 from benchmark.publishing.submission import recheck
 from benchmark.results import Result, parse, read, to_json, write
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
-from scripts.forgeries import FORGERIES, Data, Forgery, forged
+from scripts.forgeries import ATTESTED, FORGERIES, Data, Forgery, forged
+from scripts.side_forgeries import SIDE_FORGERIES, side_outcome
 
 DERIVED = frozenset({"key", "headline", "run", "needs", "reference"})
 """Fields that the check works out itself, and that can therefore be only what follows from the others."""
 SMALL = ("stream.tasks=2", "stream.train_rows=10", "stream.test_rows=7")
 
 
-def genuine(folder: Path) -> Path:
-    """Run seq-lora on two tasks of the toy stream, and return the result's path; its adapters lie beside it.
+def genuine(folder: Path, seeds: str = "0") -> Path:
+    """Run seq-lora on two tasks of the toy stream, and return the first result's path, adapters beside it.
 
     Raises:
         RuntimeError: the run failed.
@@ -48,11 +53,22 @@ def genuine(folder: Path) -> Path:
     from benchmark.cli import app
 
     settings = [part for text in SMALL for part in ("--set", text)]
-    command = ["run", "--method", "seq-lora", "--stream", "toy", *settings, "--out", str(folder)]
+    command = [
+        "run",
+        "--method",
+        "seq-lora",
+        "--stream",
+        "toy",
+        *settings,
+        "--seed",
+        seeds,
+        "--out",
+        str(folder),
+    ]
     done = CliRunner().invoke(app, command, prog_name="bench")
     if done.exit_code:
         raise RuntimeError(done.output)
-    (path,) = folder.glob("toy/smoke/*.json")
+    path = sorted(folder.glob("toy/smoke/*.json"))[0]
     result = read(path)
     source = result.provenance.model_copy(update={"commit": "0" * 40, "dirty": False})
     write(result.model_copy(update={"provenance": source}), path)
@@ -116,6 +132,12 @@ def _place_adapters(data: Data, key: str, forgery: Forgery, sound: Path, place: 
     place.write_bytes(to_json(data))
 
 
+def mark_of(sound: Path) -> bytes:
+    """Return the line that `bench score --mark` writes for a result."""
+    found = rescore(sound, None).found
+    return as_bytes([marks.mark_of(read(sound), sound.with_suffix(".safetensors").read_bytes(), found)])
+
+
 def _changes(before: Any, after: Any, at: str = "") -> Iterator[str]:
     """Yield the dotted names of what differs; lists count as one."""
     if isinstance(before, dict) and isinstance(after, dict):
@@ -143,6 +165,13 @@ def main() -> int:
             return 1
         for number, (name, forgery) in enumerate(FORGERIES.items()):
             found, line = outcome(forgery, sound, Path(where) / str(number))
+            counts[found] += 1
+            print(f"{found:<9} {name}: {line[:160]}")
+        beside = genuine(Path(where) / "two-seeds", "0-1")
+        line_of_it = mark_of(beside)
+        for number, (name, side) in enumerate(SIDE_FORGERIES.items()):
+            found, line = side_outcome(side, beside, line_of_it, Path(where) / f"side-{number}")
+            found = "unseen" if found == ATTESTED != side.expected else found
             counts[found] += 1
             print(f"{found:<9} {name}: {line[:160]}")
     told = ", ".join(f"{counts[kind]} {kind}" for kind in ("refused", "attested", "unseen"))

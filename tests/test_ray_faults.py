@@ -75,20 +75,23 @@ def test_a_sweep_of_this_machine_joins_no_cluster_that_is_there(tmp_path: Path) 
     assert outcome.state == "complete"
 
 
-def test_a_raylet_that_is_killed_ends_the_sweep_and_no_run_is_blamed(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_process_of_ray_that_is_killed_ends_the_sweep_and_no_run_is_blamed(
+    name: str, start: Start, tmp_path: Path
+) -> None:
     command = ["--method", "seq-lora", "--seed", "0-2", "--set", "epochs=10"]
     code, _, errors = ended(start(*command, "--out", tmp_path / "here"))
     assert code == 0, errors
     killed = start(*command, "--out", tmp_path / "there", "--workers", "2", "--cpus", "2")
     assert killed.stdout is not None
     next(line for line in killed.stdout if "task 1/5" in line)
-    (raylet,) = (child for child in psutil.Process(killed.pid).children(True) if child.name() == "raylet")
-    raylet.send_signal(signal.SIGKILL)
+    (victim,) = (child for child in psutil.Process(killed.pid).children(True) if child.name() == name)
+    victim.send_signal(signal.SIGKILL)
     code, printed, errors = ended(killed)
     assert code == 2
-    assert errors.startswith("error: Ray broke down on this machine (its raylet died)")
+    assert errors.startswith(f"error: Ray broke down on this machine (its {name} died)")
     assert errors.count("\n") == 1 and "the same command continues from there" in errors
-    assert "raylet" not in printed
+    assert name not in printed
     # Nothing has failed: no --retry is needed.
     code, printed, errors = ended(start(*command, "--out", tmp_path / "there"))
     assert code == 0, errors

@@ -173,3 +173,13 @@ def test_another_decoding_gives_what_a_run_with_it_has(tmp_path: Path) -> None:
     assert rescore(greedy, None, (), stream).reproduced
     # Letters in upper case are other strings to `exact` and the same to `words`; here all are in lower case.
     assert rescore(labels, None, ["normaliser=exact"], stream).found.scores == rows_together[1]
+
+
+@pytest.mark.parametrize(("block", "name"), [("parameters", "test_rows"), ("hyperparameters", "sparsity")])
+def test_settings_that_no_run_has_are_refused_in_one_line(finished: Path, block: str, name: str) -> None:
+    data = json.loads(finished.read_bytes())
+    data["config"][block][name] = [[]]
+    finished.write_text(json.dumps(data), encoding="utf-8")
+    done = invoke("score", finished)
+    assert done.exit_code == 2 and name in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -120,7 +120,7 @@ def test_a_search_learns_the_first_tasks_and_extends_at_most_twice(tmp_path: Pat
     assert 4 <= len(found.trials) <= 6
     assert all(facts.tasks <= 2 for facts in found.trials)
     assert found.chosen.sampler == BY_RULE and found.chosen.tuned_on == ["1/1000"]
-    runs = [run for _, run in read_all(tmp_path / "toy")]
+    runs = [run for _, run in read_all(tmp_path / "toy")[0]]
     assert {len(run.tasks) for run in runs} == {2}
     assert {run.config["protocol"]["score_on"] for run in runs} == {"validation"}
     best = max(facts.score or 0 for facts in found.trials if facts.state == "complete")

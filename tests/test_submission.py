@@ -104,7 +104,7 @@ def test_sound_results_become_lines_of_one_packed_file(tmp_path):
     assert submit([paths[0]], tmp_path / "boards").placed == verdict.placed and verdict.refused == ()
     (place,) = verdict.placed
     assert place == tmp_path / "boards" / "results" / "digits" / "smoke.jsonl"
-    assert [run for _, run in read_all(place)] == [read(path) for path in paths]
+    assert [run for _, run in read_all(place)[0]] == [read(path) for path in paths]
     assert len(place.read_bytes().splitlines()) == 2
     assert leaderboard.build(tmp_path / "boards", tmp_path / "boards")
 
@@ -169,7 +169,7 @@ def test_classifier_alignment_is_the_row_s_own_and_no_other_protocol(tmp_path):
     }
     made = keyed(made.model_copy(update=changed))
     assert submit([laid(tmp_path / "aligned", made)], boards).refused == ()
-    assert len(read_all(boards / "results")) == 2
+    assert len(read_all(boards / "results")[0]) == 2
     # Rows of plain and aligned runs must be the same, so other data are found out.
     other = made.model_copy(update={"seed": 1, "run": None, "timing": facts("o-lora", "vit-nano")["timing"]})
     source = made.provenance.model_copy(update={"data_fingerprint": "beef" * 16})
@@ -340,7 +340,7 @@ def test_the_published_results_would_be_accepted_again():
     found = {
         f"{path.name}: {reason}"
         for path in sorted((ROOT / "leaderboards" / "results").glob("*/*.jsonl"))
-        for _, run in read_all(path)
+        for _, run in read_all(path)[0]
         for reason in faults(run, path)
         if not only_fewer_rows(reason)
     }

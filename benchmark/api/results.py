@@ -166,13 +166,9 @@ def load_results(source: str | Path | Iterable[str | Path]) -> Results:
         UserError: there is none, or one cannot be used; the message says which and why.
     """
     from benchmark.result_files import find
-    from benchmark.tuning.tuning_file import is_tuning_file
 
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    paths = []
-    for place in map(Path, sources):
-        # Searches lie beside results in a folder of their own.
-        paths += [path for path in find(place) if not (place.is_dir() and is_tuning_file(path, place))]
+    paths = [path for place in map(Path, sources) for path in find(place)]
     if not paths:
         raise UserError(f"no results in {', '.join(map(str, sources)) or 'nothing'}; bench.run writes them")
     return read_results(dict.fromkeys(paths))

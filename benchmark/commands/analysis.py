@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmark.errors import Incomplete, UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 LeaveOneOut = Annotated[
@@ -49,17 +51,15 @@ def metrics(
         return run
 
     references = [None if path is None else sound(path) for path in (single, joint)]
-    runs = read_all(result)
-    for path, run in runs:
-        check_sound(run, path)
+    runs, problems = read_all(result, check_sound)
     found = [translator.of_result(run, *references) for _, run in runs]
     if as_json:
         data = [translator.as_data(each) for each in found]
-        typer.echo(json.dumps(data[0] if len(data) == 1 else data, indent=1))
+        _print(json.dumps(data[0] if len(data) == 1 else data, indent=1), problems)
         return
     tables = [translator.table(each) for each in found]
     titles = [run.name for _, run in runs] if len(runs) > 1 else [""]
-    typer.echo("\n\n".join("\n".join(filter(None, pair)) for pair in zip(titles, tables, strict=True)))
+    _print("\n\n".join("\n".join(filter(None, pair)) for pair in zip(titles, tables, strict=True)), problems)
 
 
 @guarded
@@ -75,7 +75,9 @@ def ledger(
 
 @guarded
 def redundancy(
-    result: Annotated[list[Path], typer.Argument(help="Result files; the adapters lie beside them.")],
+    result: Annotated[
+        list[Path], typer.Argument(help="Result files or folders; the adapters lie beside the results.")
+    ],
     leave_one_out: LeaveOneOut = False,
     effects: Effects = False,
     data_dir: DataDir = None,
@@ -89,10 +91,17 @@ def redundancy(
     """Say how much the adapters of different tasks overlap."""
     from benchmark.analysis import redundancy as analysis
     from benchmark.analysis.run_analysis import Depth, analyse_run
+    from benchmark.result_files import find
 
     data, texts, analysed = [], [], []
-    for path in result:
-        each = analyse_run(path, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))
+    problems: list[str] = []
+    depth = Depth(effects, leave_one_out, data_dir, tuple(stream or ()))
+    for path in dict.fromkeys(file for source in result for file in find(source)):
+        try:
+            each = analyse_run(path, depth)
+        except UserError as error:
+            problems.append(str(error))
+            continue
         record, blocks = each.found.as_data(), [analysis.tables(each.found)]
         if each.removed is not None:
             from benchmark.analysis import leave_one_out as removal
@@ -107,11 +116,20 @@ def redundancy(
         data.append(record)
         analysed.append(each)
         texts.append("\n\n".join(blocks))
+    if not analysed:
+        raise UserError("; ".join(problems) or f"no results in {', '.join(map(str, result))}")
     if page is not None:
         from benchmark.publishing.redundancy_page import write_page
 
         texts.append(str(write_page(analysed, page)))
-    typer.echo(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts))
+    _print(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts), problems)
+
+
+def _print(text: str, problems: Sequence[str]) -> None:
+    """Print what can be said of the results that can be used; the others are named at the end."""
+    if problems:
+        raise Incomplete(text, problems)
+    typer.echo(text)
 
 
 @guarded

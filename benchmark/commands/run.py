@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands.options import DataDir, RunChoice, RunOptions, with_flags
+from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def score(
             exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."
         ),
     ] = None,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Note beside the published result that its scores came out again.")
+    ] = False,
+    root: Annotated[Path, typer.Option(help="Folder of the leaderboards, for --mark.")] = Path(
+        "leaderboards"
+    ),
 ) -> None:
     """Score a finished run's adapters again, without training.
 
@@ -77,15 +84,20 @@ def score(
     other rows of the same tasks. Readings that the result lacks are added to it, for the last stage.
     """
     from benchmark.analysis import missing_readings, rescoring
+    from benchmark.publishing import marks
 
+    if mark and settings:
+        raise UserError("--mark is of the scores as they are stored: leave out --set")
     found = rescoring.rescore(result, data_dir, settings or (), stream)
     typer.echo(found.table())
     if out is not None:
         typer.echo(str(rescoring.write(found.found, result, out)))
     if found.conditions:
         typer.echo(f"scored with {found.conditions}: no proof of the stored scores")
-        return
+        raise typer.Exit(INCOMPLETE if mark else 0)
     typer.echo("every score is as stored" if found.reproduced else "the stored scores are not reproduced")
+    if mark and found.reproduced:
+        typer.echo(f"marked as re-scored in {marks.mark(result, found.found, root)}")
     added = missing_readings.fill(result, data_dir, stream) if found.reproduced else []
     if added:
         typer.echo(f"added to {result}, for the last stage: {', '.join(added)}")

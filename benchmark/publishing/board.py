@@ -99,6 +99,11 @@ class Board:
         names = READING_COLUMNS.items()
         return [title for title, name in names if any(row.values(LEADING, name) for row in rows)]
 
+    @property
+    def proven(self) -> bool:
+        """Whether some row was scored again from its adapters."""
+        return any(row.proof != "attested" for row in (*self.rows, *self.apart))
+
     def notes(self) -> list[str]:
         """Return what a reader has to know of the table, a sentence or two each."""
         return list(filter(None, [self._caption(), self._twins(), self._why_unmarked()]))

@@ -31,10 +31,23 @@ SETUP = ("protocol", "parameters", "backbone_weights")
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one method with one configuration: the only runs that are averaged."""
+    """Runs of one method with one configuration: the only runs that are averaged.
+
+    Attributes:
+        rescored: keys of results that bear a mark, others' among them, see `benchmark.publishing.marks`.
+    """
 
     label: str
     results: tuple[Result, ...]
+    rescored: frozenset[str] = frozenset()
+
+    @property
+    def proof(self) -> str:
+        """How its scores are known: attested, or scored again from the adapters, of how many runs."""
+        again = sum(result.key in self.rescored for result in self.results)
+        if again in (0, len(self.results)):
+            return "re-scored" if again else "attested"
+        return f"re-scored {again} of {len(self.results)}"
 
     @property
     def first(self) -> Result:
@@ -200,10 +213,13 @@ def no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def sections(results: Iterable[Result]) -> list[Section]:
+def sections(results: Iterable[Result], rescored: frozenset[str] = frozenset()) -> list[Section]:
     """Group results; a method with several configurations gets a row for each, named by what differs.
 
     Runs whose values a search chose have a row apart even where the values are the same.
+
+    Args:
+        rescored: keys of the results that bear a mark.
     """
     setups: dict[tuple[str, str, str, str, str], list[Result]] = defaultdict(list)
     for result in sorted(results, key=_position):
@@ -215,7 +231,7 @@ def sections(results: Iterable[Result]) -> list[Section]:
     for (stream, protocol, backbone, head_name, setup), members in sorted(setups.items()):
         others = families[(stream, protocol, backbone, head_name)]
         note = differing(flatten(json.loads(setup)), others)
-        parts.append(Section(stream, protocol, backbone, head_name, note, _rows(members)))
+        parts.append(Section(stream, protocol, backbone, head_name, note, _rows(members, rescored)))
     return parts
 
 
@@ -293,7 +309,7 @@ def _run(result: Result) -> tuple[int, str, str]:
     return result.seed, result.order, result.provenance.data_fingerprint
 
 
-def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
+def _rows(members: Sequence[Result], rescored: frozenset[str]) -> tuple[Row, ...]:
     grouped: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
     for result in members:
         grouped[(row_method(result), _canonical(_own(result)), tuning_mark(result))].append(result)
@@ -303,7 +319,7 @@ def _rows(members: Sequence[Result]) -> tuple[Row, ...]:
     rows = []
     for (method, _, mark), runs in sorted(grouped.items()):
         notes = "; ".join(filter(None, [differing(flatten(_own(runs[0])), variants[method]), mark]))
-        rows.append(Row(f"{method} ({notes})" if notes else method, tuple(runs)))
+        rows.append(Row(f"{method} ({notes})" if notes else method, tuple(runs), rescored))
     return tuple(rows)
 
 

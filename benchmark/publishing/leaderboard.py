@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmark.errors import UserError
-from benchmark.publishing import comparisons
+from benchmark.errors import Incomplete, UserError
+from benchmark.publishing import comparisons, marks
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import (
     Row,
@@ -20,7 +20,15 @@ from benchmark.publishing.collect import (
 )
 from benchmark.publishing.headroom import judge
 from benchmark.publishing.overview import overview
-from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, table_apart
+from benchmark.publishing.tables import (
+    DEFINITIONS,
+    PROOF,
+    PROOF_SENTENCE,
+    cost_table,
+    main_table,
+    plain,
+    table_apart,
+)
 from benchmark.publishing.terminal import result_table, show
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
 
@@ -41,15 +49,15 @@ def build(root: Path, out: Path, sort_by: str = TRAINED_HEAD) -> list[Path]:
         the pages, whether or not they changed.
 
     Raises:
-        UserError: there are no results, some files cannot be used, or a board has no headroom; the others
-            are written.
+        UserError: there are no results that can be used.
+        Incomplete: some files cannot be used, or a board has no headroom; the others are written.
     """
-    texts, problems, refused = pages(root, sort_by)
-    written = []
-    for name, text in texts.items():
-        written.append(out / name)
-        atomic_write(written[-1], text.encode())
-    _refuse(problems, refused)
+    texts, left_out = pages(root, sort_by)
+    written = [out / name for name in texts]
+    for path, text in zip(written, texts.values(), strict=True):
+        atomic_write(path, text.encode())
+    if left_out:
+        raise Incomplete("\n".join(map(str, written)), left_out)
     return written
 
 
@@ -57,29 +65,36 @@ def check(root: Path, out: Path) -> list[str]:
     """Return the pages that `build` would change, for a test that published tables match their results.
 
     Raises:
-        UserError: some files cannot be used, or a board has no headroom.
+        UserError: there are no results that can be used.
+        Incomplete: some files cannot be used, or a board has no headroom.
     """
     if not (root / "results").exists():
         return []  # nothing is published, so no page can be out of date
-    texts, problems, refused = pages(root)
-    _refuse(problems, refused)
+    texts, left_out = pages(root)
+    if left_out:
+        raise Incomplete("", left_out)
     expected = {out / name: text.encode() for name, text in texts.items()}
     return [str(path) for path, data in expected.items() if not path.is_file() or path.read_bytes() != data]
 
 
 @no_search_for_cycles()
-def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list[str], list[str]]:
-    """Return the text of each page by file name, and a line for each file and each board left out."""
+def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list[str]]:
+    """Return the text of each page by file name, and a line for each file and each board left out.
+
+    Raises:
+        UserError: there are no results that can be used.
+    """
     results, problems = load(root)
-    if not results and not problems:
-        raise UserError(f"no results in {root / 'results'}; `bench run` writes them")
     if not results:
-        return {}, problems, []
-    grouped, refused = publishable(sections(results))
+        nothing = f"no results in {root / 'results'}; `bench run` writes them"
+        raise UserError("; ".join(problems) or nothing)
+    rescored, unmarked = marks.rescored(root, results)
+    grouped, refused = publishable(sections(results, rescored))
     streams = sorted({part.stream for part in grouped})
     texts = {f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by) for name in streams}
     front = ["# Leaderboards", f"<!-- {GENERATED} -->", *overview(grouped), GENERATED]
-    return texts | {"README.md": "\n\n".join(front) + "\n"}, problems, refused
+    left_out = [*problems, *unmarked, *(f"adapters cannot be compared on {line}" for line in refused)]
+    return texts | {"README.md": "\n\n".join(front) + "\n"}, left_out
 
 
 def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
@@ -97,10 +112,13 @@ def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
 def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> str:
     """Return one stream's page."""
     blocks = [f"# {plain(stream)}", f"<!-- {GENERATED} -->"]
-    for part in parts:
+    shown = list(parts)
+    for part in shown:
         blocks += [f"## {plain(part.title)}", plain(judge(part).line), *_scores(part.rows, sort_by)]
         blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
+    if any(row.proof != "attested" for part in shown for row in part.rows):
+        definitions |= {PROOF: PROOF_SENTENCE}
     blocks += ["## Columns", _bullets(list(definitions.items())), GENERATED]
     return "\n\n".join(blocks) + "\n"
 
@@ -188,12 +206,3 @@ def _each(values: Iterable[str]) -> str:
 
 def _bullets(lines: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"- **{plain(name)}**: {plain(text)}" for name, text in lines)
-
-
-def _refuse(problems: Sequence[str], refused: Sequence[str]) -> None:
-    lines = [f"adapters cannot be compared on {line}" for line in refused]
-    if problems:
-        count = "a result file" if len(problems) == 1 else f"{len(problems)} result files"
-        lines.insert(0, f"{count} could not be used: {'; '.join(problems)}")
-    if lines:
-        raise UserError("; ".join(lines))

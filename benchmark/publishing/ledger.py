@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from benchmark.data.toml_file import checked
-from benchmark.errors import UserError
+from benchmark.errors import Incomplete, UserError
 from benchmark.publishing.collect import load, row_method
 from benchmark.publishing.tables import markdown, plain
 from benchmark.results import Result, atomic_write
@@ -83,14 +83,15 @@ def build(root: Path, out: Path) -> Path:
     """Write `<out>/ledger.md` from `<root>/published/*.toml` and `<root>/results`.
 
     Raises:
-        UserError: there are no published numbers, or a file of either kind cannot be used.
+        UserError: there are no published numbers, or a file of them cannot be used.
+        Incomplete: some results cannot be used; the ledger of the others is written.
     """
     results, problems = load(root)
     sources = read_sources(root / "published")
     path = out / "ledger.md"
     atomic_write(path, page(sources, results).encode())
     if problems:
-        raise UserError(f"left out of the ledger: {'; '.join(problems)}")
+        raise Incomplete(str(path), problems)
     return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.analysis.run_analysis import Depth
 from benchmark.analysis.translator import of_result
-from benchmark.errors import UserError
+from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
@@ -20,7 +20,6 @@ from benchmark.publishing.terminal import show
 from benchmark.result_files import find
 from benchmark.results import Result, atomic_write
 from benchmark.scoring.statistics_ranks import friedman
-from benchmark.tuning.tuning_file import is_tuning_file
 
 
 def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
@@ -32,22 +31,18 @@ def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
         depth: what to compute of the adapters that lie beside results, beyond their overlaps.
 
     Raises:
-        UserError: there is no result, or some files cannot be used; the page of the others is written.
+        UserError: there is no result that can be used.
+        Incomplete: some files cannot be used; the page of the others is written.
     """
-    found, problems = _gather(source)
+    found, problems = usable(find(source))
     if not found:
         raise UserError("; ".join(problems) or f"no results in {source}; `bench run` writes them")
     text, unusable = page(found, str(source.name), depth or Depth())
     atomic_write(out, text.encode())
     problems += unusable
     if problems:
-        raise UserError(f"left out of {out}: {'; '.join(problems)}")
+        raise Incomplete(str(out), problems)
     return out
-
-
-def _gather(source: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
-    # Searches lie beside results in a folder of their own.
-    return usable(path for path in find(source) if not (source.is_dir() and is_tuning_file(path, source)))
 
 
 def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple[str, list[str]]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from benchmark.errors import UserError
-from benchmark.publishing import plots, site_tables
+from benchmark.errors import Incomplete, UserError
+from benchmark.publishing import marks, plots, site_tables
 from benchmark.publishing.board import LEADING, boards
 from benchmark.publishing.collect import Section, load_files, sections
 from benchmark.publishing.leaderboard import facts
@@ -73,18 +73,18 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
         the pages, the overview first.
 
     Raises:
-        UserError: there is no result, `out` holds something else, a page would be too large, or some files
-            cannot be used; the site of the others is written.
+        UserError: there is no result that can be used, `out` holds something else, or a page would be too
+            large.
+        Incomplete: some files cannot be used; the site of the others is written.
     """
     found, problems = load_files(root)
     if not found:
         raise UserError("; ".join(problems) or f"no results in {root / 'results'}; `bench run` writes them")
     _check_folder(out)
-    site = Site(
-        [result for _, result in found],
-        {id(result): _place(path, result) for path, result in found},
-        pictures,
-    )
+    results = [result for _, result in found]
+    rescored, unmarked = marks.rescored(root, results)
+    problems += unmarked
+    site = Site(results, {id(result): _place(path, result) for path, result in found}, pictures, rescored)
     texts = dict(site.pages())
     for folder in FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
@@ -92,9 +92,10 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
         _copy(path, result, out / _place(path, result))
     for name, text in texts.items():
         atomic_write(out / name, text.encode())
+    pages = [out / name for name in texts]
     if problems:
-        raise UserError(f"left out of {out}: {'; '.join(problems)}")
-    return [out / name for name in texts]
+        raise Incomplete("\n".join(map(str, pages)), problems)
+    return pages
 
 
 class Site:
@@ -106,10 +107,16 @@ class Site:
         pictures: whether to draw.
     """
 
-    def __init__(self, results: Sequence[Result], places: dict[int, Path], pictures: bool) -> None:
-        """Group the results."""
+    def __init__(
+        self,
+        results: Sequence[Result],
+        places: dict[int, Path],
+        pictures: bool,
+        rescored: frozenset[str] = frozenset(),
+    ) -> None:
+        """Group the results; `rescored` are the keys of those that bear a mark."""
         self.places, self.pictures = places, pictures
-        self.sections = sections(results)
+        self.sections = sections(results, rescored)
         self.streams = sorted({part.stream for part in self.sections})
 
     def pages(self) -> Iterator[tuple[str, str]]:

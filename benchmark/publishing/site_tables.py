@@ -16,6 +16,8 @@ from benchmark.publishing.tables import (
     COSTS,
     DEFINITIONS,
     INTERVAL,
+    PROOF,
+    PROOF_SENTENCE,
     SCORES,
     cost,
     interval,
@@ -117,6 +119,7 @@ def _score_columns(board: Board) -> tuple[Column, ...]:
     columns += [_column(title) for title in board.readings]
     columns += [Column(INTERVAL, "", EXPLAINED[INTERVAL])] if board.intervals else []
     last = [Column(name, "higher", EXPLAINED[name]) for name in ("AP worst", "n")]
+    last += [Column(PROOF, "", PROOF_SENTENCE)] if board.proven else []
     return (*columns, *last)
 
 
@@ -129,6 +132,7 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         cells += [_read_as(row, READING_COLUMNS[title]) for title in board.readings]
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
+        cells += [Cell(row.proof)] if board.proven else []
         runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
         lines.append(Line(named(row), (first, *cells), runs))
     return tuple(lines)

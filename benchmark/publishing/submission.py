@@ -18,9 +18,11 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
+from benchmark.publishing import marks, ran
 from benchmark.publishing.checksums import publish, unlisted
 from benchmark.publishing.claims import SHA256, claim_faults
 from benchmark.publishing.collect import differing, flatten, load_files, placed_files, same_run
+from benchmark.publishing.side_files import side_files
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
@@ -59,7 +61,8 @@ class Verdict:
 def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     """Check results and place them under `<root>/results`: all of them, or none where one is refused.
 
-    They become lines of `results/<stream>/<protocol>.jsonl`, whose hash goes into `results/SHA256SUMS`.
+    They become lines of `results/<stream>/<protocol>.jsonl`, whose hash goes into `results/SHA256SUMS`. What
+    else their output folder ran with the same settings stands beside it, see `benchmark.publishing.ran`.
 
     Args:
         paths: result files, single or packed, or folders of them. Adapters that lie beside one are checked.
@@ -86,7 +89,10 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     if refused:
         return Verdict((), tuple(refused))
     if not dry_run:
-        publish(root / "results", _merged(entries))
+        submitted: dict[Path, list[Result]] = defaultdict(list)
+        for entry in entries:
+            submitted[entry.path].append(entry.result)
+        publish(root / "results", _merged(entries) | ran.merged(root, submitted))
     return Verdict(tuple(dict.fromkeys(entry.place for entry in entries)), ())
 
 
@@ -97,7 +103,9 @@ def recheck(root: Path) -> list[str]:
     """
     folder = root / "results"
     published, problems = load_files(root)
-    problems += unlisted(folder, placed_files(folder))
+    problems += unlisted(folder, [*placed_files(folder), *side_files(folder)])
+    results = [result for _, result in published]
+    problems += [*marks.rescored(root, results)[1], *ran.left_out(root, results)]
     for path, result in published:
         problems += [f"{path}: {result.name}: {reason}" for reason in faults(result, path)]
     entries = [Entry(path, result, path) for path, result in published]

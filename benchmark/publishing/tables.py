@@ -84,7 +84,11 @@ DEFINITIONS = {
 }
 
 
-INTERVAL = "AP, 95 %"
+INTERVAL, PROOF = "AP, 95 %", "proof"
+PROOF_SENTENCE = (
+    "attested, or re-scored: the last row of scores came out again from the adapters by `bench score "
+    "--mark`, which is attested by whoever placed that line."
+)
 LEFT = (
     "stream",
     "protocol",
@@ -98,6 +102,7 @@ LEFT = (
     "verdict",
     "on task",
     "metric",
+    PROOF,
 )
 """Further columns of names."""
 
@@ -145,7 +150,8 @@ def _record(row: Row, board: Board) -> dict[str, str]:
     record |= {title: share(row.values(LEADING, READING_COLUMNS[title])) for title in board.readings}
     record |= {INTERVAL: interval(row, board)} if board.intervals else {}
     values = row.values(LEADING)
-    return record | {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
+    record |= {"AP worst": f"{100 * min(values):.1f}" if values else "", "n": str(len(row.results))}
+    return record | ({PROOF: row.proof} if board.proven else {})
 
 
 def interval(row: Row, board: Board) -> str:

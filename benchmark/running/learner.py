@@ -47,6 +47,7 @@ from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
+from benchmark.settings import refine
 from benchmark.stream import Examples, LoadedStream, Stream, StreamKind, Task
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def build(
     use_precision(backbone.module, run.protocol.precision, device)
     backbone.precision = run.protocol.precision
     task_model = make_task_model(backbone, tasks, run.protocol)
-    hyperparameters = make.Hyperparameters(**run.hyperparameters)
+    hyperparameters = refine(make.Hyperparameters, run.hyperparameters, {}, run.method)
     # Before the method: what is kept belongs to the weights as they were loaded.
     task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
     reseed(run.seed, "build")

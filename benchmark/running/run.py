@@ -95,6 +95,13 @@ class Run:
         text = f"{self._settings[:-1]}, {json.dumps(fingerprint)}]"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def row(self) -> str:
+        """What runs share that differ in order, seed and data alone, as those that a table's row averages."""
+        config = self.config() | {"protocol": self.protocol.identity()}
+        text = json.dumps([SCHEMA, self.method, self.stream, self.backbone, config], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     @cached_property
     def _settings(self) -> str:
         """Everything but the data, as JSON: written once, since a plan asks for many keys."""

@@ -1,4 +1,4 @@
-"""What sweeps keep beside their results: who works on which run, what failed, and what happened when."""
+"""What sweeps keep beside their results: who works on which run, what began, what failed, and when."""
 
 from __future__ import annotations
 
@@ -40,6 +40,18 @@ class Failure(BaseModel):
     error: str
     when: str
     times: int
+
+
+class Begun(BaseModel):
+    """A run that began to learn.
+
+    Attributes:
+        row: see `Run.row`.
+    """
+
+    row: str
+    order: str
+    seed: int
 
 
 class SweepFolder:
@@ -134,6 +146,20 @@ class SweepFolder:
         )
         with contextlib.suppress(UserError):
             atomic_write(self.file("failed", run), to_json(failure.model_dump()))
+
+    def note_begun(self, run: Run) -> None:
+        """Record that a run began to learn, for good; a full disk loses only the record."""
+        begun = Begun(row=run.row, order=run.order, seed=run.seed)
+        with contextlib.suppress(UserError):
+            atomic_write(self.file("begun", run), to_json(begun.model_dump()))
+
+    def begun(self) -> list[Begun]:
+        """Return every run that began to learn here, as far as its record can be read."""
+        found = []
+        for name in sorted(self.names("begun")):
+            with contextlib.suppress(OSError, ValidationError):
+                found.append(Begun.model_validate_json((self.root / "begun" / name).read_bytes()))
+        return found
 
     def forget_failure(self, run: Run) -> None:
         """Delete the record of a failure."""

@@ -21,6 +21,7 @@ from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskD
 from benchmark.running.job import Job, Outcome, Refusal, missing_adapters
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
+from benchmark.settings import refine
 from benchmark.stream import LoadedStream, Request
 
 
@@ -36,7 +37,9 @@ def run_job(job: Job, callback: Callback) -> Outcome:
 
     def tell(event: Event) -> None:
         nonlocal begun
-        begun = begun or isinstance(event, RunStarted)
+        if isinstance(event, RunStarted):
+            begun = True
+            folder.note_begun(run)
         log(event)
         callback(event)
         # After the last task nothing is left to do but to write the result.
@@ -120,9 +123,13 @@ def _run_claimed(job: Job, tell: Callback) -> Outcome:
 
 
 def load_data(run: Run, data_dir: Path | None) -> tuple[LoadedStream, str]:
-    """Load a run's tasks and return them with their fingerprint."""
+    """Load a run's tasks and return them with their fingerprint.
+
+    Raises:
+        UserError: the stream, its settings or its data cannot be used.
+    """
     stream = load_stream(run.stream_reference)
-    parameters = stream.parameters(**run.parameters) if stream.parameters else None
+    parameters = refine(stream.parameters, run.parameters, {}, run.stream) if stream.parameters else None
     request = Request(run.order, run.seed, run.protocol, data_dir, parameters)
     loaded = load_tasks(stream, request)
     return loaded, fingerprint(loaded.tasks)

@@ -11,12 +11,12 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from benchmark.errors import UserError
+from benchmark.result_files import SEARCHES
 from benchmark.results import Part, Tuned, atomic_write, to_json
 from benchmark.running.run import plain
 from benchmark.text_table import text_table
 
 SCHEMA = 1
-FOLDER = "tuning"
 
 
 class TrialFacts(Part):
@@ -55,13 +55,7 @@ def path_of(out: Path, method: str, stream: str, protocol: str) -> Path:
     Raises:
         UserError: a name would lead out of the output folder.
     """
-    return out / FOLDER / plain(stream) / plain(protocol) / f"{plain(method)}.json"
-
-
-def is_tuning_file(path: Path, out: Path) -> bool:
-    """Whether a file of an output folder is kept where searches are, and is no result."""
-    parts = path.relative_to(out).parts
-    return len(parts) == 4 and parts[0] == FOLDER
+    return out / SEARCHES / plain(stream) / plain(protocol) / f"{plain(method)}.json"
 
 
 def write(file: TuningFile, path: Path) -> None:

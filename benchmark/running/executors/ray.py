@@ -153,9 +153,11 @@ def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
     tails = {index: Tail(SweepFolder(job.out).log(job.run), job.run) for index, job in enumerate(jobs)}
     losses: Counter[str] = Counter()
     tell = forgiving(callback, losses)
-    stranded = 0
+    stranded, gcs = 0, _control() if terms.address is None else None
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
+        if gcs is not None and not _lives(gcs):
+            raise _broken(jobs[0], "gcs_server", len(pending))
         for index in pending.values():
             pass_on(tails[index], tell)
         for reference in done:
@@ -177,10 +179,27 @@ def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
             if outcome is not None:
                 yield index, outcome
     if stranded:
-        raise UserError(
-            f"Ray broke down on this machine (its raylet died) before {stranded} runs were run; every "
-            f"finished run and task is kept in {jobs[0].out}; the same command continues from there"
-        )
+        raise _broken(jobs[0], "raylet", stranded)
+
+
+def _broken(job: Job, process: str, runs: int) -> UserError:
+    return UserError(
+        f"Ray broke down on this machine (its {process} died) before {runs} runs were run; every finished "
+        f"run and task is kept in {job.out}; the same command continues from there"
+    )
+
+
+def _control() -> psutil.Process | None:
+    """Return the process that Ray keeps its state in; without it Ray ends this process after a minute."""
+    found = (one for one in psutil.Process().children(recursive=True) if one.name() == "gcs_server")
+    return next(found, None)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _seen_here(outcome: Outcome) -> Outcome:

@@ -1,0 +1,119 @@
+"""What the sweeps behind published results ran: a run that began and is not published is told by name.
+
+`bench submit` takes from an output folder which orders and seeds of a result's very settings began to learn,
+and adds them to `results/<stream>/<protocol>.ran`, a line for each row of a table. What was run in a folder
+that nobody shows is not seen: that is attested.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from benchmark.errors import UserError
+from benchmark.publishing.checksums import broken
+from benchmark.publishing.side_files import RAN, as_bytes, lines_of, place_of, side_files
+from benchmark.result_files import find
+from benchmark.results import Part, Result, read
+from benchmark.running.run import Run
+from benchmark.running.sweep_folder import Begun, SweepFolder
+
+Runs = set[tuple[str, int]]
+"""Orders and seeds."""
+
+
+class Ran(Part):
+    """The runs of one row: everything but order and seed is the same."""
+
+    ran_version: int = 1
+    method: str
+    row: str = Field(description="hash of the settings that all of them share")
+    runs: list[tuple[str, int]] = Field(description="order and seed of each run that began to learn")
+
+
+def runs_of(path: Path, result: Result) -> Runs:
+    """Return every run with the settings of a result that its output folder knows of, its own among them.
+
+    Args:
+        path: of the result, `<out>/<stream>/<protocol>/<name>.json`; elsewhere there is nothing to ask.
+    """
+    return _of_row(result, known_runs(path.resolve().parent, result))
+
+
+def known_runs(folder: Path, result: Result) -> list[Begun]:
+    """Return the runs that began to learn in an output folder, or whose results lie where a result does.
+
+    Args:
+        folder: where the result lies.
+    """
+    if folder.parts[-2:] != (result.stream, result.protocol):
+        return []
+    found = SweepFolder(folder.parents[1]).begun()
+    for path in find(folder):
+        try:
+            other = read(path)
+            found.append(Begun(row=Run.of(other).row, order=other.order, seed=other.seed))
+        except UserError:
+            continue  # it says itself what it is, where it is read
+    return found
+
+
+def _of_row(result: Result, known: Iterable[Begun]) -> Runs:
+    row = Run.of(result).row
+    return {(result.order, result.seed), *((each.order, each.seed) for each in known if each.row == row)}
+
+
+def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path, bytes]:
+    """Return the files that name the runs of submitted results, with what they named before.
+
+    Args:
+        submitted: by file the results that it holds.
+
+    Raises:
+        UserError: a file that is there cannot be read.
+    """
+    places: dict[Path, dict[tuple[str, str], Runs]] = defaultdict(lambda: defaultdict(set))
+    known: dict[Path, list[Begun]] = {}  # of each folder once, however many results it gives
+    for path, results in submitted.items():
+        folder = path.resolve().parent
+        for result in results:
+            if folder not in known:
+                known[folder] = known_runs(folder, result)
+            row = result.method, Run.of(result).row
+            places[place_of(root, result, RAN)][row] |= _of_row(result, known[folder])
+    files, problems = {}, list[str]()
+    for place, rows in places.items():
+        if place.is_file():
+            for _, line in lines_of(place, Ran, problems):
+                rows[(line.method, line.row)] |= set(line.runs)
+        lines = [Ran(method=method, row=row, runs=sorted(runs)) for (method, row), runs in rows.items()]
+        files[place] = as_bytes(lines)
+    if problems:
+        raise UserError("; ".join(problems))
+    return files
+
+
+def left_out(root: Path, results: Iterable[Result]) -> list[str]:
+    """Return a line for each run that was run and is not published, or published and not in its row's line.
+
+    Of a row without a line nothing is said: it is older than these lines, or nobody shows what else was run.
+    """
+    published: dict[tuple[Path, str], Runs] = defaultdict(set)
+    for result in results:
+        published[(place_of(root, result, RAN), Run.of(result).row)].add((result.order, result.seed))
+    folder, problems = root / "results", list[str]()
+    changed = broken(folder)
+    for path in side_files(folder, RAN):
+        if path in changed:
+            continue  # told with the results
+        for where, line in lines_of(path, Ran, problems):
+            ran, here = set(line.runs), published[(path, line.row)]
+            for runs, words in ((ran - here, "was run and is not published"), (here - ran, "is not named")):
+                problems += [
+                    f"{where}: {line.method} with order {order}, seed {seed} {words}"
+                    for order, seed in sorted(runs)
+                ]
+    return problems
