@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.protocol import Schedule
 
 if TYPE_CHECKING:
-    from benchmark.data.batches import Batch
+    from benchmark.data.batches import Batch, Rows
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Phase:
         further_losses: each takes a step of its own on every batch, after that of `loss`.
         after_backward: called between a step's gradients and the optimiser, as for a projection.
         after_step: called when the optimiser has moved the parameters.
+        rows: what it is trained on, where that is not what the task's other phases are.
         main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
     """
 
@@ -55,4 +56,5 @@ class Phase:
     further_losses: tuple[Callable[[Batch], Tensor], ...] = ()
     after_backward: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
+    rows: Rows | None = None
     main: bool = False

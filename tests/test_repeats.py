@@ -1,4 +1,4 @@
-"""Streams whose tasks come again: which rows a visit brings, what it needs, and that every method learns it."""
+"""Streams whose tasks come again: which rows a visit brings, what it needs, and that all methods learn it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,12 @@ def test_the_whole_order_comes_again_and_only_the_first_visit_needs_adapters() -
     assert seen[0] | seen[2] == set(stream.tasks[0].train.inputs) and not seen[0] & seen[2]
     assert found.tasks[2].classes == found.tasks[0].classes and found.tasks[2].test is found.tasks[0].test
     # What the stream knows of its first visits stays.
-    assert repeat(replace(stream, needs_adapter=(True, False)), 2).needs_adapter == (True, False, False, False)
+    assert repeat(replace(stream, needs_adapter=(True, False)), 2).needs_adapter == (
+        True,
+        False,
+        False,
+        False,
+    )
     assert repeat(stream, 1) is stream
 
 

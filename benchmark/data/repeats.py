@@ -2,7 +2,7 @@
 
 A visit brings new training rows of the same classes: those of each class are dealt out to the visits, so that
 no row is trained on twice and what a visit needs is not that it knows its rows. A class with fewer rows than
-visits gives a row to several. Test rows, and validation rows that the source has, are the same at every visit.
+visits gives a row to several. Test rows, and validation rows of the source, are the same at every visit.
 
 Classes keep their names, so a return has the head rows of the first visit and trains them again. The first
 visit of a task needs an adapter where the stream says so, or where it says nothing; no return needs one.

@@ -71,8 +71,9 @@ def learn_task(
         def step_done(share: float, number: int = number, count: int = count) -> None:
             report((number + share) / count)
 
-        steps += train_phase(method, phase, rows, (seed, t, phase.name), step_done)
-        seen += phase.epochs * len(rows)
+        used = rows if phase.rows is None else phase.rows
+        steps += train_phase(method, phase, used, (seed, t, phase.name), step_done)
+        seen += phase.epochs * len(used)
         trained |= _sizes(phase)
     reseed(seed, t, "end")
     method.end_task(t, rows)
