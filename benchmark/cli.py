@@ -17,6 +17,7 @@ from benchmark.commands.publish import export, submit
 from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
 from benchmark.commands.site import app as site
+from benchmark.commands.study import study
 from benchmark.commands.tuning import tune
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
@@ -195,7 +196,7 @@ def speed(
 
 
 app.command("list")(list_)
-for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
+for verb in (run, sweep, study, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
 for verb in (metrics, redundancy, report):
     analyse.command()(verb)
