@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from benchmark.publishing.tables import markdown
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.one_sided import bound_mean, p_above
 from benchmark.scoring.statistics import student_interval
 from benchmark.study.evidence import Evidence, mean_of
+from benchmark.study.path import BEYOND
 from benchmark.study.stages import points
 from benchmark.study.verdicts import conclude
 
@@ -28,30 +28,31 @@ def write(evidence: Evidence, name: str, command: str) -> str:
     file, runs = evidence.study.file, evidence.runs
     planned = len(file.run_numbers)
     first = evidence.rows["litelora"][0]
-    reached = (
-        f"{len(runs)} of {planned} planned runs are complete" if len(runs) < planned else f"{planned} runs"
-    )
+    reached = f"{planned} runs"
+    if len(runs) < planned:
+        reached = f"{len(runs)} of {planned} planned runs are complete"
     third, _ = evidence.third
     verdicts = (evidence.first, evidence.second, third)
     parts = [
         f"# {file.title}",
-        f"Stream `{first.stream}`, protocol `{first.protocol}`, backbone `{first.backbone}`, {len(first.tasks)} "
-        f"tasks; {reached}. Lambda* = {evidence.chosen:g}, chosen on runs {file.tuning} by validation rows; it "
-        f"drops {evidence.reduction:.0%} of the adapters. Made by `{command}` from results alone.",
+        f"Stream `{first.stream}`, protocol `{first.protocol}`, backbone `{first.backbone}`, "
+        f"{len(first.tasks)} tasks; {reached}. Lambda* = {evidence.chosen:g}, chosen on runs {file.tuning} "
+        f"by validation rows; it drops {evidence.reduction:.0%} of the adapters. Made by `{command}` from "
+        "results alone.",
         "## Verdict",
         conclude(*verdicts, evidence.reduction),
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
         f"![Score against adapters dropped]({name}.svg)",
         "Lines: mean over runs, with a band of one standard error.",
         "## At lambda*",
-        "Average incremental accuracy (AIA) x 100 by three readings, the paper's pooled measures A and F, adapters "
-        "active at the end of as many tasks, and LiteLoRA's AIA less the row's with its 95 % interval. The shuffled "
-        f"gate is the mean of {file.shuffles} permutations a run. Every rule that keeps one adapter, or all, is "
-        "LiteLoRA's own run.",
+        "Average incremental accuracy (AIA) x 100 by three readings, the paper's pooled measures A and F, "
+        "adapters active at the end, and LiteLoRA's AIA less the row's with its 95 % interval. The shuffled "
+        f"gate is the mean of {file.shuffles} permutations a run. Where LiteLoRA kept one adapter or all, "
+        "rules that keep as many keep the same, and their row has its own run.",
         markdown(rows(evidence)),
         "## The path",
-        "LiteLoRA at each lambda beside keep-random with as many adapters; *predicted* is the number kept that the "
-        "worths at lambda 0 of the same run say, *alike* the share of single decisions that they say right.",
+        "LiteLoRA at each lambda beside keep-random with as many adapters; *predicted* is the number kept "
+        "that the worths at lambda 0 of the same run say, *alike* the share of single decisions that they say right.",
         markdown(path(evidence)),
         secondary(evidence),
     ]
@@ -161,13 +162,13 @@ def fixed(evidence: Evidence) -> str:
     lines = [f"{each.claim} - {each.rule}." for each in (evidence.first, evidence.second, third)]
     lines += [
         f"Lambda: {file.path.values} values, 0 and quantiles of the worths of adapters at lambda 0 on runs "
-        f"{file.tuning}, to 1.5 times the largest; lambda* drops most of those whose AIA lies at most "
+        f"{file.tuning}, to {BEYOND:g} times the largest; lambda* drops most of those whose AIA lies at most "
         f"{file.path.tolerance:g} points below lambda 0 there.",
         f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true difference "
         f"of 0, of 2 at {file.outcomes.smallest_difference:g} points, of 3 at an AUC of "
         f"{0.5 + file.outcomes.smallest_auc:g}.",
-        "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there being three "
-        "outcomes: each answers a question of its own.",
+        "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there being "
+        "three outcomes: each answers a question of its own.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -188,3 +189,9 @@ def _interval(differences: Sequence[float]) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f}"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Return a frame of texts as a markdown table, its first column to the left."""
+    sides = ["left", *["right"] * (len(frame.columns) - 1)]
+    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))

@@ -120,7 +120,7 @@ def sees_need(
         return Verdict(claim, "confirmed", rule, figures), test
     if bounds is None:
         return Verdict(claim, "undecided", rule, figures), test
-    figures += f", upper bound {bounds.upper:.2f}"
+    figures += f", upper bound {min(1.0, bounds.upper):.2f}"
     needed = runs_needed(bounds.deviation, planned.smallest_auc, planned.level, planned.power)
     word: Word = "refuted" if bounds.upper < smallest else "undecided"
     return Verdict(claim, word, rule, figures, needed), test
