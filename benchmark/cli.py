@@ -30,7 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-analyse = typer.Typer(help="Say more of results: conventions, redundancy, a page.", no_args_is_help=True)
+analyse = typer.Typer(
+    help="Say more of results: conventions, redundancy, a study, a page.", no_args_is_help=True
+)
 develop = typer.Typer(
     help="Time steps; measure headroom; write the ledger and the site.", no_args_is_help=True
 )
@@ -196,9 +198,9 @@ def speed(
 
 
 app.command("list")(list_)
-for verb in (run, sweep, study, tune, show, score, export, submit, leaderboard):
+for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
-for verb in (metrics, redundancy, report):
+for verb in (study, metrics, redundancy, report):
     analyse.command()(verb)
 for verb in (speed, headroom, ledger):
     develop.command()(verb)
@@ -209,7 +211,7 @@ app.add_typer(develop, name="develop")
 develop.add_typer(site, name="site")
 
 # Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
-for verb in (plan, metrics, redundancy, report, speed, headroom, ledger):
+for verb in (plan, study, metrics, redundancy, report, speed, headroom, ledger):
     app.command(hidden=True)(verb)
 app.add_typer(site, name="site", hidden=True)
 app.add_typer(backbone, name="backbone", hidden=True)

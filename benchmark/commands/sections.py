@@ -12,7 +12,7 @@ from benchmark.guard import USAGE, tell
 from benchmark.printable import control_character, printable
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run": ("run", "sweep", "study", "tune"),
+    "Run": ("run", "sweep", "tune"),
     "Results": ("show", "score", "analyse", "export", "submit", "leaderboard"),
     "Data": ("list", "data"),
     "Develop": ("develop",),

@@ -52,15 +52,16 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         markdown(rows(evidence)),
         "## The path",
         "LiteLoRA at each lambda beside keep-random with as many adapters; *predicted* is the number kept "
-        "that the worths at lambda 0 of the same run say, *alike* the share of single decisions that they say right.",
+        "that the worths at lambda 0 of the same run say, *alike* the share of single decisions that "
+        "they say right.",
         markdown(path(evidence)),
         secondary(evidence),
     ]
     if first.needs_adapter:
         parts += [
             "## Kept beside needed",
-            "Means over runs of precision and recall, and of the AUC of the final logit; the first task is not "
-            "asked about and not counted.",
+            "Means over runs of precision and recall, and of the AUC of the final logit; the first task is "
+            "not asked about and not counted.",
             markdown(needed(evidence)),
         ]
     parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", fixed(evidence)]
@@ -164,11 +165,11 @@ def fixed(evidence: Evidence) -> str:
         f"Lambda: {file.path.values} values, 0 and quantiles of the worths of adapters at lambda 0 on runs "
         f"{file.tuning}, to {BEYOND:g} times the largest; lambda* drops most of those whose AIA lies at most "
         f"{file.path.tolerance:g} points below lambda 0 there.",
-        f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true difference "
-        f"of 0, of 2 at {file.outcomes.smallest_difference:g} points, of 3 at an AUC of "
+        f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true "
+        f"difference of 0, of 2 at {file.outcomes.smallest_difference:g} points, of 3 at an AUC of "
         f"{0.5 + file.outcomes.smallest_auc:g}.",
-        "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there being "
-        "three outcomes: each answers a question of its own.",
+        "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there "
+        "being three outcomes: each answers a question of its own.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
