@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.errors import UserError
 
-DIGITS = 2
+DIGITS = 3
 """Of a lambda, so that it can be read and typed."""
 BEYOND = 1.5
 """The largest lambda over the largest worth: there every gate closes."""
@@ -42,7 +42,7 @@ def place_lambdas(worths: Sequence[float], count: int) -> list[float]:
 
 
 def round_digits(value: float) -> float:
-    """Return a number with `DIGITS` digits: 0.012345 gives 0.012."""
+    """Return a number with `DIGITS` digits: 0.012345 gives 0.0123."""
     return float(f"{value:.{DIGITS}g}")
 
 
