@@ -15,7 +15,7 @@ from benchmark.study import verdicts
 from benchmark.study.evidence import gather
 from benchmark.study.path import choose_lambda, place_lambdas, predict_kept, round_digits
 from benchmark.study.stages import Missing, Study
-from benchmark.study.study_file import Outcomes, StudyFile, read_study
+from benchmark.study.study_file import Outcomes, PathRule, StudyFile, read_study
 from benchmark.study.verdicts import conclude, judge, non_inferiority, sees_need
 from tests import factories
 
@@ -187,7 +187,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]
     """Return a study that was run on made-up results: every lambda closes what is worth less than it."""
     folder = tmp_path_factory.mktemp("study")
     file = StudyFile(
-        title="Made up", stream="toy", runs="0-2", tuning="7-8", shuffles=2, path={"values": 4, "tolerance": 1.5},
+        title="Made up", stream="toy", runs="0-2", tuning="7-8", shuffles=2,
+        path=PathRule(values=4, tolerance=1.5),
         set={"tasks": 4, "planes": 2},
     )  # fmt: skip
     study, names = Study(file, folder), []
