@@ -17,6 +17,7 @@ from benchmark.commands.publish import export, submit
 from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
 from benchmark.commands.site import app as site
+from benchmark.commands.study import study
 from benchmark.commands.tuning import tune
 from benchmark.errors import Incomplete, UserError
 from benchmark.guard import INCOMPLETE, guarded
@@ -29,7 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-analyse = typer.Typer(help="Say more of results: conventions, redundancy, a page.", no_args_is_help=True)
+analyse = typer.Typer(
+    help="Say more of results: conventions, redundancy, a study, a page.", no_args_is_help=True
+)
 develop = typer.Typer(
     help="Time steps; measure headroom; write the ledger and the site.", no_args_is_help=True
 )
@@ -200,7 +203,7 @@ def speed(
 app.command("list")(list_)
 for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
-for verb in (metrics, redundancy, report):
+for verb in (study, metrics, redundancy, report):
     analyse.command()(verb)
 for verb in (speed, headroom, ledger):
     develop.command()(verb)
@@ -211,7 +214,7 @@ app.add_typer(develop, name="develop")
 develop.add_typer(site, name="site")
 
 # Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
-for verb in (plan, metrics, redundancy, report, speed, headroom, ledger):
+for verb in (plan, study, metrics, redundancy, report, speed, headroom, ledger):
     app.command(hidden=True)(verb)
 app.add_typer(site, name="site", hidden=True)
 app.add_typer(backbone, name="backbone", hidden=True)

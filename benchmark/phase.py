@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.protocol import Schedule
 
 if TYPE_CHECKING:
-    from benchmark.data.batches import Batch
+    from benchmark.data.batches import Batch, Rows
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Phase:
         after_step: called when the optimiser has moved the parameters.
         decides: its steps decide which adapters stay; a protocol may ask for more of them than its epochs
             take, see `Protocol.selection_steps`.
+        rows: what it is trained on, where that is not what the task's other phases are.
         main: its epochs are the protocol's; which of them counts is chosen by the protocol's `selection`.
     """
 
@@ -58,4 +59,5 @@ class Phase:
     after_backward: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
     decides: bool = False
+    rows: Rows | None = None
     main: bool = False

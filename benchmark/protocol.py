@@ -15,7 +15,8 @@ Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-c
 ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
-        *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks", "selection_steps"),
+        *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks"),
+        *("selection_steps", "repeat"),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
@@ -131,6 +132,9 @@ class Protocol(BaseModel):
 
     first_tasks: int | None = Field(
         None, ge=1, description="learn so many tasks of the order and leave out the others; none: all"
+    )
+    repeat: int = Field(
+        1, ge=1, le=20, description="times that the whole order is learned, each time from other rows"
     )
     search: SearchRule | None = Field(
         None, description="how every row's optimiser and learning rate are chosen; none: no rule"

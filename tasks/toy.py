@@ -10,9 +10,9 @@ with Q_1 .. Q_T orthonormal 32 x 2 bases, mutually orthogonal. Then U_s^T U_t = 
 U_t^T U_t = I. At overlap 1 all tasks share plane and class means, so the first adapter suffices for all; at
 overlap 0 no adapter serves two tasks.
 
-With `planes` there are fewer planes than tasks, and several tasks share a plane and its class means: the
+With `planes` there may be fewer planes than tasks, and several tasks share a plane and its class means: the
 first one of a plane needs an adapter of its own, the others can borrow it. The result holds this answer, so
-that a method's decisions to keep adapters can be judged.
+that a method's decisions to keep adapters can be judged. The protocol `smoke` has three planes for six tasks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
-    model_validator,
 )
 
 from benchmark.protocol import Protocol
@@ -49,13 +48,9 @@ class Parameters(BaseModel):
     train_rows: int = Field(100, ge=2, description="training rows of a class")
     test_rows: int = Field(50, ge=1, description="test rows of a class")
     noise: float = Field(0.4, ge=0, description="deviation of the hidden noise; class means have length 1")
-    planes: int | None = Field(None, ge=1, description="planes that the tasks share; none: one for each task")
-
-    @model_validator(mode="after")
-    def _no_plane_without_a_task(self) -> Parameters:
-        if self.planes is not None and self.planes > self.tasks:
-            raise ValueError(f"planes={self.planes} are more than the {self.tasks} tasks that share them")
-        return self
+    planes: int | None = Field(
+        None, ge=1, description="planes that the tasks share, at most one each; none: one for each task"
+    )
 
     @model_serializer(mode="wrap")
     def _without_unset(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -121,10 +116,11 @@ def load(request: Request) -> LoadedStream:
     settings = request.parameters or Parameters()
     generator = np.random.RandomState(request.seed)
     tasks = []
-    made = bases(settings.overlap, settings.planes or settings.tasks, generator)
+    count = min(settings.planes or settings.tasks, settings.tasks)
+    made = bases(settings.overlap, count, generator)
     planes = list(range(settings.tasks))
-    if settings.planes is not None:
-        planes = generator.permutation(np.arange(settings.tasks) % settings.planes).tolist()
+    if count < settings.tasks:
+        planes = generator.permutation(np.arange(settings.tasks) % count).tolist()
     for number, basis in enumerate((made[plane] for plane in planes), 1):
         means = directions(basis, settings.classes)
         tasks.append(
@@ -180,4 +176,5 @@ STREAM = Stream(
     parameters=Parameters,
     sources=Sources(bundled="this package, drawn at random"),
     stated=stated,
+    published={SMOKE.name: {"tasks": 6, "planes": 3}},
 )

@@ -344,7 +344,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_at_the_next_task(tmp_path: Path) -> Non
     )
     assert first.stdout is not None
     for line in first.stdout:
-        if "task 2/5" in line:
+        if "task 2/6" in line:
             first.send_signal(signal.SIGINT)
             break
     _, errors = first.communicate(timeout=120)
@@ -355,8 +355,8 @@ def test_a_run_stopped_by_ctrl_c_goes_on_at_the_next_task(tmp_path: Path) -> Non
         command, capture_output=True, text=True, env=environment, timeout=300, check=False
     )
     assert second.returncode == 0, second.stderr
-    assert "task 2/5" not in second.stdout
-    assert "task 5/5" in second.stdout
+    assert "task 2/6" not in second.stdout
+    assert "task 6/6" in second.stdout
 
 
 @pytest.mark.slow

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from benchmark.errors import UserError
+from benchmark.registry import METHODS
+from benchmark.running.training import evaluate, train
 from benchmark.running.tuned_values import all_tuned_values
 from tests import tiny
 
@@ -100,11 +103,158 @@ def test_controls_are_tuned_as_litelora_is() -> None:
     lite = {place: chosen.values for place, chosen in all_tuned_values("litelora").items()}
     # The paper's own budgets on the large image sets are the gate's alone.
     published = {f"{stream}/litelora" for stream in ("cifar100", "cub200", "imagenet-a", "imagenet-r")}
-    for key in RULES:
+    for key in [*RULES, "keep-given", "keep-greedy"]:
         control = {place: chosen.values for place, chosen in all_tuned_values(key).items()}
         assert control.keys() == lite.keys() - published
         for place, values in control.items():
             assert {name: value for name, value in lite[place].items() if name not in gate} == values
+
+
+# --- decisions that are given
+
+
+def given(tasks: int = 4, seed: int = 0, **chosen: Any) -> Any:
+    return tiny.make_method("keep-given", "vector", stream=tiny.tasks("vector", tasks), seed=seed, **chosen)
+
+
+def test_given_decisions_are_taken_and_the_first_adapter_is_kept_whatever_they_say() -> None:
+    assert given(decisions=[0, 0, 1, 0]).wanted.tolist() == [0, 2]
+    assert given().wanted.tolist() == [0, 1, 2, 3], "none given: all are kept"
+
+
+def test_shuffled_decisions_keep_as_many_and_differ_by_number_and_by_seed() -> None:
+    decisions = [1, 1, 0, 0, 1, 0, 0, 0, 0, 1]
+    drawn = {
+        (seed, number): tuple(given(10, seed, decisions=decisions, shuffle=number).wanted.tolist())
+        for seed in range(5)
+        for number in range(4)
+    }
+    assert all(len(wanted) == 4 and wanted[0] == 0 for wanted in drawn.values())
+    # Of the 84 ways to keep three of nine, twenty draws give many.
+    assert len(set(drawn.values())) > 10
+    assert drawn[2, 1] == tuple(given(10, 2, decisions=decisions, shuffle=1).wanted.tolist())
+
+
+def test_every_permutation_is_as_likely() -> None:
+    counts = [0, 0, 0]
+    for number in range(300):
+        counts[given(decisions=[1, 1, 0, 0], shuffle=number).wanted.tolist()[1] - 1] += 1
+    # One of three places; 300 draws deviate by sqrt(300 x 1/3 x 2/3) = 8.2.
+    assert all(abs(count - 100) < 33 for count in counts)
+
+
+def test_shuffling_takes_no_random_numbers_from_training() -> None:
+    plain, shuffled = given(decisions=[1] * 4), given(decisions=[1] * 4, shuffle=3)
+    for t in range(2):
+        tiny.learn(plain, t)
+        tiny.learn(shuffled, t)
+    assert tiny.same(plain.state(), shuffled.state())
+
+
+def test_decisions_of_another_number_of_tasks_get_one_line() -> None:
+    with pytest.raises(UserError, match="decisions holds 3 values and the stream has 4 tasks") as caught:
+        given(decisions=[1, 0, 1])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gates_own_decisions_give_its_scores_to_the_last_bit() -> None:
+    settings = {"epochs": 5}
+    lite: Any = tiny.make_method(
+        "litelora", "vector", stream=tiny.tasks("vector", 4), settings=settings, sparsity=0.01,
+        learning_rate=0.05, selection_epochs=20,
+    )  # fmt: skip
+    for t in range(4):
+        tiny.learn(lite, t)
+    decisions = lite.gate.kept.tolist()
+    assert 0 < sum(decisions[1:]) < 3, "the gate must keep some and drop some"
+    same: Any = tiny.make_method(
+        "keep-given", "vector", stream=tiny.tasks("vector", 4), settings=settings, decisions=decisions,
+        learning_rate=0.05,
+    )  # fmt: skip
+    for t in range(4):
+        tiny.learn(same, t)
+    assert tiny.same(same.stack.state(), lite.stack.state()) and torch.equal(
+        same.magnitudes, lite.base.magnitudes
+    )
+
+
+# --- decisions by rows of all tasks seen
+
+
+def greedy(scores: dict[bool, float], **chosen: Any) -> Any:
+    """Return a method that has these mean scores with the new adapter (True) and without it."""
+    method: Any = tiny.make_method("keep-greedy", "vector", **chosen)
+
+    def mean_score(t: int) -> float:
+        return scores[any(bool(adapter.lora_B.any()) for _, adapter in method.stack.current_adapters())]
+
+    method.mean_score = mean_score
+    return method
+
+
+@pytest.mark.parametrize(
+    ("with_it", "least_gain", "kept"), [(0.8, 0.0, 1), (0.75, 0.0, 0), (0.8, 0.1, 0), (0.7, 0.0, 0)]
+)
+def test_greedy_keeps_what_gains_more_than_asked(with_it: float, least_gain: float, kept: int) -> None:
+    method = greedy({True: with_it, False: 0.75}, least_gain=least_gain)
+    for t in range(2):
+        tiny.learn(method, t)
+    assert method.kept.tolist() == [1, kept] and method.stack.count() == 1 + kept
+    assert method.report(1)["gain"] == pytest.approx(with_it - 0.75) and "gain" not in method.report(0)
+
+
+def test_greedy_scores_every_task_seen_on_rows_held_out_where_there_are_any() -> None:
+    stream = tiny.tasks("vector", 2)
+    stream[1] = replace(stream[1], validation=stream[1].test)
+    method: Any = tiny.make_method("keep-greedy", "vector", stream=stream)
+    for t in range(2):
+        tiny.learn(method, t)
+    shares = [
+        evaluate(method, i, tiny.rows(method, i, split), getattr(stream[i], split))
+        for i, split in ((0, "train"), (1, "validation"))
+    ]
+    assert method.mean_score(1) == pytest.approx(sum(shares) / 2)
+    assert method.needs.rehearsal
+
+
+# --- a gate on held-out rows
+
+
+def test_a_gate_on_held_out_rows_sees_these_alone_in_as_many_steps() -> None:
+    stream = [replace(task, validation=task.test.take([0, 1, 6])) for task in tiny.tasks("vector")]
+    method: Any = tiny.make_method("litelora", "vector", stream=stream, selection_rows="held-out")
+    tiny.learn(method, 0)
+    _, (_, selection) = tiny.begin(method, 1)
+    # 12 training rows in batches of 16: one step; 3 validation rows: one step an epoch.
+    assert len(selection.rows) == 3 and selection.epochs == 1
+    method.hyperparameters = method.hyperparameters.model_copy(update={"selection_batch_size": 2})
+    _, selection = method.phases(1)
+    # 12 rows in twos: 6 steps; 3 rows in twos: 2 steps an epoch, so 3 epochs.
+    assert selection.epochs == 3
+    seen: list[int] = []
+    original = method.selection_loss
+
+    def watched(batch: Any) -> Any:
+        seen.append(len(batch))
+        return original(batch)
+
+    selection.loss = watched
+    train(method, selection, selection.rows, (0, 1, "selection"), lambda share: None)
+    assert sum(seen) == 9
+
+
+def test_without_held_out_rows_such_a_gate_gets_one_line() -> None:
+    method: Any = tiny.make_method("litelora", "vector", selection_rows="held-out")
+    tiny.learn(method, 0)
+    with pytest.raises(UserError, match="has no validation rows; set validation above 0") as caught:
+        tiny.begin(method, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gate_on_training_rows_has_the_settings_that_it_had_before() -> None:
+    settings = METHODS.load("litelora").Hyperparameters
+    assert "selection_rows" not in settings().model_dump()
+    assert settings(selection_rows="held-out").model_dump()["selection_rows"] == "held-out"
 
 
 # --- one large pair

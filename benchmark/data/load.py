@@ -8,6 +8,7 @@ from benchmark.data import splits
 from benchmark.data.checks import check, check_domains
 from benchmark.data.data_errors import InvalidData
 from benchmark.data.files import data_dir
+from benchmark.data.repeats import repeat
 from benchmark.errors import unknown
 from benchmark.stream import LoadedStream, Request, Stream
 
@@ -31,6 +32,7 @@ def load(stream: Stream, request: Request) -> LoadedStream:
     if request.protocol.first_tasks is not None:
         most = request.protocol.first_tasks
         loaded = replace(loaded, tasks=loaded.tasks[:most], needs_adapter=loaded.needs_adapter[:most])
+    loaded = repeat(loaded, request.protocol.repeat)
     check(stream.name, loaded.tasks)
     if request.protocol.head == "domain-incremental":
         check_domains(stream.name, loaded.tasks)

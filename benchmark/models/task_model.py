@@ -202,7 +202,8 @@ class ClassificationTaskModel(TaskModel):
         columns = np.asarray(self.task_columns(task))
         labels = torch.from_numpy(columns[examples.labels].astype(np.int64))
         if self.backbone.kind == "vector":
-            return VectorRows(torch.from_numpy(np.asarray(examples.inputs, dtype=np.float32)), labels)
+            vectors = torch.from_numpy(np.asarray(examples.inputs, dtype=np.float32))
+            return VectorRows(vectors.to(next(self.backbone.module.parameters()).dtype), labels)
         if self.backbone.kind == "image":
             settings = self.image_settings
             assert settings is not None

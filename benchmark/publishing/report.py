@@ -13,6 +13,7 @@ from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
 from benchmark.publishing.plots import MOST_DRAWN
+from benchmark.publishing.plots_decisions import decisions, known_decisions
 from benchmark.publishing.report_parts import STYLE, figure, gallery, table
 from benchmark.publishing.report_redundancy import Places, redundancy
 from benchmark.publishing.tables import SCORES, active, named, share
@@ -79,6 +80,7 @@ def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
     pictures = [
         ("Score on each task after each task", plots.score_matrix(result)),
         ("Active adapters after each task", plots.active_over_tasks([row])),
+        *_decisions([result]),
     ]
     overlaps, problems = redundancy([row], places, depth, level=2)
     text = "\n".join(
@@ -90,6 +92,12 @@ def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
         ]
     )
     return text, problems
+
+
+def _decisions(results: Sequence[Result]) -> list[tuple[str, plots.Figure]]:
+    """Return the picture of what was kept beside what was needed, where both are known."""
+    found = known_decisions(results)
+    return [("Adapters kept beside those needed", decisions(found))] if found else []
 
 
 def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str]]:
@@ -107,6 +115,7 @@ def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str
             if len(part.results[0].tasks) > 1:
                 pictures.append(figure("Forgetting of each task", plots.forgetting_per_task(anytime)))
         pictures.append(figure("Active adapters", plots.active_over_tasks(drawn)))
+    pictures += [figure(caption, drawn) for caption, drawn in _decisions(part.results)]
     pictures.append(figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
         pictures.append(figure(f"{row.name}: scores of its first run", plots.score_matrix(row.first)))

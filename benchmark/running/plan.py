@@ -39,6 +39,7 @@ def plan(
     settings: Sequence[str] = (),
     zero_shot: bool = False,
     tuned: Mapping[Place, Tuned] = MappingProxyType({}),
+    need_backbone: bool = True,
 ) -> list[Run]:
     """Return the runs of a run, ordered by stream, order, seed and method, none of them twice.
 
@@ -52,6 +53,7 @@ def plan(
         settings: `key=value` texts for the protocol, the stream or the methods.
         zero_shot: also score tasks not learned yet.
         tuned: what searches chose, by method, stream and protocol; a setting wins over it.
+        need_backbone: whether a preset must have been fetched; not for who only names runs.
 
     Raises:
         UserError: a name, a range or a setting is not understood, or a search is for none of the runs.
@@ -62,7 +64,9 @@ def plan(
     # Methods bring torch with them, so all that can be refused without it is refused first.
     order_names = {key: match_orders(loaded[key], references[key], orders) for key in stream_keys}
     protocols = {key: match_protocol(loaded[key], references[key], protocol) for key in stream_keys}
-    backbones = {key: resolve_backbone(backbone or protocols[key].backbone) for key in stream_keys}
+    backbones = {
+        key: resolve_backbone(backbone or protocols[key].backbone, need_backbone) for key in stream_keys
+    }
     chosen = assign(settings, _places(method_keys, loaded))
     runs = []
     for key in stream_keys:
@@ -149,14 +153,15 @@ class ChosenBackbone:
     weights: str = ""
 
 
-def resolve_backbone(asked: str) -> ChosenBackbone:
+def resolve_backbone(asked: str, needed: bool = True) -> ChosenBackbone:
     """Return the backbone that a text means: a preset, never a folder of its name; a folder; a hub id.
 
     Raises:
         UserError: it is none of them, a preset has not been fetched, or a folder holds no weights.
     """
     if (preset := preset_key(asked)) is not None:
-        require_fetched(preset)
+        if needed:
+            require_fetched(preset)
         return ChosenBackbone(preset)
     if Path(asked).is_dir():
         folder = find_folder(asked, Path(asked))

@@ -67,15 +67,16 @@ def learn_task(
     trained: dict[nn.Parameter, int] = {}
     steps, seen = 0, 0
     for number, asked in enumerate(phases):
-        phase = lengthen(asked, method.protocol, len(rows))
+        phase = lengthen(asked, method.protocol, len(rows if asked.rows is None else asked.rows))
         # How many a generator will give is not known before.
         count = length_hint(phases, number + 1)
 
         def step_done(share: float, number: int = number, count: int = count) -> None:
             report((number + share) / count)
 
-        steps += train_phase(method, phase, rows, (seed, t, phase.name), step_done)
-        seen += phase.epochs * len(rows)
+        used = rows if phase.rows is None else phase.rows
+        steps += train_phase(method, phase, used, (seed, t, phase.name), step_done)
+        seen += phase.epochs * len(used)
         trained |= _sizes(phase)
     reseed(seed, t, "end")
     method.end_task(t, rows)
@@ -96,7 +97,7 @@ def lengthen(phase: Phase, protocol: Protocol, rows: int) -> Phase:
     """Return a phase that decides about adapters with the steps that its protocol wants for it.
 
     Args:
-        rows: of the task.
+        rows: that the phase is trained on.
     """
     if not phase.decides or protocol.selection_steps is None:
         return phase

@@ -1,7 +1,8 @@
-"""Controls for LiteLoRA's gate: adapters learned as it learns them, kept by a rule that looks at nothing."""
+"""Controls for LiteLoRA's gate: adapters learned as it learns them, kept by another rule."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -20,18 +21,65 @@ class KeepingHyperparameters(MagnitudeHyperparameters):
     keep: int = Field(1, ge=1, description="adapters kept in all, such as a LiteLoRA run kept")
 
 
-class Keeping(MagnitudeLoRA):
-    """LiteLoRA's magnitude phase for every task; the adapters of the tasks in `wanted` are kept.
+class Deciding(MagnitudeLoRA):
+    """LiteLoRA's magnitude phase for every task; a rule without a gate keeps or drops its adapter.
 
     The first adapter is always kept, as LiteLoRA keeps it.
 
     Attributes:
-        wanted: the tasks whose adapters are kept, fixed before the first.
         kept: the decision per task learned, 1 or 0.
     """
 
+    keeps = stored("kept")
+
+    def __init__(self, context: Context, hyperparameters: Any) -> None:
+        """Start without decisions."""
+        super().__init__(context, hyperparameters)
+        self.kept = torch.zeros(0, dtype=torch.int64, device=self.task_model.device)
+
+    def decide(self, t: int) -> bool:
+        """Return whether the adapter of task t, which is not the first, is kept; it is learned by now."""
+        raise NotImplementedError
+
+    def end_task(self, t: int, rows: Rows) -> None:
+        """Keep the adapter or drop it, by the rule."""
+        super().end_task(t, rows)
+        keep = t == 0 or self.decide(t)
+        self.kept = torch.cat([self.kept, self.kept.new_tensor([int(keep)])])
+        if not keep:
+            self.drop_current()
+
+    def adapter_counts(self) -> tuple[int, int]:
+        """Return how many tasks have been learned, and how many adapters were kept: these are all active."""
+        return len(self.kept), self.stack.count()
+
+    def report(self, t: int) -> dict[str, Any]:
+        """Return the decision on task t beside what SD-LoRA tells."""
+        return {"kept": bool(self.kept[t])} | super().report(t)
+
+
+class Planned(Deciding):
+    """Keeps the adapters of tasks that are fixed before the first.
+
+    Attributes:
+        wanted: these tasks, the first among them.
+    """
+
+    keeps = stored("wanted")
+
+    def plan(self, tasks: Iterable[int]) -> None:
+        """Fix what will be kept beside the first adapter."""
+        self.wanted = torch.tensor(sorted({0, *tasks}), device=self.task_model.device)
+
+    def decide(self, t: int) -> bool:
+        """Return whether task t is among the wanted."""
+        return t in self.wanted.tolist()
+
+
+class Keeping(Planned):
+    """Keeps as many adapters as are asked for, chosen by a rule that looks at nothing."""
+
     Hyperparameters: ClassVar[type[BaseModel]] = KeepingHyperparameters
-    keeps = stored("wanted", "kept")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Fix what will be kept.
@@ -45,26 +93,8 @@ class Keeping(MagnitudeLoRA):
             raise UserError(
                 f"keep={keep}: the stream has {self.task_count} tasks, so at most as many adapters"
             )
-        device = self.task_model.device
-        self.wanted = torch.tensor(sorted({0, *self.choose(keep - 1)}), device=device)
-        self.kept = torch.zeros(0, dtype=torch.int64, device=device)
+        self.plan(self.choose(keep - 1))
 
     def choose(self, count: int) -> list[int]:
         """Return `count` tasks among those after the first."""
         raise NotImplementedError
-
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Keep the adapter or drop it, by the rule."""
-        super().end_task(t, rows)
-        keep = t in self.wanted.tolist()
-        self.kept = torch.cat([self.kept, self.kept.new_tensor([int(keep)])])
-        if not keep:
-            self.drop_current()
-
-    def adapter_counts(self) -> tuple[int, int]:
-        """Return how many tasks have been learned, and how many adapters were kept: these are all active."""
-        return len(self.kept), self.stack.count()
-
-    def report(self, t: int) -> dict[str, Any]:
-        """Return the decision on task t beside what SD-LoRA tells."""
-        return {"kept": bool(self.kept[t])} | super().report(t)

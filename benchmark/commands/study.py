@@ -1,0 +1,112 @@
+"""The verb that runs a study and writes its page."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands.options import RunOptions, with_flags
+from benchmark.guard import INCOMPLETE, end_interrupted, guarded, one_line, tell
+
+if TYPE_CHECKING:
+    from benchmark.running.run import Run
+    from benchmark.study.stages import Study
+
+Page = Annotated[
+    bool, typer.Option("--page", help="Run nothing: write the page from the results that there are.")
+]
+Publish = Annotated[
+    Path | None, typer.Option(help="Also write page, picture and packed results into this folder.")
+]
+
+
+@guarded
+@with_flags
+def study(
+    name: Annotated[str, typer.Argument(help="A study among the sweeps, such as litelora, or a .toml file.")],
+    options: RunOptions,
+    page: Page = False,
+    publish: Publish = None,
+) -> None:
+    """Run a study whose outcomes are fixed before it runs, and write one page.
+
+    Finished runs are skipped. A study that is stopped has a page about the runs that are complete.
+    """
+    from benchmark.study.stages import Study
+    from benchmark.study.study_file import read_study
+
+    path, file = read_study(name)
+    found = Study(file, options.out, need_backbone=not page)
+    code = 0 if page else _run_all(found, options)
+    _write(found, path, options.out, publish)
+    raise typer.Exit(code)
+
+
+def _run_all(found: Study, options: RunOptions) -> int:
+    """Run stage after stage and return the exit code; a stage that is not complete ends the study."""
+    file = found.file
+    total = 2 + 2 * len(file.run_numbers)
+    for place, stage in enumerate(found.stages(), 1):
+        left = [run for run in stage.runs if not found.has(run)]
+        done = f"{len(stage.runs) - len(left)} of {len(stage.runs)} done"
+        print(f"stage {place} of {total}, {stage.name}: {done}", flush=True)
+        if left:
+            code = _run(left, options)
+            found.refresh()
+            if code:
+                return code
+    return 0
+
+
+def _run(runs: list[Run], options: RunOptions) -> int:
+    from benchmark.commands.progress import watching
+    from benchmark.running.driver import run
+    from benchmark.running.stopping import Stop
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        with Stop(options.out, say) as stop, watching(len(runs), sys.stdout) as callback:
+            outcomes = run(
+                runs,
+                out=options.out,
+                data_dir=options.data_dir,
+                workers=options.workers,
+                device=options.device.value,
+                fresh=options.fresh,
+                callback=callback,
+                conditions=replace(options.conditions(), stop=stop.file),
+                say=say,
+            )
+    except KeyboardInterrupt:
+        kept = f"every finished run and task is kept in {options.out}"
+        return end_interrupted(f"stopped: {kept}; the same command continues from there")
+    for outcome in outcomes:
+        if outcome.error:
+            tell(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
+    return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
+
+
+def _write(found: Study, path: Path, out: Path, publish: Path | None) -> None:
+    """Write page and picture beside the results, and into the folder that is published."""
+    from benchmark.result_files import pack
+    from benchmark.results import atomic_write
+    from benchmark.study import page as pages
+    from benchmark.study.curve_plot import draw
+    from benchmark.study.evidence import gather
+
+    evidence = gather(found)
+    folders = [out] if publish is None else [out, publish]
+    for folder in folders:
+        text = pages.write(evidence, path.stem, f"bench study {path} --page --out {folder}")
+        atomic_write(folder / f"{path.stem}.md", text.encode())
+        atomic_write(folder / f"{path.stem}.svg", draw(evidence).encode())
+        typer.echo(str(folder / f"{path.stem}.md"))
+    if publish is not None:
+        atomic_write(publish / f"{path.stem}.jsonl", pack(evidence.results()))
+        typer.echo(str(publish / f"{path.stem}.jsonl"))

@@ -1,0 +1,73 @@
+"""The picture of a study: score against the share of adapters dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.publishing.plots import COLOURS, figure, svg, text
+from benchmark.results import Result
+from benchmark.study.evidence import Evidence
+from benchmark.study.stages import points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SINGLE = {
+    "sd-lora": "s",
+    "shuffled gate": "v",
+    "oracle": "*",
+    "greedy (rehearsal)": "P",
+    "gate on held-out rows": "D",
+}
+"""Rows that are one point of the picture, with their markers."""
+
+
+def draw(evidence: Evidence) -> str:
+    """Return the picture as SVG: mean AIA over mean reduction, with a band of one standard error over runs.
+
+    LiteLoRA's line goes through its lambdas and keep-random's through the same numbers of adapters.
+    """
+    drawn = figure(7.0, 4.6)
+    axes = drawn.add_subplot()
+    lines = {"litelora, path of lambda": evidence.gate, "keep-random, as many kept": evidence.at_random}
+    for index, (label, found) in enumerate(lines.items()):
+        _line(axes, list(found.values()), COLOURS[index], "-" if index == 0 else "--", label)
+    star = evidence.gate[evidence.chosen]
+    axes.plot(
+        [100 * _reduction(star)], [_score(star)], marker="o", markersize=11, markerfacecolor="none",
+        markeredgecolor=COLOURS[0], linestyle="", label=text(f"lambda* = {evidence.chosen:g}"),
+    )  # fmt: skip
+    for index, (name, marker) in enumerate(SINGLE.items(), len(lines)):
+        if name in evidence.names:
+            scores = evidence.scores(name)
+            assert scores is not None
+            error = scores.std(ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+            axes.errorbar(
+                [100 * _reduction(evidence.result_of(name))], [scores.mean()], yerr=[error],
+                color=COLOURS[index % len(COLOURS)], marker=marker, linestyle="", label=text(name),
+            )  # fmt: skip
+    axes.set(xlabel="adapters dropped, %", ylabel="average incremental accuracy x 100")
+    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return svg(drawn)
+
+
+def _line(axes: Axes, groups: Sequence[Sequence[Result]], colour: str, line: str, label: str) -> None:
+    found = []
+    for results in groups:
+        scores = np.array([points(result) for result in results])
+        error = scores.std(ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+        found.append((100 * _reduction(results), scores.mean(), error))
+    places, means, errors = map(np.array, zip(*sorted(found), strict=True))
+    axes.plot(places, means, color=colour, linestyle=line, marker=".", label=text(label))
+    axes.fill_between(places, means - errors, means + errors, color=colour, alpha=0.15, linewidth=0)
+
+
+def _reduction(results: Sequence[Result]) -> float:
+    return float(np.mean([result.reduction or 0.0 for result in results]))
+
+
+def _score(results: Sequence[Result]) -> float:
+    return float(np.mean([points(result) for result in results]))

@@ -1,0 +1,211 @@
+"""What the complete runs of a study measured, as the numbers that its page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from benchmark.errors import UserError
+from benchmark.results import READINGS, TRAINED_HEAD, Result
+from benchmark.scoring.curve_area import height_difference
+from benchmark.scoring.decisions import Decisions, read_decisions
+from benchmark.scoring.metrics import numbers
+from benchmark.scoring.rank_permutation import AucTest
+from benchmark.study.members import decisions_of, logits_of, same_kept, worths_of
+from benchmark.study.path import predict_kept
+from benchmark.study.stages import AIA, Study, points
+from benchmark.study.verdicts import Verdict, better_than_shuffled, non_inferiority, sees_need
+
+SHUFFLED = "shuffled gate"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The complete runs of a study.
+
+    Attributes:
+        study: with its results.
+        runs: their numbers; every table stands on all of them.
+    """
+
+    study: Study
+    runs: tuple[int, ...]
+
+    @cached_property
+    def chosen(self) -> float:
+        """Lambda*."""
+        return self.study.chosen()
+
+    @cached_property
+    def lambdas(self) -> list[float]:
+        """The path."""
+        return self.study.lambdas()
+
+    @cached_property
+    def gate(self) -> dict[float, list[Result]]:
+        """LiteLoRA's results by lambda, in the order of runs."""
+        return {
+            value: [self.study.result(self.study.path(number)[value]) for number in self.runs]
+            for value in self.lambdas
+        }
+
+    @cached_property
+    def at_random(self) -> dict[float, list[Result]]:
+        """By lambda, keep-random's results with as many adapters."""
+        return {
+            value: [self.study.result(self.study.at_random(number)[value]) for number in self.runs]
+            for value in self.lambdas
+        }
+
+    @cached_property
+    def rows(self) -> dict[str, list[Result]]:
+        """The rows of the table at lambda*, LiteLoRA first; of the shuffled gate one a permutation."""
+        found: dict[str, list[Result]] = {"litelora": self.gate[self.chosen]}
+        for number in self.runs:
+            parts = self.study.rivals(number) | self.study.controls(number)
+            for name, run in parts.items():
+                found.setdefault(name, []).append(self.study.result(run))
+        found["litelora, lambda 0"] = self.gate[0.0]
+        return {name: results for name, results in found.items() if len(results) == len(self.runs)}
+
+    def scores(self, name: str, metric: str = AIA, reading: str = TRAINED_HEAD) -> np.ndarray | None:
+        """Return a number of every run of a row x 100, `(n,)`; the shuffled gate's is a mean of permutations.
+
+        None where a result lacks it.
+        """
+        parts = [results for row, results in self.rows.items() if row == name or row.startswith(f"{name} ")]
+        if name != SHUFFLED:
+            parts = [self.rows[name]]
+        values = []
+        for results in parts:
+            own = [numbers(result, reading).get(metric) for result in results]
+            if None in own:
+                return None
+            values.append([100 * value for value in own if value is not None])
+        return np.mean(np.array(values), axis=0)
+
+    @property
+    def names(self) -> list[str]:
+        """The rows' names, the permutations of the shuffled gate as one."""
+        return list(dict.fromkeys(SHUFFLED if SHUFFLED in name else name for name in self.rows))
+
+    def result_of(self, name: str) -> list[Result]:
+        """Return results that stand for a row in what permutations share: how many adapters there are."""
+        return self.rows[f"{SHUFFLED} 1"] if name == SHUFFLED else self.rows[name]
+
+    def differences(self, name: str) -> list[float]:
+        """Return LiteLoRA at lambda* minus a row, in points of AIA, one a run."""
+        ours, theirs = self.scores("litelora"), self.scores(name)
+        if ours is None or theirs is None:
+            raise UserError(f"litelora or {name} lacks {AIA}: score_at must be every")
+        return [float(value) for value in ours - theirs]
+
+    def results(self) -> list[Result]:
+        """Return every result that the page is made of, each once."""
+        tuning = [result for results in self.study.tuning().values() for result in results]
+        own = [self.study.result(run) for number in self.runs for run in self.study.all_of(number)]
+        return list({result.key: result for result in [*tuning, *own]}.values())
+
+    # --- the planned outcomes
+
+    @cached_property
+    def first(self) -> Verdict:
+        """Not inferior to SD-LoRA."""
+        return non_inferiority(self.differences("sd-lora"), self.study.file.outcomes)
+
+    @cached_property
+    def second(self) -> Verdict:
+        """Better than the shuffled gate."""
+        same = sum(same_kept(decisions_of(result)) for result in self.rows["litelora"])
+        return better_than_shuffled(self.differences(SHUFFLED), same, self.study.file.outcomes)
+
+    @cached_property
+    def third(self) -> tuple[Verdict, AucTest | None]:
+        """The final logit tells what is needed."""
+        runs = []
+        for result in self.rows["litelora"]:
+            logits = logits_of(result)
+            if result.needs_adapter and logits is not None:
+                runs.append((result.needs_adapter[1:], logits))
+        return sees_need(runs, self.study.file.outcomes)
+
+    @cached_property
+    def reduction(self) -> float:
+        """The mean share of adapters dropped at lambda*."""
+        return float(np.mean([result.reduction or 0.0 for result in self.rows["litelora"]]))
+
+    # --- secondary
+
+    def height_differences(self) -> list[float]:
+        """Return of each run the mean height of the reduction-score curve over keep-random's, in points."""
+        found = []
+        for place in range(len(self.runs)):
+            ours = [_point(self.gate[value][place]) for value in self.lambdas]
+            theirs = [_point(self.at_random[value][place]) for value in self.lambdas]
+            height = height_difference(ours, theirs)
+            if height is not None:
+                found.append(height)
+        return found
+
+    def predictions(self) -> dict[float, tuple[float, float, float]]:
+        """Return for every lambda what the worths at lambda 0 of the same run say of it.
+
+        The mean number of adapters that they predict, that were kept, and the share of decisions alike.
+        """
+        found = {}
+        for value in self.lambdas:
+            guessed, kept, alike = [], [], []
+            for place in range(len(self.runs)):
+                said = predict_kept(worths_of(self.gate[0.0][place]), value)
+                done = decisions_of(self.gate[value][place])
+                guessed.append(1 + sum(said))
+                kept.append(sum(done))
+                alike.append(np.mean([a == b for a, b in zip(said, done[1:], strict=True)]))
+            found[value] = float(np.mean(guessed)), float(np.mean(kept)), float(np.mean(alike))
+        return found
+
+    def decisions(self, name: str) -> list[Decisions]:
+        """Return what a row's runs decided beside what was needed; empty where either is not known."""
+        if name == SHUFFLED:
+            parts = [results for row, results in self.rows.items() if row.startswith(SHUFFLED)]
+        else:
+            parts = [self.rows[name]]
+        found = [read_decisions(each.needs_adapter, each.report) for results in parts for each in results]
+        known = [each for each in found if each is not None]
+        return known if len(known) == len(found) else []
+
+
+def _point(result: Result) -> tuple[float, float]:
+    return result.reduction or 0.0, points(result)
+
+
+def gather(study: Study) -> Evidence:
+    """Return the evidence of the runs that are complete.
+
+    Raises:
+        UserError: none is.
+    """
+    runs = study.complete()
+    if not runs:
+        raise UserError(
+            f"no reported run of the study is complete in {study.folder}; bench study goes on with it"
+        )
+    return Evidence(study, tuple(runs))
+
+
+def mean_reading(evidence: Evidence, name: str) -> dict[str, float | None]:
+    """Return a row's mean AIA by each reading."""
+    found: dict[str, float | None] = {}
+    for reading in READINGS:
+        values = evidence.scores(name, reading=reading)
+        found[reading] = None if values is None else float(values.mean())
+    return found
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,198 @@
+"""The page of a study: outcomes, picture and tables as markdown, from results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
+from benchmark.scoring.one_sided import bound_mean, p_above
+from benchmark.scoring.statistics import student_interval
+from benchmark.study.evidence import Evidence, mean_of
+from benchmark.study.path import BEYOND
+from benchmark.study.stages import points
+from benchmark.study.verdicts import conclude
+
+READ = {TRAINED_HEAD: "AIA", CLASS_MEANS: "AIA, class means", TASK_INCREMENTAL: "AIA, task id"}
+
+
+def write(evidence: Evidence, name: str, command: str) -> str:
+    """Return the page.
+
+    Args:
+        name: of the study's file without its ending, and of the picture.
+        command: that makes the page again.
+    """
+    file, runs = evidence.study.file, evidence.runs
+    planned = len(file.run_numbers)
+    first = evidence.rows["litelora"][0]
+    reached = f"{planned} runs"
+    if len(runs) < planned:
+        reached = f"{len(runs)} of {planned} planned runs are complete"
+    third, _ = evidence.third
+    verdicts = (evidence.first, evidence.second, third)
+    parts = [
+        f"# {file.title}",
+        f"Stream `{first.stream}`, protocol `{first.protocol}`, backbone `{first.backbone}`, "
+        f"{len(first.tasks)} tasks; {reached}. Lambda* = {evidence.chosen:g}, chosen on runs {file.tuning} "
+        f"by validation rows; it drops {evidence.reduction:.0%} of the adapters. Made by `{command}` from "
+        "results alone.",
+        "## Verdict",
+        conclude(*verdicts, evidence.reduction),
+        "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
+        f"![Score against adapters dropped]({name}.svg)",
+        "Lines: mean over runs, with a band of one standard error.",
+        "## At lambda*",
+        "Average incremental accuracy (AIA) x 100 by three readings, the paper's pooled measures A and F, "
+        "adapters active at the end, and LiteLoRA's AIA less the row's with its 95 % interval. The shuffled "
+        f"gate is the mean of {file.shuffles} permutations a run. Where LiteLoRA kept one adapter or all, "
+        "rules that keep as many keep the same, and their row has its own run.",
+        markdown(rows(evidence)),
+        "## The path",
+        "LiteLoRA at each lambda beside keep-random with as many adapters; *predicted* is the number kept "
+        "that the worths at lambda 0 of the same run say, *alike* the share of single decisions that "
+        "they say right.",
+        markdown(path(evidence)),
+        secondary(evidence),
+    ]
+    if first.needs_adapter:
+        parts += [
+            "## Kept beside needed",
+            "Means over runs of precision and recall, and of the AUC of the final logit; the first task is "
+            "not asked about and not counted.",
+            markdown(needed(evidence)),
+        ]
+    parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", fixed(evidence)]
+    return "\n\n".join(parts) + "\n"
+
+
+def rows(evidence: Evidence) -> pd.DataFrame:
+    """Return a row for LiteLoRA at lambda* and for everything that it is compared with."""
+    table = []
+    for name in evidence.names:
+        record = {"row": name}
+        for reading, title in READ.items():
+            record[title] = _spread(evidence.scores(name, reading=reading))
+        record["A, pooled"] = _spread(evidence.scores(name, "average_anytime_pooled"))
+        record["F, all rows"] = _spread(evidence.scores(name, "forgetting_all_rows"))
+        results = evidence.result_of(name)
+        record["active"] = f"{np.mean([result.active_adapters[-1] for result in results]):.1f}"
+        record["litelora minus it"] = "" if name == "litelora" else _interval(evidence.differences(name))
+        table.append(record)
+    return pd.DataFrame(table)
+
+
+def path(evidence: Evidence) -> pd.DataFrame:
+    """Return a row for every lambda."""
+    table = []
+    predictions = evidence.predictions()
+    for value in evidence.lambdas:
+        ours, theirs = evidence.gate[value], evidence.at_random[value]
+        guessed, kept, alike = predictions[value]
+        gaps = [points(a) - points(b) for a, b in zip(ours, theirs, strict=True)]
+        table.append(
+            {
+                "lambda": f"{value:g}" + (" *" if value == evidence.chosen else ""),
+                "AIA": _spread(np.array([points(result) for result in ours])),
+                "kept": f"{kept:.1f}",
+                "predicted": f"{guessed:.1f}",
+                "alike": f"{alike:.0%}",
+                "keep-random": _spread(np.array([points(result) for result in theirs])),
+                "litelora minus it": _interval(gaps),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def secondary(evidence: Evidence) -> str:
+    """Return what the areas under the curves say."""
+    heights = evidence.height_differences()
+    bounds = bound_mean(heights, evidence.study.file.outcomes.level)
+    if bounds is None:
+        return "The mean height of the curve over keep-random's is known for fewer than two runs."
+    p = p_above(heights, 0.0)
+    return (
+        f"Mean height of LiteLoRA's curve less keep-random's, over the reductions that both reach: "
+        f"{bounds.mean:+.2f} points ({bounds.n} runs, one-sided bounds {bounds.lower:+.2f} and "
+        f"{bounds.upper:+.2f}, p = {p:.2g})."
+    )
+
+
+def needed(evidence: Evidence) -> pd.DataFrame:
+    """Return precision, recall and AUC of every row that decides."""
+    table = []
+    for name in evidence.names:
+        found = evidence.decisions(name)
+        if found:
+            shares = {
+                "precision": mean_of([each.precision for each in found]),
+                "recall": mean_of([each.recall for each in found]),
+                "AUC": mean_of([each.auc for each in found]),
+            }
+            kept = np.mean([sum(each.kept) for each in found])
+            table.append(
+                {
+                    "row": name,
+                    "kept": f"{kept:.1f}",
+                    **{key: _percent(value) for key, value in shares.items()},
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def tuning(evidence: Evidence) -> pd.DataFrame:
+    """Return what chose lambda*."""
+    return pd.DataFrame(
+        [
+            {
+                "lambda": f"{value:g}" + (" *" if value == evidence.chosen else ""),
+                "AIA, validation rows": _spread(np.array([points(result) for result in results])),
+                "kept": f"{np.mean([result.active_adapters[-1] for result in results]):.1f}",
+            }
+            for value, results in evidence.study.tuning().items()
+        ]
+    )
+
+
+def fixed(evidence: Evidence) -> str:
+    """Return the rules that the study's file states."""
+    file = evidence.study.file
+    third, _ = evidence.third
+    lines = [f"{each.claim} - {each.rule}." for each in (evidence.first, evidence.second, third)]
+    lines += [
+        f"Lambda: {file.path.values} values, 0 and quantiles of the worths of adapters at lambda 0 on runs "
+        f"{file.tuning}, to {BEYOND:g} times the largest; lambda* drops most of those whose AIA lies at most "
+        f"{file.path.tolerance:g} points below lambda 0 there.",
+        f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true "
+        f"difference of 0, of 2 at {file.outcomes.smallest_difference:g} points, of 3 at an AUC of "
+        f"{0.5 + file.outcomes.smallest_auc:g}.",
+        "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there "
+        "being three outcomes: each answers a question of its own.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _spread(values: np.ndarray | None) -> str:
+    if values is None:
+        return "-"
+    deviation = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{deviation}"
+
+
+def _interval(differences: Sequence[float]) -> str:
+    interval = student_interval(differences)
+    if interval is None:
+        return f"{np.mean(differences):+.1f}"
+    return f"{np.mean(differences):+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Return a frame of texts as a markdown table, its first column to the left."""
+    sides = ["left", *["right"] * (len(frame.columns) - 1)]
+    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))

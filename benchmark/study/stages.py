@@ -1,0 +1,200 @@
+"""What a study runs, in stages: each is known once the results of those before it are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.result_files import find, records
+from benchmark.results import Result, parse
+from benchmark.running.run import Run
+from benchmark.scoring.metrics import numbers
+from benchmark.study.members import Members, decisions_of, same_kept, worths_of
+from benchmark.study.path import choose_lambda, place_lambdas
+from benchmark.study.study_file import StudyFile
+
+AIA = "average_anytime"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Runs that may be run in any order, and what they are for."""
+
+    name: str
+    runs: list[Run]
+
+
+class Missing(UserError):
+    """A run of the study has no result yet."""
+
+
+class Study:
+    """A study beside the results that there are.
+
+    Attributes:
+        file: what is asked.
+        members: its runs.
+        folder: of results, searched with its subfolders.
+    """
+
+    def __init__(self, file: StudyFile, folder: Path, need_backbone: bool = True) -> None:
+        """Read the results that there are."""
+        self.file, self.folder = file, folder
+        self.members = Members(file, need_backbone)
+        self._known: dict[Path, list[Result]] = {}
+        self._results: dict[str, Result] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read results that have come since; those of other work in the folder are passed over."""
+        for path in find(self.folder) if self.folder.is_dir() else []:
+            if path not in self._known:
+                self._known[path] = [parse(data, where) for where, data in records(path)]
+                for result in self._known[path]:
+                    try:
+                        self._results[Run.of(result).identity] = result
+                    except UserError:
+                        continue
+
+    def has(self, run: Run) -> bool:
+        """Return whether a run has a result."""
+        return run.identity in self._results
+
+    def result(self, run: Run) -> Result:
+        """Return a run's result.
+
+        Raises:
+            Missing: there is none.
+        """
+        if not self.has(run):
+            raise Missing(f"there is no result of {run.name} in {self.folder}; bench study makes it")
+        return self._results[run.identity]
+
+    # --- tuning
+
+    def lambdas(self) -> list[float]:
+        """Return the path, placed by the worths of the tuning runs at lambda 0."""
+        worths = []
+        for number in self.file.tuning_numbers:
+            worths += worths_of(self.result(self.members.gate(number, 0.0, tuning=True)))
+        return place_lambdas(worths, self.file.path.values)
+
+    def tuning(self) -> dict[float, list[Result]]:
+        """Return the tuning runs of every lambda."""
+        return {
+            value: [
+                self.result(self.members.gate(number, value, tuning=True))
+                for number in self.file.tuning_numbers
+            ]
+            for value in self.lambdas()
+        }
+
+    def chosen(self) -> float:
+        """Return lambda*."""
+        found = self.tuning()
+        scores = {value: [points(result) for result in results] for value, results in found.items()}
+        reductions = {
+            value: [result.reduction or 0.0 for result in results] for value, results in found.items()
+        }
+        return choose_lambda(scores, reductions, self.file.path.tolerance)
+
+    # --- one reported run
+
+    def path(self, number: int) -> dict[float, Run]:
+        """Return LiteLoRA at every lambda on a reported run."""
+        return {value: self.members.gate(number, value) for value in self.lambdas()}
+
+    def rivals(self, number: int) -> dict[str, Run]:
+        """Return what is compared with LiteLoRA at lambda* and does not depend on what it kept."""
+        members = self.members
+        return {
+            "sd-lora": members.reference(number),
+            "gate on held-out rows": members.gate(number, self.chosen(), held_out=True),
+            "greedy (rehearsal)": members.control("keep-greedy", number),
+        }
+
+    def controls(self, number: int) -> dict[str, Run]:
+        """Return the controls that keep as many adapters as LiteLoRA did at lambda*, and the oracle.
+
+        Where it kept one alone, or all, every rule keeps the same, and the run is LiteLoRA's own.
+        """
+        members, gate = self.members, self.members.gate(number, self.chosen())
+        result = self.result(gate)
+        decisions = decisions_of(result)
+        keep = sum(decisions)
+        found = {
+            f"keep-{rule}": self._keep(f"keep-{rule}", number, gate, keep=keep)
+            for rule in ("first", "last", "random")
+        }
+        for shuffle in range(self.file.shuffles):
+            found[f"shuffled gate {shuffle + 1}"] = self._keep(
+                "keep-given", number, gate, decisions=decisions, shuffle=shuffle
+            )
+        found["one adapter, rank k r"] = members.control("seq-lora-wide", number, multiple=keep)
+        if result.needs_adapter:
+            found["oracle"] = members.control("keep-given", number, decisions=result.needs_adapter)
+        return found
+
+    def at_random(self, number: int) -> dict[float, Run]:
+        """Return for every lambda keep-random with as many adapters as LiteLoRA kept there."""
+        return {
+            value: self._keep("keep-random", number, gate, keep=sum(decisions_of(self.result(gate))))
+            for value, gate in self.path(number).items()
+        }
+
+    def _keep(self, method: str, number: int, gate: Run, **chosen: object) -> Run:
+        """Return a control that keeps as many as a run of LiteLoRA, or that run where no other choice is."""
+        same = same_kept(decisions_of(self.result(gate)))
+        return gate if same else self.members.control(method, number, **chosen)
+
+    def all_of(self, number: int) -> list[Run]:
+        """Return every run that a reported run's rows and curves are made of."""
+        groups = (self.path(number), self.rivals(number), self.controls(number), self.at_random(number))
+        return [run for group in groups for run in group.values()]
+
+    def complete(self) -> list[int]:
+        """Return the reported runs whose results are all there: every table stands on these."""
+        found = []
+        for number in self.file.run_numbers:
+            try:
+                if all(self.has(run) for run in self.all_of(number)):
+                    found.append(number)
+            except Missing:
+                continue
+        return found
+
+    # --- the order of work
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield what is to be run; the results of a stage must be there before the next is asked for.
+
+        Reported runs come one after another, so that a study that is stopped stands on whole runs.
+        """
+        tuning = self.file.tuning_numbers
+        yield self._stage("tuning at lambda 0", [self.members.gate(n, 0.0, tuning=True) for n in tuning])
+        yield self._stage(
+            "tuning on the path",
+            [self.members.gate(n, x, tuning=True) for x in self.lambdas() for n in tuning],
+        )
+        for number in self.file.run_numbers:
+            own = [*self.path(number).values(), *self.rivals(number).values()]
+            yield self._stage(f"run {number}: path", own)
+            controls = [*self.controls(number).values(), *self.at_random(number).values()]
+            yield self._stage(f"run {number}: controls", controls)
+
+    def _stage(self, name: str, runs: list[Run]) -> Stage:
+        return Stage(name, list({run.identity: run for run in runs}.values()))
+
+
+def points(result: Result, metric: str = AIA, reading: str = "trained_head") -> float:
+    """Return a number of a result x 100.
+
+    Raises:
+        UserError: the result lacks it.
+    """
+    value = numbers(result, reading).get(metric)
+    if value is None:
+        raise UserError(f"{result.name} has no {metric} by the reading {reading}")
+    return 100 * value

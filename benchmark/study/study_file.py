@@ -1,0 +1,114 @@
+"""A study of LiteLoRA's gate as a TOML file: what is run, and which outcomes decide, fixed before the runs.
+
+title = "Does a learned gate find the adapters that are needed?"
+stream = "toy"
+runs = "0-4"
+tuning = "10-11"
+set = { planes = 3, tasks = 6 }
+[settings.litelora]
+selection_epochs = 8
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.data.toml_file import checked
+from benchmark.errors import UserError
+from benchmark.running.plan import parse_seeds
+from benchmark.running.sweep_file import Names, Value
+
+FOLDER = Path("sweeps")
+HELP = "bench study --help"
+
+
+class Part(BaseModel):
+    """A table of the file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PathRule(Part):
+    """How the values of lambda are placed, and which of them is lambda*.
+
+    Placed on the tuning runs, at lambda 0: see `benchmark.study.path`.
+    """
+
+    values: Annotated[int, Field(ge=3, le=30, description="of lambda, 0 among them")] = 8
+    tolerance: Annotated[
+        float, Field(ge=0, description="points of AIA that lambda* may lie below lambda 0 on the tuning runs")
+    ] = 0.5
+
+
+class Outcomes(Part):
+    """What decides; nothing here may change once a reported run is known."""
+
+    margin: Annotated[float, Field(gt=0, description="points of AIA that count as no loss")] = 1.0
+    smallest_difference: Annotated[
+        float, Field(gt=0, description="points of AIA that a gate's choice must be worth to matter")
+    ] = 1.0
+    smallest_auc: Annotated[
+        float, Field(gt=0, lt=0.5, description="above 0.5, that a gate's sight must have to matter")
+    ] = 0.15
+    level: Annotated[float, Field(gt=0.5, lt=1, description="of each one-sided bound and test")] = 0.95
+    power: Annotated[float, Field(gt=0.5, lt=1, description="that the number of runs needed is for")] = 0.8
+
+
+class StudyFile(Part):
+    """The whole file.
+
+    Attributes:
+        runs: reported; run i has order i and seed i.
+        tuning: runs that place and choose lambda; none of the reported.
+        set: settings of the protocol and the stream, for every run.
+        settings: of the methods, by key. Controls learn as LiteLoRA does, where theirs are not given.
+        shuffles: permutations of the gate's decisions in each run; their scores are averaged.
+    """
+
+    title: str
+    stream: str
+    protocol: str | None = None
+    backbone: str | None = None
+    runs: Names
+    tuning: Names
+    set: dict[str, Value] = Field(default_factory=dict)
+    settings: dict[str, dict[str, Value]] = Field(default_factory=dict)
+    shuffles: Annotated[int, Field(ge=1, le=100)] = 3
+    path: PathRule = PathRule()
+    outcomes: Outcomes = Outcomes()
+
+    @property
+    def run_numbers(self) -> list[int]:
+        """The reported runs."""
+        return parse_seeds(self.runs)
+
+    @property
+    def tuning_numbers(self) -> list[int]:
+        """The runs that choose."""
+        return parse_seeds(self.tuning)
+
+
+def read_study(asked: str) -> tuple[Path, StudyFile]:
+    """Return a study's file: a path, or a name, `litelora` for `sweeps/litelora-study.toml`.
+
+    Raises:
+        UserError: there is no such file, it is faulty, or a run both chooses and is reported.
+    """
+    path = Path(asked)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{asked}-study.toml"
+        if not path.is_file():
+            known = sorted(each.name.removesuffix("-study.toml") for each in FOLDER.glob("*-study.toml"))
+            names = f" (there are: {', '.join(known)})" if known else ""
+            raise UserError(f"there is no study {path}{names}; give a name or the path of a .toml file")
+    file = checked(path, "study file", StudyFile, HELP)
+    both = sorted(set(file.run_numbers) & set(file.tuning_numbers))
+    if both:
+        raise UserError(
+            f"{path}: run {both[0]} both chooses lambda and is reported; give tuning other runs than "
+            f"{file.runs}"
+        )
+    return path, file

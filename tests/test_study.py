@@ -1,0 +1,289 @@
+"""A study from its file to its page: where lambdas lie, what is run in which order, what the rules say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import UserError
+from benchmark.results import Result
+from benchmark.running.run import Run
+from benchmark.study import verdicts
+from benchmark.study.evidence import gather
+from benchmark.study.path import choose_lambda, place_lambdas, predict_kept, round_digits
+from benchmark.study.stages import Missing, Study
+from benchmark.study.study_file import Outcomes, PathRule, StudyFile, read_study
+from benchmark.study.verdicts import conclude, judge, non_inferiority, sees_need
+from tests import factories
+
+PLANNED = Outcomes()
+
+
+# --- the path
+
+
+def test_lambdas_lie_between_the_worths_and_the_last_beyond_all() -> None:
+    # Quantiles 1/3 and 2/3 of 0.1, 0.2, 0.3, 0.4 are 0.2 and 0.3; beyond is 1.5 x 0.4. What is worth nothing
+    # closes at any lambda and places none.
+    assert place_lambdas([0.4, 0.1, -0.5, 0.3, 0.2, 0.0], 4) == [0.0, 0.2, 0.3, 0.6]
+    assert round_digits(0.012345) == 0.0123
+
+
+def test_too_few_different_worths_and_none_get_one_line() -> None:
+    # All quantiles of one worth are that worth: 0, 0.2 and beyond 0.3.
+    with pytest.raises(UserError, match="give 3 different lambdas, 5 are asked for") as caught:
+        place_lambdas([0.2], 5)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="nothing for a gate to find"):
+        place_lambdas([-0.1, 0.0], 4)
+
+
+def test_lambda_star_drops_most_of_those_that_lose_little() -> None:
+    scores = {0.0: [80.0, 82.0], 0.1: [80.6, 81.0], 0.2: [80.4, 80.8], 0.3: [70.0, 72.0]}
+    reductions = {0.0: [0.0, 0.0], 0.1: [0.3, 0.3], 0.2: [0.5, 0.7], 0.3: [0.9, 0.9]}
+    # Means 81, 80.8, 80.6, 71: within half a point are all but the last; 0.2 drops most.
+    assert choose_lambda(scores, reductions, 0.5) == 0.2
+    assert choose_lambda(scores, reductions, 0.3) == 0.1
+    assert choose_lambda(scores, reductions, 20.0) == 0.3
+    alike = {value: [0.5] for value in scores}
+    assert choose_lambda(scores, alike, 0.5) == 0.0, "of equal reductions the best score"
+
+
+def test_a_worth_above_lambda_is_kept() -> None:
+    assert predict_kept([0.3, 0.1, 0.2], 0.1) == [True, False, True]
+
+
+# --- verdicts
+
+
+def bounds(lower: float, upper: float) -> verdicts.Bounds:
+    return verdicts.Bounds(5, (lower + upper) / 2, 1.0, lower, upper)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "word"),
+    [(-0.9, 3.0, "confirmed"), (-3.0, -1.1, "refuted"), (-3.0, 2.0, "undecided"), (-1.0, -1.0, "undecided")],
+)
+def test_one_rule_gives_three_words(lower: float, upper: float, word: str) -> None:
+    assert judge(bounds(lower, upper), -1.0, -1.0) == word
+
+
+def test_no_loss_is_confirmed_a_loss_refuted_and_noise_told_with_the_runs_it_takes() -> None:
+    assert non_inferiority([0.1, -0.2, 0.0, 0.1], PLANNED).word == "confirmed"
+    assert non_inferiority([-3.1, -3.2, -3.0, -3.1], PLANNED).word == "refuted"
+    noise = non_inferiority([4.0, -4.0, 3.0, -3.0], PLANNED)
+    # Deviation sqrt(50 / 3) = 4.08; a margin of 1 is 0.245 of it: about (1.645 + 0.842)^2 / 0.06 = 103 runs.
+    assert noise.word == "undecided" and noise.needed is not None and 100 < noise.needed < 110
+    assert f"{noise.needed} runs would decide it" in noise.sentence
+    assert non_inferiority([1.0], PLANNED).word == "undecided"
+
+
+def test_a_choice_that_was_never_made_is_not_judged() -> None:
+    found = verdicts.better_than_shuffled([0.0, 0.0], 2, PLANNED)
+    assert found.word == "undecided" and "no choice" in found.figures
+    assert verdicts.better_than_shuffled([2.0, 2.1, 1.9], 0, PLANNED).word == "confirmed"
+    # Surely less than the point that would matter.
+    assert verdicts.better_than_shuffled([0.1, -0.1, 0.0], 0, PLANNED).word == "refuted"
+
+
+def test_sight_is_confirmed_by_permutation_and_refuted_by_the_bound() -> None:
+    kinds = [True, True, False, False, False]
+    seen, test = sees_need([(kinds, [3.0, 2.0, 1.0, 0.5, 0.1])] * 3, PLANNED)
+    # One of the 10 choices of two has AUC 1, in each of three runs: p = 1 / 1000.
+    assert seen.word == "confirmed" and test is not None and test.p == pytest.approx(0.001)
+    blind, _ = sees_need(
+        [(kinds, [1.0, 0.0, 0.9, 0.1, 0.5])] * 5 + [(kinds, [0.9, 0.1, 1.0, 0.0, 0.5])], PLANNED
+    )
+    assert blind.word == "refuted"
+    assert sees_need([], PLANNED)[0].word == "undecided"
+
+
+def test_the_conclusion_says_what_the_three_words_mean() -> None:
+    def of(word: verdicts.Word) -> verdicts.Verdict:
+        return verdicts.Verdict("c", word, "r", "f")
+
+    text = conclude(of("confirmed"), of("refuted"), of("undecided"), 0.6)
+    assert "Dropping 60% of the adapters costs LiteLoRA less than the margin" in text
+    assert "worth no more than chance" in text and "is not decided" in text
+    assert "not put to the test" in conclude(of("confirmed"), of("refuted"), of("refuted"), 0.0)
+
+
+# --- the file
+
+
+def test_a_run_that_chooses_is_not_reported(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('title = "t"\nstream = "toy"\nruns = "0-4"\ntuning = "4-5"\n', encoding="utf-8")
+    with pytest.raises(UserError, match="run 4 both chooses lambda and is reported"):
+        read_study(str(path))
+
+
+def test_mistakes_in_a_name_or_a_file_get_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"there is no study sweeps.lite-study.toml \(there are: litelora, toy\)"
+    ):
+        read_study("lite")
+    path = tmp_path / "own.toml"
+    path.write_text('title = "t"\nstream = "toy"\nruns = 0\ntuning = 1\nrans = 2\n', encoding="utf-8")
+    with pytest.raises(UserError, match="line 5: unknown key 'rans', did you mean 'runs'") as caught:
+        read_study(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_study_chooses_is_not_set_by_hand() -> None:
+    file = StudyFile(title="t", stream="toy", runs="0", tuning="1", settings={"litelora": {"sparsity": 0.1}})
+    with pytest.raises(UserError, match=r"settings.litelora: sparsity is the study's own to choose"):
+        Study(file, Path("nowhere")).members.gate(0, 0.0)
+
+
+# --- the whole
+
+
+def made_up(run: Run, kept: list[bool], score: float) -> Result:
+    """Return a result of a run that kept some adapters, worth 0.1, 0.2 and 0.3, with one score throughout."""
+    from benchmark.scoring.metrics import headline
+
+    tasks = len(kept)
+    scores: list[list[float | None]] = [
+        [score if i <= t else None for i in range(tasks)] for t in range(tasks)
+    ]
+    report = [
+        {
+            "kept": keep,
+            "gate_logit": t + 0.5,
+            "worth": {"selection": {"with": 0.0, "without": t / 10, "worth": t / 10}} if t else {},
+        }
+        for t, keep in enumerate(kept)
+    ]
+    counts = factories.counts(tasks, sum(kept))
+    made = factories.result(
+        run.method,
+        run.seed,
+        run.order,
+        names=tuple(f"task {t}" for t in range(tasks)),
+        scores=scores,
+        stream=run.stream,
+        protocol=run.protocol,
+        report=report,
+        parameters=run.parameters,
+        needs_adapter=[True, False, True, True],
+    )
+    config = run.config()
+    return factories.keyed(
+        made.model_copy(
+            update={
+                "config": config, "parameters": counts, "backbone": run.backbone,
+                "headline": headline(scores, [10] * tasks),
+            }
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]]:
+    """Return a study that was run on made-up results: every lambda closes what is worth less than it."""
+    folder = tmp_path_factory.mktemp("study")
+    file = StudyFile(
+        title="Made up", stream="toy", runs="0-2", tuning="7-8", shuffles=2,
+        path=PathRule(values=4, tolerance=1.5),
+        set={"tasks": 4, "planes": 2},
+    )  # fmt: skip
+    study, names = Study(file, folder), []
+    for stage in study.stages():
+        names.append(stage.name)
+        results = []
+        for run in stage.runs:
+            chosen = run.hyperparameters
+            kept = [True] * 4
+            if run.method == "litelora":
+                kept = [True, *(worth > chosen["sparsity"] for worth in (0.1, 0.2, 0.3))]
+            elif "keep" in chosen:
+                kept = [t < chosen["keep"] for t in range(4)]
+            elif "decisions" in chosen:
+                kept = list(chosen["decisions"])
+            # A point lower for every adapter dropped; others lose two more, or three in odd runs.
+            lost = 0.0 if run.method == "litelora" else 0.02 + 0.01 * (run.seed % 2)
+            score = 0.8 - 0.01 * (4 - sum(kept)) - lost
+            results.append(made_up(run, kept, score))
+        factories.save(folder / f"stage {len(names)}", *results)
+        study.refresh()
+    return study, names
+
+
+def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tuple[Study, list[str]]) -> None:
+    study, names = finished
+    assert names[:4] == ["tuning at lambda 0", "tuning on the path", "run 0: path", "run 0: controls"]
+    assert len(names) == 2 + 2 * 3
+    # Worths 0.1, 0.1, 0.2, 0.2, 0.3, 0.3 of two tuning runs: a third of the way of five steps is 1 2/3, at
+    # 0.1 + 2/3 of 0.1; two thirds are 3 1/3, at 0.2 + 1/3 of 0.1; beyond is 1.5 x 0.3.
+    assert study.lambdas() == [0.0, 0.167, 0.233, 0.45]
+    assert study.complete() == [0, 1, 2]
+
+
+def test_evidence_stands_on_what_was_kept(finished: tuple[Study, list[str]]) -> None:
+    evidence = gather(finished[0])
+    # A tolerance of 1.5 points allows one adapter dropped, a point, and not two.
+    assert evidence.reduction == 0.25
+    assert evidence.first.word == "confirmed" and evidence.differences("sd-lora") == pytest.approx(
+        [1.0, 2.0, 1.0]
+    )
+    assert evidence.differences("shuffled gate") == pytest.approx([2.0, 3.0, 2.0])
+    # Kept and needed are tasks 3 and 4; their logits are the largest.
+    assert evidence.decisions("litelora")[0].precision == 1.0 and evidence.third[0].word == "confirmed"
+    for value, (guessed, kept, alike) in evidence.predictions().items():
+        assert (guessed, alike) == (kept, 1.0), f"at {value} the worths say it all"
+    assert all(height > 0 for height in evidence.height_differences())
+
+
+def test_rules_that_can_keep_only_the_same_are_one_run(finished: tuple[Study, list[str]]) -> None:
+    study, _ = finished
+    found = study.at_random(0)
+    # At lambda 0 all are kept and at the last one alone: no other choice keeps as many.
+    assert found[0.0] == study.path(0)[0.0] and found[study.lambdas()[-1]].method == "litelora"
+    assert found[study.lambdas()[1]].method == "keep-random"
+
+
+def test_a_run_that_lacks_a_result_is_left_out_of_every_table(
+    finished: tuple[Study, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = finished
+    gone = study.members.reference(1).identity
+    results = {key: result for key, result in study._results.items() if key != gone}
+    monkeypatch.setattr(study, "_results", results)
+    assert study.complete() == [0, 2]
+    with pytest.raises(Missing, match="there is no result of sd-lora on toy, order 1, seed 1"):
+        study.result(study.members.reference(1))
+    assert len(gather(study).rows["sd-lora"]) == 2
+
+
+def test_the_page_is_made_again_from_published_results_alone(
+    finished: tuple[Study, list[str]], tmp_path: Path
+) -> None:
+    study, _ = finished
+    file = tmp_path / "made-up.toml"
+    file.write_text(
+        'title = "Made up"\nstream = "toy"\nruns = "0-2"\ntuning = "7-8"\nshuffles = 2\n'
+        "set = { tasks = 4, planes = 2 }\npath = { values = 4, tolerance = 1.5 }\n",
+        encoding="utf-8",
+    )
+
+    def page(*flags: object) -> str:
+        done = CliRunner().invoke(app, ["study", str(file), "--page", *map(str, flags)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    page("--out", study.folder, "--publish", tmp_path / "kept")
+    first = (tmp_path / "kept" / "made-up.md").read_text(encoding="utf-8")
+    page("--out", tmp_path / "kept")
+    assert (tmp_path / "kept" / "made-up.md").read_text(encoding="utf-8") == first
+    for text in ("## Verdict", "**confirmed**", "| shuffled gate", "| oracle", "made-up.svg", "3 runs"):
+        assert text in first
+    assert "<svg" in (tmp_path / "kept" / "made-up.svg").read_text(encoding="utf-8")
+
+
+def test_a_page_without_a_complete_run_gets_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["study", "toy", "--page", "--out", str(tmp_path)])
+    assert done.exit_code != 0 and "no reported run of the study is complete" in done.output
