@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.analysis import headroom, ledger, metrics, redundancy, report
+from benchmark.commands.analysis import figures, headroom, ledger, metrics, redundancy, report
 from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
-from benchmark.commands.options import Device
+from benchmark.commands.options import Device, Format
 from benchmark.commands.publish import export, submit
 from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-analyse = typer.Typer(help="Say more of results: conventions, redundancy, a page.", no_args_is_help=True)
+analyse = typer.Typer(help="Say more of results: conventions, redundancy, figures.", no_args_is_help=True)
 develop = typer.Typer(
     help="Time steps; measure headroom; write the ledger and the site.", no_args_is_help=True
 )
@@ -120,13 +120,23 @@ def list_(
 @guarded
 def show(
     result: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
+    form: Format = None,
 ) -> None:
-    """Print the scores and costs of one result, or the scores of several side by side."""
+    """Print the scores and costs of one result, or the scores of several side by side.
+
+    With --format, the scores on each task after the last one, a row for each method.
+    """
     from benchmark.publishing import leaderboard as boards
     from benchmark.result_files import read_all
 
     found = read_all(result)
     runs = [run for _, run in found]
+    if form is not None:
+        from benchmark.publishing.collect import sections
+        from benchmark.publishing.paper_tables import task_tables, write_tables
+
+        typer.echo(write_tables(task_tables(sections(runs)), form))
+        return
     typer.echo(boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs))
 
 
@@ -142,15 +152,22 @@ def leaderboard(
         list[Path] | None,
         typer.Option(help="TOML file of your own stream, for --check of a board of your own."),
     ] = None,
+    form: Format = None,
 ) -> None:
     """Write the leaderboards from result files.
 
     --check writes nothing and fails where a table is out of date, or a result could not have been submitted.
+    --format writes nothing either, and prints the boards' tables.
     """
     from benchmark.publishing import leaderboard as boards
     from benchmark.publishing.submission import recheck
     from benchmark.running.catalogue import know
 
+    if form is not None:
+        if check:
+            raise UserError("--check looks at the written pages and --format prints others; give one of them")
+        typer.echo(boards.printed(root, sort_by.value, form))
+        return
     if not check:
         written = boards.build(root, out, sort_by.value)
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
@@ -197,7 +214,7 @@ def speed(
 app.command("list")(list_)
 for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
-for verb in (metrics, redundancy, report):
+for verb in (metrics, redundancy, report, figures):
     analyse.command()(verb)
 for verb in (speed, headroom, ledger):
     develop.command()(verb)
@@ -208,7 +225,7 @@ app.add_typer(develop, name="develop")
 develop.add_typer(site, name="site")
 
 # Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
-for verb in (plan, metrics, redundancy, report, speed, headroom, ledger):
+for verb in (plan, metrics, redundancy, report, figures, speed, headroom, ledger):
     app.command(hidden=True)(verb)
 app.add_typer(site, name="site", hidden=True)
 app.add_typer(backbone, name="backbone", hidden=True)

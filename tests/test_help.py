@@ -18,7 +18,18 @@ from benchmark.cli import app
 from benchmark.commands.sections import SECTIONS
 from tests.command import ROOT
 
-OLD_NAMES = ("plan", "metrics", "redundancy", "report", "speed", "headroom", "ledger", "site", "backbone")
+OLD_NAMES = (
+    "plan",
+    "metrics",
+    "redundancy",
+    "report",
+    "figures",
+    "speed",
+    "headroom",
+    "ledger",
+    "site",
+    "backbone",
+)
 
 
 def flags(command: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.commands.options import Format
 from benchmark.guard import INCOMPLETE, guarded
 
 LeaveOneOut = Annotated[
@@ -36,6 +37,7 @@ def metrics(
     ] = None,
     joint: Annotated[Path | None, typer.Option(help="A result of joint training, for intransigence.")] = None,
     as_json: AsJson = False,
+    form: Format = None,
 ) -> None:
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
@@ -53,6 +55,12 @@ def metrics(
     for path, run in runs:
         check_sound(run, path)
     found = [translator.of_result(run, *references) for _, run in runs]
+    if form is not None:
+        from benchmark.publishing.paper_tables import convention_tables, write_tables
+
+        named = [(run.name, each) for (_, run), each in zip(runs, found, strict=True)]
+        typer.echo(write_tables(convention_tables(named), form))
+        return
     if as_json:
         data = [translator.as_data(each) for each in found]
         typer.echo(json.dumps(data[0] if len(data) == 1 else data, indent=1))
@@ -101,9 +109,10 @@ def redundancy(
             blocks.append(removal.table(each.removed))
         if pictures is not None:
             from benchmark.publishing import plots
+            from benchmark.publishing.plot_style import save
 
             for name, picture in plots.redundancy(each.found).items():
-                blocks += [str(file) for file in plots.save(picture, pictures / f"{path.stem}-{name}")]
+                blocks += [str(file) for file in save(picture, pictures / f"{path.stem}-{name}")]
         data.append(record)
         analysed.append(each)
         texts.append("\n\n".join(blocks))
@@ -128,6 +137,17 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
+
+
+@guarded
+def figures(
+    source: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("figures"),
+) -> None:
+    """Write every picture of results as PDF and SVG, sized for one column of a paper."""
+    from benchmark.publishing.figures import write_figures
+
+    typer.echo("\n".join(str(path) for path in write_figures(source, out)))
 
 
 @guarded

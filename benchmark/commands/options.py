@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from benchmark.errors import UserError
+from benchmark.text_table import TableFormat
 
 if TYPE_CHECKING:
     from benchmark.running.job import Conditions
@@ -68,6 +69,10 @@ Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for 
 Log = Annotated[
     str | None,
     typer.Option(help="Additional loggers, comma-separated (see: bench list loggers)."),
+]
+Format = Annotated[
+    TableFormat | None,
+    typer.Option("--format", help="Print tables for a paper or a program. Default: for the terminal."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DryRun = Annotated[

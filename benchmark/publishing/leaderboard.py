@@ -20,9 +20,11 @@ from benchmark.publishing.collect import (
 )
 from benchmark.publishing.headroom import judge
 from benchmark.publishing.overview import overview
+from benchmark.publishing.paper_tables import board_tables, write_tables
 from benchmark.publishing.tables import DEFINITIONS, cost_table, main_table, plain, table_apart
 from benchmark.publishing.terminal import result_table, show
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
+from benchmark.text_table import TableFormat
 
 __all__ = ["build", "check", "result_table", "show"]
 
@@ -51,6 +53,20 @@ def build(root: Path, out: Path, sort_by: str = TRAINED_HEAD) -> list[Path]:
         atomic_write(written[-1], text.encode())
     _refuse(problems, refused)
     return written
+
+
+def printed(root: Path, sort_by: str, form: TableFormat) -> str:
+    """Return the tables of every board of the results under `<root>/results` in another form.
+
+    Raises:
+        UserError: there are no results, or some files cannot be used.
+    """
+    results, problems = load(root)
+    if not results and not problems:
+        raise UserError(f"no results in {root / 'results'}; `bench run` writes them")
+    grouped, _ = publishable(sections(results))
+    _refuse(problems, [])
+    return write_tables(board_tables(grouped, sort_by), form)
 
 
 def check(root: Path, out: Path) -> list[str]:
