@@ -12,7 +12,7 @@ import typer
 from benchmark.commands.analysis import figures, headroom, ledger, metrics, redundancy, report
 from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
-from benchmark.commands.options import Device, Format
+from benchmark.commands.options import DeviceName, Format
 from benchmark.commands.publish import export, submit
 from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
@@ -192,7 +192,7 @@ def speed(
     method: Annotated[
         str | None, typer.Option(help="Time these methods instead, at the last of --tasks over task 1.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the steps run.")] = Device.cpu,
+    device: DeviceName = "cpu",
 ) -> None:
     """Time a training step as tasks add up."""
     counts = [part.strip() for part in tasks.split(",")]

@@ -21,7 +21,7 @@ def run(choice: RunChoice, options: RunOptions) -> None:
     """Train and score methods on streams.
 
     Finished runs are skipped, stopped ones go on where they were. With --dry-run nothing runs: times and
-    memory are those of earlier results in the folder.
+    memory are those of earlier results in the folder, or of published ones.
     """
     _perform(choice.runs(), options)
 
@@ -98,8 +98,9 @@ def _perform(runs: list[Run], options: RunOptions) -> None:
     if options.dry_run:
         from benchmark.commands import plan_report
         from benchmark.running.forecast import forecast
+        from benchmark.running.published_costs import published_folders
 
-        found = forecast(runs, options.out, options.data_dir)
+        found = forecast(runs, options.out, options.data_dir, published_folders())
         text = plan_report.as_data(found) if options.as_json else plan_report.as_text(found, options.workers)
         typer.echo(text)
         return

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmark.commands.plan_report import announcement, run_data
+from benchmark.commands.plan_report import announcement, run_data, warning
 from benchmark.guard import INCOMPLETE, USAGE, end_interrupted, one_line, tell
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def sweep(
 
     shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(runs), file=shown, flush=True)
+    if not options.fresh and (line := expected_time(runs, options)):
+        print(line, file=shown, flush=True)
     try:
         with (
             Stop(options.out, lambda line: print(line, file=shown, flush=True)) as stop,
@@ -53,7 +55,7 @@ def sweep(
                 out=options.out,
                 data_dir=options.data_dir,
                 workers=options.workers,
-                device=options.device.value,
+                device=options.device,
                 fresh=options.fresh,
                 callback=tell_all,
                 conditions=replace(conditions, stop=stop.file),
@@ -73,6 +75,14 @@ def sweep(
     if any(outcome.machine for outcome in outcomes):
         return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
+
+
+def expected_time(runs: list[Run], options: RunOptions) -> str:
+    """Return a line on the time that runs take, where they are known to take long; else ""."""
+    from benchmark.running.forecast import forecast
+    from benchmark.running.published_costs import published_folders
+
+    return warning(forecast(runs, options.out, options.data_dir, published_folders()), options.workers)
 
 
 def as_data(outcomes: list[Outcome]) -> str:

@@ -85,7 +85,7 @@ def encode(
 def _encode(
     tokenizer: Any, parts: list[tuple[str, str, str]], limit: int, open_ended: bool, cut: Side
 ) -> list[list[int]]:
-    first, last = _special(tokenizer)
+    first, last = special_tokens(tokenizer)
     if open_ended:
         last = []
     room = max(0, limit - len(first) - len(last))
@@ -111,7 +111,7 @@ def _tokens(tokenizer: Any, text: str, special: bool = False) -> list[int]:
     return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
-def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
+def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Return the special tokens that the tokenizer puts before and behind a text."""
     bare, full = _tokens(tokenizer, "a"), _tokens(tokenizer, "a", special=True)
     for start in range(len(full) - len(bare) + 1):
