@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.analysis import figures, headroom, ledger, metrics, redundancy, report
+from benchmark.commands.analysis import compare, figures, headroom, ledger, metrics, redundancy, report
 from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
 from benchmark.commands.options import DeviceName, Format
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-analyse = typer.Typer(help="Say more of results: conventions, redundancy, figures.", no_args_is_help=True)
+analyse = typer.Typer(help="Compare results; write figures; conventions; redundancy.", no_args_is_help=True)
 develop = typer.Typer(
     help="Time steps; measure headroom; write the ledger and the site.", no_args_is_help=True
 )
@@ -214,7 +214,7 @@ def speed(
 app.command("list")(list_)
 for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
-for verb in (metrics, redundancy, report, figures):
+for verb in (compare, metrics, redundancy, report, figures):
     analyse.command()(verb)
 for verb in (speed, headroom, ledger):
     develop.command()(verb)
@@ -225,7 +225,7 @@ app.add_typer(develop, name="develop")
 develop.add_typer(site, name="site")
 
 # Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
-for verb in (plan, metrics, redundancy, report, figures, speed, headroom, ledger):
+for verb in (plan, compare, metrics, redundancy, report, figures, speed, headroom, ledger):
     app.command(hidden=True)(verb)
 app.add_typer(site, name="site", hidden=True)
 app.add_typer(backbone, name="backbone", hidden=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import Format
+from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 LeaveOneOut = Annotated[
@@ -137,6 +138,41 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
+
+
+@guarded
+def compare(
+    first: Annotated[Path, typer.Argument(help="A result file, or a folder with the runs of one method.")],
+    second: Annotated[Path, typer.Argument(help="What it is compared with, in the same form.")],
+    form: Format = None,
+) -> None:
+    """Compare two results task by task, paired by run and test row."""
+    from benchmark.analysis.pairing import pair
+    from benchmark.publishing.collect import row_method
+    from benchmark.publishing.soundness import check_sound
+    from benchmark.result_files import read_all
+    from benchmark.text_table import text_table
+
+    sides, names = [], []
+    for source in (first, second):
+        found = read_all(source)
+        for path, run in found:
+            check_sound(run, path)
+        methods = sorted({row_method(run) for _, run in found})
+        if len(methods) > 1:
+            raise UserError(f"{source} holds runs of {', '.join(methods)}; give those of one method")
+        sides.append([run for _, run in found])
+        names.append(methods[0])
+    if names[0] == names[1]:
+        names = [f"{names[0]} ({place})" for place in ("first", "second")]
+    paired = pair(sides[0], sides[1], (names[0], names[1]))
+    if form is None:
+        sides_of = ["left", *["right"] * (paired.frame().shape[1] - 1)]
+        typer.echo(f"{text_table(paired.frame(), colalign=sides_of)}\n\n{paired.note()}")
+        return
+    from benchmark.publishing.paper_tables import comparison_table, write_tables
+
+    typer.echo(write_tables([comparison_table(paired)], form))
 
 
 @guarded

@@ -90,6 +90,13 @@ Format = Annotated[
     typer.Option("--format", help="Print tables for a paper or a program. Default: for the terminal."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+SavePredictions = Annotated[
+    bool,
+    typer.Option(
+        "--save-predictions",
+        help="Also write <result>.predictions.parquet: answer and score of each test row at the end.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -154,6 +161,7 @@ class RunOptions:
     gpus: Gpus = 0
     memory: Memory = None
     log: Log = None
+    save_predictions: SavePredictions = False
 
     def conditions(self) -> Conditions:
         """Return the conditions that the flags mean.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.options import DataDir, RunChoice, RunOptions, with_flags
+from benchmark.commands.options import DataDir, RunChoice, RunOptions, SavePredictions, with_flags
 from benchmark.guard import INCOMPLETE, guarded
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def score(
             exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."
         ),
     ] = None,
+    save_predictions: SavePredictions = False,
 ) -> None:
     """Score a finished run's adapters again, without training.
 
     As they were scored, it fails where a score is not the stored one of the last row. --set changes decoding,
     normaliser, references, score_on, test_limit, target_length or evaluation_batch_size; --data-dir may hold
-    other rows of the same tasks. Readings that the result lacks are added to it, for the last stage.
+    other rows of the same tasks. Readings that the result lacks are added to it, for the last stage. With
+    --save-predictions, balanced accuracy and macro F1 of each task are printed too.
     """
     from benchmark.analysis import missing_readings, rescoring
 
@@ -82,6 +84,11 @@ def score(
     typer.echo(found.table())
     if out is not None:
         typer.echo(str(rescoring.write(found.found, result, out)))
+    if save_predictions:
+        from benchmark.analysis import predictions
+
+        made = predictions.predict(result, data_dir, stream)
+        typer.echo("\n".join(filter(None, ["", made.text(), str(predictions.save(made, result))])))
     if found.conditions:
         typer.echo(f"scored with {found.conditions}: no proof of the stored scores")
         return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.plan_report import announcement, run_data, warning
@@ -64,6 +65,9 @@ def sweep(
     except KeyboardInterrupt:
         kept = f"every finished run and task is kept in {options.out}"
         return end_interrupted(f"stopped: {kept}; the same command continues from there")
+    if options.save_predictions:
+        for path in written_predictions(outcomes, options):
+            print(path, file=shown, flush=True)
     report = as_data(outcomes) if options.as_json else summary(outcomes)
     if report:
         print(report, flush=True)
@@ -75,6 +79,17 @@ def sweep(
     if any(outcome.machine for outcome in outcomes):
         return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
+
+
+def written_predictions(outcomes: list[Outcome], options: RunOptions) -> Iterator[Path]:
+    """Write the predictions of complete runs that have none yet, and yield the files."""
+    from benchmark.analysis.predictions import ENDING, save_predictions
+
+    for outcome in outcomes:
+        if outcome.state == "complete" and outcome.path is not None:
+            file = outcome.path.with_name(outcome.path.stem + ENDING)
+            if not outcome.skipped or not file.exists():
+                yield save_predictions(outcome.path, options.data_dir, outcome.run.stream_file)
 
 
 def expected_time(runs: list[Run], options: RunOptions) -> str:

@@ -216,9 +216,9 @@ def _without_pooler(model: TaskModel) -> str:
 def _words(model: TaskModel, tasks: Sequence[Task], base: Base) -> dict[str, Any]:
     """Return how a text becomes token ids: what stands around it by task, special tokens and lengths."""
     tokenizer, protocol = model.backbone.tokenizer, model.protocol
-    around = {task.name: prompts.build(protocol.prompt, task, "")[::2] for task in tasks}
+    around = {task.name: prompts.around(tokenizer, protocol.prompt, task) for task in tasks}
     alike = len(set(around.values())) == 1
-    first, last = prompts.special_tokens(tokenizer)
+    first, last = ([], []) if protocol.prompt == "chat" else prompts.special_tokens(tokenizer)
     last = [] if model.backbone.kind == "causal" else last
     sides = {task.wording.cut for task in tasks}
     room = max(0, protocol.source_length - len(first) - len(last))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.analysis.pairing import Pairing
 from benchmark.analysis.translator import Translation, as_data, frame
 from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, boards
 from benchmark.publishing.collect import Row, Section
@@ -98,6 +99,16 @@ def convention_tables(runs: Iterable[tuple[str, Sequence[Translation]]]) -> list
         PaperTable(name, frame(found), [{"run": name} | each for each in as_data(found)])
         for name, found in runs
     ]
+
+
+def comparison_table(paired: Pairing) -> PaperTable:
+    """Return two results compared task by task."""
+    records: list[dict[str, Any]] = []
+    for each in paired.tasks:
+        low, high = each.interval or (None, None)
+        scores = {"first": each.first, "second": each.second, "difference": each.difference}
+        records.append({"task": each.task} | scores | {"low": low, "high": high, "rows": each.rows})
+    return PaperTable(" against ".join(paired.names), paired.frame(), records, paired.note())
 
 
 def _of_board(part: Section, board: Board, sort_by: str, apart: bool) -> PaperTable:
@@ -202,7 +213,9 @@ def latex(table: PaperTable) -> str:
     for row in table.marked:
         cells[row][names.index("method")] += SIGNS[DAGGER]
     texts = pd.DataFrame(cells, columns=names).drop(columns="could be best", errors="ignore")
-    sides = "".join("l" if name in ("method", *LEFT) else "r" for name in texts.columns)
+    sides = "".join(
+        "l" if name in ("method", "task", "definition", "used by", *LEFT) else "r" for name in texts.columns
+    )
     texts.columns = pd.Index([latex_text(str(name)) for name in texts.columns])
     words = [f"{table.title}.", table.note]
     words += ["Bold: the best mean of a column."] if table.bold else []
