@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.analysis import headroom, ledger, metrics, redundancy, report
+from benchmark.commands.analysis import compare, figures, headroom, ledger, metrics, redundancy, report
 from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
-from benchmark.commands.options import Device
+from benchmark.commands.options import DeviceName, Format
 from benchmark.commands.publish import export, submit
 from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
@@ -31,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 analyse = typer.Typer(
-    help="Say more of results: conventions, redundancy, a study, a page.", no_args_is_help=True
+    help="Compare results; write figures; conventions; redundancy; a study.", no_args_is_help=True
 )
 develop = typer.Typer(
     help="Time steps; measure headroom; write the ledger and the site.", no_args_is_help=True
@@ -123,14 +123,24 @@ def list_(
 @guarded
 def show(
     result: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
+    form: Format = None,
 ) -> None:
-    """Print the scores and costs of one result, or the scores of several side by side."""
+    """Print the scores and costs of one result, or the scores of several side by side.
+
+    With --format, the scores on each task after the last one, a row for each method.
+    """
     from benchmark.publishing import leaderboard as boards
     from benchmark.result_files import read_all
 
     found, problems = read_all(result)
     runs = [run for _, run in found]
-    text = boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs)
+    if form is not None:
+        from benchmark.publishing.collect import sections
+        from benchmark.publishing.paper_tables import task_tables, write_tables
+
+        text = write_tables(task_tables(sections(runs)), form)
+    else:
+        text = boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs)
     if problems:
         raise Incomplete(text, problems)
     typer.echo(text)
@@ -148,15 +158,22 @@ def leaderboard(
         list[Path] | None,
         typer.Option(help="TOML file of your own stream, for --check of a board of your own."),
     ] = None,
+    form: Format = None,
 ) -> None:
     """Write the leaderboards from result files.
 
     --check writes nothing and fails where a table is out of date, or a result could not have been submitted.
+    --format writes nothing either, and prints the boards' tables.
     """
     from benchmark.publishing import leaderboard as boards
     from benchmark.publishing.submission import recheck
     from benchmark.running.catalogue import know
 
+    if form is not None:
+        if check:
+            raise UserError("--check looks at the written pages and --format prints others; give one of them")
+        typer.echo(boards.printed(root, sort_by.value, form))
+        return
     if not check:
         written = boards.build(root, out, sort_by.value)
         typer.echo("\n".join(str(path) for path in written) or "no results, nothing written")
@@ -181,7 +198,7 @@ def speed(
     method: Annotated[
         str | None, typer.Option(help="Time these methods instead, at the last of --tasks over task 1.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the steps run.")] = Device.cpu,
+    device: DeviceName = "cpu",
 ) -> None:
     """Time a training step as tasks add up."""
     counts = [part.strip() for part in tasks.split(",")]
@@ -203,7 +220,7 @@ def speed(
 app.command("list")(list_)
 for verb in (run, sweep, tune, show, score, export, submit, leaderboard):
     app.command()(verb)
-for verb in (study, metrics, redundancy, report):
+for verb in (compare, study, metrics, redundancy, report, figures):
     analyse.command()(verb)
 for verb in (speed, headroom, ledger):
     develop.command()(verb)
@@ -214,7 +231,7 @@ app.add_typer(develop, name="develop")
 develop.add_typer(site, name="site")
 
 # Not shown, since each is another name of something that is: `run --dry-run`, or what a group holds.
-for verb in (plan, study, metrics, redundancy, report, speed, headroom, ledger):
+for verb in (plan, compare, study, metrics, redundancy, report, figures, speed, headroom, ledger):
     app.command(hidden=True)(verb)
 app.add_typer(site, name="site", hidden=True)
 app.add_typer(backbone, name="backbone", hidden=True)

@@ -1,10 +1,21 @@
-"""Frames as tables for a terminal."""
+"""Frames as tables for a terminal, and the names of the other forms that tables are written in."""
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TableFormat(StrEnum):
+    """How a table is written, see `benchmark.publishing.paper_tables`."""
+
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+    json = "json"
 
 
 def text_table(frame: pd.DataFrame, **layout: Any) -> str:

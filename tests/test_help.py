@@ -24,6 +24,7 @@ OLD_NAMES = (
     "metrics",
     "redundancy",
     "report",
+    "figures",
     "speed",
     "headroom",
     "ledger",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from benchmark.analysis import redundancy
+from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.publishing import plots, report
+from benchmark.publishing import plot_style, plots, report
 from benchmark.publishing.collect import Row
 from benchmark.scoring.statistics_ranks import friedman
 from tests.factories import counts, matrix, result, save
@@ -94,9 +97,22 @@ def test_the_band_reaches_one_critical_difference_from_the_best():
     assert axes.patches[0].get_width() == pytest.approx(1.657, abs=1e-3)
 
 
-def test_no_two_rows_look_alike():
-    looks = {(plots._style(i)["color"], plots._style(i)["marker"]) for i in range(72)}
-    assert len(looks) == 72
+def test_a_method_has_one_colour_in_every_picture():
+    both = [row("litelora", 0.4), row("made-up", 0.5)]
+    alone = plot_style.looks(both[1:])
+    assert plot_style.looks(both)[1] == alone[0]
+    assert plot_style.colour_of("litelora") == plot_style.COLOURS[0]
+    drawn = plots.accuracy_over_tasks(both)
+    assert [line.get_color() for line in drawn.axes[0].get_lines()] == [
+        plot_style.colour_of(name) for name in ("litelora", "made-up")
+    ]
+
+
+def test_rows_of_one_colour_differ_in_marker_and_line():
+    looks = plot_style.looks([row("litelora", 0.4) for _ in range(9)])
+    assert len({look["color"] for look in looks}) == 1
+    assert len({look["marker"] for look in looks}) == 9
+    assert [look["linestyle"] for look in looks[:4]] == list(plot_style.LINES)
 
 
 def test_the_overlap_heatmap_shows_both_sides():
@@ -108,8 +124,8 @@ def test_the_overlap_heatmap_shows_both_sides():
 
 
 def test_equal_results_give_equal_files_of_both_kinds(tmp_path):
-    first = plots.save(plots.score_matrix(result()), tmp_path / "a.b")
-    second = plots.save(plots.score_matrix(result()), tmp_path / "again")
+    first = plot_style.save(plots.score_matrix(result()), tmp_path / "a.b")
+    second = plot_style.save(plots.score_matrix(result()), tmp_path / "again")
     assert [path.name for path in first] == ["a.b.svg", "a.b.png"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert first[1].read_bytes().startswith(b"\x89PNG")
@@ -136,15 +152,15 @@ def test_a_picture_is_drawn_once_and_comes_out_as_matplotlib_saves_it():
     (artist,) = drawn.axes
     draw = artist.draw
     artist.draw = lambda renderer: (passes.append(renderer), draw(renderer))
-    assert plots.svg(drawn) == saved.getvalue()
+    assert plot_style.svg(drawn) == saved.getvalue()
     assert len(passes) == 1
 
 
 def test_dollar_signs_in_a_name_are_no_mathematics():
     rows = [row(r"a$\broken{$", 0.4, 0.6)]
     for drawn in (plots.accuracy_over_tasks(rows), plots.score_against_stored(rows)):
-        assert r"a$\broken{$" in plots.svg(drawn)
-    assert r"a$\broken{$ on orchard" in plots.svg(plots.score_matrix(rows[0].first))
+        assert r"a$\broken{$" in plot_style.svg(drawn)
+    assert r"a$\broken{$ on orchard" in plot_style.svg(plots.score_matrix(rows[0].first))
 
 
 def test_the_report_of_a_folder_is_one_page_without_outside_requests(tmp_path):
@@ -180,3 +196,34 @@ def test_bad_files_are_named_after_the_page_is_written(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no results in"):
         report.build(tmp_path / "empty", tmp_path / "page.html")
+
+
+def test_every_picture_is_written_as_pdf_and_svg_at_the_width_of_a_column(tmp_path):
+    lasts = {"alpha": 0.6, "beta": 0.4, "gamma": 0.2}
+    save(tmp_path, *(result(m, s, last=last + s / 50) for m, last in lasts.items() for s in range(3)))
+    done = CliRunner().invoke(app, ["figures", str(tmp_path), "--out", str(tmp_path / "figures")])
+    assert done.exit_code == 0, done.stderr
+    written = [Path(line) for line in done.stdout.splitlines()]
+    names = {path.name.removeprefix("orchard-tiny-seed-class-incremental-") for path in written}
+    kinds = ["curves", "forgetting", "ranks"]
+    stems = [*(f"{kind}-rehearsal-free" for kind in kinds), "pareto", "active"]
+    stems += [f"matrix-{name}" for name in lasts]
+    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("pdf", "svg")}
+    for path in written:
+        head = path.read_bytes()[:2000]
+        if path.suffix == ".pdf":
+            assert head.startswith(b"%PDF")
+            continue
+        # A column of 8.5 cm is 241 points wide.
+        width = re.search(rb'<svg [^>]*width="([\d.]+)pt"', head)
+        assert width and float(width[1]) <= 242
+        sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", path.read_text())]
+        # Exponents of the axis are set at 0.7 of 8 points.
+        assert sizes and min(sizes) >= (5.6 if "pareto" in path.name else 7), path.name
+
+
+def test_sizes_for_paper_end_with_their_context():
+    with plot_style.looking(plot_style.COLUMN):
+        assert plot_style.figure().get_figwidth() == pytest.approx(3.35)
+        assert plot_style.figure(8.0, 3.6).get_figwidth() == pytest.approx(3.35)
+    assert plot_style.figure().get_figwidth() == pytest.approx(6.0)

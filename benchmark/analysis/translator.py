@@ -93,6 +93,12 @@ def _diagonal(result: Result) -> list[float | None]:
 
 def table(translations: Sequence[Translation]) -> str:
     """Return the numbers x 100 as a text table."""
+    sides = ["left", "right", "left", "left"]
+    return text_table(frame(translations), colalign=sides, maxcolwidths=WIDTHS)
+
+
+def frame(translations: Sequence[Translation]) -> pd.DataFrame:
+    """Return the numbers x 100 as texts, with what defines each and who uses it."""
     rows = [
         {
             "number": each.rule.name.replace("_", " ") + (" ↑" if each.rule.higher_is_better else " ↓"),
@@ -102,8 +108,7 @@ def table(translations: Sequence[Translation]) -> str:
         }
         for each in translations
     ]
-    sides = ["left", "right", "left", "left"]
-    return text_table(pd.DataFrame(rows), colalign=sides, maxcolwidths=WIDTHS)
+    return pd.DataFrame(rows)
 
 
 def as_data(translations: Sequence[Translation]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.errors import UserError
 from benchmark.publishing import plots
 from benchmark.publishing.collect import Row
+from benchmark.publishing.plot_style import MOST_DRAWN, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,8 +33,8 @@ class Plots:
         rows = [row for row in self._rows() if row.values("average_anytime")]
         if not rows:
             raise UserError("no run was scored after each task, which curves need; see score_at")
-        if len(rows) > plots.MOST_DRAWN:
-            raise UserError(f"{len(rows)} rows are too many to draw; select at most {plots.MOST_DRAWN}")
+        if len(rows) > MOST_DRAWN:
+            raise UserError(f"{len(rows)} rows are too many to draw; select at most {MOST_DRAWN}")
         return _shown(plots.accuracy_over_tasks(rows))
 
     def pareto(self) -> Figure:
@@ -70,5 +71,5 @@ class Plots:
 
 def _shown(drawn: Figure) -> Figure:
     # A notebook shows what has this attribute; figures made without pyplot have none.
-    setattr(drawn, "_repr_svg_", partial(plots.svg, drawn))  # noqa: B010
+    setattr(drawn, "_repr_svg_", partial(svg, drawn))  # noqa: B010
     return drawn

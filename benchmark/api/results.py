@@ -134,6 +134,22 @@ class Results(Sequence["Result"]):
 
         return leaderboard(self, sort_by)
 
+    def tables(self, form: str = "markdown", sort_by: str = "trained_head") -> str:
+        """Return the boards' tables as one text: markdown, latex, csv or json, as `--format` prints them.
+
+        Raises:
+            UserError: there is no such form or reading.
+        """
+        from benchmark.publishing.paper_tables import board_tables, write_tables
+        from benchmark.results import READINGS
+        from benchmark.text_table import TableFormat
+
+        if form not in list(TableFormat):
+            raise unknown("form of a table", form, list(TableFormat), "bench leaderboard --help")
+        if sort_by not in READINGS:
+            raise unknown("reading", sort_by, READINGS, "bench leaderboard --help")
+        return write_tables(board_tables(self.sections(), sort_by), TableFormat(form))
+
     def compare(self, first: str, second: str) -> PairedComparison:
         """Compare the average performance of two methods, run by run: equal order, seed and data.
 

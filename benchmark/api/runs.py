@@ -58,7 +58,7 @@ def run(
         backbone, protocol: None: the protocol's, and the stream's first.
         zero_shot: also score tasks not learned yet.
         data_dir: None: the variable BENCH_DATA.
-        device: "cpu", "cuda" or "auto".
+        device: "cpu", "cuda", "cuda:1" or "auto".
         workers: number of parallel runs; above 1 Ray starts processes, which know files and packages alone.
         fresh: whether finished runs are run again. None: those of a method or stream registered in this
             process are, since the class may have changed under its name; the others are not.
@@ -72,13 +72,12 @@ def run(
         KeyboardInterrupt: it was stopped; what is finished is kept, and the same call goes on there where
             `fresh` lets it.
     """
-    from benchmark.commands.options import Device, RunChoice, RunOptions
+    from benchmark.commands.options import RunChoice, RunOptions, check_device
 
     for slip, meant in SLIPS.items():
         if slip in settings:
             raise UserError(f"run() has no '{slip}'; write {meant}={settings[slip]!r}")
-    if device not in list(Device):
-        raise UserError(f"device '{device}' must be one of {', '.join(Device)}")
+    check_device(device)
     if not isinstance(workers, int) or workers < 1:
         raise UserError(f"workers={workers!r} must be a whole number above 0")
     chosen = RunChoice(
@@ -94,7 +93,7 @@ def run(
     folder = None if data_dir is None else Path(data_dir)
     if folder is not None and not folder.is_dir():
         raise UserError(f"data_dir={str(data_dir)!r} is no folder")
-    options = RunOptions(folder, Path(out), workers, Device(device), bool(fresh), retry=retry)
+    options = RunOptions(folder, Path(out), workers, device, bool(fresh), retry=retry)
     outcomes = _perform(chosen, options, fresh, quiet)
     failed = [outcome for outcome in outcomes if outcome.state != "complete"]
     if failed:
@@ -109,6 +108,7 @@ def run(
 def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bool) -> list[Outcome]:
     """Run runs in the terms of the driver, and return what came of each."""
     from benchmark.commands.progress import PlainWatcher
+    from benchmark.commands.sweep import expected_time
     from benchmark.running import driver
     from benchmark.running.catalogue import registered_here
     from benchmark.running.stopping import Stop
@@ -124,6 +124,8 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
         if not quiet:
             print(line, flush=True)
 
+    if not fresh and (line := expected_time(runs, options)):
+        say(line)
     watcher = PlainWatcher(len(runs), sys.stdout)
 
     def tell(event: Event) -> None:
@@ -141,7 +143,7 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
                     out=options.out,
                     data_dir=options.data_dir,
                     workers=options.workers,
-                    device=options.device.value,
+                    device=options.device,
                     fresh=anew,
                     callback=tell,
                     conditions=replace(options.conditions(), stop=stop.file),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.commands.options import Format
 from benchmark.errors import Incomplete, UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -38,6 +39,7 @@ def metrics(
     ] = None,
     joint: Annotated[Path | None, typer.Option(help="A result of joint training, for intransigence.")] = None,
     as_json: AsJson = False,
+    form: Format = None,
 ) -> None:
     """Print a result's numbers by every convention in use, and who uses it."""
     from benchmark.analysis import translator
@@ -53,6 +55,12 @@ def metrics(
     references = [None if path is None else sound(path) for path in (single, joint)]
     runs, problems = read_all(result, check_sound)
     found = [translator.of_result(run, *references) for _, run in runs]
+    if form is not None:
+        from benchmark.publishing.paper_tables import convention_tables, write_tables
+
+        named = [(run.name, each) for (_, run), each in zip(runs, found, strict=True)]
+        _print(write_tables(convention_tables(named), form), problems)
+        return
     if as_json:
         data = [translator.as_data(each) for each in found]
         _print(json.dumps(data[0] if len(data) == 1 else data, indent=1), problems)
@@ -110,9 +118,10 @@ def redundancy(
             blocks.append(removal.table(each.removed))
         if pictures is not None:
             from benchmark.publishing import plots
+            from benchmark.publishing.plot_style import save
 
             for name, picture in plots.redundancy(each.found).items():
-                blocks += [str(file) for file in plots.save(picture, pictures / f"{path.stem}-{name}")]
+                blocks += [str(file) for file in save(picture, pictures / f"{path.stem}-{name}")]
         data.append(record)
         analysed.append(each)
         texts.append("\n\n".join(blocks))
@@ -146,6 +155,52 @@ def report(
     from benchmark.publishing import report as pages
 
     typer.echo(str(pages.build(source, out, Depth(effects, leave_one_out, data_dir, tuple(stream or ())))))
+
+
+@guarded
+def compare(
+    first: Annotated[Path, typer.Argument(help="A result file, or a folder with the runs of one method.")],
+    second: Annotated[Path, typer.Argument(help="What it is compared with, in the same form.")],
+    form: Format = None,
+) -> None:
+    """Compare two results task by task, paired by run and test row."""
+    from benchmark.analysis.pairing import pair
+    from benchmark.publishing.collect import row_method
+    from benchmark.publishing.soundness import check_sound
+    from benchmark.result_files import read_all
+    from benchmark.text_table import text_table
+
+    sides, names = [], []
+    for source in (first, second):
+        found, problems = read_all(source, check_sound)
+        if problems:  # a difference over fewer runs than were asked for would be another one
+            raise UserError("; ".join(problems))
+        methods = sorted({row_method(run) for _, run in found})
+        if len(methods) > 1:
+            raise UserError(f"{source} holds runs of {', '.join(methods)}; give those of one method")
+        sides.append([run for _, run in found])
+        names.append(methods[0])
+    if names[0] == names[1]:
+        names = [f"{names[0]} ({place})" for place in ("first", "second")]
+    paired = pair(sides[0], sides[1], (names[0], names[1]))
+    if form is None:
+        sides_of = ["left", *["right"] * (paired.frame().shape[1] - 1)]
+        typer.echo(f"{text_table(paired.frame(), colalign=sides_of)}\n\n{paired.note()}")
+        return
+    from benchmark.publishing.paper_tables import comparison_table, write_tables
+
+    typer.echo(write_tables([comparison_table(paired)], form))
+
+
+@guarded
+def figures(
+    source: Annotated[Path, typer.Argument(help="A result file, a packed file or a folder of results.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("figures"),
+) -> None:
+    """Write every picture of results as PDF and SVG, sized for one column of a paper."""
+    from benchmark.publishing.figures import write_figures
+
+    typer.echo("\n".join(str(path) for path in write_figures(source, out)))
 
 
 @guarded

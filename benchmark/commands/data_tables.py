@@ -16,6 +16,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.registry import STREAMS
 from benchmark.running.catalogue import load_stream
 from benchmark.running.plan import find_streams, match_orders, match_protocol
+from benchmark.running.preflight import missing
 from benchmark.stream import Request, Stream
 
 if TYPE_CHECKING:
@@ -66,9 +67,8 @@ def origin(stream: Stream, folder: Path | None) -> str:
     ]
     if names:
         return f"the hub: {', '.join(names)}"
-    if sources.layouts:
-        places = " or ".join(layout.where for layout in sources.layouts)
-        return f"missing: needs {places} in a data folder (--data-dir or BENCH_DATA)"
+    if (wanted := missing(stream, folder)) is not None:
+        return f"missing: {wanted.removeprefix('it ')}"
     return "where its rows come from is not stated"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -13,18 +13,29 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from benchmark.errors import UserError
+from benchmark.text_table import TableFormat
 
 if TYPE_CHECKING:
     from benchmark.running.job import Conditions
     from benchmark.running.run import Run
 
 
-class Device(StrEnum):
-    """Where a run runs."""
+def check_device(name: str) -> str:
+    """Return the name of a device.
 
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
+    Raises:
+        UserError: it is none; whether this machine has it is looked at before the first run.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise UserError(f"device '{name}' must be cpu, cuda, cuda:N for the GPU of number N, or auto")
+    return name
+
+
+def _device(name: str) -> str:
+    try:
+        return check_device(name)
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Methods = Annotated[
@@ -55,7 +66,12 @@ DataDir = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for results.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of parallel runs; above 1 uses Ray.")]
-DeviceName = Annotated[Device, typer.Option("--device", help="Where to run.")]
+DeviceName = Annotated[
+    str,
+    typer.Option(
+        "--device", parser=_device, metavar="[auto|cpu|cuda|cuda:N]", help="Where to run; cuda:1: GPU 1."
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started runs.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run runs again that failed before.")]
 Timeout = Annotated[float | None, typer.Option(help="Timeout per run, in seconds; uses Ray.")]
@@ -69,7 +85,18 @@ Log = Annotated[
     str | None,
     typer.Option(help="Additional loggers, comma-separated (see: bench list loggers)."),
 ]
+Format = Annotated[
+    TableFormat | None,
+    typer.Option("--format", help="Print tables for a paper or a program. Default: for the terminal."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+SavePredictions = Annotated[
+    bool,
+    typer.Option(
+        "--save-predictions",
+        help="Also write <result>.predictions.parquet: answer and score of each test row at the end.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -123,7 +150,7 @@ class RunOptions:
     data_dir: DataDir = None
     out: Out = Path("runs")
     workers: Workers = 1
-    device: DeviceName = Device.cpu
+    device: DeviceName = "cpu"
     fresh: Fresh = False
     as_json: Json = False
     dry_run: DryRun = False
@@ -134,6 +161,7 @@ class RunOptions:
     gpus: Gpus = 0
     memory: Memory = None
     log: Log = None
+    save_predictions: SavePredictions = False
 
     def conditions(self) -> Conditions:
         """Return the conditions that the flags mean.
@@ -148,9 +176,14 @@ class RunOptions:
             if value is not None and value <= 0:
                 raise UserError(f"{flag} {value:g} must be above 0")
         gpus = self.gpus
-        if gpus and self.device is Device.cpu:
+        if gpus and self.device == "cpu":
             raise UserError(
                 f"--gpus {gpus:g} sets GPUs aside that --device cpu leaves idle; add --device cuda"
+            )
+        if gpus and ":" in self.device:
+            raise UserError(
+                f"--gpus {gpus:g} lets Ray choose the GPU of each run, and --device {self.device} names one; "
+                "use --device cuda"
             )
         if gpus > 1 and not gpus.is_integer():
             raise UserError(f"--gpus {gpus:g} must be a part of one GPU or a whole number")

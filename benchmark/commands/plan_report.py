@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 60
 """Plans with more runs are shown by stream and method."""
+LONG = 600
+"""Seconds above which a command says how long it takes before it starts."""
 
 
 def announcement(runs: list[Run]) -> str:
@@ -85,7 +87,22 @@ def total(plan: Plan, workers: int) -> str:
     known = duration(plan.seconds_left / workers) if plan.unknown < left else "an unknown time"
     at_a_time = f" with {workers} at a time" if workers > 1 else ""
     more = f" and {plan.unknown} runs that nothing is known of" if 0 < plan.unknown < left else ""
-    return f"{runs}: {counts}; about {known}{at_a_time}{more}"
+    return f"{runs}: {counts}; about {known}{at_a_time}{more}{_whose(plan)}"
+
+
+def warning(plan: Plan, workers: int) -> str:
+    """Return a line that says how long a plan takes, where it is known to take more than ten minutes."""
+    left = plan.seconds_left / workers
+    if left <= LONG:
+        return ""
+    count = len(plan.runs) - plan.count("done")
+    runs = "1 run" if count == 1 else f"{count} runs"
+    unknown = f", {plan.unknown} of them of unknown length" if plan.unknown else ""
+    return f"time      about {duration(left)} for {runs}{unknown}{_whose(plan)}; Ctrl-C keeps what is done"
+
+
+def _whose(plan: Plan) -> str:
+    return ", judged by published runs of another machine" if plan.by_published else ""
 
 
 def as_data(plan: Plan) -> str:
@@ -98,6 +115,7 @@ def as_data(plan: Plan) -> str:
             "state": entry.state,
             "seconds": entry.cost.seconds if entry.cost else None,
             "memory_bytes": entry.cost.memory_bytes if entry.cost else None,
+            "by_published_runs": entry.cost.published if entry.cost else None,
             "error": entry.error,
         }
         for entry in plan.runs

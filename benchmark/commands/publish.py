@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.commands.options import DataDir
 from benchmark.guard import INCOMPLETE, guarded, tell
 
 
@@ -41,10 +42,21 @@ def export(
     result: Annotated[Path, typer.Argument(help="A result file.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
     card: Annotated[
-        bool, typer.Option("--card", help="Also write README.md, a model card with the scores.")
+        bool,
+        typer.Option("--card", help="Also write README.md: code that runs as it is, and the scores."),
     ] = False,
+    data_dir: DataDir = None,
+    stream: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."
+        ),
+    ] = None,
 ) -> None:
-    """Write a learned run as one peft adapter."""
+    """Write a learned run as one peft adapter.
+
+    The card's code needs the data only where its prompt puts words of the task around texts.
+    """
     from benchmark.publishing.export import export as write
 
-    typer.echo(str(write(result, folder, card)))
+    typer.echo(str(write(result, folder, card, None, data_dir, stream)))

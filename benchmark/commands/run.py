@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.options import DataDir, RunChoice, RunOptions, with_flags
+from benchmark.commands.options import DataDir, RunChoice, RunOptions, SavePredictions, with_flags
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -22,7 +22,7 @@ def run(choice: RunChoice, options: RunOptions) -> None:
     """Train and score methods on streams.
 
     Finished runs are skipped, stopped ones go on where they were. With --dry-run nothing runs: times and
-    memory are those of earlier results in the folder.
+    memory are those of earlier results in the folder, or of published ones.
     """
     _perform(choice.runs(), options)
 
@@ -76,12 +76,14 @@ def score(
     root: Annotated[Path, typer.Option(help="Folder of the leaderboards, for --mark.")] = Path(
         "leaderboards"
     ),
+    save_predictions: SavePredictions = False,
 ) -> None:
     """Score a finished run's adapters again, without training.
 
     As they were scored, it fails where a score is not the stored one of the last row. --set changes decoding,
     normaliser, references, score_on, test_limit, target_length or evaluation_batch_size; --data-dir may hold
-    other rows of the same tasks. Readings that the result lacks are added to it, for the last stage.
+    other rows of the same tasks. Readings that the result lacks are added to it, for the last stage. With
+    --save-predictions, balanced accuracy and macro F1 of each task are printed too.
     """
     from benchmark.analysis import missing_readings, rescoring
     from benchmark.publishing import marks
@@ -92,6 +94,11 @@ def score(
     typer.echo(found.table())
     if out is not None:
         typer.echo(str(rescoring.write(found.found, result, out)))
+    if save_predictions:
+        from benchmark.analysis import predictions
+
+        made = predictions.predict(result, data_dir, stream)
+        typer.echo("\n".join(filter(None, ["", made.text(), str(predictions.save(made, result))])))
     if found.conditions:
         typer.echo(f"scored with {found.conditions}: no proof of the stored scores")
         raise typer.Exit(INCOMPLETE if mark else 0)
@@ -110,8 +117,9 @@ def _perform(runs: list[Run], options: RunOptions) -> None:
     if options.dry_run:
         from benchmark.commands import plan_report
         from benchmark.running.forecast import forecast
+        from benchmark.running.published_costs import published_folders
 
-        found = forecast(runs, options.out, options.data_dir)
+        found = forecast(runs, options.out, options.data_dir, published_folders())
         text = plan_report.as_data(found) if options.as_json else plan_report.as_text(found, options.workers)
         typer.echo(text)
         return

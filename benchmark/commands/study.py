@@ -77,7 +77,7 @@ def _run(runs: list[Run], options: RunOptions) -> int:
                 out=options.out,
                 data_dir=options.data_dir,
                 workers=options.workers,
-                device=options.device.value,
+                device=options.device,
                 fresh=options.fresh,
                 callback=callback,
                 conditions=replace(options.conditions(), stop=stop.file),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.commands.plan_report import announcement, run_data
+from benchmark.commands.plan_report import announcement, run_data, warning
 from benchmark.guard import INCOMPLETE, USAGE, end_interrupted, one_line, tell
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def sweep(
 
     shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(runs), file=shown, flush=True)
+    if not options.fresh and (line := expected_time(runs, options)):
+        print(line, file=shown, flush=True)
     try:
         with (
             Stop(options.out, lambda line: print(line, file=shown, flush=True)) as stop,
@@ -53,7 +56,7 @@ def sweep(
                 out=options.out,
                 data_dir=options.data_dir,
                 workers=options.workers,
-                device=options.device.value,
+                device=options.device,
                 fresh=options.fresh,
                 callback=tell_all,
                 conditions=replace(conditions, stop=stop.file),
@@ -62,6 +65,9 @@ def sweep(
     except KeyboardInterrupt:
         kept = f"every finished run and task is kept in {options.out}"
         return end_interrupted(f"stopped: {kept}; the same command continues from there")
+    if options.save_predictions:
+        for path in written_predictions(outcomes, options):
+            print(path, file=shown, flush=True)
     report = as_data(outcomes) if options.as_json else summary(outcomes)
     if report:
         print(report, flush=True)
@@ -73,6 +79,25 @@ def sweep(
     if any(outcome.machine for outcome in outcomes):
         return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
+
+
+def written_predictions(outcomes: list[Outcome], options: RunOptions) -> Iterator[Path]:
+    """Write the predictions of complete runs that have none yet, and yield the files."""
+    from benchmark.analysis.predictions import ENDING, save_predictions
+
+    for outcome in outcomes:
+        if outcome.state == "complete" and outcome.path is not None:
+            file = outcome.path.with_name(outcome.path.stem + ENDING)
+            if not outcome.skipped or not file.exists():
+                yield save_predictions(outcome.path, options.data_dir, outcome.run.stream_file)
+
+
+def expected_time(runs: list[Run], options: RunOptions) -> str:
+    """Return a line on the time that runs take, where they are known to take long; else ""."""
+    from benchmark.running.forecast import forecast
+    from benchmark.running.published_costs import published_folders
+
+    return warning(forecast(runs, options.out, options.data_dir, published_folders()), options.workers)
 
 
 def as_data(outcomes: list[Outcome]) -> str:

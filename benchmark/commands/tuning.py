@@ -12,7 +12,6 @@ import typer
 from benchmark.commands.options import (
     Backbone,
     DataDir,
-    Device,
     DeviceName,
     Methods,
     Orders,
@@ -59,7 +58,7 @@ def tune(
     settings: Set = None,
     data_dir: DataDir = None,
     out: Out = Path("runs"),
-    device: DeviceName = Device.cpu,
+    device: DeviceName = "cpu",
     retry: Retry = False,
     write: Annotated[
         bool, typer.Option("--write", help="Also keep the choice as the protocol's, in sweeps/tuned.")
@@ -102,7 +101,7 @@ def tune(
             conditions = Conditions(retry=retry, stop=stop.file)
             for search, count in zip(asked, counts, strict=True):
                 with watching(count, sys.stdout) as callback:
-                    path = tuning.tune(search, out, data_dir, device.value, conditions, callback)
+                    path = tuning.tune(search, out, data_dir, device, conditions, callback)
                 typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
             for each, rule in rules.items():
                 if rule is not None:
@@ -110,7 +109,7 @@ def tune(
                         as_search(rule, key, each, backbone, protocol, settings or ())
                         for key in in_order(methods)
                     ]
-                    sound &= _by_rule(rule, searches, out, data_dir, device.value, conditions, write)
+                    sound &= _by_rule(rule, searches, out, data_dir, device, conditions, write)
     except KeyboardInterrupt:
         kept = f"every finished trial is kept in {out}"
         raise typer.Exit(end_interrupted(f"stopped: {kept}; the same command continues from there")) from None

@@ -39,7 +39,8 @@ def tokenizer_identity(tokenizer: Any) -> str:
     rules = fast.to_str() if fast is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     versions = [tokenizers.__version__, transformers.__version__]
-    identity = json.dumps([type(tokenizer).__name__, rules, special, versions], sort_keys=True)
+    chat = getattr(tokenizer, "chat_template", None)
+    identity = json.dumps([type(tokenizer).__name__, rules, special, versions, chat], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()
 
 

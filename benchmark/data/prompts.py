@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmark.errors import UserError
 from benchmark.protocol import PromptStyle, Protocol
 from benchmark.stream import Side, Task
+
+MARK = "<<the text>>"
+"""Stands for a text while a chat's template is filled in."""
 
 
 def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
@@ -16,7 +20,7 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
             (cmnfriend/O-LoRA, `src/uie_collator.py`); `olora-anonymous` leaves those two lines out; `sapt`
             and `superni` are those of circle-hit/SAPT (`src/cl_dataset.py`), which strips definitions;
             `trace` puts the task's own words around the text, as TRACE's rows hold them; `plain` is the
-            text alone.
+            text alone; `chat` is what the user of a chat says, which `around` puts into the model's template.
         task: gives the words and, for `olora`, the options.
         text: one row's input.
     """
@@ -26,6 +30,11 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
     if style == "trace":
         return words.instruction, text, words.closing
     definition = words.definition.strip()
+    if style == "chat":
+        asked = definition or words.instruction.strip()
+        classes = f"Answer with one of: {', '.join(task.classes)}." if task.classes else ""
+        said = "\n".join(filter(None, [asked, classes]))
+        return f"{said}\n\n" if said else "", text, words.closing
     if style == "sapt":
         return f"{definition}\n" if definition else "", text, "\nOutput: "
     if style == "superni":
@@ -35,6 +44,28 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
     # A task without an instruction (COPA) asks within its text and lists no options.
     options = f"Option: {', '.join(task.classes)} \n" if words.instruction else ""
     return f"{named}{words.instruction}{options}", text, "\nAnswer:"
+
+
+def around(tokenizer: Any, style: PromptStyle, task: Task) -> tuple[str, str]:
+    """Return what goes before and after every text of a task, with a chat's template where the style asks.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or its template does not keep what is said.
+    """
+    before, _, after = build(style, task, "")
+    if style != "chat":
+        return before, after
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserError(
+            "prompt=chat needs a model with a chat template in its tokenizer, such as an instruct model's; "
+            "this one has none (--set protocol.prompt=superni names task and input without one)"
+        )
+    said = [{"role": "user", "content": f"{before}{MARK}{after}"}]
+    whole = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    opening, found, closing = whole.partition(MARK)
+    if not found or MARK in closing:
+        raise UserError("prompt=chat: the tokenizer's chat template does not hold what the user says, once")
+    return opening, closing
 
 
 def encode_all(
@@ -51,8 +82,11 @@ def encode_all(
     """
     if not texts:
         return []
-    parts = [build(protocol.prompt, task, text) for text in texts]
-    return _encode(tokenizer, parts, protocol.source_length, open_ended, task.wording.cut)
+    before, after = around(tokenizer, protocol.prompt, task)
+    parts = [(before, text, after) for text in texts]
+    # A chat's template has special tokens of its own.
+    framed = protocol.prompt != "chat"
+    return _encode(tokenizer, parts, protocol.source_length, open_ended, task.wording.cut, framed)
 
 
 def encode(
@@ -83,9 +117,14 @@ def encode(
 
 
 def _encode(
-    tokenizer: Any, parts: list[tuple[str, str, str]], limit: int, open_ended: bool, cut: Side
+    tokenizer: Any,
+    parts: list[tuple[str, str, str]],
+    limit: int,
+    open_ended: bool,
+    cut: Side,
+    framed: bool = True,
 ) -> list[list[int]]:
-    first, last = _special(tokenizer)
+    first, last = special_tokens(tokenizer) if framed else ([], [])
     if open_ended:
         last = []
     room = max(0, limit - len(first) - len(last))
@@ -111,7 +150,7 @@ def _tokens(tokenizer: Any, text: str, special: bool = False) -> list[int]:
     return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
-def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
+def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Return the special tokens that the tokenizer puts before and behind a text."""
     bare, full = _tokens(tokenizer, "a"), _tokens(tokenizer, "a", special=True)
     for start in range(len(full) - len(bare) + 1):

@@ -79,16 +79,18 @@ class Reader:
     def _rows(self, gone: list[DataError]) -> Iterator[Record]:
         """Yield the sound rows of tables, and add what keeps a table from being read."""
         columns = self.part.columns
-        given = {what: getattr(columns, what) for what in type(columns).model_fields}
+        given = {what: getattr(columns, what) for what in type(columns).model_fields if what != "text"}
         wanted = {what: name for what, name in given.items() if name is not None}
-        names = list(dict.fromkeys(wanted.values()))
+        names = list(dict.fromkeys([*wanted.values(), *columns.texts]))
         places = {what: names.index(name) for what, name in wanted.items()}
+        texts = [names.index(name) for name in columns.texts]
         for split, table in self.source.tables(names, self.errors):
             faults = []
             with collect_into(gone):
                 try:
                     for number, row in table.rows:
                         values = {what: row[place] for what, place in places.items()}
+                        values["texts"] = [row[place] for place in texts]
                         try:
                             yield self._record(table, number, split, values)
                         except UserError as error:
@@ -111,11 +113,11 @@ class Reader:
             if named not in self.source.split_of:
                 _refuse("split", named, list(self.part.splits.values()) or list(SPLITS))
             split = self.source.split_of[named]
-        content: Any = values.get("text")
+        content: Any
         if self.kind == "image":
             content = decode(values["image"], table.folder, self.part.size)
-        elif not isinstance(content, str) or not content.strip():
-            raise UserError(f"no text in the column '{columns.text}'")
+        else:
+            content = _joined(columns.texts, values["texts"])
         label, references = None, None
         if self.kind == "text-to-text":
             references = _answers(values["target"], columns.target)
@@ -149,6 +151,16 @@ class Reader:
                 continue
             name = path.relative_to(folder).as_posix()
             yield Record(str(path), None, split, self.task, pixels, known, None, name)
+
+
+def _joined(columns: Sequence[str], values: Sequence[Any]) -> str:
+    """Return a row's text: that of its one column, or a line `<column>: <text>` for each of several."""
+    for column, value in zip(columns, values, strict=True):
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"no text in the column '{column}'")
+    if len(columns) == 1:
+        return str(values[0])
+    return "\n".join(f"{column}: {value}" for column, value in zip(columns, values, strict=True))
 
 
 def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:

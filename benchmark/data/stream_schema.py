@@ -69,13 +69,29 @@ class RowSource(TomlTable):
 class Columns(TomlTable):
     """The columns that are read, by what they hold."""
 
-    text: str | None = None
+    text: str | tuple[str, ...] | None = Field(
+        None, description="the input; a list of columns makes one text of a line `<column>: <text>` for each"
+    )
     label: str | None = Field(None, description="of the row's class: its name, or a value of `labels`")
     target: str | None = Field(None, description="the accepted answer, or a list of them")
     image: str | None = Field(None, description="encoded images, or paths relative to the table's file")
     id: str | None = Field(None, description="a name unique in its task; without: split and row")
     split: str | None = Field(None, description="train, validation or test; see `splits`")
     task: str | None = Field(None, description="the task's name, where one table holds several")
+
+    @field_validator("text")
+    @classmethod
+    def _several_texts(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+            raise ValueError("text: a list names at least one column, and none twice")
+        return value
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of the text, in order."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else self.text
 
 
 class RowsTable(TomlTable):

@@ -39,6 +39,19 @@ class NearestMeanTaskModel(FeatureStatisticsTaskModel):
         """Return the bytes of means and counts."""
         return self.means.bytes()
 
+    def answering_head(self) -> dict[str, Tensor]:
+        """Return the unit vectors of the class means as a head's weights; a class without rows never wins.
+
+        Dividing a feature by its length changes no order of scores, so products rank classes as cosines do.
+        """
+        if not len(self.means.counts):
+            return super().answering_head()
+        columns, directions = self.means.directions()
+        weights = self.means.means.new_zeros(self.means.means.shape)
+        biases = weights.new_full((len(weights),), float("-inf"))
+        weights[columns], biases[columns] = directions, 0.0
+        return {"weights.0": weights, "biases.0": biases}
+
     def state(self) -> dict[str, Tensor]:
         """Return head and means."""
         return super().state() | {MEANS + name: value for name, value in self.means.state().items()}

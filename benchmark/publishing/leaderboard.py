@@ -20,6 +20,7 @@ from benchmark.publishing.collect import (
 )
 from benchmark.publishing.headroom import judge
 from benchmark.publishing.overview import overview
+from benchmark.publishing.paper_tables import board_tables, write_tables
 from benchmark.publishing.tables import (
     DEFINITIONS,
     PROOF,
@@ -31,6 +32,7 @@ from benchmark.publishing.tables import (
 )
 from benchmark.publishing.terminal import result_table, show
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
+from benchmark.text_table import TableFormat
 
 __all__ = ["build", "check", "result_table", "show"]
 
@@ -59,6 +61,24 @@ def build(root: Path, out: Path, sort_by: str = TRAINED_HEAD) -> list[Path]:
     if left_out:
         raise Incomplete("\n".join(map(str, written)), left_out)
     return written
+
+
+def printed(root: Path, sort_by: str, form: TableFormat) -> str:
+    """Return the tables of every board of the results under `<root>/results` in another form.
+
+    Raises:
+        UserError: there are no results that can be used.
+        Incomplete: some files cannot be used, or a board has no headroom; the others are in its text.
+    """
+    results, problems = load(root)
+    if not results:
+        nothing = f"no results in {root / 'results'}; `bench run` writes them"
+        raise UserError("; ".join(problems) or nothing)
+    grouped, refused = publishable(sections(results))
+    text = write_tables(board_tables(grouped, sort_by), form)
+    if left_out := [*problems, *(f"adapters cannot be compared on {line}" for line in refused)]:
+        raise Incomplete(text, left_out)
+    return text
 
 
 def check(root: Path, out: Path) -> list[str]:

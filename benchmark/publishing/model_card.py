@@ -6,6 +6,8 @@ The block at its head is in the hub's metadata format, with the scores as `model
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from benchmark.publishing.collect import head, row_method
@@ -23,15 +25,16 @@ TASK_TYPES = {
 """The hub's name of what a backbone of each kind does."""
 
 
-def card(result: Result, kind: str, has_head: bool) -> str:
+def card(result: Result, kind: str, has_head: bool, code: str | None = None) -> str:
     """Return the text of the card.
 
     Args:
         result: what was exported.
         kind: of its backbone, a key of `TASK_TYPES`.
         has_head: whether `head.safetensors` lies beside the adapter.
+        code: the program that answers with it; None where there is none.
     """
-    return f"---\n{_metadata(result, kind)}\n---\n\n" + "\n\n".join(_body(result, has_head)) + "\n"
+    return f"---\n{_metadata(result, kind)}\n---\n\n" + "\n\n".join(_body(result, has_head, code)) + "\n"
 
 
 def _metadata(result: Result, kind: str) -> str:
@@ -62,7 +65,7 @@ def _metadata(result: Result, kind: str) -> str:
     return str(data.to_yaml())
 
 
-def _body(result: Result, has_head: bool) -> list[str]:
+def _body(result: Result, has_head: bool, code: str | None) -> list[str]:
     source = result.provenance
     revision = f" at {source.backbone_revision}" if source.backbone_revision else ""
     needs = ", ".join(name.replace("_", " ") for name, needed in sorted(result.needs.items()) if needed)
@@ -71,11 +74,12 @@ def _body(result: Result, has_head: bool) -> list[str]:
         f"What the continual-learning method {plain(row_method(result))} learned from {len(result.tasks)} "
         "tasks, as one adapter of peft. Measured by Continual PEFT bench; scores are of one run.",
         "## Use",
-        "Load the backbone with transformers, then put the adapter on it:",
-        "```python\nfrom peft import PeftModel\n\nmodel = PeftModel.from_pretrained(backbone, folder)\n```",
+        _use(code),
     ]
     if has_head:
         blocks.append("peft has no place for the shared classification head: it is in `head.safetensors`.")
+    if head(result) == "task-incremental":
+        blocks.append("The scores are with the task id at hand: call `answer` with `among=TASKS[task]`.")
     facts = {
         "backbone": source.backbone_origin + revision,
         "head protocol": head(result),
@@ -94,6 +98,14 @@ def _body(result: Result, has_head: bool) -> list[str]:
         "## Where it comes from",
         "\n".join(f"- **{name}**: {plain(text)}" for name, text in facts.items()),
     ]
+
+
+def _use(code: str | None) -> str:
+    if code is None:
+        return "The backbone is one layer of Continual PEFT bench, which transformers alone does not load."
+    # More backticks than any line of the code begins with, so that no class name can end the block.
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", code))])
+    return f"With peft and transformers alone:\n\n{fence}python\n{code}{fence}"
 
 
 def _words(name: str) -> str:

@@ -1,21 +1,18 @@
-"""Pictures of results: matplotlib figures, readable at 600 pixels and safe for colour-blind readers.
+"""Pictures of results: matplotlib figures, readable at 600 pixels or at one column of a paper.
 
-Colours are those of Okabe and Ito, with a marker and a line style beside each; heatmaps use cividis.
+Their colours, sizes and files are those of `benchmark.publishing.plot_style`; heatmaps use cividis.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
-from benchmark.errors import UserError
 from benchmark.publishing.collect import Row
-from benchmark.results import Result, atomic_write
+from benchmark.publishing.plot_style import COLOURS, add_legend, figure, looks, numbers_size, text
+from benchmark.results import Result
 from benchmark.scoring.metrics import as_array
 
 if TYPE_CHECKING:
@@ -25,65 +22,11 @@ if TYPE_CHECKING:
     from benchmark.analysis.redundancy import Redundancy
     from benchmark.scoring.statistics_ranks import Ranking
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-MOST_DRAWN = len(COLOURS)
-"""Methods drawn in one picture: as many as there are colours."""
-MARKERS = "osD^vPX*<"
-LINES = ("-", "--", "-.", ":")
-MAP = "cividis"
-SIZE = (6.0, 4.0)
-MOST_NUMBERS = 12
-"""Heatmaps of more tasks have no numbers in their cells: they could not be read."""
-
 REDUNDANCY = {"overlap": "overlap of every two tasks", "residual": "what a fit by earlier tasks leaves"}
 """What the pictures of `redundancy` show."""
-
-
-def figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
-    """Return an empty figure, in inches of 100 pixels, without a window.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import rcParams
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("pictures need matplotlib: pip install 'continual-peft-bench[plots]'") from None
-    # Text stays text, and equal results give equal bytes.
-    rcParams["svg.fonttype"], rcParams["svg.hashsalt"] = "none", "bench"
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
-
-
-def text(name: str) -> str:
-    """Return a name that matplotlib shows as it is: between two dollar signs it would read mathematics."""
-    return name.replace("$", r"\$")
-
-
-def svg(drawn: Figure) -> str:
-    """Return a figure as SVG text."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    buffer = io.StringIO()
-    # The same bytes as `savefig`, which would draw everything once more before, to find the layout.
-    FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def data_uri(drawn: Figure) -> str:
-    """Return a figure as an address that holds it: an image of its own, whose identifiers meet no other's."""
-    return "data:image/svg+xml," + quote(svg(drawn), safe=" =:/;,()")
-
-
-def save(drawn: Figure, path: Path) -> list[Path]:
-    """Write `<path>.svg` and `<path>.png`."""
-    png = io.BytesIO()
-    drawn.savefig(png, format="png")
-    # Not with_suffix: a name may hold dots.
-    paths = [path.parent / f"{path.name}.svg", path.parent / f"{path.name}.png"]
-    atomic_write(paths[0], svg(drawn).encode())
-    atomic_write(paths[1], png.getvalue())
-    return paths
+MAP = "cividis"
+MOST_NUMBERS = 12
+"""Heatmaps of more tasks have no numbers in their cells: they could not be read."""
 
 
 def score_matrix(result: Result) -> Figure:
@@ -129,13 +72,13 @@ def residuals(found: Redundancy) -> Figure:
             label = ("update" if kind == "residual" else "effect") + (
                 " by random adapters" if line == ":" else ""
             )
-            style = _style(index) | {"linestyle": line}
+            style: dict[str, Any] = {"color": COLOURS[index], "marker": "os"[index], "linestyle": line}
             axes.plot(*np.array(points).reshape(-1, 2).T, **style, markersize=4, label=label)
     axes.set(
         xlabel="task", ylabel="residual after the fit by earlier adapters", title=text(found.result.name)
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(drawn, axes)
+    add_legend(drawn, axes)
     return drawn
 
 
@@ -183,11 +126,12 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     drawn = figure()
     axes = drawn.add_subplot()
     free, held = [], []
-    for index, row in enumerate(row for row in rows if row.values("average_performance")):
+    scored = [row for row in rows if row.values("average_performance")]
+    for row, look in zip(scored, looks(scored), strict=True):
         stored = float(np.mean([run.parameters.on_disk for run in row.results]))
         score = 100 * float(np.mean(row.values("average_performance")))
         held.append(stored)
-        style = _style(index) | {"linestyle": ""}
+        style = look | {"linestyle": ""}
         if row.first.reference or row.needs:
             style["markerfacecolor"] = "none"
         else:
@@ -204,14 +148,14 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     # Ticks alone would put the edge through the outermost points.
     axes.set_xlim(-linear / 4, 1.5 * max([linear, *held]))
     axes.set(xlabel="stored adapter parameters", ylabel="average performance x 100")
-    _legend(drawn, axes)
+    add_legend(drawn, axes)
     return drawn
 
 
 def critical_difference(ranking: Ranking) -> Figure:
     """Draw mean ranks, the best on top; methods in the band are not told from the best one (Nemenyi)."""
     names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
-    drawn = figure(height=1.2 + 0.25 * len(names))
+    drawn = figure(height=1.2 + 0.25 * len(names), scale_height=False)
     axes = drawn.add_subplot()
     ranks = [ranking.mean_ranks[name] for name in names]
     reach = ranking.critical_difference
@@ -247,41 +191,24 @@ def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: f
 
     drawn = figure()
     axes = drawn.add_subplot()
-    for index, row in enumerate(rows):
+    for index, (row, look) in enumerate(zip(rows, looks(rows), strict=True)):
         table = np.stack([values(run) for run in row.results])
         positions, mean = np.arange(1, table.shape[1] + 1) + apart * index, table.mean(axis=0)
-        axes.plot(positions, mean, **_style(index), markersize=4, label=text(row.name))
+        axes.plot(positions, mean, **look, markersize=4, label=text(row.name))
         if len(table) > 1:
             spread = table.std(axis=0, ddof=1)
-            band = {"color": _style(index)["color"], "alpha": 0.1, "linewidth": 0}
+            band = {"color": look["color"], "alpha": 0.1, "linewidth": 0}
             axes.fill_between(positions, mean - spread, mean + spread, **band)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(drawn, axes)
+    add_legend(drawn, axes)
     return drawn
-
-
-def _style(index: int) -> dict[str, Any]:
-    # Eight colours and nine markers: no two of 72 rows share both.
-    return {
-        "color": COLOURS[index % len(COLOURS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": LINES[index // len(COLOURS) % len(LINES)],
-    }
 
 
 def _described(row: Row) -> str:
     needs = [need.replace("_", " ") for need in row.needs]
     told = [*(["reference"] if row.first.reference else []), *needs]
     return row.name + (f" ({', '.join(told)})" if told else "")
-
-
-def _legend(drawn: Figure, axes: Axes) -> None:
-    """Put the legend below the axes, where it hides nothing, and make room for it."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 3
-    drawn.set_figheight(SIZE[1] + 0.22 * -(-len(labels) // columns))
-    drawn.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def _heatmap(cells: np.ndarray, label: str, limits: tuple[float, float], digits: int) -> Figure:
@@ -305,9 +232,17 @@ def _fill(
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     if len(cells) <= MOST_NUMBERS:
-        middle = (limits[0] + limits[1]) / 2
+        middle, size = (limits[0] + limits[1]) / 2, numbers_size(len(cells))
         for (t, i), value in np.ndenumerate(cells):
             if not np.isnan(value):
                 ink = "black" if value > middle else "white"
-                axes.text(i, t, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=9)
+                axes.text(
+                    i,
+                    t,
+                    f"{value:.{digits}f}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=size,
+                )
     axes.figure.colorbar(image, ax=axes, label=label, shrink=0.85)

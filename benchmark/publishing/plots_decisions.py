@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmark.publishing.plots import COLOURS, figure, text
+from benchmark.publishing.plot_style import COLOURS, figure, text
 from benchmark.results import Result
 from benchmark.scoring.decisions import Decisions, read_decisions
 

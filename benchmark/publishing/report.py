@@ -12,7 +12,7 @@ from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
-from benchmark.publishing.plots import MOST_DRAWN
+from benchmark.publishing.plot_style import MOST_DRAWN
 from benchmark.publishing.plots_decisions import decisions, known_decisions
 from benchmark.publishing.report_parts import STYLE, figure, gallery, table
 from benchmark.publishing.report_redundancy import Places, redundancy

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-from benchmark.publishing import plots
+from benchmark.publishing.plot_style import data_uri
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -53,9 +57,9 @@ def gallery(figures: Sequence[str]) -> str:
     return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
 
 
-def figure(caption: str, drawn: plots.Figure) -> str:
+def figure(caption: str, drawn: Figure) -> str:
     """Return a picture inside the page."""
     return (
-        f'<figure>\n<img alt="{escape(caption)}" src="{plots.data_uri(drawn)}">\n'
+        f'<figure>\n<img alt="{escape(caption)}" src="{data_uri(drawn)}">\n'
         f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
     )

@@ -19,21 +19,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from benchmark.errors import Incomplete, UserError
-from benchmark.publishing import marks, plots, site_tables
-from benchmark.publishing.board import LEADING, boards
+from benchmark.publishing import marks, site_tables
 from benchmark.publishing.collect import Section, load_files, sections
+from benchmark.publishing.figures import drawings
 from benchmark.publishing.leaderboard import facts
 from benchmark.publishing.overview import INTRODUCTION, standings
-from benchmark.publishing.plots import MOST_DRAWN
+from benchmark.publishing.plot_style import data_uri
 from benchmark.publishing.site_tables import EXPLAINED, Table
-from benchmark.publishing.tables import named
 from benchmark.result_files import PACKED
 from benchmark.results import Result, atomic_write, to_json
-from benchmark.scoring.statistics_ranks import friedman
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from matplotlib.figure import Figure
 
 NAME = "Continual PEFT bench"
 TEMPLATES = Path(__file__).parent / "site_templates"
@@ -161,7 +158,7 @@ class Site:
         return Shown(
             part.title,
             site_tables.groups(part, self._link),
-            [Picture(text, plots.data_uri(drawn)) for text, drawn in drawings(part)] if pictures else [],
+            [Picture(each.caption, data_uri(each.figure)) for each in drawings(part)] if pictures else [],
             missing if self.pictures and not pictures else "",
             facts(part),
         )
@@ -197,23 +194,6 @@ class Site:
 def address(stream: str) -> str:
     """Return the address of a stream's page as seen from the first page."""
     return "streams/" + quote(f"{stream}.html")
-
-
-def drawings(part: Section) -> Iterator[tuple[str, Figure]]:
-    """Yield the pictures of a section, each with its caption."""
-    for board in boards(part.rows):
-        measured = [row for row in (*board.rows, *board.apart) if row.values("average_anytime")]
-        drawn = measured[:MOST_DRAWN]
-        title = board.title
-        which = f"{title}, the best {len(drawn)} of {len(measured)}" if len(measured) > len(drawn) else title
-        if drawn and len(part.results[0].tasks) > 1:
-            yield f"{which}: mean score of the tasks seen", plots.accuracy_over_tasks(drawn)
-            yield f"{which}: forgetting of each task", plots.forgetting_per_task(drawn)
-        ranking = friedman({named(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
-        if ranking is not None:
-            yield f"{title}: mean ranks", plots.critical_difference(ranking)
-    if any(row.values("average_performance") for row in part.rows):
-        yield "Score against stored parameters", plots.score_against_stored(part.rows)
 
 
 def _place(path: Path, result: Result) -> Path:

@@ -14,6 +14,7 @@ from benchmark.running.events import Callback, RunDone
 from benchmark.running.executors import local, ray
 from benchmark.running.forecast import longest_first
 from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, missing_adapters
+from benchmark.running.preflight import check_ready
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import debugging
@@ -44,7 +45,8 @@ def run(
         fresh: run runs again that are complete, from their first task.
 
     Raises:
-        UserError: the output folder cannot be written, now or later, or Ray does not start or is not reached.
+        UserError: the output folder cannot be written, now or later, the device or a stream's data are not
+            there, or Ray does not start or is not reached.
         KeyboardInterrupt: the user stopped the run; what is finished is on disk.
     """
     check_writable(out)
@@ -78,6 +80,9 @@ def run(
 
     todo = settle(list(range(len(jobs))))
     if todo:
+        # Of a cluster, another machine may have the device.
+        here = conditions.address is None
+        check_ready([runs[place] for place in todo], data_dir, device if here else None)
         if workers > 1 or conditions.address is not None:
             todo = longest_first(todo, runs, out)
         with open_executor(workers, conditions, say) as execute:

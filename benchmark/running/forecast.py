@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.running.data_index import DataIndex
+from benchmark.running.published_costs import PublishedTimings
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 
@@ -23,10 +24,15 @@ SAMPLE = 5
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes: seconds of training and scoring, and bytes of memory at the peak."""
+    """What a run takes: seconds of training and scoring, and bytes of memory at the peak.
+
+    Attributes:
+        published: whether it was measured on another machine, by published runs.
+    """
 
     seconds: float
     memory_bytes: int
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,15 @@ class Forecast:
 class History:
     """The results in an output folder, listed once and read only as far as needed."""
 
-    def __init__(self, out: Path) -> None:
-        """Look into `out`, which need not exist."""
+    def __init__(self, out: Path, published: Sequence[Path] = ()) -> None:
+        """Look into `out`, which need not exist.
+
+        Args:
+            out: folder of results.
+            published: folders of published results, asked where `out` has none of a method.
+        """
         self.out = out
+        self._published = PublishedTimings(published)
         self._listed: dict[Path, dict[str, frozenset[str]]] = {}
         self._means: dict[tuple[Path, str], Cost | None] = {}
         self._costs: dict[tuple[str, str, str], Cost | None] = {}
@@ -82,15 +94,22 @@ class History:
     def cost(self, run: Run) -> Cost | None:
         """Return what a run takes by results of its method, or else of any method, on its stream.
 
-        Those of its own protocol are taken before those of others.
+        Those of its own protocol are taken before those of others, and published ones after those of `out`.
         """
         key = (run.stream, run.protocol.name, run.method)
         if key not in self._costs:
             own = run.folder(self.out)
             folders = [own, *(folder for folder in _folders(own.parent) if folder != own)]
-            tried = (self._mean(folder, method) for method in (run.method, "") for folder in folders)
-            self._costs[key] = next((cost for cost in tried if cost is not None), None)
+            self._costs[key] = next(filter(None, self._estimates(run, folders)), None)
         return self._costs[key]
+
+    def _estimates(self, run: Run, folders: Sequence[Path]) -> Iterator[Cost | None]:
+        """Yield what a run may take, the best estimate first: by its method, then by any."""
+        for method in (run.method, ""):
+            for folder in folders:
+                yield self._mean(folder, method)
+            timings = self._published.of(run.stream, run.protocol.name, method)
+            yield replace(cost, published=True) if (cost := _cost(timings)) else None
 
     def _mean(self, folder: Path, method: str) -> Cost | None:
         """Return what some results of a folder took, of one method or of any."""
@@ -150,19 +169,24 @@ class Plan:
         """The seconds that all runs take which are not done, one after another; unknown ones not counted."""
         return sum(run.cost.seconds for run in self.runs if run.cost and run.state != "done")
 
+    @property
+    def by_published(self) -> bool:
+        """Whether the time left rests on published runs, at least in part."""
+        return any(run.cost is not None and run.cost.published for run in self.runs if run.state != "done")
+
     @cached_property
     def unknown(self) -> int:
         """How many runs are not done and have no estimate."""
         return sum(run.cost is None and run.state != "done" for run in self.runs)
 
 
-def forecast(runs: Iterable[Run], out: Path, data_dir: Path | None) -> Plan:
+def forecast(runs: Iterable[Run], out: Path, data_dir: Path | None, published: Sequence[Path] = ()) -> Plan:
     """Return the state and the estimated cost of runs. No data is loaded and nothing is written.
 
     A run is done if its result is there for its data; of data that was never loaded from here, for any data
     of its stream that a result in the folder was made from.
     """
-    folder, index, history = SweepFolder(out), DataIndex(out, data_dir), History(out)
+    folder, index, history = SweepFolder(out), DataIndex(out, data_dir), History(out, published)
     locks, failures = folder.names("locks"), folder.names("failed")
 
     def look(run: Run) -> Forecast:

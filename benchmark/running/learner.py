@@ -58,12 +58,15 @@ def prepare_device(name: str) -> torch.device:
     """Return the device, with the settings that make equal runs give equal bytes.
 
     Raises:
-        UserError: cuda was asked for and there is none.
+        UserError: a CUDA device was asked for that is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("--device cuda: this machine has no CUDA device; use --device cpu")
+        raise UserError(f"--device {name}: this machine has no CUDA device; use --device cpu")
+    if name.startswith("cuda:") and int(name[5:]) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UserError(f"--device {name}: this machine's last CUDA device is cuda:{last}")
     if name.startswith("cuda"):
         # Both count before the first product: cuBLAS sums in one order only with a workspace of its own, and
         # the memory-efficient attention's gradient has no order at all where a warning is all that is asked.

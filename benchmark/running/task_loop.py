@@ -67,14 +67,14 @@ def learn_task(
     trained: dict[nn.Parameter, int] = {}
     steps, seen = 0, 0
     for number, asked in enumerate(phases):
-        phase = lengthen(asked, method.protocol, len(rows if asked.rows is None else asked.rows))
+        used = rows if asked.rows is None else asked.rows
+        phase = lengthen(asked, method.protocol, len(used))
         # How many a generator will give is not known before.
         count = length_hint(phases, number + 1)
 
         def step_done(share: float, number: int = number, count: int = count) -> None:
             report((number + share) / count)
 
-        used = rows if phase.rows is None else phase.rows
         steps += train_phase(method, phase, used, (seed, t, phase.name), step_done)
         seen += phase.epochs * len(used)
         trained |= _sizes(phase)

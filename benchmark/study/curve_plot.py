@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.publishing.plots import COLOURS, figure, svg, text
+from benchmark.publishing.plot_style import COLOURS, figure, svg, text
 from benchmark.results import Result
 from benchmark.study.evidence import Evidence
 from benchmark.study.stages import points

@@ -1,0 +1,177 @@
+"""Two results side by side, task by task: the same test rows answered by both, so that noise is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmark.errors import UserError
+from benchmark.results import Result
+from benchmark.scoring.statistics_ranks import signed_rank
+
+REPLICATES = 2000
+SEED = 0
+MEAN = "mean of tasks"
+
+
+@dataclass(frozen=True)
+class TaskPair:
+    """The scores of both on one task after the last one, means over the paired runs, in 0..1.
+
+    Attributes:
+        interval: 95 % of the difference by a paired bootstrap over runs and test rows; None where the
+            results keep no scores of rows.
+        rows: test rows of the task.
+    """
+
+    task: str
+    first: float
+    second: float
+    interval: tuple[float, float] | None
+    rows: int
+
+    @property
+    def difference(self) -> float:
+        """The first minus the second."""
+        return self.first - self.second
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two results, or two sets of runs, compared.
+
+    Attributes:
+        names: of both.
+        tasks: in the order learned, then their mean.
+        runs: pairs of runs with equal order, seed and data.
+        p: two-sided exact p of the signed-rank test over the mean differences of runs; None below two runs.
+    """
+
+    names: tuple[str, str]
+    tasks: tuple[TaskPair, ...]
+    runs: int
+    p: float | None
+
+    def frame(self) -> pd.DataFrame:
+        """Return the table x 100, as texts."""
+        rows = [
+            {
+                "task": each.task,
+                self.names[0]: f"{100 * each.first:.1f}",
+                self.names[1]: f"{100 * each.second:.1f}",
+                "difference": f"{100 * each.difference:+.1f}",
+                "95 %": _reach(each.interval),
+                "rows": str(each.rows),
+            }
+            for each in self.tasks
+        ]
+        return pd.DataFrame(rows)
+
+    def note(self) -> str:
+        """Return what stands behind the numbers."""
+        runs = "1 pair of runs" if self.runs == 1 else f"{self.runs} pairs of runs"
+        test = "" if self.p is None else f" Signed-rank p of the mean, n = {self.runs}: {self.p:.3f}."
+        return (
+            f"Scores x 100 after the last task, {self.names[0]} minus {self.names[1]}, over {runs} with "
+            f"equal order, seed and data. Intervals: paired bootstrap over runs and test rows.{test}"
+        )
+
+
+def pair(first: Sequence[Result], second: Sequence[Result], names: tuple[str, str]) -> Pairing:
+    """Compare two sets of runs of one stream, each run with its partner of equal order, seed and data.
+
+    Raises:
+        UserError: they are of different streams, protocols or tasks, or no two runs go together.
+    """
+    for what in ("stream", "protocol"):
+        found = [sorted({getattr(run, what) for run in runs}) for runs in (first, second)]
+        if found[0] != found[1] or len(found[0]) > 1:
+            given = " and ".join(", ".join(values) for values in found)
+            raise UserError(f"results of one {what} are compared, and these are of {given}")
+    partners = {_identity(run): run for run in second}
+    pairs = [(run, partners[_identity(run)]) for run in first if _identity(run) in partners]
+    if not pairs:
+        raise UserError("no two of the runs have equal order, seed and data, so nothing is paired")
+    names_of = [[task.name for task in run.tasks] for run, _ in pairs]
+    alike = all(names == names_of[0] for names in names_of)
+    tasks = [
+        _compare_task(pairs, i, names_of[0][i] if alike else f"task {i + 1}")
+        for i in range(min(map(len, names_of)))
+    ]
+    differences = [_mean_of(one) - _mean_of(other) for one, other in pairs]
+    everything = TaskPair(
+        MEAN,
+        float(np.mean([_mean_of(one) for one, _ in pairs])),
+        float(np.mean([_mean_of(other) for _, other in pairs])),
+        _interval(
+            [[_rows(run, i) for i in range(len(run.tasks))] for run, _ in pairs],
+            [[_rows(run, i) for i in range(len(run.tasks))] for _, run in pairs],
+        ),
+        sum(task.rows for task in tasks),
+    )
+    return Pairing(
+        names, (*tasks, everything), len(pairs), signed_rank(differences) if len(pairs) > 1 else None
+    )
+
+
+def _identity(run: Result) -> tuple[str, int, str]:
+    return run.order, run.seed, run.provenance.data_fingerprint
+
+
+def _compare_task(pairs: Sequence[tuple[Result, Result]], i: int, name: str) -> TaskPair:
+    first, second = ([_score(run, i) for run in side] for side in zip(*pairs, strict=True))
+    one, other = ([[_rows(run, i)] for run in side] for side in zip(*pairs, strict=True))
+    rows = pairs[0][0].tasks[i].test
+    return TaskPair(name, float(np.mean(first)), float(np.mean(second)), _interval(one, other), rows)
+
+
+def _score(run: Result, i: int) -> float:
+    score = run.matrix[-1][i]
+    if score is None:
+        raise UserError(f"{run.name} was not scored on task {i + 1} after the last one")
+    return score
+
+
+def _mean_of(run: Result) -> float:
+    return float(np.mean([_score(run, i) for i in range(len(run.tasks))]))
+
+
+def _rows(run: Result, i: int) -> np.ndarray | None:
+    return run.scores_of_rows(len(run.tasks) - 1, i)
+
+
+def _interval(
+    first: Sequence[Sequence[np.ndarray | None]], second: Sequence[Sequence[np.ndarray | None]]
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean over runs of the mean over tasks of paired row differences.
+
+    Args:
+        first, second: by run and task, the score of each test row; None where it was not kept.
+    """
+    differences: list[list[np.ndarray]] = []
+    for one, other in zip(first, second, strict=True):
+        own = []
+        for a, b in zip(one, other, strict=True):
+            if a is None or b is None or len(a) != len(b):
+                return None
+            own.append(np.asarray(a, float) - np.asarray(b, float))
+        differences.append(own)
+    drawn = np.random.RandomState(SEED)
+    # For each run, the means of rows that were drawn with replacement; then runs are drawn.
+    means = np.stack(
+        [
+            np.mean([each[drawn.randint(len(each), size=(REPLICATES, len(each)))].mean(1) for each in own], 0)
+            for own in differences
+        ]
+    )
+    chosen = drawn.randint(len(means), size=(REPLICATES, len(means)))
+    found = means[chosen, np.arange(REPLICATES)[:, None]].mean(1)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _reach(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"

@@ -1,0 +1,146 @@
+"""What a finished run answers to every test row, from its adapters, and scores that are no mean over rows."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmark.data.batches import by_length
+from benchmark.results import Result, atomic_write, read
+from benchmark.running.readings import score_rows, visible_task_id
+from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.worker import load_data
+from benchmark.text_table import text_table
+
+if TYPE_CHECKING:
+    from benchmark.method import Method
+    from benchmark.stream import Examples, Task
+
+ENDING = ".predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers to all test rows after the last task.
+
+    Attributes:
+        rows: a row each: task, id, prediction, reference (several answers joined by a line break), score
+            in 0..1.
+        classes: the class names of each task; none for text to text.
+    """
+
+    rows: pd.DataFrame
+    classes: dict[str, tuple[str, ...]]
+
+    def label_scores(self) -> pd.DataFrame:
+        """Return accuracy, balanced accuracy and macro F1 of each task that has classes, in 0..1.
+
+        Balanced accuracy is the mean recall of the task's classes; macro F1 the mean of their F1. An answer
+        with a class of another task counts as wrong for the row's own class and for no other. Both are
+        scikit-learn's.
+        """
+        from sklearn.metrics import f1_score, recall_score
+
+        found = []
+        for task, rows in self.rows.groupby("task", sort=False):
+            names = list(self.classes[str(task)])
+            if not names:
+                continue
+            told: dict[str, Any] = {"labels": names, "average": "macro", "zero_division": 0.0}
+            found.append(
+                {
+                    "task": str(task),
+                    "accuracy": float((rows["reference"] == rows["prediction"]).mean()),
+                    "balanced accuracy": float(recall_score(rows["reference"], rows["prediction"], **told)),
+                    "macro F1": float(f1_score(rows["reference"], rows["prediction"], **told)),
+                    "rows": len(rows),
+                }
+            )
+        return pd.DataFrame(found)
+
+    def text(self) -> str:
+        """Return `label_scores` x 100 for reading; "" where no task has classes."""
+        frame = self.label_scores()
+        if frame.empty:
+            return ""
+        numbers = frame.columns.difference(["task", "rows"], sort=False)
+        shown = frame.assign(**{name: [f"{100 * each:.2f}" for each in frame[name]] for name in numbers})
+        return text_table(shown.astype(str))
+
+
+def predict(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> Predictions:
+    """Return what a run answers to the test rows of all its tasks.
+
+    Args:
+        path: of the result; the adapters lie beside it.
+        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
+        stream_file: that describes the stream, where it is not a registered one.
+
+    Raises:
+        UserError: result, adapters or data cannot be read.
+    """
+    result = read(path)
+    loaded, _ = load_data(run_of(result, () if stream_file is None else (stream_file,)), data_dir)
+    method = rebuild(result, path, loaded.tasks)
+    tables = [_of_task(method, i, task, _scored(task, result)) for i, task in enumerate(loaded.tasks)]
+    return Predictions(
+        pd.concat(tables, ignore_index=True), {task.name: task.classes for task in loaded.tasks}
+    )
+
+
+def save_predictions(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> Path:
+    """Write `<result>.predictions.parquet` beside a result, and return it; see `predict` and `save`."""
+    return save(predict(path, data_dir, stream_file), path)
+
+
+def save(predictions: Predictions, path: Path) -> Path:
+    """Write predictions beside their result, and return the file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    predictions.rows.to_parquet(buffer, index=False)
+    written = path.with_name(path.stem + ENDING)
+    atomic_write(written, buffer.getvalue())
+    return written
+
+
+def _scored(task: Task, result: Result) -> Examples:
+    protocol = result.config.get("protocol")
+    by_validation = isinstance(protocol, dict) and protocol.get("score_on") == "validation"
+    return task.validation if by_validation and task.validation is not None else task.test
+
+
+def _of_task(method: Method, i: int, task: Task, examples: Examples) -> pd.DataFrame:
+    model = method.task_model
+    rows = model.encode(task, examples)
+    answers: list[Any] = [None] * len(rows)
+    with method.predicting():
+        for chosen in by_length(rows, model.protocol.evaluation_batch_size):
+            batch = rows.batch(chosen).to(model.device)
+            found = method.predict(batch, visible_task_id(method, i))
+            for row, answer in zip(chosen, found, strict=True):
+                answers[row] = answer
+    names = list(model.columns)
+    ids = list(examples.ids) if len(examples.ids) else [str(number) for number in range(len(rows))]
+    return pd.DataFrame(
+        {
+            "task": task.name,
+            "id": ids,
+            "prediction": [_named(answer, names) for answer in answers],
+            "reference": [_named(each, names) for each in model.references(task, examples)],
+            "score": score_rows(method, i, answers, examples),
+        }
+    )
+
+
+def _named(value: Any, names: list[str]) -> str:
+    """Return an answer as text: a class by its name, several accepted texts with line breaks between."""
+    if isinstance(value, int):
+        return names[value]
+    return value if isinstance(value, str) else "\n".join(value)
