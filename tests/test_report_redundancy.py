@@ -32,7 +32,8 @@ def test_adapters_beside_a_result_are_compared_on_its_page(tmp_path):
     assert "<h2>Redundancy of adapters</h2>" in text and "Not shown" not in text
     # Tasks 1 and 2 share one row direction of two, 3/2 of what random ones of rank 2 share in 6 dimensions.
     assert "<td>2</td><td>2.00</td><td>2.00</td><td>0.500</td><td>1.5</td>" in text
-    assert 'alt="alpha: overlap of every two tasks"' in text and "3 adapters for 3 tasks" in text
+    assert "<figcaption>alpha: overlap of every two tasks, row spaces</figcaption>" in text
+    assert "3 adapters for 3 tasks" in text
 
 
 def test_without_adapters_one_line_says_why_nothing_is_compared(tmp_path):
@@ -51,9 +52,9 @@ def test_a_folder_shows_the_first_run_of_each_method_that_has_adapters(tmp_path)
     save_file({"head.weight": EYE}, other.with_suffix(".safetensors"), {"run": read(other).key})
     text = page(tmp_path)
     assert "<caption>two, order forward, seed 0</caption>" in text
-    assert 'alt="two: overlap of every two tasks"' in text
+    assert "two: overlap of every two tasks, column spaces</figcaption>" in text
     # One adapter has ranks and nothing to overlap with.
-    assert "<caption>lone, order forward, seed 0</caption>" in text and 'alt="lone: overlap' not in text
+    assert "<caption>lone, order forward, seed 0</caption>" in text and ">lone: overlap" not in text
     assert "no adapters lie beside the results of bare;" in text
     assert "merged keeps no low-rank adapters" in text and bare.stem not in text
 

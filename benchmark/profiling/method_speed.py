@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from benchmark.data.batches import Rows
@@ -14,7 +13,8 @@ from benchmark.data.images import ImageSettings
 from benchmark.method import Context, Method, Phase
 from benchmark.models.backbone import LoadedBackbone, quiet
 from benchmark.models.make import make_task_model
-from benchmark.profiling.speed import Size, now
+from benchmark.profiling.speed import Size, print_times
+from benchmark.profiling.step_timer import Mark, StepTimer, Times, one_thread
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
@@ -27,7 +27,7 @@ ROUNDS = 8
 
 
 def main(methods: list[str], tasks: int, size: Size, device: str = "cpu") -> None:
-    """Print a markdown table: seconds of a step at task 1, and the ratio at task `tasks` to it.
+    """Print a markdown table: seconds of a step at task 1, least and most, and the ratio at task `tasks`.
 
     The two take turns, so that drift of the machine hits both. Steps are those of a task's first phase. A
     method that trains on all tasks at once has no first task and is left out.
@@ -36,22 +36,24 @@ def main(methods: list[str], tasks: int, size: Size, device: str = "cpu") -> Non
         UserError: cuda was asked for and there is none.
     """
     place = prepare_device(device)
-    rows = []
-    for name in methods:
-        first, last = (at_task(name, t, tasks, size, place) for t in (0, tasks - 1))
-        if first is None or last is None:
-            continue
-        ratio, seconds = compare(first, last)
-        rows.append(
-            {
-                "method": name,
-                "seconds at T = 1": f"{seconds:.4f}",
-                f"T = {tasks}": f"{ratio:.2f}",
-                "passes per prediction": f"{last[0].accounting().passes_per_prediction:g}",
-            }
-        )
-        print(f"{name}: {ratio:.2f}", flush=True)
-    print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+    timer, rows = StepTimer(place), []
+    with one_thread(place):
+        for name in methods:
+            first, last = (at_task(name, t, tasks, size, place) for t in (0, tasks - 1))
+            if first is None or last is None:
+                continue
+            one, many = compare(timer, first, last)
+            ratio = f"{many.median / one.median:.2f}"
+            rows.append(
+                {
+                    "method": name,
+                    f"{timer.clock} at T = 1": one.describe(),
+                    f"T = {tasks}": ratio,
+                    "passes per prediction": f"{last[0].accounting().passes_per_prediction:g}",
+                }
+            )
+            print(f"{name}: {ratio}", flush=True)
+    print_times(rows, timer)
 
 
 def at_task(
@@ -92,18 +94,19 @@ def vision_transformer(size: Size) -> LoadedBackbone:
     return LoadedBackbone("image", module, size.width, images=settings)
 
 
-def compare(first: tuple[Method, Phase, Rows], last: tuple[Method, Phase, Rows]) -> tuple[float, float]:
-    """Return the ratio of the median step times, last over first, and the first one's seconds."""
-    times: tuple[list[float], list[float]] = ([], [])
-    place = first[0].task_model.device
+def compare(
+    timer: StepTimer, first: tuple[Method, Phase, Rows], last: tuple[Method, Phase, Rows]
+) -> tuple[Times, Times]:
+    """Return the times of a step of the first and of the last, which take turns."""
+    times = timer.new(), timer.new()
     for turn in range(ROUNDS + 1):
-        for which, (method, phase, rows) in enumerate((first, last)):
-            marks = [now(place)]
-            train(method, phase, rows, (turn,), lambda share, marks=marks: marks.append(now(place)))  # type: ignore[misc]
+        for taken, (method, phase, rows) in zip(times, (first, last), strict=True):
+            marks: list[Mark] = [timer.mark()]
+            train(method, phase, rows, (turn,), lambda share, marks=marks: marks.append(timer.mark()))  # type: ignore[misc]
             if turn:  # the first turn warms up
-                times[which].extend(np.diff(marks).tolist())
-    one, many = (statistics.median(values) for values in times)
-    return many / one, one
+                for start, end in pairwise(marks):
+                    timer.between(taken, start, end)
+    return times
 
 
 def made_up(t: int, size: Size) -> Task:

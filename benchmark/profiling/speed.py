@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from transformers import ViTConfig, ViTModel
 
 from benchmark.lora.stack import AdapterStack
 from benchmark.models.backbone import quiet
+from benchmark.profiling.step_timer import StepTimer, Times, one_thread
 from benchmark.running.learner import prepare_device
 
 ROUNDS = 5
@@ -55,7 +54,8 @@ class Size:
 def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
     """Time every variant at every number of tasks, in turn, and print the table of ratios.
 
-    The table is markdown: median seconds of a step at the first T, then ratios to the same variant there.
+    The table is markdown: median seconds of a step at the first T with the least and the most, then ratios
+    of medians to the same variant there. A line follows where the machine was too busy to believe them.
 
     Args:
         tasks: numbers of adapters T, the current one included; ratios are to the first.
@@ -79,48 +79,45 @@ def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
         "learned scales, stacked": stacked,
         "peft, adapters summed one by one": summed_by_peft,
     }
-    seconds: dict[tuple[str, int], float] = {}
-    for name, make in variants.items():
-        with place:
-            models = {count: make(shape, count, size.rank) for count in tasks}
-        for count, value in interleaved(models, images).items():
-            seconds[name, count] = value
-    rows = []
-    for name in variants:
-        first = seconds[name, tasks[0]]
-        ratios = {f"T = {count}": f"{seconds[name, count] / first:.2f}" for count in tasks}
-        rows.append({"variant": name, f"seconds at T = {tasks[0]}": f"{first:.3f}", **ratios})
+    timer, rows = StepTimer(place), []
+    with one_thread(place):
+        for name, make in variants.items():
+            with place:
+                models = {count: make(shape, count, size.rank) for count in tasks}
+            times = interleaved(timer, models, images)
+            first = times[tasks[0]]
+            ratios = {f"T = {count}": f"{times[count].median / first.median:.2f}" for count in tasks}
+            rows.append({"variant": name, f"{timer.clock} at T = {tasks[0]}": first.describe(), **ratios})
+    print_times(rows, timer)
+
+
+def print_times(rows: list[dict[str, str]], timer: StepTimer) -> None:
+    """Print a table of times as markdown, and below it a line where they are not to be believed."""
     print(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+    if (warning := timer.warning()) is not None:
+        print(f"\n{warning}")
 
 
-def interleaved(models: dict[int, nn.Module], images: Tensor) -> dict[int, float]:
-    """Return the median seconds of a step of each model; the models take turns, so that drift hits all."""
-    times: dict[int, list[float]] = {count: [] for count in models}
+def interleaved(timer: StepTimer, models: dict[int, nn.Module], images: Tensor) -> dict[int, Times]:
+    """Return the times of a step of each model; the models take turns, so that drift hits all."""
+    times = {count: timer.new() for count in models}
     for turn in range(ROUNDS + 1):
         for count, model in models.items():
-            taken = step_seconds(model, images)
-            if turn:  # the first turn warms up
-                times[count].append(taken)
-    return {count: statistics.median(values) for count, values in times.items()}
+            # The first turn warms up.
+            time_step(timer, times[count] if turn else Times(), model, images)
+    return times
 
 
-def step_seconds(model: nn.Module, images: Tensor) -> float:
-    """Return the seconds of one forward, backward and optimiser step."""
+def time_step(timer: StepTimer, times: Times, model: nn.Module, images: Tensor) -> None:
+    """Time one forward, backward and optimiser step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-    started = now(images.device)
+    started = timer.mark()
     loss = model(pixel_values=images).last_hidden_state[:, 0].square().mean()
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    return now(images.device) - started
-
-
-def now(device: torch.device) -> float:
-    """Return the time at which all that was asked of the device so far is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    timer.between(times, started, timer.mark())
 
 
 def _with_past(shape: ViTConfig, count: int, rank: int) -> tuple[ViTModel, AdapterStack]:

@@ -12,9 +12,10 @@ from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
+from benchmark.publishing.heat_map import score_map
 from benchmark.publishing.plot_style import MOST_DRAWN
 from benchmark.publishing.plots_decisions import decisions, known_decisions
-from benchmark.publishing.report_parts import STYLE, figure, gallery, table
+from benchmark.publishing.report_parts import STYLE, figure, framed, gallery, table
 from benchmark.publishing.report_redundancy import Places, redundancy
 from benchmark.publishing.tables import SCORES, active, named, share
 from benchmark.publishing.terminal import show
@@ -78,14 +79,14 @@ def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
     ]
     row = Row(row_method(result), (result,))
     pictures = [
-        ("Score on each task after each task", plots.score_matrix(result)),
-        ("Active adapters after each task", plots.active_over_tasks([row])),
-        *_decisions([result]),
+        framed("Score on each task after each task", score_map(result)),
+        figure("Active adapters after each task", plots.active_over_tasks([row])),
+        *(figure(caption, drawn) for caption, drawn in _decisions([result])),
     ]
     overlaps, problems = redundancy([row], places, depth, level=2)
     text = "\n".join(
         [
-            gallery([figure(caption, drawn) for caption, drawn in pictures]),
+            gallery(pictures),
             table("Numbers x 100", ["number", "value", "definition", "used by"], numbers),
             overlaps,
             f"<h2>The result</h2>\n<pre tabindex='0'>{escape(show(result))}</pre>",
@@ -118,7 +119,7 @@ def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str
     pictures += [figure(caption, drawn) for caption, drawn in _decisions(part.results)]
     pictures.append(figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
-        pictures.append(figure(f"{row.name}: scores of its first run", plots.score_matrix(row.first)))
+        pictures.append(framed(f"{row.name}: scores of its first run", score_map(row.first)))
     heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>"
     overlaps, problems = redundancy(part.rows, places, depth)
     return "\n".join([heading, *tables, gallery(pictures), overlaps]), problems

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from benchmark.publishing import heat_map
 from benchmark.publishing.plot_style import data_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = """
+STYLE = (
+    """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
@@ -31,6 +33,9 @@ pre { overflow-x: auto; font-size: .85rem; }
   figure { filter: invert(.9) hue-rotate(180deg); border-color: #c9c4bb; }
 }
 """
+    + heat_map.style()
+    + "\n"
+)
 
 
 WORDS = ("definition", "used by")
@@ -63,3 +68,8 @@ def figure(caption: str, drawn: Figure) -> str:
         f'<figure>\n<img alt="{escape(caption)}" src="{data_uri(drawn)}">\n'
         f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
     )
+
+
+def framed(caption: str, table: str) -> str:
+    """Return a table that stands among pictures, such as a heat map's."""
+    return f"<figure>\n{table}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"

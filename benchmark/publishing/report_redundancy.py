@@ -13,7 +13,8 @@ from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
 from benchmark.errors import UserError
 from benchmark.publishing import plots
 from benchmark.publishing.collect import Row
-from benchmark.publishing.report_parts import figure, gallery, table
+from benchmark.publishing.heat_map import overlap_maps
+from benchmark.publishing.report_parts import figure, framed, gallery, table
 from benchmark.results import Result
 
 Places = dict[int, Path]
@@ -67,9 +68,11 @@ def _run(row: Row, analysed: RunAnalysis) -> str:
     parts = [_table(name, frame.drop(columns=apart))]
     if apart:
         parts.append(_table(f"{name}: scores without each adapter", frame[["task", *apart]]))
-    drawn = plots.redundancy(analysed.found)
-    if drawn:
-        figures = [figure(f"{row.name}: {plots.REDUNDANCY[kind]}", each) for kind, each in drawn.items()]
+    maps = overlap_maps(analysed.found)
+    if maps:
+        figures = [framed(f"{row.name}: {title}", each) for title, each in maps.items()]
+        residuals = plots.residuals(analysed.found)
+        figures.append(figure(f"{row.name}: {plots.REDUNDANCY['residual']}", residuals))
         parts.append(gallery(figures))
     return "\n".join([*parts, f"<p>{escape('; '.join(facts(analysed)))}.</p>"])
 
