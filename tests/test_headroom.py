@@ -1,5 +1,6 @@
 """How much room a stream leaves to adapters, worked by hand, and the boards that are refused without it."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.publishing import leaderboard
+from benchmark.publishing import leaderboard, report
 from benchmark.publishing.headroom import verdicts
 from benchmark.results import Result
 from benchmark.scoring.headroom import chance_at_last, measure_headroom
@@ -161,3 +162,6 @@ def test_a_rate_set_by_hand_is_not_ranked_on_a_standard_board(tmp_path: Path) ->
     assert not any(f"| {name}" in ranked for name in ("beta", "gamma", "delta"))
     line = next(line for line in text.splitlines() if line.startswith("Not tuned here, and hence not ranked"))
     assert all(name in line for name in ("beta", "gamma", "delta")) and "alpha" not in line
+    report.build(tmp_path / "results", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Headroom: joint 80.0" in page and escape(line) in page

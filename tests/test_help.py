@@ -20,6 +20,7 @@ from tests.command import ROOT
 
 OLD_NAMES = (
     "plan",
+    "compare",
     "study",
     "metrics",
     "redundancy",

@@ -106,7 +106,7 @@ class Board:
 
     def notes(self) -> list[str]:
         """Return what a reader has to know of the table, a sentence or two each."""
-        return list(filter(None, [self._caption(), self._twins(), self._why_unmarked()]))
+        return list(filter(None, [self._caption(), self._twins(), self._why_unmarked(), self._unranked()]))
 
     def _caption(self) -> str:
         if self.visible is None:
@@ -127,6 +127,10 @@ class Board:
     def _twins(self) -> str:
         merged = "; ".join(" = ".join(names) for names in self.twins)
         return f"Equal in every score of every shared run, and hence one row: {merged}." if merged else ""
+
+    def _unranked(self) -> str:
+        names = ", ".join(f"{row.name} (n = {len(row.results)})" for row in self.untuned)
+        return f"Not tuned here, and hence not ranked: {names}." if names else ""
 
     def _why_unmarked(self) -> str:
         if self.compared or not self.ranked or not self.rows:

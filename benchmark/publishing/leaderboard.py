@@ -153,9 +153,6 @@ def _scores(rows: Sequence[Row], sort_by: str) -> list[str]:
         blocks += [plain(note) for note in board.notes()]
         tests = comparisons.compared(board)
         blocks += [f"#### Compared: {plain(board.title.lower())}", *tests] if tests else []
-        if board.untuned:
-            names = ", ".join(f"{row.name} (n = {len(row.results)})" for row in board.untuned)
-            blocks.append(plain(f"Not tuned here, and hence not ranked: {names}."))
         if board.apart:
             blocks += [f"#### With fewer runs: {plain(board.title.lower())}", table_apart(board, sort_by)]
     return blocks

@@ -12,6 +12,7 @@ from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
+from benchmark.publishing.headroom import judge
 from benchmark.publishing.heat_map import score_map
 from benchmark.publishing.plot_style import MOST_DRAWN
 from benchmark.publishing.plots_decisions import decisions, known_decisions
@@ -120,7 +121,7 @@ def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str
     pictures.append(figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
         pictures.append(framed(f"{row.name}: scores of its first run", score_map(row.first)))
-    heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>"
+    heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>\n<p>{escape(judge(part).line)}</p>"
     overlaps, problems = redundancy(part.rows, places, depth)
     return "\n".join([heading, *tables, gallery(pictures), overlaps]), problems
 
