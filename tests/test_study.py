@@ -223,6 +223,13 @@ def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tup
     assert study.complete() == [0, 1, 2]
 
 
+def test_with_several_at_a_time_all_paths_are_one_stage(finished: tuple[Study, list[str]]) -> None:
+    apart, together = ([*finished[0].stages(each)] for each in (False, True))
+    assert [stage.name for stage in together[2:]] == ["runs 0-2: path", "runs 0-2: controls"]
+    known = [{run.identity for stage in stages for run in stage.runs} for stages in (apart, together)]
+    assert known[0] == known[1]
+
+
 def test_evidence_stands_on_what_was_kept(finished: tuple[Study, list[str]]) -> None:
     evidence = gather(finished[0])
     # A tolerance of 1.5 points allows one adapter dropped, a point, and not two.

@@ -48,9 +48,9 @@ def study(
 
 def _run_all(found: Study, options: RunOptions) -> int:
     """Run stage after stage and return the exit code; a stage that is not complete ends the study."""
-    file = found.file
-    total = 2 + 2 * len(file.run_numbers)
-    for place, stage in enumerate(found.stages(), 1):
+    together = options.workers > 1
+    total = 2 + 2 * (1 if together else len(found.file.run_numbers))
+    for place, stage in enumerate(found.stages(together), 1):
         left = [run for run in stage.runs if not found.has(run)]
         done = f"{len(stage.runs) - len(left)} of {len(stage.runs)} done"
         print(f"stage {place} of {total}, {stage.name}: {done}", flush=True)

@@ -167,22 +167,26 @@ class Study:
 
     # --- the order of work
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self, together: bool = False) -> Iterator[Stage]:
         """Yield what is to be run; the results of a stage must be there before the next is asked for.
 
-        Reported runs come one after another, so that a study that is stopped stands on whole runs.
+        Args:
+            together: put the paths of all reported runs into one stage, and their controls into another, so
+                that many can be run at a time. Otherwise reported runs come one after another, and a study
+                that is stopped stands on whole runs.
         """
         tuning = self.file.tuning_numbers
         yield self._stage("tuning at lambda 0", [self.members.gate(n, 0.0, tuning=True) for n in tuning])
-        yield self._stage(
-            "tuning on the path",
-            [self.members.gate(n, x, tuning=True) for x in self.lambdas() for n in tuning],
-        )
-        for number in self.file.run_numbers:
-            own = [*self.path(number).values(), *self.rivals(number).values()]
-            yield self._stage(f"run {number}: path", own)
-            controls = [*self.controls(number).values(), *self.at_random(number).values()]
-            yield self._stage(f"run {number}: controls", controls)
+        path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
+        yield self._stage("tuning on the path", path)
+        numbers = self.file.run_numbers
+        for group in [numbers] if together else [[number] for number in numbers]:
+            name = f"run {group[0]}" if len(group) == 1 else f"runs {self.file.runs}"
+            parts = [part for n in group for part in (self.path(n), self.rivals(n))]
+            yield self._stage(f"{name}: path", [run for part in parts for run in part.values()])
+            parts_of_controls = [part for n in group for part in (self.controls(n), self.at_random(n))]
+            controls = [run for part in parts_of_controls for run in part.values()]
+            yield self._stage(f"{name}: controls", controls)
 
     def _stage(self, name: str, runs: list[Run]) -> Stage:
         return Stage(name, list({run.identity: run for run in runs}.values()))
