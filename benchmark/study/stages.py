@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,20 +44,22 @@ class Study:
         """Read the results that there are."""
         self.file, self.folder = file, folder
         self.members = Members(file, need_backbone)
-        self._known: dict[Path, list[Result]] = {}
+        self._read: dict[Path, int] = {}
         self._results: dict[str, Result] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Read results that have come since; those of other work in the folder are passed over."""
         for path in find(self.folder) if self.folder.is_dir() else []:
-            if path not in self._known:
-                self._known[path] = [parse(data, where) for where, data in records(path)]
-                for result in self._known[path]:
-                    try:
-                        self._results[Run.of(result).identity] = result
-                    except UserError:
-                        continue
+            changed = path.stat().st_mtime_ns
+            if self._read.get(path) == changed:
+                continue
+            self._read[path] = changed
+            for where, data in records(path):
+                result = parse(data, where)
+                # A result whose settings name no run is no run of a study.
+                with suppress(UserError):
+                    self._results[Run.of(result).identity] = result
 
     def has(self, run: Run) -> bool:
         """Return whether a run has a result."""
