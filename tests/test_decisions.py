@@ -2,9 +2,11 @@
 
 import pytest
 
+from benchmark.publishing import report
+from benchmark.publishing.plots_decisions import RIGHT, WRONG, decisions, known_decisions
 from benchmark.publishing.terminal import result_table
 from benchmark.scoring.decisions import Decisions, read_decisions
-from tests.factories import result
+from tests.factories import result, save
 
 # Tasks 2 to 6 are asked about: needed are 2, 3 and 5, kept 2, 4 and 5.
 NEEDED = (True, True, True, False, True, False)
@@ -58,3 +60,29 @@ def test_the_table_after_a_run_shows_what_was_kept_beside_what_was_needed():
     # Asked about are tasks 2 and 3; the one kept was needed, and the one needed was kept.
     assert "1 3" in text and text.splitlines()[-1].split()[-3:] == ["100", "100", "-"]
     assert "needed" not in result_table([result(report=reports)])
+
+
+def test_the_picture_marks_what_was_right_and_what_was_wrong():
+    drawn = decisions({"a run": Decisions(NEEDED, KEPT, (0.5, 1.0, -0.5, 0.2, 0.3, -1.0))})
+    lines = [(line.get_marker(), line.get_xdata()[0], line.get_color()) for line in drawn.axes[0].get_lines()]
+    assert [t for marker, t, _ in lines if marker == "s"] == [1, 2, 3, 5], "needed"
+    assert [(t, colour) for marker, t, colour in lines if marker == "o"] == [
+        (1, "0.5"),
+        (2, RIGHT),
+        (4, WRONG),
+        (5, RIGHT),
+    ]
+    assert [(t, colour) for marker, t, colour in lines if marker == "x"] == [(3, WRONG)]
+    assert [(t, colour) for marker, t, colour in lines if marker == "."] == [(6, RIGHT)]
+    assert [each.get_text() for each in drawn.axes[0].texts] == ["1.0", "-0.5", "0.2", "0.3", "-1.0"]
+
+
+def test_a_report_has_the_picture_where_the_answer_is_known(tmp_path):
+    reports = [{"kept": True}, {"kept": False}, {"kept": True}]
+    known = [result(seed=seed, needs_adapter=[True, False, True], report=reports) for seed in (0, 1)]
+    save(tmp_path / "known", *known)
+    save(tmp_path / "unknown", result())
+    for folder, shown in (("known", True), ("unknown", False)):
+        page = report.build(tmp_path / folder, tmp_path / f"{folder}.html").read_text(encoding="utf-8")
+        assert ("Adapters kept beside those needed" in page) is shown
+    assert len(known_decisions([*known, known[0]])) == 3, "two results of one name are both drawn"

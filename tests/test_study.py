@@ -223,6 +223,13 @@ def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tup
     assert study.complete() == [0, 1, 2]
 
 
+def test_with_several_at_a_time_all_paths_are_one_stage(finished: tuple[Study, list[str]]) -> None:
+    apart, together = ([*finished[0].stages(each)] for each in (False, True))
+    assert [stage.name for stage in together[2:]] == ["runs 0-2: path", "runs 0-2: controls"]
+    known = [{run.identity for stage in stages for run in stage.runs} for stages in (apart, together)]
+    assert known[0] == known[1]
+
+
 def test_evidence_stands_on_what_was_kept(finished: tuple[Study, list[str]]) -> None:
     evidence = gather(finished[0])
     # A tolerance of 1.5 points allows one adapter dropped, a point, and not two.
@@ -287,3 +294,28 @@ def test_the_page_is_made_again_from_published_results_alone(
 def test_a_page_without_a_complete_run_gets_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["study", "toy", "--page", "--out", str(tmp_path)])
     assert done.exit_code != 0 and "no reported run of the study is complete" in done.output
+
+
+def test_a_dry_run_tells_the_next_stage_and_json_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["study", "toy", "--dry-run", "--out", str(tmp_path)])
+    assert done.exit_code == 0 and "next, tuning at lambda 0:" in done.output and "seed 102" in done.output
+    refused = CliRunner().invoke(app, ["study", "toy", "--json", "--out", str(tmp_path)])
+    assert refused.exit_code != 0 and "has no --json" in refused.output
+
+
+@pytest.mark.slow
+def test_a_study_of_real_runs_goes_on_where_it_was_and_ends_with_a_page(tmp_path: Path) -> None:
+    file = tmp_path / "short.toml"
+    file.write_text(
+        'title = "Short"\nstream = "toy"\nruns = "0-1"\ntuning = "7-8"\nshuffles = 1\n'
+        'set = { tasks = 3, planes = 2, train_rows = 20, test_rows = 10, "protocol.epochs" = 4 }\n'
+        "settings = { litelora = { selection_epochs = 2 } }\npath = { values = 3 }\n",
+        encoding="utf-8",
+    )
+    flags = ["study", str(file), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, flags)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out" / "short.md").read_bytes()
+    again = CliRunner().invoke(app, flags)
+    assert again.exit_code == 0 and "task 1/3" not in again.output
+    assert (tmp_path / "out" / "short.md").read_bytes() == page

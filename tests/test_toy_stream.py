@@ -6,6 +6,7 @@ import pytest
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.load import load
 from benchmark.errors import UserError
+from benchmark.running.plan import plan
 from benchmark.stream import Request
 from tasks.toy import HIDDEN, RANK, STREAM, VISIBLE, Parameters, bases, directions
 
@@ -82,3 +83,9 @@ def test_without_shared_planes_every_task_needs_one_but_where_all_planes_are_one
         assert list(found.needs_adapter) == needed
     assert "planes" not in Parameters().model_dump(), "runs made before the setting existed keep their keys"
     assert fingerprint(loaded(tasks=3, planes=4)) == fingerprint(loaded(tasks=3)), "at most one plane each"
+
+
+def test_a_first_run_has_planes_that_tasks_share_unless_it_asks_for_fewer_tasks():
+    (usual,), (small,) = (plan("frozen", "toy", settings=settings) for settings in ([], ["tasks=2"]))
+    assert (usual.parameters["tasks"], usual.parameters["planes"]) == (6, 3)
+    assert len(loaded(**small.parameters)) == 2

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands.options import RunOptions, with_flags
+from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, end_interrupted, guarded, one_line, tell
 
 if TYPE_CHECKING:
+    from benchmark.running.events import Event
     from benchmark.running.run import Run
     from benchmark.study.stages import Study
 
@@ -39,8 +41,13 @@ def study(
     from benchmark.study.stages import Study
     from benchmark.study.study_file import read_study
 
+    if options.as_json:
+        raise UserError("bench study writes a page and has no --json; bench run prints results as JSON")
     path, file = read_study(name)
     found = Study(file, options.out, need_backbone=not page)
+    if options.dry_run:
+        typer.echo(_next(found, options))
+        return
     code = 0 if page else _run_all(found, options)
     _write(found, path, options.out, publish)
     raise typer.Exit(code)
@@ -48,10 +55,10 @@ def study(
 
 def _run_all(found: Study, options: RunOptions) -> int:
     """Run stage after stage and return the exit code; a stage that is not complete ends the study."""
-    file = found.file
-    total = 2 + 2 * len(file.run_numbers)
-    for place, stage in enumerate(found.stages(), 1):
-        left = [run for run in stage.runs if not found.has(run)]
+    together = options.workers > 1
+    total = 2 + 2 * (1 if together else len(found.file.run_numbers))
+    for place, stage in enumerate(found.stages(together), 1):
+        left = [run for run in stage.runs if options.fresh or not found.has(run)]
         done = f"{len(stage.runs) - len(left)} of {len(stage.runs)} done"
         print(f"stage {place} of {total}, {stage.name}: {done}", flush=True)
         if left:
@@ -62,16 +69,39 @@ def _run_all(found: Study, options: RunOptions) -> int:
     return 0
 
 
+def _next(found: Study, options: RunOptions) -> str:
+    """Return what the first stage that is not complete would run; later ones depend on its results."""
+    from benchmark.commands import plan_report
+    from benchmark.running.forecast import forecast
+
+    for stage in found.stages(options.workers > 1):
+        left = [run for run in stage.runs if not found.has(run)]
+        if left:
+            plan = forecast(left, options.out, options.data_dir)
+            return f"next, {stage.name}:\n{plan_report.as_text(plan, options.workers)}"
+    return "every run of the study is complete"
+
+
 def _run(runs: list[Run], options: RunOptions) -> int:
     from benchmark.commands.progress import watching
+    from benchmark.registry import LOGGERS
     from benchmark.running.driver import run
+    from benchmark.running.plan import keys
     from benchmark.running.stopping import Stop
+
+    asked = keys(LOGGERS, options.log, flag="--log") if options.log else []
+    loggers = [LOGGERS.load(key)(options.out) for key in asked]
 
     def say(line: str) -> None:
         print(line, flush=True)
 
     try:
-        with Stop(options.out, say) as stop, watching(len(runs), sys.stdout) as callback:
+        with Stop(options.out, say) as stop, watching(len(runs), sys.stdout) as watcher:
+
+            def callback(event: Event) -> None:
+                for each in (watcher, *loggers):
+                    each(event)
+
             outcomes = run(
                 runs,
                 out=options.out,

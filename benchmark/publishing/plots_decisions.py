@@ -23,7 +23,9 @@ def known_decisions(results: Sequence[Result]) -> dict[str, Decisions]:
     for result in results:
         decisions = read_decisions(result.needs_adapter, result.report)
         if decisions is not None and len(found) < MOST_RUNS:
-            found[f"{result.method}, order {result.order}, seed {result.seed}, {result.key[:4]}"] = decisions
+            name = f"{result.method}, order {result.order}, seed {result.seed}"
+            # Of a method with several settings each run is told apart by its key.
+            found[f"{name}, {result.key[:4]}" if name in found else name] = decisions
     return found
 
 
@@ -51,5 +53,6 @@ def decisions(found: dict[str, Decisions]) -> Figure:
     axes.set_yticks(range(len(found)), [text(name) for name in found], fontsize=7)
     axes.set_ylim(len(found) - 0.3, -0.6)
     axes.set_xticks(range(1, 1 + max(len(each.needed) for each in found.values())))
-    axes.set(xlabel="task; square: needed, disc: kept, cross: needed and dropped, red: wrong")
+    axes.set_xlabel("task")
+    axes.set_title("square: needed, disc: kept, cross: needed and dropped, red: wrong", fontsize=8)
     return drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,20 +44,22 @@ class Study:
         """Read the results that there are."""
         self.file, self.folder = file, folder
         self.members = Members(file, need_backbone)
-        self._known: dict[Path, list[Result]] = {}
+        self._read: dict[Path, int] = {}
         self._results: dict[str, Result] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Read results that have come since; those of other work in the folder are passed over."""
         for path in find(self.folder) if self.folder.is_dir() else []:
-            if path not in self._known:
-                self._known[path] = [parse(data, where) for where, data in records(path)]
-                for result in self._known[path]:
-                    try:
-                        self._results[Run.of(result).identity] = result
-                    except UserError:
-                        continue
+            changed = path.stat().st_mtime_ns
+            if self._read.get(path) == changed:
+                continue
+            self._read[path] = changed
+            for where, data in records(path):
+                result = parse(data, where)
+                # A result whose settings name no run is no run of a study.
+                with suppress(UserError):
+                    self._results[Run.of(result).identity] = result
 
     def has(self, run: Run) -> bool:
         """Return whether a run has a result."""
@@ -167,22 +170,26 @@ class Study:
 
     # --- the order of work
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self, together: bool = False) -> Iterator[Stage]:
         """Yield what is to be run; the results of a stage must be there before the next is asked for.
 
-        Reported runs come one after another, so that a study that is stopped stands on whole runs.
+        Args:
+            together: put the paths of all reported runs into one stage, and their controls into another, so
+                that many can be run at a time. Otherwise reported runs come one after another, and a study
+                that is stopped stands on whole runs.
         """
         tuning = self.file.tuning_numbers
         yield self._stage("tuning at lambda 0", [self.members.gate(n, 0.0, tuning=True) for n in tuning])
-        yield self._stage(
-            "tuning on the path",
-            [self.members.gate(n, x, tuning=True) for x in self.lambdas() for n in tuning],
-        )
-        for number in self.file.run_numbers:
-            own = [*self.path(number).values(), *self.rivals(number).values()]
-            yield self._stage(f"run {number}: path", own)
-            controls = [*self.controls(number).values(), *self.at_random(number).values()]
-            yield self._stage(f"run {number}: controls", controls)
+        path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
+        yield self._stage("tuning on the path", path)
+        numbers = self.file.run_numbers
+        for group in [numbers] if together else [[number] for number in numbers]:
+            name = f"run {group[0]}" if len(group) == 1 else f"runs {self.file.runs}"
+            parts = [part for n in group for part in (self.path(n), self.rivals(n))]
+            yield self._stage(f"{name}: path", [run for part in parts for run in part.values()])
+            parts_of_controls = [part for n in group for part in (self.controls(n), self.at_random(n))]
+            controls = [run for part in parts_of_controls for run in part.values()]
+            yield self._stage(f"{name}: controls", controls)
 
     def _stage(self, name: str, runs: list[Run]) -> Stage:
         return Stage(name, list({run.identity: run for run in runs}.values()))
