@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.results import Result
+from benchmark.publishing.marks import digest
+from benchmark.publishing.side_files import RAN, RESCORED
+from benchmark.results import Result, read
+from benchmark.running.run import Run
 from scripts.fuzz_ground import COLUMNS, HEAD, ROWS, SHORT_RUN, SMALL, Ground, Input, stream_of, write_rows
 from scripts.mutations import (
     CONTROL,
@@ -305,6 +308,35 @@ def damage_names(rng: random.Random, ground: Ground, work: Path) -> Input:
     return Input(["data", rng.choice(("verify", "describe")), "stream.toml"], hostile, f"names {kind}")
 
 
+def damage_side_files(rng: random.Random, ground: Ground, work: Path) -> Input:
+    """Return a command on boards where a mark of re-scoring, or the line on what a sweep ran, is damaged."""
+    folder = work / "boards" / "results" / "toy"
+    (folder / "smoke").mkdir(parents=True)
+    result = read(ground.place(folder / "smoke"))
+    mark = {
+        "mark_version": 1,
+        "key": result.key,
+        "result_sha256": digest(result),
+        "scores": result.matrix[-1],
+    }
+    mark |= {"adapters_sha256": result.adapters_sha256}
+    mark |= {"data_fingerprint": result.provenance.data_fingerprint}
+    ran = {"ran_version": 1, "method": result.method, "row": Run.of(result).row, "runs": [["1", 0]]}
+    for ending, line in ((RESCORED, mark), (RAN, ran)):
+        (folder / f"smoke{ending}").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    path = folder / f"smoke{rng.choice((RESCORED, RAN))}"
+    line = mark if path.suffix == RESCORED else ran
+    if rng.random() < 0.5:
+        path.write_bytes(damage_bytes(path.read_bytes(), rng))
+        wrong = False
+    else:
+        odd = damage_json(line, rng)
+        path.write_bytes(as_bytes(odd, rng))
+        wrong = odd != line and path.suffix == RESCORED
+    check = ["--check"] if path.suffix == RAN or rng.random() < 0.3 else []
+    return Input(["leaderboard", "--root", "boards", "--out", "tables", *check], wrong, path.suffix)
+
+
 AREAS: Mapping[str, Callable[[random.Random, Ground, Path], Input]] = {
     "arguments": damage_arguments,
     "streams": damage_streams,
@@ -315,4 +347,5 @@ AREAS: Mapping[str, Callable[[random.Random, Ground, Path], Input]] = {
     "adapters": damage_adapters,
     "backbones": damage_backbones,
     "names": damage_names,
+    "side files": damage_side_files,
 }

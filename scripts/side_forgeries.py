@@ -63,6 +63,7 @@ SIDE_FORGERIES = {
     "a mark without scores": SideForgery(RESCORED, put("scores", []), "the scores are not those"),
     "a mark twice": SideForgery(RESCORED, lambda lines: lines.append(lines[0]), "it is marked twice"),
     "a mark with a word of praise": SideForgery(RESCORED, put("signed", "by all"), "Extra inputs are not"),
+    "a mark with a control character": SideForgery(RESCORED, put("\x1b[2J", 1), "[2J: Extra inputs"),
     "a mark that the list does not hold": SideForgery(RESCORED, lambda lines: None, "not listed", False),
     "a mark typed by hand": SideForgery(RESCORED, lambda lines: None, ATTESTED),
     "a run left out, its sweep's line kept": SideForgery(RAN, lambda lines: None, "and is not published"),

@@ -30,7 +30,7 @@ from tests.command import ROOT
 from tests.outputs import content
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
-WRITES = 3 * 2 + 2  # state and progress of each task, then adapters and result
+WRITES = 1 + 3 * 2 + 2  # that it began, state and progress of each task, then adapters and result
 
 
 @pytest.fixture(autouse=True)

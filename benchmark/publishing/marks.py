@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -25,7 +26,7 @@ from benchmark.results import Part, Result, read
 class Mark(Part):
     """One result that was scored again."""
 
-    mark_version: int = 1
+    mark_version: Literal[1]
     key: str = Field(description="of the result")
     result_sha256: str = Field(description="of the result's line in the packed file")
     adapters_sha256: str = Field(description="of the file of adapters that was scored")
@@ -41,6 +42,7 @@ def mark_of(result: Result, adapters: bytes, scores: Scores) -> Mark:
         scores: what came out.
     """
     return Mark(
+        mark_version=1,
         key=result.key,
         result_sha256=digest(result),
         adapters_sha256=sha256(adapters).hexdigest(),

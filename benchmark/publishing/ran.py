@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,7 +29,7 @@ Runs = set[tuple[str, int]]
 class Ran(Part):
     """The runs of one row: everything but order and seed is the same."""
 
-    ran_version: int = 1
+    ran_version: Literal[1]
     method: str
     row: str = Field(description="hash of the settings that all of them share")
     runs: list[tuple[str, int]] = Field(description="order and seed of each run that began to learn")
@@ -89,7 +90,10 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
         if place.is_file():
             for _, line in lines_of(place, Ran, problems):
                 rows[(line.method, line.row)] |= set(line.runs)
-        lines = [Ran(method=method, row=row, runs=sorted(runs)) for (method, row), runs in rows.items()]
+        lines = [
+            Ran(ran_version=1, method=method, row=row, runs=sorted(runs))
+            for (method, row), runs in rows.items()
+        ]
         files[place] = as_bytes(lines)
     if problems:
         raise UserError("; ".join(problems))
@@ -101,16 +105,17 @@ def left_out(root: Path, results: Iterable[Result]) -> list[str]:
 
     Of a row without a line nothing is said: it is older than these lines, or nobody shows what else was run.
     """
-    published: dict[tuple[Path, str], Runs] = defaultdict(set)
+    published: dict[tuple[Path, str, str], Runs] = defaultdict(set)
     for result in results:
-        published[(place_of(root, result, RAN), Run.of(result).row)].add((result.order, result.seed))
+        key = place_of(root, result, RAN), result.method, Run.of(result).row
+        published[key].add((result.order, result.seed))
     folder, problems = root / "results", list[str]()
     changed = broken(folder)
     for path in side_files(folder, RAN):
         if path in changed:
             continue  # told with the results
         for where, line in lines_of(path, Ran, problems):
-            ran, here = set(line.runs), published[(path, line.row)]
+            ran, here = set(line.runs), published[(path, line.method, line.row)]
             for runs, words in ((ran - here, "was run and is not published"), (here - ran, "is not named")):
                 problems += [
                     f"{where}: {line.method} with order {order}, seed {seed} {words}"

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from benchmark.errors import UserError
+from benchmark.printable import printable
 from benchmark.results import Result, read_bytes
 
 RESCORED, RAN = ".rescored", ".ran"
@@ -45,7 +46,7 @@ def lines_of(path: Path, kind: type[Line], problems: list[str]) -> Iterator[tupl
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "line"
-            problems.append(f"{where} is not valid: {place}: {first['msg']}")
+            problems.append(printable(f"{where} is not valid: {place}: {first['msg']}"))
 
 
 def as_bytes(lines: Iterable[BaseModel]) -> bytes:
