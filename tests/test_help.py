@@ -19,16 +19,8 @@ from benchmark.commands.sections import SECTIONS
 from tests.command import ROOT
 
 OLD_NAMES = (
-    "plan",
-    "metrics",
-    "redundancy",
-    "report",
-    "figures",
-    "speed",
-    "headroom",
-    "ledger",
-    "site",
-    "backbone",
+    *("plan", "compare", "metrics", "redundancy", "report", "figures"),
+    *("speed", "headroom", "ledger", "site", "backbone"),
 )
 
 

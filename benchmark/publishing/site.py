@@ -25,7 +25,9 @@ from benchmark.publishing.figures import drawings
 from benchmark.publishing.leaderboard import facts
 from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plot_style import data_uri
-from benchmark.publishing.site_tables import EXPLAINED, Table
+from benchmark.publishing.site_methods import method_page
+from benchmark.publishing.site_opening import opening
+from benchmark.publishing.site_tables import EXPLAINED, Table, normalised
 from benchmark.result_files import PACKED
 from benchmark.results import Result, atomic_write, to_json
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 NAME = "Continual PEFT bench"
 TEMPLATES = Path(__file__).parent / "site_templates"
-FOLDERS = ("results", "streams")
+FOLDERS = ("results", "streams", "methods")
 MARK = b'content="bench site build"'
 MOST_BYTES = 2_000_000
 
@@ -58,13 +60,14 @@ class Shown:
     facts: list[tuple[str, str]]
 
 
-def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
+def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[Path]:
     """Write the site of the results under `<root>/results`.
 
     Args:
         root: folder with the results.
         out: folder of the site; what an earlier build wrote there is replaced.
         pictures: whether to draw, which needs matplotlib and most of the time.
+        docs: address of the documentation as seen from the overview, such as "../index.html"; "" for none.
 
     Returns:
         the pages, the overview first.
@@ -81,6 +84,7 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
         [result for _, result in found],
         {id(result): _place(path, result) for path, result in found},
         pictures,
+        docs,
     )
     texts = dict(site.pages())
     for folder in FOLDERS:
@@ -101,13 +105,17 @@ class Site:
         results: what is shown.
         places: the file of each result in the site's folder, by the result's identity.
         pictures: whether to draw.
+        docs: address of the documentation as seen from the overview; "" for none.
     """
 
-    def __init__(self, results: Sequence[Result], places: dict[int, Path], pictures: bool) -> None:
+    def __init__(
+        self, results: Sequence[Result], places: dict[int, Path], pictures: bool, docs: str = ""
+    ) -> None:
         """Group the results."""
-        self.places, self.pictures = places, pictures
+        self.places, self.pictures, self.docs = places, pictures, docs
         self.sections = sections(results)
         self.streams = sorted({part.stream for part in self.sections})
+        self.methods = sorted({result.method for result in results})
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the text of every page.
@@ -121,23 +129,33 @@ class Site:
             if len(page.encode()) > MOST_BYTES:
                 page = self.stream(stream, False)
             yield f"streams/{stream}.html", _fitting(f"streams/{stream}.html", page)
+        for name in self.methods:
+            place = f"methods/{file_name(name)}.html"
+            yield place, _fitting(place, self.method(name))
 
     def overview(self) -> str:
         """Return the first page."""
         found = standings(self.sections)
         heads = [
-            (head, [site_tables.normalised(group, self.sections) for group in groups])
+            (head, [table for group in groups if (table := normalised(group, self.sections)).lines])
             for head, groups in groupby(found, key=lambda group: group.head)
         ]
+        heads = [(head, tables) for head, tables in heads if tables]
         return self._render(
             "index.html",
             title=NAME,
             up="",
             introduction=INTRODUCTION,
             heads=heads,
-            titles=dict.fromkeys(group.title for group in found),
+            titles=dict.fromkeys(table.caption for _, tables in heads for table in tables),
             sections=self.sections,
+            opening=opening(self.sections, self.pictures),
         )
+
+    def method(self, name: str) -> str:
+        """Return a method's page."""
+        page = method_page(name, self.sections, self._link, self.pictures)
+        return self._render("method.html", title=name, up="../", page=page, titles={})
 
     def stream(self, name: str, pictures: bool) -> str:
         """Return a stream's page."""
@@ -161,7 +179,13 @@ class Site:
 
     def _render(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(
-            site=NAME, streams=self.streams, address=address, definitions=EXPLAINED.items(), **values
+            site=NAME,
+            streams=self.streams,
+            address=address,
+            method_address=method_address,
+            docs=self.docs,
+            definitions=EXPLAINED.items(),
+            **values,
         )
 
     @cached_property
@@ -189,11 +213,21 @@ def address(stream: str) -> str:
     return "streams/" + quote(f"{stream}.html")
 
 
+def method_address(method: str) -> str:
+    """Return the address of a method's page as seen from the first page."""
+    return "methods/" + quote(f"{file_name(method)}.html")
+
+
+def file_name(method: str) -> str:
+    """Return a method's name as part of a file's."""
+    return re.sub(r"[^\w.-]", "-", method)
+
+
 def _place(path: Path, result: Result) -> Path:
     """Return where a result of the leaderboards lies in the site: a file a run, also of a packed one."""
     if path.suffix == PACKED:
-        method = re.sub(r"[^\w.-]", "-", result.method)
-        return Path("results", path.parts[-2], path.stem, f"{method}-{result.key}.json")
+        name = f"{file_name(result.method)}-{result.key}.json"
+        return Path("results", path.parts[-2], path.stem, name)
     return Path("results", *path.parts[-3:])
 
 
