@@ -1,4 +1,4 @@
-"""The notebook in the documentation: its cells run one after another, from nothing to a table and two figures."""
+"""The notebook in the documentation: its cells run in order, from nothing to a table and two figures."""
 
 from __future__ import annotations
 

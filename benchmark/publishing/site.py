@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from zlib import crc32
 
 from benchmark.errors import UserError
 from benchmark.publishing import site_tables
@@ -130,7 +131,7 @@ class Site:
                 page = self.stream(stream, False)
             yield f"streams/{stream}.html", _fitting(f"streams/{stream}.html", page)
         for name in self.methods:
-            place = f"methods/{file_name(name)}.html"
+            place = f"methods/{page_name(name)}.html"
             yield place, _fitting(place, self.method(name))
 
     def overview(self) -> str:
@@ -215,7 +216,13 @@ def address(stream: str) -> str:
 
 def method_address(method: str) -> str:
     """Return the address of a method's page as seen from the first page."""
-    return "methods/" + quote(f"{file_name(method)}.html")
+    return "methods/" + quote(f"{page_name(method)}.html")
+
+
+def page_name(method: str) -> str:
+    """Return the name of a method's page, another one for every method."""
+    name = file_name(method)
+    return name if name == method else f"{name}-{crc32(method.encode()):08x}"
 
 
 def file_name(method: str) -> str:
