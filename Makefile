@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test leaderboard docs clean
+.PHONY: run test leaderboard docs release clean
 
 run: $(VENV)/.base
 	$(BIN)/bench run --method litelora --stream digits
@@ -20,12 +20,20 @@ test: $(VENV)/.full
 leaderboard: $(VENV)/.base
 	$(BIN)/bench leaderboard
 
-# Into build/docs; fails where a link leads nowhere.
+# Documentation and boards as one site, into build/docs; fails where a link leads nowhere.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m scripts.check_links build/docs
+
+# Wheel and source archive into dist/, checked as the package index does.
+release: $(BIN)/python
+	rm -rf dist build
+	$(INSTALL) build twine
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Stamps: installed again only when the requirements change.
 $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
@@ -37,7 +45,7 @@ $(VENV)/.full: pyproject.toml constraints.txt | $(BIN)/python
 	touch $(VENV)/.base $(VENV)/.docs $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[docs]"
+	$(INSTALL) -e ".[docs,plots]"
 	touch $(VENV)/.base $@
 
 $(BIN)/python:

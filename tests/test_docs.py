@@ -21,6 +21,7 @@ from benchmark.cli import app
 from benchmark.method import Method
 from benchmark.registry import METHODS, STREAMS
 from benchmark.running.checkpoint import pack
+from scripts.check_links import broken as broken_links
 from tests import tiny
 from tests.command import ROOT, bench, install
 from tests.printed import DOCS, PAGES, code, commands
@@ -229,6 +230,7 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
 def copied(folder: Path) -> Path:
     for name in ("docs", "scripts"):
         shutil.copytree(ROOT / name, folder / name)
+    # Without results, whose place a bare page takes.
     shutil.copytree(ROOT / "leaderboards", folder / "leaderboards", ignore=shutil.ignore_patterns("results"))
     shutil.copy(ROOT / "mkdocs.yml", folder)
     return folder
@@ -242,6 +244,7 @@ def test_the_documentation_builds_and_a_broken_link_stops_it(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     names = {path.relative_to(folder / "site").as_posix() for path in (folder / "site").rglob("*.html")}
     assert {f"reference/methods/{name}.html" for name in METHODS.names()} <= names
+    assert "boards/index.html" in names and list(broken_links(folder / "site")) == []
     # What a board says stands where the page asks for it.
     assert "figures:" not in (folder / "site" / "explanation" / "validity.html").read_text(encoding="utf-8")
     for broken in ("reference/method.md", "explanation/costs.md#storage"):

@@ -19,18 +19,8 @@ from benchmark.commands.sections import SECTIONS
 from tests.command import ROOT
 
 OLD_NAMES = (
-    "plan",
-    "compare",
-    "study",
-    "metrics",
-    "redundancy",
-    "report",
-    "figures",
-    "speed",
-    "headroom",
-    "ledger",
-    "site",
-    "backbone",
+    *("plan", "compare", "study", "metrics", "redundancy", "report", "figures"),
+    *("speed", "headroom", "ledger", "site", "backbone"),
 )
 
 

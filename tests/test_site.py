@@ -15,6 +15,8 @@ from benchmark.errors import UserError
 from benchmark.publishing import site
 from benchmark.publishing.site_server import server
 from benchmark.results import write
+from scripts.board_pages import pages
+from scripts.check_links import broken
 from tests.command import assert_one_line_error, bench
 from tests.factories import matrix, reference_rows, result, save
 
@@ -65,7 +67,7 @@ def built(tmp_path, *results, pictures=False):
 
 def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     joint = [[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]
-    _, page = built(
+    _, page, *_ = built(
         tmp_path,
         *(result("alpha", seed, last=last) for seed, last in enumerate([0.5, 0.6, 0.7])),
         *(result("beta", seed, last=last) for seed, last in enumerate([0.1, 0.2, 0.3])),
@@ -88,7 +90,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
 
 
 def test_a_run_tells_its_spread_and_its_runs(tmp_path):
-    _, page = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
+    _, page, *_ = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
     details = [each.get("data-detail") for tag, each in page.tags if tag == "td"]
     # Forgetting is 0.9 - last.
     told = "order forward, seed 0: 40.0\norder forward, seed 1: 30.0\norder forward, seed 2: 20.0"
@@ -97,7 +99,7 @@ def test_a_run_tells_its_spread_and_its_runs(tmp_path):
 
 def test_every_result_lies_beside_the_page_and_is_linked(tmp_path):
     runs = [result(seed=seed, stream="plum tree & co") for seed in range(2)]
-    _, page = built(tmp_path, *runs)
+    _, page, *_ = built(tmp_path, *runs)
     links = [
         each["href"] or "" for tag, each in page.tags if tag == "a" and "results/" in (each["href"] or "")
     ]
@@ -124,23 +126,24 @@ def test_html_in_a_name_stays_text(tmp_path):
     for number, settings in enumerate(lines):
         run = result(EVIL, number, EVIL, stream=stream, hyperparameters=settings)
         write(run, folder / f'"><b>{number}.json')
-    pages = built(tmp_path)
-    for page in pages:
+    every = built(tmp_path)
+    for page in every:
         assert sum(tag == "script" for tag, _ in page.tags) == 1
         assert not any(tag in ("img", "b") for tag, _ in page.tags)
         assert not any(name.startswith("on") for _, each in page.tags for name in each)
-    assert any(f"{EVIL} (lr={EVIL})" == row[0] for table in pages[1].tables.values() for row in table)
+    assert any(f"{EVIL} (lr={EVIL})" == row[0] for table in every[1].tables.values() for row in table)
 
 
 def test_pages_ask_for_nothing_and_stay_small(tmp_path):
     pytest.importorskip("matplotlib", reason="pictures are the plots extra")
     runs = [result(f"method-{m}", s, last=0.02 * m + 0.1 * s) for m in range(10) for s in range(3)]
-    for page in built(tmp_path, *runs, pictures=True):
+    drawn = built(tmp_path, *runs, pictures=True)
+    for page in drawn:
         sources = [each["src"] or "" for _, each in page.tags if "src" in each]
         assert all(source.startswith("data:image/svg+xml,") for source in sources)
         assert not any(tag in ("iframe", "object", "embed", "base") for tag, _ in page.tags)
         assert [each.get("href") for tag, each in page.tags if tag == "link"] == ["data:,"]
-    assert sources, "the stream's page has pictures"
+    assert all(any(tag == "img" for tag, _ in page.tags) for page in drawn[:2])
     assert all(path.stat().st_size < 2_000_000 for path in (tmp_path / "site").rglob("*.html"))
 
 
@@ -159,9 +162,72 @@ def test_a_page_too_large_goes_without_pictures_and_says_so(tmp_path, monkeypatc
 
 
 def test_the_overview_has_the_normalised_scores(tmp_path):
-    index, _ = built(tmp_path, *reference_rows(), *(result("alpha", seed, last=0.6) for seed in range(3)))
+    index, *_ = built(tmp_path, *reference_rows(), *(result("alpha", seed, last=0.6) for seed in range(3)))
     # AP: floor (0.45 + 0.45 + 0.9) / 3 = 0.6, joint 0.9, alpha 0.7: a third of the gap in every run.
     assert index.tables["Rehearsal-free"] == [["method", "orchard ↑"], ["alpha", "33 (33 to 33)"]]
+
+
+def test_the_overview_opens_with_a_result_in_words(tmp_path):
+    runs = [result(m, s, last=last + s / 50) for m, last in (("alpha", 0.6), ("beta", 0.2)) for s in range(3)]
+    built(tmp_path, *runs, result("floor", last=0.1, reference=True))
+    text = " ".join((tmp_path / "site" / "index.html").read_text().split())
+    # AP: (2 (0.62) + 0.9) / 3 = 71.3 on the middle seed, 1.3 above and below on the others.
+    assert "alpha has the highest mean of the rows under “rehearsal-free”: AP 71.3 ± 1.3 over 3 runs" in text
+    assert "It is told from all 1 others." in text
+    assert "the floor floor reaches 36.7" in text  # (0.1 + 0.1 + 0.9) / 3
+    assert "Normalised scores" not in text
+
+
+def test_the_overview_has_no_empty_cell_and_none_of_one_run(tmp_path):
+    index, *_ = built(
+        tmp_path,
+        *reference_rows(),
+        *(result("alpha", seed, last=0.6) for seed in range(3)),
+        result("hasty", 0, last=0.6),
+    )
+    assert [row[0] for row in index.tables["Rehearsal-free"][1:]] == ["alpha"]
+    assert all(cell for table in index.tables.values() for row in table for cell in row)
+    assert "1 row with one run alone" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_each_row_links_its_method_s_page_which_has_settings_curve_costs_and_runs(tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures are the plots extra")
+    _, stream, page = built(tmp_path, *(result("frozen", seed) for seed in range(2)), pictures=True)
+    links = {each["href"] for tag, each in stream.tags if tag == "a" and "methods/" in (each["href"] or "")}
+    assert links == {"../methods/frozen.html"}
+    text = (tmp_path / "site" / "methods" / "frozen.html").read_text()
+    assert "learning_rate = " in text  # a setting of the class
+    assert "Sensitivity to the learning rate" in text and "digits/smoke" in text  # from sweeps/tuned
+    assert "Costs on orchard, tiny, seed, class-incremental" in page.tables
+    assert sum("results/" in (each.get("href") or "") for tag, each in page.tags if tag == "a") >= 2
+
+
+def test_two_names_that_differ_in_signs_have_pages_of_their_own(tmp_path):
+    built(tmp_path, result("a b"), result("a-b"), result("a&b"))
+    assert len(list((tmp_path / "site" / "methods").iterdir())) == 3
+
+
+def test_links_are_checked_within_a_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "index.html").write_text('<a href="sub/a.html#here">x</a><a href="https://example.org">y</a>')
+    (tmp_path / "sub" / "a.html").write_text('<p id="here"><a href="../index.html">z</a></p>')
+    assert list(broken(tmp_path)) == []
+    (tmp_path / "sub" / "a.html").write_text('<p id="there"><a href="gone.html">z</a></p>')
+    assert sorted(broken(tmp_path)) == [
+        "index.html: sub/a.html#here names no place there",
+        "sub/a.html: gone.html leads nowhere",
+    ]
+
+
+def test_every_link_between_boards_and_documentation_leads_somewhere(tmp_path):
+    built(tmp_path, *reference_rows(), *(result("alpha", seed) for seed in range(3)))
+    site.build(tmp_path / "boards", tmp_path / "docs" / "boards", False, docs="../index.html")
+    (tmp_path / "docs" / "index.html").write_text('<a href="boards/index.html">boards</a>')
+    assert list(broken(tmp_path / "docs")) == []
+    files = pages(tmp_path / "boards")
+    assert {"index.html", "streams/orchard.html", "methods/alpha.html"} <= files.keys()
+    assert b'href="../../index.html"' in files["streams/orchard.html"]
+    assert list(pages(tmp_path / "nothing")) == ["index.html"]
 
 
 def test_a_file_that_cannot_be_used_is_named_and_the_rest_written(tmp_path):
@@ -187,7 +253,7 @@ def test_an_earlier_site_is_replaced_and_nothing_else(tmp_path):
 
 
 def test_scores_that_were_not_measured_have_no_value_to_sort_by(tmp_path):
-    _, page = built(tmp_path, result(scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]), result(seed=1))
+    _, page, *_ = built(tmp_path, result(scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]), result(seed=1))
     runs = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
     assert any("data-value" not in each for each in runs)
     assert all(each["data-value"] not in ("None", "nan") for each in runs if "data-value" in each)
@@ -213,7 +279,8 @@ def test_the_command_names_the_pages_it_wrote(tmp_path):
     arguments = ["site", "build", "--root", tmp_path / "boards", "--out", tmp_path / "site", "--no-pictures"]
     done = bench(*arguments)
     assert done.returncode == 0, done.stderr
-    pages = [tmp_path / "site" / "index.html", tmp_path / "site" / "streams" / "orchard.html"]
-    assert done.stdout.split() == [str(page) for page in pages]
+    names = ("index.html", "streams/orchard.html", "methods/alpha.html")
+    written = [tmp_path / "site" / name for name in names]
+    assert done.stdout.split() == [str(page) for page in written]
     done = bench("site", "build", "--root", tmp_path / "nowhere", "--out", tmp_path / "site")
     assert_one_line_error(done, "no results in", "bench run")

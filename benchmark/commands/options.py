@@ -27,7 +27,7 @@ def check_device(name: str) -> str:
         UserError: it is none; whether this machine has it is looked at before the first run.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise UserError(f"device '{name}' must be cpu, cuda, cuda:N for the GPU of number N, or auto")
+        raise UserError(f"device '{name}' must be one of cpu, cuda, cuda:N (the GPU of number N), auto")
     return name
 
 

@@ -20,11 +20,14 @@ def build(
     root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
     out: Annotated[Path, typer.Option(help="Folder for the site.")] = Path("site"),
     pictures: Annotated[bool, typer.Option(help="Draw pictures, with the plots extra.")] = True,
+    docs: Annotated[
+        str, typer.Option(help="Address of the documentation, as seen from the first page, to link to.")
+    ] = "",
 ) -> None:
     """Write the pages, with the result files beside them."""
     from benchmark.publishing import site
 
-    typer.echo("\n".join(str(path) for path in site.build(root, out, pictures)))
+    typer.echo("\n".join(str(path) for path in site.build(root, out, pictures, docs)))
 
 
 @app.command()

@@ -5,7 +5,7 @@ Their colours, sizes and files are those of `benchmark.publishing.plot_style`; h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,6 +149,57 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     axes.set_xlim(-linear / 4, 1.5 * max([linear, *held]))
     axes.set(xlabel="stored adapter parameters", ylabel="average performance x 100")
     add_legend(drawn, axes)
+    return drawn
+
+
+def sensitivity(points: Sequence[tuple[float, float]], chosen: float | None) -> Figure:
+    """Draw the validation scores of trials over the learning rate, and a line through the best of each rate.
+
+    Args:
+        points: learning rate and score x 100.
+        chosen: the rate that the search took.
+    """
+    drawn = figure(5.2, 3.0)
+    axes = drawn.add_subplot()
+    best = {rate: max(score for other, score in points if other == rate) for rate, _ in points}
+    axes.plot(*zip(*points, strict=True), linestyle="", marker="o", color=COLOURS[7], markersize=4)
+    axes.plot(list(best), list(best.values()), color=COLOURS[0], marker="o", markersize=5)
+    if chosen is not None:
+        axes.axvline(chosen, color=COLOURS[1], linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set(xlabel="learning rate (dashed: chosen)", ylabel="AP on validation rows x 100")
+    return drawn
+
+
+def standing(
+    rows: Sequence[Row], references: Sequence[Row], intervals: Mapping[str, tuple[float, float]]
+) -> Figure:
+    """Draw the mean AP of rows, the best on top, with an interval each, between lines for the references.
+
+    Args:
+        rows: in order.
+        references: whose means are the lines; a band says nothing of them.
+        intervals: in 0..1 by label; of a row without one the lowest and highest run are drawn.
+    """
+    # Narrow, so that its text can be read where it is as wide as a phone.
+    drawn = figure(4.4, 1.3 + 0.3 * len(rows), scale_height=False)
+    axes = drawn.add_subplot()
+    for place, row in enumerate(rows):
+        values = [100 * value for value in row.values("average_performance")]
+        low, high = intervals.get(row.label, (min(values) / 100, max(values) / 100))
+        colour = looks([row])[0]["color"]
+        axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=2)
+        axes.plot([float(np.mean(values))], [place], marker="o", color=colour, markersize=7)
+    for row in references:
+        mean = 100 * float(np.mean(row.values("average_performance")))
+        axes.axvline(mean, color="0.45", linestyle=":", linewidth=1)
+        axes.annotate(
+            text(row.label), (mean, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=9
+        )
+    axes.set_yticks(range(len(rows)), [text(row.name) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set(xlabel="average performance (AP) x 100")
+    axes.grid(axis="x", color="0.9", linewidth=0.6)
     return drawn
 
 

@@ -17,15 +17,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from zlib import crc32
 
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import marks, site_tables
 from benchmark.publishing.collect import Section, load_files, sections
 from benchmark.publishing.figures import drawings
-from benchmark.publishing.leaderboard import facts
+from benchmark.publishing.headroom import judge
+from benchmark.publishing.leaderboard import facts, publishable
 from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plot_style import data_uri
-from benchmark.publishing.site_tables import EXPLAINED, Table
+from benchmark.publishing.site_methods import method_page
+from benchmark.publishing.site_opening import opening
+from benchmark.publishing.site_tables import EXPLAINED, Table, normalised
 from benchmark.result_files import PACKED
 from benchmark.results import Result, atomic_write, to_json
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 
 NAME = "Continual PEFT bench"
 TEMPLATES = Path(__file__).parent / "site_templates"
-FOLDERS = ("results", "streams")
+FOLDERS = ("results", "streams", "methods")
 MARK = b'content="bench site build"'
 MOST_BYTES = 2_000_000
 
@@ -52,19 +56,21 @@ class Shown:
     """A section as a page holds it; `missing` says why there are no pictures, if they were asked for."""
 
     title: str
+    headroom: str
     tables: list[Table]
     pictures: list[Picture]
     missing: str
     facts: list[tuple[str, str]]
 
 
-def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
+def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[Path]:
     """Write the site of the results under `<root>/results`.
 
     Args:
         root: folder with the results.
         out: folder of the site; what an earlier build wrote there is replaced.
         pictures: whether to draw, which needs matplotlib and most of the time.
+        docs: address of the documentation as seen from the overview, such as "../index.html"; "" for none.
 
     Returns:
         the pages, the overview first.
@@ -81,7 +87,9 @@ def build(root: Path, out: Path, pictures: bool = True) -> list[Path]:
     results = [result for _, result in found]
     rescored, unmarked = marks.rescored(root, results)
     problems += unmarked
-    site = Site(results, {id(result): _place(path, result) for path, result in found}, pictures, rescored)
+    places = {id(result): _place(path, result) for path, result in found}
+    site = Site(results, places, pictures, docs, rescored)
+    problems += site.refused
     texts = dict(site.pages())
     for folder in FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
@@ -99,9 +107,10 @@ class Site:
     """The pages of some results.
 
     Attributes:
-        results: what is shown.
+        refused: a line for each board of adapters without headroom, which is not shown.
         places: the file of each result in the site's folder, by the result's identity.
         pictures: whether to draw.
+        docs: address of the documentation as seen from the overview; "" for none.
     """
 
     def __init__(
@@ -109,12 +118,15 @@ class Site:
         results: Sequence[Result],
         places: dict[int, Path],
         pictures: bool,
+        docs: str = "",
         rescored: frozenset[str] = frozenset(),
     ) -> None:
         """Group the results; `rescored` are the keys of those that bear a mark."""
-        self.places, self.pictures = places, pictures
-        self.sections = sections(results, rescored)
+        self.places, self.pictures, self.docs = places, pictures, docs
+        self.sections, refused = publishable(sections(results, rescored))
+        self.refused = [f"adapters cannot be compared on {line}" for line in refused]
         self.streams = sorted({part.stream for part in self.sections})
+        self.methods = sorted({result.method for result in results})
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the text of every page.
@@ -128,23 +140,33 @@ class Site:
             if len(page.encode()) > MOST_BYTES:
                 page = self.stream(stream, False)
             yield f"streams/{stream}.html", _fitting(f"streams/{stream}.html", page)
+        for name in self.methods:
+            place = f"methods/{page_name(name)}.html"
+            yield place, _fitting(place, self.method(name))
 
     def overview(self) -> str:
         """Return the first page."""
         found = standings(self.sections)
         heads = [
-            (head, [site_tables.normalised(group, self.sections) for group in groups])
+            (head, [table for group in groups if (table := normalised(group, self.sections)).lines])
             for head, groups in groupby(found, key=lambda group: group.head)
         ]
+        heads = [(head, tables) for head, tables in heads if tables]
         return self._render(
             "index.html",
             title=NAME,
             up="",
             introduction=INTRODUCTION,
             heads=heads,
-            titles=dict.fromkeys(group.title for group in found),
+            titles=dict.fromkeys(table.caption for _, tables in heads for table in tables),
             sections=self.sections,
+            opening=opening(self.sections, self.pictures),
         )
+
+    def method(self, name: str) -> str:
+        """Return a method's page."""
+        page = method_page(name, self.sections, self._link, self.pictures)
+        return self._render("method.html", title=name, up="../", page=page, titles={})
 
     def stream(self, name: str, pictures: bool) -> str:
         """Return a stream's page."""
@@ -157,6 +179,7 @@ class Site:
         missing = f"Pictures would take this page above {MOST_BYTES // 10**6} MB: `bench report` draws them."
         return Shown(
             part.title,
+            judge(part).line,
             site_tables.groups(part, self._link),
             [Picture(each.caption, data_uri(each.figure)) for each in drawings(part)] if pictures else [],
             missing if self.pictures and not pictures else "",
@@ -168,7 +191,13 @@ class Site:
 
     def _render(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(
-            site=NAME, streams=self.streams, address=address, definitions=EXPLAINED.items(), **values
+            site=NAME,
+            streams=self.streams,
+            address=address,
+            method_address=method_address,
+            docs=self.docs,
+            definitions=EXPLAINED.items(),
+            **values,
         )
 
     @cached_property
@@ -196,11 +225,27 @@ def address(stream: str) -> str:
     return "streams/" + quote(f"{stream}.html")
 
 
+def method_address(method: str) -> str:
+    """Return the address of a method's page as seen from the first page."""
+    return "methods/" + quote(f"{page_name(method)}.html")
+
+
+def page_name(method: str) -> str:
+    """Return the name of a method's page, another one for every method."""
+    name = file_name(method)
+    return name if name == method else f"{name}-{crc32(method.encode()):08x}"
+
+
+def file_name(method: str) -> str:
+    """Return a method's name as part of a file's."""
+    return re.sub(r"[^\w.-]", "-", method)
+
+
 def _place(path: Path, result: Result) -> Path:
     """Return where a result of the leaderboards lies in the site: a file a run, also of a packed one."""
     if path.suffix == PACKED:
-        method = re.sub(r"[^\w.-]", "-", result.method)
-        return Path("results", path.parts[-2], path.stem, f"{method}-{result.key}.json")
+        name = f"{file_name(result.method)}-{result.key}.json"
+        return Path("results", path.parts[-2], path.stem, name)
     return Path("results", *path.parts[-3:])
 
 

@@ -81,11 +81,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its name, its cells in the order of the columns, and the files behind it."""
+    """A row: its name, its cells in the order of the columns, the files behind it, and its method's key."""
 
     name: str
     cells: tuple[Cell, ...]
     runs: tuple[Run, ...] = ()
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         cells += [Cell(row.proof)] if board.proven else []
-        runs = tuple(Run(f"{_run(result)}{_ap(result)}", link(result)) for result in row.results)
-        lines.append(Line(named(row), (first, *cells), runs))
+        runs = tuple(Run(f"{run_of(result)}{_ap(result)}", link(result)) for result in row.results)
+        lines.append(Line(named(row), (first, *cells), runs, row.first.method))
     return tuple(lines)
 
 
@@ -142,25 +143,45 @@ def costs(rows: Sequence[Row], link: Link) -> Table:
     """Return what each row costs."""
     lines = []
     for row in sorted(rows, key=lambda row: row.label):
-        runs = tuple(Run(_run(result), link(result)) for result in row.results)
-        lines.append(Line(named(row), tuple(_cost(row, title) for title in COSTS), runs))
+        runs = tuple(Run(run_of(result), link(result)) for result in row.results)
+        lines.append(Line(named(row), tuple(_cost(row, title) for title in COSTS), runs, row.first.method))
     return Table("Costs", tuple(_column(title) for title in COSTS), tuple(lines))
 
 
 def normalised(group: Standings, parts: Sequence[Section]) -> Table:
     """Return the normalised scores of one group, a column for each section that has it.
 
+    A board on which no row has two runs is left out, and so is a row without two runs on some board.
+
     Args:
         parts: every section, to tell those of one stream apart.
+
+    Returns:
+        the table, without lines where nothing is left.
     """
-    columns = [Column(f"{apart(part, parts)} ↑", "higher") for part in group.sections]
-    several = len(columns) > 1
+    kept = [
+        column
+        for column in range(len(group.sections))
+        if any(_is_certain(closed.get(column)) for closed in group.closed.values())
+    ]
+    names = [
+        name for name in group.names if all(_is_certain(group.closed[name].get(column)) for column in kept)
+    ]
+    left_out = len(group.names) - len(names)
+    columns = [Column(f"{apart(group.sections[column], parts)} ↑", "higher") for column in kept]
+    several = len(group.sections) > 1 and all(group.summary(name) for name in names)
     lines = []
-    for name in group.names:
-        cells = [_closed(group.closed[name].get(column)) for column in range(len(columns))]
+    for name in names if kept else []:
+        cells = [_closed(group.closed[name].get(column)) for column in kept]
         lines.append(Line(name, (*cells, *(_summary(group.summary(name)) if several else []))))
     summary = [Column(title, side, about) for title, side, about in SUMMARY] if several else []
-    return Table(group.title, (*columns, *summary), tuple(lines))
+    rows = "1 row" if left_out == 1 else f"{left_out} rows"
+    note = f"{rows} with one run alone, or none, on some board: see the streams' pages." if left_out else ""
+    return Table(group.title, (*columns, *summary), tuple(lines), note)
+
+
+def _is_certain(closed: Closed | None) -> bool:
+    return closed is not None and closed.n > 1
 
 
 def groups(part: Section, link: Link) -> list[Table]:
@@ -187,7 +208,7 @@ def _score(row: Row, metric: str, strong: bool) -> Cell:
     if not values:
         return Cell()
     text, sign, deviation = share(values).partition(" ± ")
-    runs = [f"{_run(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
+    runs = [f"{run_of(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
     about = f"standard deviation {deviation}, n = {len(values)}" if sign else "n = 1"
     return Cell(text, f"± {deviation}" if sign else "", "\n".join([about, *runs]), spread(values)[0], strong)
 
@@ -205,7 +226,7 @@ def _worst(row: Row) -> Cell:
     if not values:
         return Cell()
     worst = min(values)
-    return Cell(f"{100 * worst:.1f}", "", _run(row.results[values.index(worst)]), worst)
+    return Cell(f"{100 * worst:.1f}", "", run_of(row.results[values.index(worst)]), worst)
 
 
 def _cost(row: Row, title: str) -> Cell:
@@ -237,7 +258,8 @@ def _summary(found: Summary | None) -> list[Cell]:
     return [*shares, Cell(spread_of_means, value=found.high - found.low)]
 
 
-def _run(result: Result) -> str:
+def run_of(result: Result) -> str:
+    """Return which of a row's runs a result is."""
     return f"order {result.order}, seed {result.seed}"
 
 

@@ -1,0 +1,186 @@
+"""The site's pages of methods: idea, paper, settings, how the rate matters, costs, and every run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmark.errors import UserError
+from benchmark.publishing import plots
+from benchmark.publishing.board import LEADING
+from benchmark.publishing.collect import Row, Section
+from benchmark.publishing.plot_style import data_uri
+from benchmark.publishing.site_tables import Link, Run, Table, costs, run_of
+from benchmark.publishing.tables import share
+from benchmark.registry import METHODS
+from benchmark.running.tuned_values import TunedValues, all_tuned_values
+
+MOST_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph of a docstring, or lines of it that stay as they are written."""
+
+    text: str
+    fixed: bool
+
+    @property
+    def parts(self) -> list[str]:
+        """The text cut at its backticks: each second part is code."""
+        return self.text.split("`")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A hyper-parameter: name, default and meaning."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The scores of a search's trials over the learning rate."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
+class MethodPage:
+    """What a method's page shows.
+
+    Attributes:
+        name: the key.
+        blocks: of the docstring of the method's file; empty for one that is not registered here.
+        needs: what it asks for beyond a task's data, in words.
+        settings: its hyper-parameters.
+        tuned: place, values and how they were chosen.
+        curves: one for each place with trials at several learning rates.
+        tables: its costs, a table for each section.
+        runs: by row of a board, its score and its files.
+    """
+
+    name: str
+    blocks: list[Block]
+    needs: str
+    settings: list[Setting]
+    tuned: list[tuple[str, str]]
+    curves: list[Curve]
+    tables: list[Table]
+    runs: list[tuple[str, list[Run]]]
+
+
+def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool) -> MethodPage:
+    """Return the page of a method with rows in some sections.
+
+    Args:
+        name: the method's key, as results hold it.
+        parts: every section.
+        link: from a result to the address of its file.
+        pictures: whether to draw.
+    """
+    rows = [(part, row) for part in parts for row in part.rows if row.first.method == name]
+    known = _tuned(name)
+    curves = [curve for place, found in known.items() for curve in _curves(place, found)] if pictures else []
+    return MethodPage(
+        name,
+        _blocks(name),
+        ", ".join(need.replace("_", " ") for need in rows[0][1].needs) or "nothing",
+        _settings(name),
+        [
+            (place, f"{_values(found.values)}. {found.source}")
+            for place, found in known.items()
+            if found.values
+        ],
+        curves,
+        [_costs(section, [row for part, row in rows if part is section], link) for section in _of(rows)],
+        [
+            (
+                f"{part.stream}, {part.title}: {row.name}, AP {share(row.values(LEADING)) or 'not measured'}",
+                [Run(run_of(result), link(result)) for result in row.results[:MOST_SHOWN]],
+            )
+            for part, row in rows
+        ],
+    )
+
+
+def _of(rows: Sequence[tuple[Section, Row]]) -> list[Section]:
+    return list({id(part): part for part, _ in rows}.values())
+
+
+def _costs(part: Section, rows: Sequence[Row], link: Link) -> Table:
+    table = costs(rows, link)
+    return Table(f"Costs on {part.stream}, {part.title}", table.columns, table.lines, table.note)
+
+
+def _known(name: str) -> bool:
+    try:
+        return METHODS.entry(name).key == name
+    except UserError:
+        return False
+
+
+def _blocks(name: str) -> list[Block]:
+    """Return the docstring of a method's file, which begins with its idea; none for a plug-in."""
+    if not _known(name) or (path := METHODS.entry(name).path) is None:
+        return []
+    text = inspect.cleandoc(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    return [_block(part) for part in re.split(r"\n{2,}", text)]
+
+
+def _block(text: str) -> Block:
+    # Formulas and lists stand on lines of their own, further in.
+    fixed = any(line.startswith("    ") for line in text.splitlines())
+    return Block(text if fixed else " ".join(text.split()), fixed)
+
+
+def _settings(name: str) -> list[Setting]:
+    if not _known(name) or METHODS.entry(name).distribution is not None:
+        return []
+    fields = METHODS.load(name).Hyperparameters.model_fields
+    return [
+        Setting(
+            key,
+            "required" if field.is_required() else str(field.get_default(call_default_factory=True)),
+            field.description or "",
+        )
+        for key, field in fields.items()
+    ]
+
+
+def _tuned(name: str) -> dict[str, TunedValues]:
+    if not _known(name) or METHODS.entry(name).distribution is not None:
+        return {}
+    return all_tuned_values(name)
+
+
+def _values(values: dict[str, object]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def _curves(place: str, found: TunedValues) -> Iterator[Curve]:
+    """Yield the sensitivity curve of a search that tried several learning rates."""
+    points = sensitivity(found)
+    if len({rate for rate, _ in points}) > 1:
+        chosen = found.values.get("learning_rate")
+        drawn = plots.sensitivity(points, chosen if isinstance(chosen, float) else None)
+        caption = (
+            f"{place}: validation score of {len(points)} trials over the learning rate; chosen: {chosen}"
+        )
+        yield Curve(caption, data_uri(drawn))
+
+
+def sensitivity(found: TunedValues) -> list[tuple[float, float]]:
+    """Return learning rate and validation score x 100 of every trial that states both, by rate."""
+    points = []
+    for trial in found.trials:
+        rate, score = trial.get("learning_rate"), trial.get("validation_ap")
+        if isinstance(rate, (int, float)) and isinstance(score, (int, float)):
+            points.append((float(rate), float(score)))
+    return sorted(points)
