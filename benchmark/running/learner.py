@@ -18,6 +18,7 @@ from benchmark.data.scoring_checks import remarks
 from benchmark.errors import UserError
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
+from benchmark.models.checkpointing import checkpoint_blocks
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_task_model
 from benchmark.models.precision import use_precision
@@ -36,6 +37,7 @@ from benchmark.results import (
     write,
 )
 from benchmark.row_scores import unpack
+from benchmark.running.accumulation import require_mean_loss
 from benchmark.running.catalogue import load_stream, registered_here
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
@@ -101,6 +103,7 @@ def build(
         )
     if make.own_classifier and (run.protocol.alignment or run.protocol.head == "nearest-class-mean"):
         raise UserError(f"the method '{run.method}': {no_effect(run.protocol)}")
+    require_mean_loss(run.method, make, run.protocol)
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     use_precision(backbone.module, run.protocol.precision, device)
@@ -109,6 +112,9 @@ def build(
     hyperparameters = make.Hyperparameters(**run.hyperparameters)
     # Before the method: what is kept belongs to the weights as they were loaded.
     task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
+    if run.protocol.gradient_checkpointing:
+        # After the prefix: a block that hands on stored states has nothing to compute again.
+        checkpoint_blocks(backbone)
     reseed(run.seed, "build")
     return make(Context(task_model, run.protocol, len(tasks)), hyperparameters), backbone
 
