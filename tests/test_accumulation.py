@@ -9,10 +9,14 @@ import torch
 
 from benchmark.data.batches import Batch
 from benchmark.errors import UserError
+from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
+from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.checkpointing import checkpoint_blocks
+from benchmark.models.precision import Autocast
+from benchmark.models.text_task_model import TextTaskModel
 from benchmark.registry import METHODS
-from benchmark.running.accumulation import micro_batches, require_mean_loss
+from benchmark.running.accumulation import micro_batches, require_cheaper_steps
 from benchmark.running.training import LossWatch
 from tests import tiny
 
@@ -66,11 +70,87 @@ def test_parts_of_a_batch_give_the_batch_s_gradients_or_the_method_says_so(key: 
 def test_a_checkpointed_block_gives_the_plain_gradient_to_the_bit(key: str, kind: str) -> None:
     if kind == "vector":
         pytest.skip("a vector backbone has no blocks")
+    if not METHODS.load(key).checkpoints:
+        with pytest.raises(UserError, match=rf"gradient_checkpointing=true: the method '{key}'"):
+            chosen = tiny.protocol(kind, gradient_checkpointing=True)
+            require_cheaper_steps(key, METHODS.load(key), chosen)
+        return
     plain = of_second_task(key, kind, 1)
     again = of_second_task(key, kind, 1, gradient_checkpointing=True)
     if plain is None or again is None:
         pytest.skip("trains nothing in its second task")
     assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
+
+
+def large_model(name: str) -> Any:
+    """Return a tiny random model of a large preset's class: grouped keys, tied embeddings, as those have."""
+    import transformers
+
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 50,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.2,
+        "pad_token_id": 0,
+    }
+    if name == "llama-3.2-1b":
+        return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape))
+    return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape, head_dim=8))
+
+
+def step_of(name: str, precision: str, parts: int = 1, checkpointed: bool = False) -> list[torch.Tensor]:
+    """Return the adapters' gradients of one batch of four rows, with answers of unlike lengths."""
+    torch.manual_seed(0)
+    module = large_model(name).eval().requires_grad_(False)
+    if precision == "bf16":
+        reduced = Autocast("cpu")
+        module.register_forward_pre_hook(reduced.enter)
+        module.register_forward_hook(reduced.leave, always_call=True)
+    backbone = LoadedBackbone("causal", module, 32, tiny.tokenizer("causal"))
+    stack = AdapterStack(module, ("query", "value"), 4, 4.0)
+    if checkpointed:
+        checkpoint_blocks(backbone)
+    stack.add(0)
+    tiny.randomise(stack)
+    ids = torch.arange(3, 43).view(4, 10)
+    targets = ids.clone()
+    for row, prompt in enumerate((6, 8, 5, 9)):
+        targets[row, :prompt] = -100
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    batch = Batch(given, None, targets, [0, 1, 2, 3], left=True)
+    model = TextTaskModel(backbone, [], tiny.protocol("causal"))
+    for part, share in micro_batches(batch, parts):
+        (model.loss(part) * share).backward()
+    return [parameter.grad for parameter in stack.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("name", ["llama-3.2-1b", "qwen3-0.6b"])
+@pytest.mark.parametrize(
+    ("change", "bound"),
+    [
+        # Sums in another order: float32 has 24 significant bits, 2^-24 = 6e-8, times a few hundred sums.
+        ({"parts": 3}, 1e-5),
+        ({"checkpointed": True}, 0.0),
+        ({"parts": 2, "checkpointed": True}, 1e-5),
+        # bfloat16 has 8 significant bits: 2^-8 = 0.4 % a product, a few products deep.
+        ({"precision": "bf16"}, 0.1),
+        ({"precision": "bf16", "parts": 2, "checkpointed": True}, 0.1),
+    ],
+    ids=["accumulated", "checkpointed", "both", "bf16", "all-three"],
+)
+def test_a_large_model_s_step_is_the_plain_one(name: str, change: dict[str, Any], bound: float) -> None:
+    """Within a share of the largest gradient of the plain float32 step."""
+    plain = step_of(name, "float32")
+    other = step_of(name, **{"precision": "float32"} | change)
+    assert len(plain) == len(other) == 8, "A and B of query and value in two blocks"
+    largest = max(float(gradient.abs().max()) for gradient in plain)
+    apart = max(float((a - b).abs().max()) for a, b in zip(plain, other, strict=True))
+    assert apart <= bound * largest
+    assert all(gradient.dtype == torch.float32 for gradient in other)
 
 
 def test_shares_are_counted_in_what_the_loss_is_a_mean_over() -> None:
@@ -92,10 +172,10 @@ def test_shares_are_counted_in_what_the_loss_is_a_mean_over() -> None:
 
 def test_a_method_that_draws_old_rows_a_batch_is_refused_in_parts() -> None:
     chosen = tiny.protocol("image", micro_batches=2)
-    with pytest.raises(UserError, match="micro_batches=2: the method 'er-lora'.* the only valid value is 1"):
-        require_mean_loss("er-lora", METHODS.load("er-lora"), chosen)
-    require_mean_loss("er-lora", METHODS.load("er-lora"), tiny.protocol("image"))
-    require_mean_loss("seq-lora", METHODS.load("seq-lora"), chosen)
+    with pytest.raises(UserError, match=r"micro_batches=2: the method 'er-lora'.* the only valid value is 1"):
+        require_cheaper_steps("er-lora", METHODS.load("er-lora"), chosen)
+    require_cheaper_steps("er-lora", METHODS.load("er-lora"), tiny.protocol("image"))
+    require_cheaper_steps("seq-lora", METHODS.load("seq-lora"), chosen)
 
 
 def test_a_trained_task_is_the_same_in_parts() -> None:
@@ -111,7 +191,7 @@ def test_a_trained_task_is_the_same_in_parts() -> None:
 
 
 def test_a_checkpointed_block_keeps_less_and_is_counted_twice() -> None:
-    """Of two equal blocks each is half of a pass on n rows: forward 1, again 1, gradients 2, so 4 n for 3 n."""
+    """Two equal blocks are half of a pass each: on n rows forward n, again n, gradients 2 n: 4 n for 3 n."""
     kept, counts = [], []
     for checkpointed in (False, True):
         method = tiny.make_method("seq-lora", "image")

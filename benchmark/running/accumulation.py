@@ -50,8 +50,11 @@ def part_of(batch: Batch, chosen: slice) -> Batch:
     )
 
 
-def require_mean_loss(name: str, method: type[Method], protocol: Protocol) -> None:
-    """Refuse accumulation for a method whose step on a batch is not the mean of steps on its parts.
+def require_cheaper_steps(name: str, method: type[Method], protocol: Protocol) -> None:
+    """Refuse what saves memory for a method whose steps it would change.
+
+    Accumulation needs a step on a batch to be the mean of steps on its parts, checkpointing needs a block to
+    find the same when it is computed again.
 
     Raises:
         UserError: it is asked for and would compute something else.
@@ -60,4 +63,9 @@ def require_mean_loss(name: str, method: type[Method], protocol: Protocol) -> No
         raise UserError(
             f"protocol.micro_batches={protocol.micro_batches}: the method '{name}' looks at a batch as a "
             "whole, so parts of it give another step; the only valid value is 1"
+        )
+    if protocol.gradient_checkpointing and not method.checkpoints:
+        raise UserError(
+            f"protocol.gradient_checkpointing=true: the method '{name}' gives the blocks something for one "
+            "pass alone, which would be gone when they are computed again; the only valid value is false"
         )

@@ -37,7 +37,7 @@ from benchmark.results import (
     write,
 )
 from benchmark.row_scores import unpack
-from benchmark.running.accumulation import require_mean_loss
+from benchmark.running.accumulation import require_cheaper_steps
 from benchmark.running.catalogue import load_stream, registered_here
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
@@ -103,7 +103,7 @@ def build(
         )
     if make.own_classifier and (run.protocol.alignment or run.protocol.head == "nearest-class-mean"):
         raise UserError(f"the method '{run.method}': {no_effect(run.protocol)}")
-    require_mean_loss(run.method, make, run.protocol)
+    require_cheaper_steps(run.method, make, run.protocol)
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     use_precision(backbone.module, run.protocol.precision, device)
