@@ -64,7 +64,7 @@ Address = Annotated[
 ]
 Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a run.")]
 Gpus = Annotated[
-    float, typer.Option(min=0, help="Share of a GPU that Ray sets aside for a run: 0.5, at most 1.")
+    float, typer.Option(min=0, help="Share of a GPU that Ray sets aside for a run, at most 1.")
 ]
 Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a run.")]
 Log = Annotated[
