@@ -63,9 +63,7 @@ Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster: auto or ray://host:port. Default: this machine.")
 ]
 Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a run.")]
-Gpus = Annotated[
-    float, typer.Option(min=0, help="Share of a GPU that Ray sets aside for a run, at most 1.")
-]
+Gpus = Annotated[float, typer.Option(min=0, help="Share of a GPU that Ray sets aside for a run, at most 1.")]
 Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a run.")]
 Log = Annotated[
     str | None,
