@@ -119,6 +119,10 @@ class Method:
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
             depend on the task id given, which only masks classes: one pass then serves all three readings.
+        whole_batches: True where its loss on a batch is not the mean over the batch's rows, as where it draws
+            old rows for each batch: gradient accumulation is then refused.
+        checkpoints: False where what it puts into the blocks for a pass is gone when one is computed again:
+            gradient checkpointing is then refused.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
@@ -135,6 +139,8 @@ class Method:
     spares: ClassVar[bool] = False
     changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
     task_id_only_masks: ClassVar[bool] = False
+    whole_batches: ClassVar[bool] = False
+    checkpoints: ClassVar[bool] = True
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

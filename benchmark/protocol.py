@@ -16,7 +16,7 @@ ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
         *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks"),
-        *("selection_steps", "repeat"),
+        *("selection_steps", "repeat", "micro_batches", "gradient_checkpointing"),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
@@ -51,6 +51,14 @@ class Protocol(BaseModel):
         default_factory=dict, description="exceptions to `epochs`, by task name"
     )
     batch_size: int = Field(16, ge=1)
+    micro_batches: int = Field(
+        1,
+        ge=1,
+        description="gradient accumulation: parts that a step's batch is computed in, one after another",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="keep a block's input alone and compute it again for the gradient"
+    )
     evaluation_batch_size: int = Field(64, ge=1)
     rank: int = Field(8, ge=1, description="rank of one adapter")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha, scale = alpha / rank; none: scale 1")

@@ -76,6 +76,7 @@ class CodaPrompt(QueryPrompted):
 
     Hyperparameters = ComponentHyperparameters
     keeps = learned("components", "keys", "attentions")
+    checkpoints = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without components.

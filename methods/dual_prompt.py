@@ -74,6 +74,7 @@ class DualPrompt(QueryPrompted):
 
     Hyperparameters = DualHyperparameters
     keeps = learned("general", "experts", "keys")
+    checkpoints = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Draw the general prompt.

@@ -52,6 +52,7 @@ class RehearsalLoRA(SequentialLoRA):
     search: ClassVar[Space] = {"buffer": ("reservoir", "class-balanced"), "rehearsed": (4, 8, 16)}
     needs = Needs(rehearsal=True)
     reference = False
+    whole_batches = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with an empty buffer."""

@@ -72,6 +72,7 @@ class LearningToPrompt(QueryPrompted):
     Hyperparameters = PoolHyperparameters
     keeps = learned("prompts", "keys")
     needs = Needs(test_batch=True)
+    whole_batches = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Draw pool and keys."""

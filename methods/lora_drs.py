@@ -70,6 +70,7 @@ class DriftResistantLoRA(LowRankMethod):
     Hyperparameters = SubtractionHyperparameters
     needs = NEEDS
     kinds = KINDS
+    whole_batches = True
     own_classifier = True
     task_id_only_masks = True
     no_sum = NO_SUM

@@ -53,6 +53,8 @@ class MoCL(InputWeighted):
 
     Hyperparameters: ClassVar[type[BaseModel]] = MatchingHyperparameters
     keeps = stored("past_keys") + learned("key")
+    # The matching loss is a mean over rows, a language model's own one over tokens.
+    whole_batches = True
     past_keys: Tensor | None = None
     key: nn.Parameter | None = None
 

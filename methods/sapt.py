@@ -65,6 +65,7 @@ class SharedAttention(InputWeighted):
     Hyperparameters = AttentionHyperparameters
     keeps = learned("network", "keys") + auxiliary("inputs", "attentions")
     needs = Needs(rehearsal=True)
+    whole_batches = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without keys."""

@@ -302,3 +302,18 @@ def test_gpt2_answers_as_with_its_own_layers_and_is_adapted_as_by_peft(tmp_path:
         layer.current.lora_B.data.copy_(b)
     with torch.no_grad():
         assert torch.allclose(loaded.module(**given).logits, theirs.eval()(**given).logits, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")]
+)
+def test_a_model_too_large_for_the_memory_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(backbones, "read_model", refuse)
+    with pytest.raises(UserError, match=r"^the memory ran out") as raised:
+        backbones.load(str(folder))
+    assert "\n" not in str(raised.value) and sorted(folder.parent.iterdir()) == [folder]

@@ -299,7 +299,8 @@ def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path
         (["--timeout", "0"], ["--timeout 0 must be above 0"]),
         (["--memory", "-1"], ["--memory -1 must be above 0"]),
         (["--gpus", "0.5"], ["--device cpu leaves idle", "--device cuda"]),
-        (["--gpus", "1.5", "--device", "cuda"], ["a part of one GPU or a whole number"]),
+        (["--gpus", "1.5", "--device", "cuda"], ["--gpus 1.5: a run computes on one GPU", "value is 1"]),
+        (["--gpus", "2", "--device", "cuda"], ["--gpus 2: a run computes on one GPU", "value is 1"]),
         (["--cpus", "2"], ["kept by Ray", "--workers above 1, --timeout or --address"]),
     ],
 )

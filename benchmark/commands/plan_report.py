@@ -54,7 +54,7 @@ def run_data(run: Run) -> dict[str, Any]:
 def as_text(plan: Plan, workers: int) -> str:
     """Return a plan for reading: what runs, each run or each method's runs, and the sums."""
     runs = [entry.run for entry in plan.runs]
-    parts = [announcement(runs), *_prefixes(runs)]
+    parts = [announcement(runs), *_prefixes(runs), *_gpu_memory(runs)]
     if len(runs) <= MOST_LISTED:
         parts.append(listing(runs))
     rows = _rows(plan) if len(runs) <= MOST_LISTED else _grouped(plan)
@@ -72,6 +72,23 @@ def _prefixes(runs: list[Run]) -> list[str]:
         found = next((disk for run in ours if (disk := prefix_disk(run)) is not None), None)
         if found is not None:
             lines.append(f"prefix    of {ours[0].backbone} on {ours[0].stream}: {found}")
+    return ["\n".join(lines)] if lines else []
+
+
+def _gpu_memory(runs: list[Run]) -> list[str]:
+    """Return what a step of each setup takes of a GPU, for language models of a known shape."""
+    texts = [
+        ours for ours in _by_setup(runs) if load_stream(ours[0].stream_reference).kind.startswith("text")
+    ]
+    if not texts:  # a plan without language models is made without torch
+        return []
+    from benchmark.running.gpu_memory import gpu_memory
+
+    lines = []
+    for ours in texts:
+        found = gpu_memory(ours[0])
+        if found is not None:
+            lines.append(f"memory    of {ours[0].backbone} on {ours[0].stream}: {found}")
     return ["\n".join(lines)] if lines else []
 
 

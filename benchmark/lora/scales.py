@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmark.lora.layer import LayerScales
+from benchmark.models.checkpointing import current_region, outside_of_regions
 
 LearnedScales = Callable[[], tuple[Tensor | None, Tensor | None]]
 """Returns the scales of the frozen adapters, `(M, frozen)` or `(M, n, frozen)` for a batch of n rows, and of
@@ -44,6 +45,18 @@ class ScaleTable:
             like: gives device and number format.
             in_pass: whether the layer answers; else the scales are computed for it alone.
         """
+        assert self.learned is not None
+        region = current_region()
+        if region is None or not in_pass:
+            return self._ask(index, ranks, layers, like, in_pass)
+        place = id(self), index
+        if not region.again:
+            # Made for all layers at once, of which the others lie outside of this block.
+            with outside_of_regions():
+                region.kept[place] = self._ask(index, ranks, layers, like, in_pass)
+        return region.kept[place]
+
+    def _ask(self, index: int, ranks: list[int], layers: int, like: Tensor, in_pass: bool) -> LayerScales:
         assert self.learned is not None
         if not in_pass:
             return by_layer(*self.learned(), ranks, layers, like)[index]

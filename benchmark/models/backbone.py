@@ -48,6 +48,7 @@ class Backbone:
         weights_hash: of the weights it must have, others are refused; see `benchmark.models.weights_hash`.
         pooling: how tokens become one feature, see `benchmark.models.image_features`.
         image_size: side in pixels of its images, where the configuration's is not wanted.
+        shape: returns the configuration of a large model, to plan with where its weights are not there.
         instead: a preset of the same model, with other weights, for machines without the hub.
     """
 
@@ -63,6 +64,7 @@ class Backbone:
     pooling: Pooling = "first"
     image_size: int | None = None
     instead: str | None = None
+    shape: Callable[[], Any] | None = None
 
     @property
     def feature(self) -> str | None:

@@ -19,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method, Phase
 from benchmark.models import backbone as backbones
+from benchmark.models.checkpointing import checkpoint_blocks
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_task_model
 from benchmark.models.precision import round_frozen, use_precision
@@ -37,6 +38,7 @@ from benchmark.results import (
     write,
 )
 from benchmark.row_scores import unpack
+from benchmark.running.accumulation import require_cheaper_steps
 from benchmark.running.catalogue import load_stream, registered_here
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
@@ -106,6 +108,7 @@ def build(
         )
     if make.own_classifier and (run.protocol.alignment or run.protocol.head == "nearest-class-mean"):
         raise UserError(f"the method '{run.method}': {no_effect(run.protocol)}")
+    require_cheaper_steps(run.method, make, run.protocol)
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
     backbone.module.to(device).eval()
     use_precision(backbone.module, run.protocol.precision, device)
@@ -114,6 +117,9 @@ def build(
     hyperparameters = refine(make.Hyperparameters, run.hyperparameters, {}, run.method)
     # Before the method: what is kept belongs to the weights as they were loaded.
     task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
+    if run.protocol.gradient_checkpointing:
+        # After the prefix: a block that hands on stored states has nothing to compute again.
+        checkpoint_blocks(backbone)
     reseed(run.seed, "build")
     method = make(Context(task_model, run.protocol, len(tasks)), hyperparameters)
     if not make.changes_backbone:

@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.method import Method, Phase
 from benchmark.results import TRAINED_HEAD
 from benchmark.row_scores import mean, pack
+from benchmark.running.accumulation import micro_batches
 from benchmark.running.checkpoint import reseed
 from benchmark.running.readings import Predict, Reader
 from benchmark.stream import Examples
@@ -54,7 +55,7 @@ def train(
     device = method.task_model.device
     losses = (phase.loss, *phase.further_losses)
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
-    step = 0
+    step, watch = 0, LossWatch(phase, total, device)
     for epoch in range(phase.epochs):
         for chosen in shuffled(len(rows), phase.batch_size, generator):
             factor = rate_factor(phase, epoch, step / total)
@@ -62,25 +63,66 @@ def train(
                 group["lr"] = started.learning_rate * factor
             batch = rows.batch(chosen, training=True).to(device)
             for loss_of in losses:
-                loss = loss_of(batch)
-                if not torch.isfinite(loss):
-                    raise UserError(
-                        f"the loss became {loss.item()} at step {step + 1} of {total} of phase "
-                        f"'{phase.name}'; a smaller learning rate may help (--set learning_rate=...)"
-                    )
-                _step(optimizer, loss, phase, parameters)
+                optimizer.zero_grad(set_to_none=True)
+                for part, share in micro_batches(batch, method.protocol.micro_batches):
+                    loss = loss_of(part)
+                    watch.see(loss, step)
+                    (loss * share if part is not batch else loss).backward()
+                _step(optimizer, phase, parameters)
                 step += 1
             step_done(step / total)
+        watch.check()
         if epoch_done is not None:
             epoch_done()
     return step
 
 
-def _step(
-    optimizer: torch.optim.Optimizer, loss: Tensor, phase: Phase, parameters: list[nn.Parameter]
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+class LossWatch:
+    """Ends a phase whose loss is no number: at once on a CPU, every `EVERY` losses on a GPU.
+
+    To look at a loss is to wait until the device has computed it, and then the device waits in its turn.
+    """
+
+    EVERY = 32
+
+    def __init__(self, phase: Phase, total: int, device: torch.device) -> None:
+        """Start without losses.
+
+        Args:
+            total: steps of the phase.
+        """
+        self.phase, self.total = phase, total
+        self.every = 1 if device.type == "cpu" else self.EVERY
+        self._seen: list[tuple[int, Tensor]] = []
+
+    def see(self, loss: Tensor, step: int) -> None:
+        """Take the loss of a step, counted from 0.
+
+        Raises:
+            UserError: it, or one taken before, is not finite.
+        """
+        self._seen.append((step, loss.detach()))
+        if len(self._seen) >= self.every:
+            self.check()
+
+    def check(self) -> None:
+        """Look at the losses taken since the last look.
+
+        Raises:
+            UserError: one is not finite; the message names the step of the first.
+        """
+        seen, self._seen = self._seen, []
+        if not seen or bool(torch.stack([loss.float() for _, loss in seen]).isfinite().all()):
+            return
+        step, loss = next((step, loss) for step, loss in seen if not torch.isfinite(loss))
+        raise UserError(
+            f"the loss became {loss.item()} at step {step + 1} of {self.total} of phase "
+            f"'{self.phase.name}'; a smaller learning rate may help (--set learning_rate=...)"
+        )
+
+
+def _step(optimizer: torch.optim.Optimizer, phase: Phase, parameters: list[nn.Parameter]) -> None:
+    """Move the parameters by the gradients at hand."""
     if phase.after_backward is not None:
         phase.after_backward()
     if phase.clip is not None:

@@ -1,0 +1,88 @@
+"""Memory of a step, counted on shapes alone: the same as what the step keeps when it is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.lora.stack import AdapterStack
+from benchmark.models.label_scores import last_logits
+from benchmark.registry import BACKBONES
+from benchmark.running.gpu_memory import saved_bytes, step_memory
+from tests import tiny
+from tests.command import bench
+from tests.test_accumulation import large_model
+
+NAMES = ("llama-3.2-1b", "qwen3-0.6b")
+
+
+def kept_by_running(name: str, protocol: Any, rows: int) -> int:
+    """Return the bytes that a real step keeps, on a tiny model of the class."""
+    module = large_model(name).eval().requires_grad_(False)
+    stack = AdapterStack(module, protocol.targets, protocol.rank, 1.0, 0.0, None, protocol.blocks)
+    stack.add(0)
+    ids = torch.zeros(rows, 20, dtype=torch.int64)
+    targets = torch.zeros(rows, 4, dtype=torch.int64)
+
+    def loss() -> torch.Tensor:
+        mask = torch.ones(rows, 1, 20, 20, dtype=torch.bool)
+        logits = last_logits(module, {"input_ids": ids, "attention_mask": mask}, 5)
+        return torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), targets)
+
+    return saved_bytes(loss, {p.untyped_storage()._cdata for p in module.parameters()})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("blocks", ["all", "last:1"])
+def test_shapes_alone_give_what_a_step_keeps(name: str, blocks: str) -> None:
+    chosen = tiny.protocol("causal", blocks=blocks, micro_batches=2)
+    found = step_memory(large_model(name).config, chosen)
+    # A batch of 4 in two parts is 2 rows, of 16 tokens of a prompt and 4 of an answer.
+    assert (found.rows, found.tokens) == (2, 20)
+    real = kept_by_running(name, chosen, rows=2)
+    # Attention on a CPU keeps its sums in a format of its own: within a tenth.
+    assert found.activations == pytest.approx(real, rel=0.1) and real > 0
+
+
+def test_the_parts_of_a_tiny_llama_by_hand() -> None:
+    found = step_memory(large_model("llama-3.2-1b").config, tiny.protocol("causal"))
+    # Embedding 50 x 32, shared with the head; in each of 2 blocks: query and output 32 x 32, key and value
+    # 16 x 32, gate, up and down 64 x 32, two norms of 32; a last norm of 32.
+    block = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32 + 2 * 32
+    assert found.weights == 4 * (50 * 32 + 2 * block + 32)
+    # Query and value of both blocks are copied; adapters of rank 2 have A 2 x 32 and B 32 x 2 or 16 x 2,
+    # each number with a gradient and two moments.
+    assert found.copies == 4 * 2 * (32 * 32 + 16 * 32)
+    assert found.adapter == 4 * 4 * 2 * (2 * 32 + 32 * 2 + 2 * 32 + 16 * 2)
+
+
+def test_checkpointing_and_smaller_parts_take_less() -> None:
+    config = large_model("qwen3-0.6b").config
+    plain, parts, both = (
+        step_memory(config, tiny.protocol("causal", **settings)).activations
+        for settings in ({}, {"micro_batches": 4}, {"micro_batches": 4, "gradient_checkpointing": True})
+    )
+    assert parts < 0.3 * plain and both < 0.8 * parts
+
+
+@pytest.mark.parametrize(("name", "billions"), [("llama-3.2-1b", 1.24), ("qwen3-0.6b", 0.60)])
+def test_a_preset_s_shape_has_the_size_of_its_name(name: str, billions: float) -> None:
+    import transformers
+
+    with torch.device("meta"):
+        module = transformers.AutoModelForCausalLM.from_config(BACKBONES.load(name).shape())
+    assert sum(parameter.numel() for parameter in module.parameters()) / 1e9 == pytest.approx(
+        billions, abs=0.01
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dry_run_states_the_memory_of_a_gpu(name: str) -> None:
+    done = bench(
+        *("run", "--method", "o-lora", "--stream", "standard-cl", "--protocol", "olora", "--backbone", name),
+        *("--set", "protocol.gradient_checkpointing=true", "--set", "protocol.micro_batches=8", "--dry-run"),
+    )
+    assert f"memory    of {name} on standard-cl: " in done.stdout, done.stderr
+    assert "GiB a GPU in float32: weights " in done.stdout and "of 8 rows of 562 tokens" in done.stdout
