@@ -62,6 +62,7 @@ class ProgressivePrompts(Method):
 
     Hyperparameters = ProgressiveHyperparameters
     keeps = learned("prompts")
+    checkpoints = False
     # Prompts take rates far above those of weights; the paper's is 0.3.
     search: ClassVar[Space] = {"learning_rate": (0.03, 0.1, 0.3, 1.0)}
     needs = Needs(task_id=True)

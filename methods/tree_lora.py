@@ -70,6 +70,7 @@ class TreeLoRA(SequentialLoRA):
 
     Hyperparameters = TreeHyperparameters
     keeps = auxiliary("means")
+    whole_batches = True
     reference = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
