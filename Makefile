@@ -9,6 +9,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 
 run: $(VENV)/.base
 	$(BIN)/bench run --method litelora --stream digits
+	@echo "Digits shows that everything works and how a method treats its head; it needs no adapter, so it cannot rank adapters."
 
 test: $(VENV)/.full
 	$(BIN)/ruff check .

@@ -192,5 +192,5 @@ def test_readings_of_the_same_runs_stand_side_by_side(tmp_path):
     first, second = records(text, "Rehearsal-free")
     assert (first["AP, class means ↑"], second["AP, class means ↑"]) == ("63.3 ± 0.0", "")
     assert "AP, task id ↑" not in first  # nobody was read so
-    _, page = [path.read_text() for path in site.build(tmp_path, tmp_path / "site", pictures=False)]
+    _, page, *_ = [path.read_text() for path in site.build(tmp_path, tmp_path / "site", pictures=False)]
     assert "AP, class means ↑" in page and 'data-value="0.6333' in page
