@@ -78,10 +78,10 @@ def test_the_tutorials_method_has_two_phases_and_counts_its_means(tmp_path: Path
     # 2 classes of 100 rows, a tenth of them held out for validation: 180 rows are 18 batches of 10. Two
     # epochs of the first phase and two of the second are 4 x 18 steps.
     assert run["tasks"][0]["train"] == 180
-    assert run["steps"] == [72] * 5
+    assert run["steps"] == [72] * 6
     # One adapted layer, rank 2, 48 inputs (16 visible and 32 hidden), 4 bytes a number.
     assert run["parameters"]["auxiliary_bytes"] == 2 * 48 * 4
-    assert run["parameters"]["active_adapters"] == [1, 2, 3, 4, 5]
+    assert run["parameters"]["active_adapters"] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_tutorials_method_goes_on_after_a_stop_as_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
