@@ -16,7 +16,7 @@ import torch
 from benchmark.data.class_orders import permutation
 from benchmark.errors import UserError
 from benchmark.publishing import leaderboard
-from benchmark.publishing.submission import faults, submit
+from benchmark.publishing.submission import faults, incomplete, submit
 from benchmark.registry import BACKBONES
 from benchmark.result_files import read_all
 from benchmark.results import TRAINED_HEAD, Provenance, Result, read, write
@@ -185,6 +185,15 @@ def test_adapters_of_another_run_or_hash_are_refused(tmp_path):
     assert "is not the file whose hash the result states" in refused(path, tmp_path / "boards")
     path.with_suffix(".safetensors").write_bytes(pack({"down": torch.ones(1)}, "another"))
     assert "adapters of another run" in refused(path, tmp_path / "boards")
+
+
+def test_a_matrix_may_lack_what_its_protocol_never_scores() -> None:
+    few = [[0.9, None, None], [None, 0.8, None], [0.5, 0.6, 0.7]]
+    asked = PROTOCOL.model_copy(update={"score_at": "diagonal+last"})
+    assert not list(incomplete(result(protocol=asked, scores=few)))
+    assert "R[1][0] missing" in next(incomplete(result(protocol=PROTOCOL, scores=few)))
+    few[2][1] = None
+    assert "R[2][1] missing" in next(incomplete(result(protocol=asked, scores=few)))
 
 
 def without_commit(made: Result) -> Result:

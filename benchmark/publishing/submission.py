@@ -130,7 +130,7 @@ def faults(result: Result, path: Path) -> Iterator[str]:
     Args:
         path: of the result, for what lies beside it.
     """
-    for check in (contradictions, claim_faults, _numbers, _row_scores, _source, _matrix, _protocol):
+    for check in (contradictions, claim_faults, _numbers, _row_scores, _source, incomplete, _protocol):
         yield from check(result)
     yield from _adapters(result, path)
 
@@ -178,12 +178,20 @@ def _source(result: Result) -> Iterator[str]:
         yield f"its code was not that of commit {source.commit[:DIGITS]}: commit, then run it again"
 
 
-def _matrix(result: Result) -> Iterator[str]:
-    """A reference row that learned all tasks in one go has no stage but the last."""
+def incomplete(result: Result) -> Iterator[str]:
+    """Say which scores are missing that its protocol asks for.
+
+    A reference row that learned all tasks in one go has no stage but the last.
+
+    A protocol may score each task when it was learned and at the end alone.
+    """
     last = len(result.matrix) - 1
     at_once = result.reference and all(cell is None for row in result.matrix[:-1] for cell in row)
     stages = [last] if at_once else range(last + 1)
-    missing = [f"R[{t}][{i}]" for t in stages for i in range(t + 1) if result.matrix[t][i] is None]
+    protocol = result.config.get("protocol")
+    few = isinstance(protocol, dict) and protocol.get("score_at") == "diagonal+last"
+    asked = [(t, i) for t in stages for i in range(t + 1) if not few or i == t or t == last]
+    missing = [f"R[{t}][{i}]" for t, i in asked if result.matrix[t][i] is None]
     if missing:
         yield f"its matrix is not complete: {', '.join(missing[:5])}{', ...' if missing[5:] else ''} missing"
 
