@@ -84,5 +84,6 @@ def test_a_dry_run_states_the_memory_of_a_gpu(name: str) -> None:
         *("run", "--method", "o-lora", "--stream", "standard-cl", "--protocol", "olora", "--backbone", name),
         *("--set", "protocol.gradient_checkpointing=true", "--set", "protocol.micro_batches=8", "--dry-run"),
     )
-    assert f"memory    of {name} on standard-cl: " in done.stdout, done.stderr
+    listed = name.replace(".", "-")
+    assert f"memory    of {listed} on standard-cl: " in done.stdout, done.stderr
     assert "GiB a GPU in float32: weights " in done.stdout and "of 8 rows of 562 tokens" in done.stdout
