@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_sweep_and_is_not_the_runs_failure(
 
     def full(handle: int) -> None:
         written.append(handle)
-        if len(written) > 1:  # the first task's adapters are written, and nothing more
+        if len(written) > 2:  # that the run began and the first task's adapters, and nothing more
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sound(handle)
 
