@@ -225,7 +225,7 @@ def interrupted(process: subprocess.Popen[str], twice: bool) -> tuple[int, str, 
     printed = ""
     for line in process.stdout:
         printed += line
-        if "task 2/5" in line or (twice and "Ctrl-C again stops now" in line):
+        if "task 2/6" in line or (twice and "Ctrl-C again stops now" in line):
             process.send_signal(signal.SIGINT)
         if "Ctrl-C again stops now" in line:
             break
@@ -243,7 +243,7 @@ def test_ctrl_c_once_finishes_the_task(own_process: bool, start: Start, tmp_path
     learned = len(json.loads(progress.read_bytes())["tasks"])
     # The signal may still reach the end of the second task.
     assert learned in (2, 3)
-    assert f"task {learned}/5" in printed and f"task {learned + 1}/5" not in printed
+    assert f"task {learned}/6" in printed and f"task {learned + 1}/6" not in printed
     assert not list((tmp_path / sweep_folder.NAME / "stops").iterdir())
 
 
@@ -251,7 +251,7 @@ def test_ctrl_c_twice_stops_now(start: Start, tmp_path: Path) -> None:
     code, printed, errors = interrupted(start(*LONG, "--out", tmp_path), twice=True)
     assert code == 130, errors
     assert errors.count("\n") == 1 and "the same command continues" in errors
-    assert "task 3/5" not in printed
+    assert "task 3/6" not in printed
     (progress,) = tmp_path.rglob("progress.json")
     assert len(json.loads(progress.read_bytes())["tasks"]) == 2
 

@@ -39,7 +39,9 @@ def test_all_orders_and_all_methods() -> None:
 
     assert {run.method for run in runs(methods="all")} >= {"frozen", "litelora"}
     assert len(runs(methods="all")) <= len(METHODS.names())
-    assert [run.order for run in runs(methods="frozen", orders="all")] == ["1", "2", "3", "natural"]
+    assert [run.order for run in runs(methods="frozen", orders="all")] == [
+        *("1", "2", "3", *(f"own-{n}" for n in range(4, 11)), "natural")
+    ]
 
 
 def test_protocol_and_zero_shot_are_taken_over() -> None:
