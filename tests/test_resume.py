@@ -108,7 +108,7 @@ def test_stops_at_random_steps_change_no_byte_and_repeat_no_task(
     learned: list[int] = []
     stops = 0
     while True:
-        left = drawn.randint(1, 12)
+        left = drawn.randint(1, 20)  # a task takes up to 4 + 12 steps
 
         def stop(event: Event) -> None:
             nonlocal left
