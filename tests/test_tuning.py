@@ -32,7 +32,7 @@ from benchmark.tuning.tuning_file import by_place, set_flags
 from benchmark.tuning.tuning_file import read as read_search
 from tests import factories
 
-SMALL = ["stream.tasks=4", "stream.train_rows=16", "stream.test_rows=16", "epochs=2"]
+SMALL = ["stream.planes=null", "stream.tasks=4", "stream.train_rows=16", "stream.test_rows=16", "epochs=2"]
 
 
 @pytest.fixture
