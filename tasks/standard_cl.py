@@ -8,8 +8,8 @@ papers, see `tasks.sources.text_classification`.
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.space import SearchRule
 from benchmark.stream import LoadedStream, Request, Stream, protocols
+from tasks.sources import text_protocols
 from tasks.sources.text_classification import ORDERS, TASKS
 from tasks.sources.text_classification_rows import sources
 
@@ -53,35 +53,16 @@ OLORA = Protocol(
     decoding="greedy",
 )
 
-STANDARD = Protocol(
-    name="standard",
+STANDARD = text_protocols.standard(
+    order="five-3",
     source="this suite: a comparison of adapters on a language model that has no head; every row searched by "
     "the same rule, on order five-3 (dbpedia, yahoo, agnews) and seed 1000; run i has order i and seed i",
-    backbone="smollm2-135m-instruct-q4",
-    # Small steps and many: what a gate decides has to be able to change.
-    epochs=2,
-    batch_size=4,
-    selection_steps=60,
-    # Without both, the best rate of a search on one run lets others of its runs diverge.
-    gradient_clip=1.0,
-    schedule="cosine",
-    rank=8,
-    targets=("query", "value"),
     blocks="last:6",
-    precision="bf16",
-    train_limit=100,
     test_limit=50,
-    score_at="diagonal+last",
     source_length=64,
     # The prompt lists a task's labels, as O-LoRA's does, so that the zero-shot score is no straw man.
     prompt="olora-anonymous",
     decoding="labels",
-    search=SearchRule(
-        rates={"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (0.0001, 0.0003, 0.001, 0.003)},
-        orders=("five-3",),
-        seeds=(1000,),
-        tasks=3,
-    ),
 )
 
 STANDARD_MINILM = STANDARD.model_copy(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.space import SearchRule
 from benchmark.stream import LoadedStream, Request, Stream, protocols
-from tasks.sources import natural_instructions
+from tasks.sources import natural_instructions, text_protocols
 
 
 def load(request: Request) -> LoadedStream:
@@ -28,34 +27,16 @@ SMOKE = Protocol(
     prompt="superni",
 )
 
-STANDARD = Protocol(
-    name="standard",
+STANDARD = text_protocols.standard(
+    order="own-10",
     source="this suite: a comparison of adapters on a language model that writes its answers; every row "
     "searched by the same rule, on order own-10 and seed 1000; run i has order i and seed i, i below 10",
-    backbone="smollm2-135m-instruct-q4",
-    # Small steps and many: what a gate decides has to be able to change.
-    epochs=2,
-    batch_size=4,
-    selection_steps=60,
-    gradient_clip=1.0,
-    schedule="cosine",
-    rank=8,
-    targets=("query", "value"),
     blocks="last:10",
-    precision="bf16",
-    train_limit=100,
     test_limit=20,
-    score_at="diagonal+last",
     source_length=128,
     target_length=24,
     prompt="superni",
     decoding="greedy",
-    search=SearchRule(
-        rates={"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (0.0001, 0.0003, 0.001, 0.003)},
-        orders=("own-10",),
-        seeds=(1000,),
-        tasks=3,
-    ),
 )
 
 # SAPT and GainLoRA keep the best epoch by a dev file that equals their test file; here the last epoch counts.

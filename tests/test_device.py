@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmark.method import Method
-from benchmark.running.learner import prepare_device
+from benchmark.running.building import prepare_device
 from tests import tiny
 
 everywhere = tiny.everywhere()

@@ -14,8 +14,8 @@ from benchmark.commands import plan_report
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.results import to_json
+from benchmark.running.building import prepare_device
 from benchmark.running.forecast import Cost, Forecast, History, Plan
-from benchmark.running.learner import prepare_device
 from benchmark.running.plan import plan
 from benchmark.running.preflight import check_ready
 from benchmark.running.run import Run

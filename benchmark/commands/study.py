@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +10,9 @@ import typer
 
 from benchmark.commands.options import RunOptions, with_flags
 from benchmark.errors import UserError
-from benchmark.guard import INCOMPLETE, end_interrupted, guarded, one_line, tell
+from benchmark.guard import INCOMPLETE, INTERRUPTED, guarded, one_line, tell
 
 if TYPE_CHECKING:
-    from benchmark.running.events import Event
     from benchmark.running.run import Run
     from benchmark.study.stages import Study
 
@@ -83,39 +81,15 @@ def _next(found: Study, options: RunOptions) -> str:
 
 
 def _run(runs: list[Run], options: RunOptions) -> int:
-    from benchmark.commands.progress import watching
+    from benchmark.commands.sweep import carry_out
     from benchmark.registry import LOGGERS
-    from benchmark.running.driver import run
     from benchmark.running.plan import keys
-    from benchmark.running.stopping import Stop
 
     asked = keys(LOGGERS, options.log, flag="--log") if options.log else []
     loggers = [LOGGERS.load(key)(options.out) for key in asked]
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    try:
-        with Stop(options.out, say) as stop, watching(len(runs), sys.stdout) as watcher:
-
-            def callback(event: Event) -> None:
-                for each in (watcher, *loggers):
-                    each(event)
-
-            outcomes = run(
-                runs,
-                out=options.out,
-                data_dir=options.data_dir,
-                workers=options.workers,
-                device=options.device,
-                fresh=options.fresh,
-                callback=callback,
-                conditions=replace(options.conditions(), stop=stop.file),
-                say=say,
-            )
-    except KeyboardInterrupt:
-        kept = f"every finished run and task is kept in {options.out}"
-        return end_interrupted(f"stopped: {kept}; the same command continues from there")
+    outcomes = carry_out(runs, options, options.conditions(), loggers, sys.stdout)
+    if outcomes is None:
+        return INTERRUPTED
     for outcome in outcomes:
         if outcome.error:
             tell(f"failed: {outcome.run.name}: {one_line(outcome.error)}")

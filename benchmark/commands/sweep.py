@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from benchmark.commands.plan_report import announcement, run_data, warning
-from benchmark.guard import INCOMPLETE, USAGE, end_interrupted, one_line, tell
+from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, end_interrupted, one_line, tell
 
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
@@ -33,38 +33,13 @@ def sweep(
         conditions: that `options` mean.
         loggers: are told every event, after it is shown.
     """
-    from benchmark.commands.progress import watching
-    from benchmark.running.driver import run
-    from benchmark.running.stopping import Stop
-
     shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(runs), file=shown, flush=True)
     if not options.fresh and (line := expected_time(runs, options)):
         print(line, file=shown, flush=True)
-    try:
-        with (
-            Stop(options.out, lambda line: print(line, file=shown, flush=True)) as stop,
-            watching(len(runs), shown) as callback,
-        ):
-
-            def tell_all(event: Event) -> None:
-                for one in (callback, *loggers):
-                    one(event)
-
-            outcomes = run(
-                runs,
-                out=options.out,
-                data_dir=options.data_dir,
-                workers=options.workers,
-                device=options.device,
-                fresh=options.fresh,
-                callback=tell_all,
-                conditions=replace(conditions, stop=stop.file),
-                say=lambda line: print(line, file=shown, flush=True),
-            )
-    except KeyboardInterrupt:
-        kept = f"every finished run and task is kept in {options.out}"
-        return end_interrupted(f"stopped: {kept}; the same command continues from there")
+    outcomes = carry_out(runs, options, conditions, loggers, shown)
+    if outcomes is None:
+        return INTERRUPTED
     if options.save_predictions:
         for path in written_predictions(outcomes, options):
             print(path, file=shown, flush=True)
@@ -79,6 +54,50 @@ def sweep(
     if any(outcome.machine for outcome in outcomes):
         return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
+
+
+def carry_out(
+    runs: list[Run],
+    options: RunOptions,
+    conditions: Conditions,
+    loggers: Sequence[Callback],
+    shown: TextIO,
+) -> list[Outcome] | None:
+    """Run the runs with their progress on `shown`; None where the user stopped them, which is then said.
+
+    Args:
+        conditions: that `options` mean.
+        loggers: are told every event, after it is shown.
+    """
+    from benchmark.commands.progress import watching
+    from benchmark.running.driver import run
+    from benchmark.running.stopping import Stop
+
+    def say(line: str) -> None:
+        print(line, file=shown, flush=True)
+
+    try:
+        with Stop(options.out, say) as stop, watching(len(runs), shown) as watcher:
+
+            def callback(event: Event) -> None:
+                for each in (watcher, *loggers):
+                    each(event)
+
+            return run(
+                runs,
+                out=options.out,
+                data_dir=options.data_dir,
+                workers=options.workers,
+                device=options.device,
+                fresh=options.fresh,
+                callback=callback,
+                conditions=replace(conditions, stop=stop.file),
+                say=say,
+            )
+    except KeyboardInterrupt:
+        kept = f"every finished run and task is kept in {options.out}"
+        end_interrupted(f"stopped: {kept}; the same command continues from there")
+        return None
 
 
 def written_predictions(outcomes: list[Outcome], options: RunOptions) -> Iterator[Path]:

@@ -17,8 +17,8 @@ from benchmark.profiling.speed import Size, print_times
 from benchmark.profiling.step_timer import Mark, StepTimer, Times, one_thread
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
+from benchmark.running.building import prepare_device
 from benchmark.running.checkpoint import reseed
-from benchmark.running.learner import prepare_device
 from benchmark.running.task_loop import begin_task, learn_task
 from benchmark.running.training import train
 from benchmark.stream import Examples, Task

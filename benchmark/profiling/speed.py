@@ -15,7 +15,7 @@ from transformers import ViTConfig, ViTModel
 from benchmark.lora.stack import AdapterStack
 from benchmark.models.backbone import quiet
 from benchmark.profiling.step_timer import StepTimer, Times, one_thread
-from benchmark.running.learner import prepare_device
+from benchmark.running.building import prepare_device
 
 ROUNDS = 5
 

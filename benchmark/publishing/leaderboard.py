@@ -76,7 +76,7 @@ def printed(root: Path, sort_by: str, form: TableFormat) -> str:
         raise UserError("; ".join(problems) or nothing)
     grouped, refused = publishable(sections(results))
     text = write_tables(board_tables(grouped, sort_by), form)
-    if left_out := [*problems, *(f"adapters cannot be compared on {line}" for line in refused)]:
+    if left_out := [*problems, *refused]:
         raise Incomplete(text, left_out)
     return text
 
@@ -113,7 +113,7 @@ def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list
     streams = sorted({part.stream for part in grouped})
     texts = {f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by) for name in streams}
     front = ["# Leaderboards", f"<!-- {GENERATED} -->", *overview(grouped), GENERATED]
-    left_out = [*problems, *unmarked, *(f"adapters cannot be compared on {line}" for line in refused)]
+    left_out = [*problems, *unmarked, *refused]
     return texts | {"README.md": "\n\n".join(front) + "\n"}, left_out
 
 
@@ -123,7 +123,7 @@ def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
     for part in parts:
         verdict = judge(part) if is_standard(part.protocol) else None
         if verdict is not None and verdict.refusal:
-            refused.append(f"{verdict.title}: {verdict.refusal}")
+            refused.append(f"adapters cannot be compared on {verdict.title}: {verdict.refusal}")
         else:
             kept.append(part)
     return kept, refused

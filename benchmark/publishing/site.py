@@ -123,8 +123,7 @@ class Site:
     ) -> None:
         """Group the results; `rescored` are the keys of those that bear a mark."""
         self.places, self.pictures, self.docs = places, pictures, docs
-        self.sections, refused = publishable(sections(results, rescored))
-        self.refused = [f"adapters cannot be compared on {line}" for line in refused]
+        self.sections, self.refused = publishable(sections(results, rescored))
         self.streams = sorted({part.stream for part in self.sections})
         self.methods = sorted({result.method for result in results})
 

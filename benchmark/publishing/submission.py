@@ -181,9 +181,8 @@ def _source(result: Result) -> Iterator[str]:
 def incomplete(result: Result) -> Iterator[str]:
     """Say which scores are missing that its protocol asks for.
 
-    A reference row that learned all tasks in one go has no stage but the last.
-
-    A protocol may score each task when it was learned and at the end alone.
+    A reference row that learned all tasks in one go has no stage but the last; a protocol may score each task
+    when it was learned and at the end alone.
     """
     last = len(result.matrix) - 1
     at_once = result.reference and all(cell is None for row in result.matrix[:-1] for cell in row)

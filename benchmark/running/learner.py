@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,21 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from benchmark.data.batches import Rows
 from benchmark.data.scoring_checks import remarks
-from benchmark.errors import UserError
-from benchmark.lora.layer import LoraLinear
-from benchmark.method import Context, Method, Phase
-from benchmark.models import backbone as backbones
-from benchmark.models.checkpointing import checkpoint_blocks
-from benchmark.models.feature_statistics import no_effect
-from benchmark.models.make import make_task_model
-from benchmark.models.precision import round_frozen, use_precision
-from benchmark.models.prefix_cache import make_prefix
+from benchmark.method import Method, Phase
 from benchmark.models.task_model import TaskModel
-from benchmark.registry import METHODS
 from benchmark.results import (
     CLASS_MEANS,
     TRAINED_HEAD,
@@ -38,9 +26,9 @@ from benchmark.results import (
     write,
 )
 from benchmark.row_scores import unpack
-from benchmark.running.accumulation import require_cheaper_steps
+from benchmark.running.building import build, prepare_device
 from benchmark.running.catalogue import load_stream, registered_here
-from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack, reseed
+from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of, visible_task_id
@@ -49,83 +37,10 @@ from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.settings import refine
-from benchmark.stream import Examples, LoadedStream, Stream, StreamKind, Task
+from benchmark.stream import Examples, LoadedStream, Stream
 
 if TYPE_CHECKING:
-    from benchmark.models.backbone import LoadedBackbone
-
-
-def prepare_device(name: str) -> torch.device:
-    """Return the device, with the settings that make equal runs give equal bytes.
-
-    Raises:
-        UserError: a CUDA device was asked for that is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: this machine has no CUDA device; use --device cpu")
-    if name.startswith("cuda:") and int(name[5:]) >= torch.cuda.device_count():
-        last = torch.cuda.device_count() - 1
-        raise UserError(f"--device {name}: this machine's last CUDA device is cuda:{last}")
-    if name.startswith("cuda"):
-        # Both count before the first product: cuBLAS sums in one order only with a workspace of its own, and
-        # the memory-efficient attention's gradient has no order at all where a warning is all that is asked.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cuda.enable_mem_efficient_sdp(False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    if name == "cpu":
-        # One thread a run: runs side by side are quicker, and results do not depend on the cores.
-        torch.set_num_threads(1)
-    return torch.device(name)
-
-
-def build(
-    run: Run, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
-) -> tuple[Method, LoadedBackbone]:
-    """Load the backbone and make the run's method on it.
-
-    Args:
-        tasks: all tasks in order; their rows are not looked at.
-        kind: of the stream; None for a run that has been learned, so that its stream need not be there.
-
-    Raises:
-        UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
-    """
-    backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights)
-    if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
-        raise UserError(
-            f"the stream '{run.stream}' is {kind}, which a backbone of kind {backbone.kind} "
-            f"('{run.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[kind])} "
-            "(see: bench list backbones)"
-        )
-    make = METHODS.load(run.method)
-    if backbone.kind not in make.kinds:
-        raise UserError(
-            f"the method '{run.method}' does not work on a backbone of kind {backbone.kind} "
-            f"('{run.backbone}'); it takes: {', '.join(make.kinds)} (see: bench list --method {run.method})"
-        )
-    if make.own_classifier and (run.protocol.alignment or run.protocol.head == "nearest-class-mean"):
-        raise UserError(f"the method '{run.method}': {no_effect(run.protocol)}")
-    require_cheaper_steps(run.method, make, run.protocol)
-    # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
-    backbone.module.to(device).eval()
-    use_precision(backbone.module, run.protocol.precision, device)
-    backbone.precision = run.protocol.precision
-    task_model = make_task_model(backbone, tasks, run.protocol)
-    hyperparameters = refine(make.Hyperparameters, run.hyperparameters, {}, run.method)
-    # Before the method: what is kept belongs to the weights as they were loaded.
-    task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
-    if run.protocol.gradient_checkpointing:
-        # After the prefix: a block that hands on stored states has nothing to compute again.
-        checkpoint_blocks(backbone)
-    reseed(run.seed, "build")
-    method = make(Context(task_model, run.protocol, len(tasks)), hyperparameters)
-    if not make.changes_backbone:
-        adapted = {each.base for each in backbone.module.modules() if isinstance(each, LoraLinear)}
-        round_frozen(backbone.module, run.protocol.precision, adapted)
-    return method, backbone
+    pass
 
 
 class Learner:

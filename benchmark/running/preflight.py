@@ -29,7 +29,7 @@ def check_ready(runs: Sequence[Run], data_dir: Path | None, device: str | None) 
         UserError: one line names what is missing and what to do.
     """
     if device is not None:
-        from benchmark.running.learner import prepare_device
+        from benchmark.running.building import prepare_device
 
         prepare_device(device)
     folder = chosen_data_dir(data_dir)

@@ -11,9 +11,9 @@ from benchmark.errors import UserError
 from benchmark.method import Method
 from benchmark.registry import STREAMS
 from benchmark.results import Result
+from benchmark.running.building import build, prepare_device
 from benchmark.running.catalogue import load_stream
 from benchmark.running.checkpoint import read_state
-from benchmark.running.learner import build, prepare_device
 from benchmark.running.run import Run
 from benchmark.stream import Examples, Task
 
