@@ -45,14 +45,19 @@ def standard(**changes: object) -> Protocol:
         "rank": 8,
         "targets": ("query", "value"),
         "blocks": "last:9",
-        "search": SearchRule(
-            rates={"sgd": (0.003, 0.01, 0.03, 0.1), "adamw": (0.0001, 0.0003, 0.001, 0.003)},
-            orders=("natural",),
-            seeds=(1000,),
-            tasks=3,
-        ),
+        "search": search("natural"),
     }
     return Protocol.model_validate(settings | changes)
+
+
+def search(order: str) -> SearchRule:
+    """Return the search of an image stream's `standard` protocol, on an order that no board reports."""
+    return SearchRule(
+        rates={"sgd": (0.003, 0.01, 0.03, 0.1), "adamw": (0.0001, 0.0003, 0.001, 0.003)},
+        orders=(order,),
+        seeds=(1000,),
+        tasks=3,
+    )
 
 
 def litelora(configuration: str, augmentation: Augmentation = "crop-flip") -> Protocol:
