@@ -80,7 +80,7 @@ def test_too_many_classes_and_other_kinds_of_streams_are_told_in_one_line():
 def test_the_comparison_searches_and_learns_other_rows_than_it_reports():
     protocol = load_stream("shifts").protocols["standard"]
     assert protocol.search is not None and protocol.search.orders == ("20",)
-    # The sample has 120 train rows of each of two classes: 72 of 240 are held out, 80 of the rest are learned.
+    # The sample has 120 train rows of each of two classes: 72 of 240 are held out, 80 of the rest learned.
     held = round(protocol.validation * 240)
     assert held == 72 and 240 - held >= (protocol.train_limit or 0)
     assert load_stream("shifts").published["standard"] == {"over": "cifar100", "classes": 2}
