@@ -219,6 +219,13 @@ def test_the_footer_gives_values_not_names_alone(tmp_path):
     assert "do not edit" in text and "test rows" in text
 
 
+def test_the_footer_tells_products_of_another_type_than_the_weights(tmp_path):
+    rounded = Protocol(name="tiny", source="made up", backbone="seed", precision="bf16")
+    text = built(tmp_path, result(), result(seed=1, protocol=rounded))
+    plain, products = sorted(re.findall(r"- \*\*devices\*\*: (.*)", text), key=len)
+    assert products == f"{plain}, products in bf16"
+
+
 def test_bad_files_are_named_once_after_the_good_ones_are_written(tmp_path, caplog):
     good, bad = save(tmp_path, result(seed=0), result(seed=1))
     bad.write_bytes(bad.read_bytes()[:100])

@@ -177,7 +177,7 @@ def facts(part: Section) -> list[tuple[str, str]]:
         ("runs a row (n)", " to ".join(dict.fromkeys([str(min(counts)), str(max(counts))]))),
         ("commits", _each(f"{(s.commit or 'unknown')[:12]}{'+dirty' if s.dirty else ''}" for s in sources)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions)),
-        ("devices", _each(f"{source.device}, {source.dtype}" for source in sources)),
+        ("devices", _each(_device(run) for run in runs)),
         ("selection", _each(_selection(run) for run in runs)),
         *_searches(part),
     ]
@@ -204,6 +204,14 @@ def _orders(runs: Sequence[Result]) -> list[tuple[str, str]]:
             value += f"; classes {' '.join(str(index) for index in classes)}"
         lines.add((f"order {run.order}", value))
     return sorted(lines)
+
+
+def _device(run: Result) -> str:
+    """Return where a run was computed, the type of its weights, and of its products where that differs."""
+    protocol = run.config.get("protocol", {})
+    precision = protocol.get("precision", "float32") if isinstance(protocol, dict) else "float32"
+    products = "" if precision == "float32" else f", products in {precision}"
+    return f"{run.provenance.device}, {run.provenance.dtype}{products}"
 
 
 def _selection(run: Result) -> str:
