@@ -44,7 +44,13 @@ def started(out: Path) -> subprocess.Popen[str]:
     flags = ["--seed", "0-1", "--set", "epochs=2000", "--workers", "2", "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), OURS: str(out)}
     return subprocess.Popen(
-        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        [*command, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        # A shell that starts the tests in the background has interrupts ignored, by every child too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
