@@ -30,6 +30,9 @@ from benchmark.scoring.metrics import headline
 TASKS = ("apples", "pears", "plums")
 
 
+STANDARD = Protocol(name="standard", source="made up", backbone="seed")
+
+
 def matrix(last: float, tasks: int = 3, first: float = 0.9) -> list[list[float | None]]:
     """Return a lower triangle: `first` on the diagonal, `last` on everything learned before."""
     return [[first if i == t else last if i < t else None for i in range(tasks)] for t in range(tasks)]
@@ -178,6 +181,28 @@ def reference_rows(runs: int = 5, floor: float = 0.45, **changes: Any) -> list[R
             result("all", seed, scores=joint, reference=True, needs=needs, provenance=searched, **changes)
         )
     return ends
+
+
+def headroom_rows(joint: float = 0.8, searched: bool = True, **changes: Any) -> list[Result]:
+    """Return five runs of joint, frozen, ncm and linear-probe: 3 tasks of 5 classes each, chance 1/15."""
+    made = []
+    for seed in range(5):
+        for method, score in {"joint": joint, "frozen": 0.3, "ncm": 0.5, "linear-probe": 0.4}.items():
+            source = provenance(tuned=tuned() if searched else None)
+            scores = [[None] * 3, [None] * 3, [score] * 3]
+            one = result(
+                *(method, seed),
+                scores=scores,
+                reference=method != "ncm",
+                provenance=source,
+                **{"protocol": STANDARD, **changes},
+            )
+            tasks = [
+                task.model_copy(update={"classes": [f"{t}.{c}" for c in range(5)]})
+                for t, task in enumerate(one.tasks)
+            ]
+            made.append(one.model_copy(update={"tasks": tasks}))
+    return made
 
 
 def timing(tasks: int = 3, seconds: float = 12.0) -> Timing:

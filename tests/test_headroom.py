@@ -2,7 +2,6 @@
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,11 +11,8 @@ from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.publishing import leaderboard, report
 from benchmark.publishing.headroom import verdicts
-from benchmark.results import Result
 from benchmark.scoring.headroom import chance_at_last, measure_headroom
-from tests.factories import provenance, result, save, tuned
-
-STANDARD = Protocol(name="standard", source="made up", backbone="seed")
+from tests.factories import STANDARD, headroom_rows, provenance, result, save, tuned
 
 
 def test_the_gap_is_over_the_best_reading_on_paired_runs() -> None:
@@ -67,30 +63,8 @@ def test_chance_is_one_in_the_classes_that_compete() -> None:
     assert chance_at_last([["a", "b"], []], all_compete=True) == pytest.approx((1 / 2 + 0) / 2)
 
 
-def rows(joint: float = 0.8, searched: bool = True, **changes: Any) -> list[Result]:
-    """Return five runs of each reference row, of 3 tasks with 5 classes each: chance 1/15."""
-    made = []
-    for seed in range(5):
-        for method, score in {"joint": joint, "frozen": 0.3, "ncm": 0.5, "linear-probe": 0.4}.items():
-            source = provenance(tuned=tuned() if searched else None)
-            scores = [[None] * 3, [None] * 3, [score] * 3]
-            one = result(
-                *(method, seed),
-                scores=scores,
-                reference=method != "ncm",
-                provenance=source,
-                **{"protocol": STANDARD, **changes},
-            )
-            tasks = [
-                task.model_copy(update={"classes": [f"{t}.{c}" for c in range(5)]})
-                for t, task in enumerate(one.tasks)
-            ]
-            made.append(one.model_copy(update={"tasks": tasks}))
-    return made
-
-
 def test_a_folder_of_results_gives_the_readings_and_the_verdict(tmp_path: Path) -> None:
-    save(tmp_path, *rows())
+    save(tmp_path, *headroom_rows())
     (found,) = verdicts(tmp_path, "orchard", "seed", "standard")
     assert found.headroom is not None and not found.refusal
     assert list(found.headroom.frozen) == ["ncm", "linear-probe", "frozen"]
@@ -103,7 +77,7 @@ def test_a_folder_of_results_gives_the_readings_and_the_verdict(tmp_path: Path) 
 
 def test_a_missing_row_is_named_with_its_command(tmp_path: Path) -> None:
     tiny = Protocol(name="tiny", source="made up", backbone="seed")
-    save(tmp_path, *(row for row in rows(protocol=tiny) if row.method != "linear-probe"))
+    save(tmp_path, *(row for row in headroom_rows(protocol=tiny) if row.method != "linear-probe"))
     (found,) = verdicts(tmp_path, "orchard")
     place = "--stream orchard --protocol tiny --backbone seed --order forward --seed 0,1,2,3,4"
     assert found.missing == {"linear-probe": f"bench run --method linear-probe {place}"}
@@ -114,7 +88,7 @@ def test_a_missing_row_is_named_with_its_command(tmp_path: Path) -> None:
 
 
 def test_on_text_to_text_the_frozen_row_is_enough_and_free_text_has_no_chance(tmp_path: Path) -> None:
-    kept = [row for row in rows() if row.method in ("joint", "frozen")]
+    kept = [row for row in headroom_rows() if row.method in ("joint", "frozen")]
     counts = kept[0].parameters.model_copy(update={"head": 0})
     save(tmp_path, *(row.model_copy(update={"parameters": counts}) for row in kept))
     (found,) = verdicts(tmp_path, "orchard")
@@ -124,7 +98,7 @@ def test_on_text_to_text_the_frozen_row_is_enough_and_free_text_has_no_chance(tm
 
 def test_a_standard_board_without_headroom_is_refused_and_the_others_are_written(tmp_path: Path) -> None:
     other = result("alpha", stream="meadow")
-    save(tmp_path, *rows(joint=0.52), other)
+    save(tmp_path, *headroom_rows(joint=0.52), other)
     with pytest.raises(UserError, match=r"orchard, standard.*the gap is 2\.0 points.*joint 52\.0.*ncm 50\.0"):
         leaderboard.build(tmp_path, tmp_path)
     assert not (tmp_path / "orchard.md").exists()
@@ -134,7 +108,7 @@ def test_a_standard_board_without_headroom_is_refused_and_the_others_are_written
 
 
 def test_references_that_no_search_tuned_give_no_headroom(tmp_path: Path) -> None:
-    save(tmp_path, *rows(searched=False))
+    save(tmp_path, *headroom_rows(searched=False))
     with pytest.raises(UserError, match="no row joint: bench tune --method joint"):
         leaderboard.build(tmp_path, tmp_path)
 
@@ -142,7 +116,7 @@ def test_references_that_no_search_tuned_give_no_headroom(tmp_path: Path) -> Non
 def test_a_rate_set_by_hand_is_not_ranked_on_a_standard_board(tmp_path: Path) -> None:
     by_search, by_hand, own_runs = tuned(), tuned(), tuned()
     own_runs.tuned_on = ["forward/0"]
-    runs = rows()
+    runs = headroom_rows()
     for seed in range(5):
         runs.append(result("alpha", seed, protocol=STANDARD, provenance=provenance(tuned=by_search)))
         runs.append(result("beta", seed, protocol=STANDARD))
@@ -165,3 +139,5 @@ def test_a_rate_set_by_hand_is_not_ranked_on_a_standard_board(tmp_path: Path) ->
     report.build(tmp_path / "results", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Headroom: joint 80.0" in page and escape(line) in page
+    for words in (text, page):
+        assert "Anything about 3 rows whose settings no search of this board chose" in words

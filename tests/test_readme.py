@@ -19,3 +19,6 @@ def test_the_tables_are_the_generated_ones() -> None:
     rows = [line for line in block.splitlines() if line.startswith("|")]
     assert len(rows) >= 6
     assert [row for row in rows if row not in page] == []
+    # What it says and may not claim stands above them, as on the board.
+    words = [line for line in block.split("Rehearsal-free:\n")[0].splitlines() if line]
+    assert len(words) >= 5 and [line for line in words if line not in page] == []

@@ -39,7 +39,7 @@ def test_adapters_beside_a_result_are_compared_on_its_page(tmp_path):
 def test_without_adapters_one_line_says_why_nothing_is_compared(tmp_path):
     (path,) = save(tmp_path, result())
     text = page(path)
-    assert text.count("Not shown") == 1 and "no adapters lie beside the results; `bench run`" in text
+    assert text.count("Not shown") == 1 and "no adapters lie beside the results; bench run" in text
     assert "<summary>Columns" not in text
 
 

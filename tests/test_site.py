@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import urllib.request
 from html.parser import HTMLParser
@@ -12,13 +13,14 @@ from urllib.parse import unquote
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.protocol import Protocol
 from benchmark.publishing import site
 from benchmark.publishing.site_server import server
 from benchmark.results import write
 from scripts.board_pages import pages
 from scripts.check_links import broken
 from tests.command import assert_one_line_error, bench
-from tests.factories import matrix, reference_rows, result, save
+from tests.factories import STANDARD, headroom_rows, matrix, provenance, reference_rows, result, save, tuned
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
@@ -85,8 +87,9 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     assert second[:3] == ["beta", "", "43.3 ± 6.7"]
     assert [row[0] for row in page.tables[apart][1:]] == ["hasty"]
     (reference,) = page.tables[ends][1:]
-    # Joint training has one row of scores: no score on the way, nothing forgotten.
-    assert reference[:5] == ["joint (rehearsal)", "ceiling", "90.0 ± 0.0", "", ""]
+    # Joint training has one row of scores: no score on the way, nothing forgotten, and so no column of it.
+    assert page.tables[ends][0] == ["method", "reference", "AP ↑", "AP worst", "n", "results"]
+    assert reference[:4] == ["joint (rehearsal)", "ceiling", "90.0 ± 0.0", "90.0"]
 
 
 def test_a_run_tells_its_spread_and_its_runs(tmp_path):
@@ -172,10 +175,39 @@ def test_the_overview_opens_with_a_result_in_words(tmp_path):
     built(tmp_path, *runs, result("floor", last=0.1, reference=True))
     text = " ".join((tmp_path / "site" / "index.html").read_text().split())
     # AP: (2 (0.62) + 0.9) / 3 = 71.3 on the middle seed, 1.3 above and below on the others.
-    assert "alpha has the highest mean of the rows under “rehearsal-free”: AP 71.3 ± 1.3 over 3 runs" in text
-    assert "It is told from all 1 others." in text
-    assert "the floor floor reaches 36.7" in text  # (0.1 + 0.1 + 0.9) / 3
+    assert "Rehearsal-free: alpha is best, AP 71.3 ± 1.3, and told from the other row." in text
+    assert "No ranking of adapters follows from this board" in text  # it has no joint row
     assert "Normalised scores" not in text
+
+
+def test_a_board_says_in_plain_words_what_it_says_and_may_not_claim(tmp_path):
+    runs = headroom_rows()
+    for seed in range(5):
+        found = provenance(tuned=tuned())
+        # AP of a run: (2 last + 0.9) / 3; the two differ by 0.7 points, which noise of 2 to 3 hides.
+        for name, last in (("alpha", 0.6 + seed / 50), ("beta", 0.59 + (seed * 3 % 5) / 50)):
+            runs.append(result(name, seed, last=last, protocol=STANDARD, provenance=found))
+    built(tmp_path, *runs)
+    for name in ("index.html", "streams/orchard.html"):
+        text = " ".join((tmp_path / "site" / name).read_text().split())
+        room = (
+            "There is room for methods to differ: with its weights frozen (ncm) the model scores 50.0, "
+            "trained on all tasks at once (joint) 80.0, and guessing gives 6.7."
+        )
+        assert room in text
+        says, not_claimed = text.split("What it says", 1)[1].split("What it may not claim", 1)
+        assert re.search(r"alpha \(72\.7 ± 2\.1\) and beta \(72\.0 ± 2\.1\) cannot be told apart", says)
+        assert re.search(r"differences below \d+\.\d points are not seen with 5 runs", not_claimed)
+        assert "Anything about other models, data or budgets: all rows are seed on orchard." in not_claimed
+
+
+def test_a_board_without_room_ranks_nothing(tmp_path):
+    tiny = Protocol(name="tiny", source="made up", backbone="seed")
+    built(tmp_path, *headroom_rows(joint=0.52, protocol=tiny))
+    text = " ".join((tmp_path / "site" / "streams" / "orchard.html").read_text().split())
+    assert "there is too little room for one: with its weights frozen (ncm) the model scores 50.0" in text
+    assert "What it says" not in text and "order says nothing" in text
+    assert "the gap is 2.0 points, 5 are needed" in text  # the figures stand below
 
 
 def test_the_overview_has_no_empty_cell_and_none_of_one_run(tmp_path):
@@ -253,7 +285,8 @@ def test_an_earlier_site_is_replaced_and_nothing_else(tmp_path):
 
 
 def test_scores_that_were_not_measured_have_no_value_to_sort_by(tmp_path):
-    _, page, *_ = built(tmp_path, result(scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]]), result(seed=1))
+    last_alone = result("beta", scores=[[None] * 3, [None] * 3, [0.9, 0.9, 0.9]])
+    _, page, *_ = built(tmp_path, last_alone, result())
     runs = [each for tag, each in page.tags if tag == "td" and each.get("class") != "plain"]
     assert any("data-value" not in each for each in runs)
     assert all(each["data-value"] not in ("None", "nan") for each in runs if "data-value" in each)
@@ -270,7 +303,7 @@ def test_the_server_shows_the_site_to_this_machine_alone(tmp_path):
         with pytest.raises(UserError, match="give another --port"):
             server(tmp_path / "site", int(port))
         running.shutdown()
-    with pytest.raises(UserError, match="bench site build"):
+    with pytest.raises(UserError, match="bench develop site build"):
         server(Path(tmp_path / "nowhere"), 0)
 
 

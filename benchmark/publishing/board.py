@@ -116,12 +116,13 @@ class Board:
             if self.halves is None
             else f" Ranks in two halves of the runs correlate with {self.halves:.2f}."
         )
-        least, most = (100 * noise(row_deviations(self.scores)) for noise in (np.min, np.max))
+        ends = [f"{100 * noise(row_deviations(self.scores)):.1f}" for noise in (np.min, np.max)]
+        noise = " to ".join(dict.fromkeys(ends))
         return (
             f"All rows stand on the same {self.runs} runs. The smallest difference this table can see is "
             f"{100 * self.visible:.1f} points of AP (80 % power): rows closer to the best than that may well "
-            f"be as good. The mark takes all rows to have one noise; that of single rows is {least:.1f} to "
-            f"{most:.1f} points.{ranks}"
+            f"be as good. The mark takes all rows to have one noise; that of single rows is {noise} points."
+            f"{ranks}"
         )
 
     def _twins(self) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import comparisons, marks
-from benchmark.publishing.board import boards
+from benchmark.publishing.board import Board, boards
 from benchmark.publishing.collect import (
-    Row,
     Section,
     is_standard,
     load,
@@ -19,6 +18,7 @@ from benchmark.publishing.collect import (
     selection,
 )
 from benchmark.publishing.headroom import judge
+from benchmark.publishing.in_words import InWords, in_words
 from benchmark.publishing.overview import overview
 from benchmark.publishing.paper_tables import board_tables, write_tables
 from benchmark.publishing.tables import (
@@ -134,7 +134,8 @@ def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> 
     blocks = [f"# {plain(stream)}", f"<!-- {GENERATED} -->"]
     shown = list(parts)
     for part in shown:
-        blocks += [f"## {plain(part.title)}", plain(judge(part).line), *_scores(part.rows, sort_by)]
+        found = boards(part.rows)
+        blocks += [f"## {plain(part.title)}", *_words(in_words(part, found)), *_scores(found, sort_by)]
         blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
     if any(row.proof != "attested" for part in shown for row in part.rows):
@@ -143,10 +144,19 @@ def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> 
     return "\n\n".join(blocks) + "\n"
 
 
-def _scores(rows: Sequence[Row], sort_by: str) -> list[str]:
+def _words(said: InWords) -> list[str]:
+    """Return what a board says and may not claim."""
+    blocks = [plain(said.room)]
+    for heading, sentences in ((said.heading, said.says), ("What it may not claim", said.not_claimed)):
+        if sentences:
+            blocks += [f"**{heading}**", "\n".join(f"- {plain(sentence)}" for sentence in sentences)]
+    return [*blocks, plain(said.headroom)]
+
+
+def _scores(found: Sequence[Board], sort_by: str) -> list[str]:
     """Return for each group of rows its table, what holds for it, the tests, and the rows of fewer runs."""
     blocks = []
-    for board in boards(rows):
+    for board in found:
         blocks.append(f"### {plain(board.title)}")
         if board.rows:
             blocks.append(main_table(board, sort_by))

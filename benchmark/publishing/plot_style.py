@@ -58,6 +58,8 @@ class Look:
 SCREEN = Look(6.0, 4.0, 10, 8, 3)
 COLUMN = Look(3.35, 2.4, 8, 7, 2)
 """One column of a page of two (8.5 cm): no text below 7 points where the picture is set at its width."""
+PAGE = Look(4.2, 3.0, 10, 9, 2)
+"""A picture among others on a page of the site: read at a phone's width, too."""
 _look: ContextVar[Look] = ContextVar("look", default=SCREEN)
 
 

@@ -5,7 +5,7 @@ Their colours, sizes and files are those of `benchmark.publishing.plot_style`; h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,12 +167,15 @@ def sensitivity(points: Sequence[tuple[float, float]], chosen: float | None) -> 
     if chosen is not None:
         axes.axvline(chosen, color=COLOURS[1], linestyle="--", linewidth=1)
     axes.set_xscale("log")
-    axes.set(xlabel="learning rate (dashed: chosen)", ylabel="AP on validation rows x 100")
+    axes.set(xlabel="learning rate (dashed: chosen)", ylabel="validation AP x 100")
     return drawn
 
 
 def standing(
-    rows: Sequence[Row], references: Sequence[Row], intervals: Mapping[str, tuple[float, float]]
+    rows: Sequence[Row],
+    references: Sequence[Row],
+    intervals: Mapping[str, tuple[float, float]],
+    names: Callable[[Sequence[Row]], list[str]],
 ) -> Figure:
     """Draw the mean AP of rows, the best on top, with an interval each, between lines for the references.
 
@@ -180,9 +183,10 @@ def standing(
         rows: in order.
         references: whose means are the lines; a band says nothing of them.
         intervals: in 0..1 by label; of a row without one the lowest and highest run are drawn.
+        names: the text of each row.
     """
     # Narrow, so that its text can be read where it is as wide as a phone.
-    drawn = figure(4.4, 1.3 + 0.3 * len(rows), scale_height=False)
+    drawn = figure(3.9, 1.4 + 0.3 * len(rows), scale_height=False)
     axes = drawn.add_subplot()
     for place, row in enumerate(rows):
         values = [100 * value for value in row.values("average_performance")]
@@ -190,13 +194,18 @@ def standing(
         colour = looks([row])[0]["color"]
         axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=2)
         axes.plot([float(np.mean(values))], [place], marker="o", color=colour, markersize=7)
-    for row in references:
+    for row, name in zip(references, names(references), strict=True):
         mean = 100 * float(np.mean(row.values("average_performance")))
         axes.axvline(mean, color="0.45", linestyle=":", linewidth=1)
         axes.annotate(
-            text(row.label), (mean, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=9
+            text(f"{name} {mean:.1f}"),
+            (mean, 1),
+            xytext=(0, 4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
         )
-    axes.set_yticks(range(len(rows)), [text(row.name) for row in rows])
+    axes.set_yticks(range(len(rows)), [text(name) for name in names(rows)])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set(xlabel="average performance (AP) x 100")
     axes.grid(axis="x", color="0.9", linewidth=0.6)

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+
 from benchmark.analysis.run_analysis import Depth
 from benchmark.analysis.translator import of_result
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
-from benchmark.publishing.headroom import judge
+from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.heat_map import score_map
-from benchmark.publishing.plot_style import MOST_DRAWN
+from benchmark.publishing.in_words import in_words
+from benchmark.publishing.plot_style import MOST_DRAWN, PAGE, looking
 from benchmark.publishing.plots_decisions import decisions, known_decisions
-from benchmark.publishing.report_parts import STYLE, figure, framed, gallery, table
+from benchmark.publishing.report_parts import STYLE, figure, framed, gallery, table, words
 from benchmark.publishing.report_redundancy import Places, redundancy
-from benchmark.publishing.tables import SCORES, active, named, share
+from benchmark.publishing.tables import SCORES, active, measured, named, share
 from benchmark.publishing.terminal import show
 from benchmark.result_files import find
 from benchmark.results import Result, atomic_write
@@ -53,10 +56,11 @@ def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple
     title = f"Report: {name}"
     places = {id(result): path for path, result in found}
     results = [result for _, result in found]
-    if len(results) == 1:
-        parts = [_run(results[0], places, depth)]
-    else:
-        parts = [_section(part, places, depth) for part in sections(results)]
+    with looking(PAGE):
+        if len(results) == 1:
+            parts = [_run(results[0], places, depth)]
+        else:
+            parts = [_section(part, places, depth) for part in sections(results)]
     body = "\n".join(text for text, _ in parts)
     text = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -104,7 +108,8 @@ def _decisions(results: Sequence[Result]) -> list[tuple[str, plots.Figure]]:
 
 def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str]]:
     tables, pictures = [], []
-    for board in boards(part.rows):
+    found = boards(part.rows)
+    for board in found:
         tables += _scores(board)
         ranking = friedman({row.name: row.runs(LEADING) for row in board.rows}) if board.compared else None
         if ranking is not None:
@@ -121,25 +126,29 @@ def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str
     pictures.append(figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
         pictures.append(framed(f"{row.name}: scores of its first run", score_map(row.first)))
-    heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>\n<p>{escape(judge(part).line)}</p>"
+    heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>\n{words(in_words(part, found))}"
     overlaps, problems = redundancy(part.rows, places, depth)
     return "\n".join([heading, *tables, gallery(pictures), overlaps]), problems
 
 
 def _scores(board: Board) -> list[str]:
     """Return the tables of a board, the best rows first, and what holds for them."""
-    blocks = [table(board.title, _COLUMNS, [_record(row, board) for row in board.rows])] if board.rows else []
+    blocks = [_table(board.title, board, board.rows)] if board.rows else []
     blocks += [f"<p>{escape(note)}</p>" for note in board.notes()]
     if board.apart:
         title = f"{board.title}: with fewer runs, not compared"
-        blocks.append(table(title, _COLUMNS, [_record(row, board) for row in board.apart]))
+        blocks.append(_table(title, board, board.apart))
     return blocks
 
 
-_COLUMNS = ["method", "could be best", *SCORES, "active", "n"]
+def _table(title: str, board: Board, rows: Sequence[Row]) -> str:
+    """Return a table of scores without the columns in which nothing was measured."""
+    frame = measured(pd.DataFrame([_record(row, board) for row in rows]))
+    return table(title, list(frame.columns), frame.to_numpy().tolist())
 
 
-def _record(row: Row, board: Board) -> list[str]:
-    mark = "yes" if row.label in board.best else ""
-    scores = [share(row.values(metric)) for metric in SCORES.values()]
-    return [named(row), mark, *scores, active(row), str(len(row.results))]
+def _record(row: Row, board: Board) -> dict[str, str]:
+    mark = {"could be best": "yes" if row.label in board.best else ""}
+    record = {"method": named(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
+    record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
+    return record | {"active": active(row), "n": str(len(row.results))}

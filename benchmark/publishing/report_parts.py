@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from benchmark.publishing import heat_map
+from benchmark.publishing.in_words import InWords
 from benchmark.publishing.plot_style import data_uri
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ STYLE = (
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem; border-bottom: 1px solid #8886; text-align: right; }
+th, td { padding: .25rem .75rem; border-bottom: 1px solid #8886; text-align: right; white-space: nowrap; }
+.words, th:first-child, td:first-child { white-space: normal; }
 th:first-child, td:first-child, .words { text-align: left; }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 .wide { overflow-x: auto; }
@@ -55,6 +57,16 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
         f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table>\n'
         f"<caption>{name}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
+
+
+def words(said: InWords) -> str:
+    """Return what a board says and may not claim."""
+    blocks = [f"<p>{escape(said.room)}</p>"]
+    for heading, sentences in ((said.heading, said.says), ("What it may not claim", said.not_claimed)):
+        if sentences:
+            lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+            blocks.append(f"<h3>{heading}</h3>\n<ul>{lines}</ul>")
+    return "\n".join([*blocks, f"<p>{escape(said.headroom)}</p>"])
 
 
 def gallery(figures: Sequence[str]) -> str:

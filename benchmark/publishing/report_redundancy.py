@@ -48,7 +48,7 @@ def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3
     bare = [row.name for row in rows if not any(_adapters(run, places).is_file() for run in row.results)]
     if bare:
         names = "" if len(bare) == len(rows) else f" of {', '.join(bare)}"
-        absent.insert(0, f"no adapters lie beside the results{names}; `bench run` leaves them there")
+        absent.insert(0, f"no adapters lie beside the results{names}; bench run leaves them there")
     why = f"<p>Not shown: {escape('; '.join(dict.fromkeys(absent)))}.</p>" if absent else ""
     heading = f"<h{level}>Redundancy of adapters</h{level}>"
     return "\n".join(filter(None, [heading, *shown, _definitions() if shown else "", why])), problems

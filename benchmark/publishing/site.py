@@ -21,12 +21,13 @@ from zlib import crc32
 
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import marks, site_tables
+from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Section, load_files, sections
 from benchmark.publishing.figures import drawings
-from benchmark.publishing.headroom import judge
+from benchmark.publishing.in_words import InWords, in_words
 from benchmark.publishing.leaderboard import facts, publishable
 from benchmark.publishing.overview import INTRODUCTION, standings
-from benchmark.publishing.plot_style import data_uri
+from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_methods import method_page
 from benchmark.publishing.site_opening import opening
 from benchmark.publishing.site_tables import EXPLAINED, Table, normalised
@@ -56,7 +57,7 @@ class Shown:
     """A section as a page holds it; `missing` says why there are no pictures, if they were asked for."""
 
     title: str
-    headroom: str
+    words: InWords
     tables: list[Table]
     pictures: list[Picture]
     missing: str
@@ -126,6 +127,7 @@ class Site:
         self.sections, self.refused = publishable(sections(results, rescored))
         self.streams = sorted({part.stream for part in self.sections})
         self.methods = sorted({result.method for result in results})
+        self._boards = {id(part): boards(part.rows) for part in self.sections}
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the text of every page.
@@ -158,7 +160,7 @@ class Site:
             introduction=INTRODUCTION,
             heads=heads,
             titles=dict.fromkeys(table.caption for _, tables in heads for table in tables),
-            sections=self.sections,
+            sections=[(part, in_words(part, self._boards[id(part)])) for part in self.sections],
             opening=opening(self.sections, self.pictures),
         )
 
@@ -178,9 +180,9 @@ class Site:
         missing = f"Pictures would take this page above {MOST_BYTES // 10**6} MB: `bench report` draws them."
         return Shown(
             part.title,
-            judge(part).line,
-            site_tables.groups(part, self._link),
-            [Picture(each.caption, data_uri(each.figure)) for each in drawings(part)] if pictures else [],
+            in_words(part, self._boards[id(part)]),
+            site_tables.groups(part, self._boards[id(part)], self._link),
+            _drawn(part) if pictures else [],
             missing if self.pictures and not pictures else "",
             facts(part),
         )
@@ -195,7 +197,7 @@ class Site:
             address=address,
             method_address=method_address,
             docs=self.docs,
-            definitions=EXPLAINED.items(),
+            definitions=[(name, meaning.split("`")) for name, meaning in EXPLAINED.items()],
             **values,
         )
 
@@ -217,6 +219,11 @@ class Site:
             made.globals[name] = Markup(text)
             made.globals[f"{name}_hash"] = b64encode(sha256(text.encode()).digest()).decode()
         return made
+
+
+def _drawn(part: Section) -> list[Picture]:
+    with looking(PAGE):
+        return [Picture(each.caption, data_uri(each.figure)) for each in drawings(part)]
 
 
 def address(stream: str) -> str:

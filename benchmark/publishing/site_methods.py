@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING
 from benchmark.publishing.collect import Row, Section
-from benchmark.publishing.plot_style import data_uri
+from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_tables import Link, Run, Table, costs, run_of
 from benchmark.publishing.tables import share
 from benchmark.registry import METHODS
@@ -87,7 +87,7 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
     """
     rows = [(part, row) for part in parts for row in part.rows if row.first.method == name]
     known = _tuned(name)
-    curves = [curve for place, found in known.items() for curve in _curves(place, found)] if pictures else []
+    curves = _all_curves(known) if pictures else []
     return MethodPage(
         name,
         _blocks(name),
@@ -162,6 +162,11 @@ def _tuned(name: str) -> dict[str, TunedValues]:
 
 def _values(values: dict[str, object]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def _all_curves(known: dict[str, TunedValues]) -> list[Curve]:
+    with looking(PAGE):
+        return [curve for place, found in known.items() for curve in _curves(place, found)]
 
 
 def _curves(place: str, found: TunedValues) -> Iterator[Curve]:

@@ -28,7 +28,7 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
         UserError: the folder holds no site, or the port is taken.
     """
     if not (folder / "index.html").is_file():
-        raise UserError(f"no site in {folder}; `bench site build --out {folder}` writes one")
+        raise UserError(f"no site in {folder}; `bench develop site build --out {folder}` writes one")
     try:
         return ThreadingHTTPServer((HOST, port), partial(Quiet, directory=str(folder)))
     except OSError as error:

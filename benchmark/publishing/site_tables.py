@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, boards
+from benchmark.publishing.board import LEADING, READING_COLUMNS, Board
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
@@ -103,14 +103,27 @@ class Table:
 def scores(board: Board, link: Link) -> Table:
     """Return the scores of a board, the best first, with a mark on what could be best."""
     note = " ".join(board.notes()) if board.ranked else "Not competitors, and not compared."
-    return Table(board.title, _score_columns(board), _score_lines(board, board.rows, link), note, "AP ↑")
+    lines = _score_lines(board, board.rows, link)
+    return _measured(Table(board.title, _score_columns(board), lines, note, "AP ↑"))
 
 
 def scores_apart(board: Board, link: Link) -> Table:
     """Return the scores of the rows that lack some of the board's runs."""
     title = f"{board.title}: with fewer runs"
     note = "Rows that lack some of the runs of the table above; not compared with it."
-    return Table(title, _score_columns(board), _score_lines(board, board.apart, link), note, "AP ↑")
+    lines = _score_lines(board, board.apart, link)
+    return _measured(Table(title, _score_columns(board), lines, note, "AP ↑"))
+
+
+def _measured(table: Table) -> Table:
+    """Return a table without the columns that are blank throughout, but for the first, that of marks."""
+    places = range(len(table.columns))
+    kept = [place for place in places if not place or any(line.cells[place].text for line in table.lines)]
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in kept),
+        lines=tuple(replace(line, cells=tuple(line.cells[place] for place in kept)) for line in table.lines),
+    )
 
 
 def _score_columns(board: Board) -> tuple[Column, ...]:
@@ -145,7 +158,7 @@ def costs(rows: Sequence[Row], link: Link) -> Table:
     for row in sorted(rows, key=lambda row: row.label):
         runs = tuple(Run(run_of(result), link(result)) for result in row.results)
         lines.append(Line(named(row), tuple(_cost(row, title) for title in COSTS), runs, row.first.method))
-    return Table("Costs", tuple(_column(title) for title in COSTS), tuple(lines))
+    return _measured(Table("Costs", tuple(_column(title) for title in COSTS), tuple(lines)))
 
 
 def normalised(group: Standings, parts: Sequence[Section]) -> Table:
@@ -184,10 +197,10 @@ def _is_certain(closed: Closed | None) -> bool:
     return closed is not None and closed.n > 1
 
 
-def groups(part: Section, link: Link) -> list[Table]:
-    """Return the score tables of a section, one for each group that may be compared, and its costs."""
+def groups(part: Section, found: Sequence[Board], link: Link) -> list[Table]:
+    """Return the tables of a section: scores, one for each of its boards, and costs."""
     tables = []
-    for board in boards(part.rows):
+    for board in found:
         tables += [scores(board, link)] if board.rows else []
         tables += [scores_apart(board, link)] if board.apart else []
     return [*tables, costs(part.rows, link)]

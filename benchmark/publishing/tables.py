@@ -41,7 +41,8 @@ COSTS: dict[str, Callable[[Result], float]] = {
 """What each column of the cost table takes from a run; NaN where nothing was counted."""
 
 DEFINITIONS = {
-    "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured.",
+    "scores": "x 100; mean ± sample standard deviation over all runs of a row; blank where not measured; a "
+    "column in which nothing was measured is left out.",
     "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
     "all classes seen (SLCA); an option of any method, which then stores class statistics.",
     "attested": ATTESTED_SENTENCE,
@@ -128,19 +129,25 @@ def main_table(board: Board, sort_by: str = TRAINED_HEAD) -> str:
         if row.label == board.winner:
             record["AP ↑"] = f"**{record['AP ↑']}**"
         records.append(record)
-    return markdown(pd.DataFrame(records))
+    return markdown(measured(pd.DataFrame(records)))
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of texts without the columns in which every cell is blank, but for the marks."""
+    kept = [name == "could be best" or bool((frame[name] != "").any()) for name in frame.columns]
+    return frame.loc[:, kept]
 
 
 def score_frame(board: Board, sort_by: str = TRAINED_HEAD, apart: bool = False) -> pd.DataFrame:
     """Return the texts of `main_table`, or of `table_apart`, as a frame without the marks of markdown."""
     rows = by_mean(board.apart if apart else board.rows, sort_by)
-    return pd.DataFrame([_record(row, board) | {"method": named(row)} for row in rows])
+    return measured(pd.DataFrame([_record(row, board) | {"method": named(row)} for row in rows]))
 
 
 def table_apart(board: Board, sort_by: str = TRAINED_HEAD) -> str:
     """Return the scores of the rows that lack some of the board's runs."""
     frame = pd.DataFrame([_record(row, board) for row in by_mean(board.apart, sort_by)])
-    return markdown(frame.drop(columns="could be best", errors="ignore"))
+    return markdown(measured(frame.drop(columns="could be best", errors="ignore")))
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:
@@ -183,9 +190,9 @@ def _learned(row: Row) -> str:
     return _number(spread([run.parameters.adapters[-1] for run in row.results])[0])
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """Render a frame of texts as a markdown table: names to the left, numbers to the right."""
-    left = {"method", *LEFT}
+def markdown(frame: pd.DataFrame, words: frozenset[str] = frozenset()) -> str:
+    """Render a frame of texts as a markdown table: names, and columns of words, left; numbers right."""
+    left = {"method", *LEFT, *words}
     sides = ["left" if column in left else "right" for column in frame.columns]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))
 

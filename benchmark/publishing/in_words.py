@@ -1,0 +1,125 @@
+"""What a board says, and what it may not claim, in sentences for readers who have not met it before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmark.publishing.board import LEADING, Board
+from benchmark.publishing.collect import Row, Section, row_method
+from benchmark.publishing.headroom import Verdict, judge
+from benchmark.publishing.tables import share
+from benchmark.scoring.statistics import FEWEST_RUNS
+
+MOST_NAMED = 4
+"""Rows that are not told apart are named up to so many, and counted beyond."""
+
+
+@dataclass(frozen=True)
+class InWords:
+    """A section in words.
+
+    Attributes:
+        room: whether adapters can be compared here, and by which scores that is known.
+        ranks: whether they can.
+        says: what follows from its tables.
+        not_claimed: what does not follow from them.
+        headroom: the figures behind `room` in one line.
+    """
+
+    room: str
+    ranks: bool
+    says: tuple[str, ...]
+    not_claimed: tuple[str, ...]
+    headroom: str
+
+    @property
+    def heading(self) -> str:
+        """What stands above `says`: a board that ranks nothing says nothing, it only measured."""
+        return "What it says" if self.ranks else "What was measured"
+
+
+def in_words(part: Section, found: Sequence[Board]) -> InWords:
+    """Return what a section says and what it may not claim.
+
+    Args:
+        found: its boards, which keep what they computed.
+    """
+    verdict = judge(part)
+    ranked = [board for board in found if board.ranked and board.rows]
+    says = [sentence for board in ranked if (sentence := _standing(board))]
+    limits = [] if verdict.refusal else [limit for board in ranked if (limit := _limit(board))]
+    if verdict.refusal:
+        limits.append("Which method is better, here or elsewhere: with so little room, order says nothing.")
+    untuned = sum(len(board.untuned) for board in found)
+    if untuned:
+        rows = "1 row" if untuned == 1 else f"{untuned} rows"
+        limits.append(
+            f"Anything about {rows} whose settings no search of this board chose: they are named below a "
+            "table and not ranked."
+        )
+    limits.append(
+        f"Anything about other models, data or budgets: all rows are {part.backbone} on {part.stream}."
+    )
+    return InWords(_room(verdict), not verdict.refusal, tuple(says), tuple(limits), verdict.line)
+
+
+def short_names(rows: Sequence[Row]) -> list[str]:
+    """Return the method of each row, or its whole label where two rows are of one method."""
+    counts = Counter(row_method(row.first) for row in rows)
+    # A row of twins has the names of all of them as its label.
+    alone = [counts[row_method(row.first)] == 1 and " = " not in row.label for row in rows]
+    return [row_method(row.first) if one else row.label for row, one in zip(rows, alone, strict=True)]
+
+
+def _room(verdict: Verdict) -> str:
+    measured = verdict.headroom
+    if measured is None:
+        return (
+            "No ranking of adapters follows from this board: how much they could gain was not measured "
+            "here, since a reference row is missing."
+        )
+    frozen = measured.frozen[measured.best]
+    ends = (
+        f"with its weights frozen ({measured.best}) the model scores {100 * frozen:.1f}, "
+        f"trained on all tasks at once (joint) {100 * measured.joint:.1f}, and guessing gives "
+        f"{100 * measured.chance:.1f}"
+    )
+    if verdict.refusal:
+        return f"No ranking of adapters follows from this board, there is too little room for one: {ends}."
+    return f"There is room for methods to differ: {ends}."
+
+
+def _standing(board: Board) -> str:
+    """Return which rows of a board lead it."""
+    names = short_names(board.rows)
+    scores = [share(row.values(LEADING)) for row in board.rows]
+    group = f"{board.title}: " if board.title else ""
+    if not board.compared:
+        many = len(board.rows) > 1
+        why = f"{FEWEST_RUNS} shared runs are needed to say which rows could be best" if many else ""
+        return f"{group}{why or f'{names[0]} alone, AP {scores[0]}'}."
+    best = [place for place, row in enumerate(board.rows) if row.label in board.best]
+    if len(best) == 1:
+        others = len(board.rows) - 1
+        rest = "the other row" if others == 1 else f"all {others} other rows"
+        return f"{group}{names[0]} is best, AP {scores[0]}, and told from {rest}."
+    if len(best) <= MOST_NAMED:
+        listed = [f"{names[place]} ({scores[place]})" for place in best]
+        could = f"{', '.join(listed[:-1])} and {listed[-1]}"
+        tail = "" if len(best) == len(board.rows) else f"; the other {len(board.rows) - len(best)} score less"
+        return f"{group}{could} cannot be told apart by AP{tail}."
+    return (
+        f"{group}the highest mean is that of {names[0]}, AP {scores[0]}; {len(best)} of {len(board.rows)} "
+        "rows could be best."
+    )
+
+
+def _limit(board: Board) -> str:
+    if board.visible is None:
+        return ""
+    seen = f"differences below {100 * board.visible:.1f} points are not seen with {board.runs} runs"
+    if len(board.best) > 1:
+        return f"{board.title}: which row marked “could be best” is better, or that they are equal; {seen}."
+    return f"{board.title}: how the rows below the first compare with each other; {seen}."
