@@ -11,11 +11,13 @@ import pytest
 
 from benchmark.publishing import report, site
 from tests.factories import keep_adapters, result, save
+from tests.test_docs import build, copied
 
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven with the browser extra")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OLD = {"task_id": False, "rehearsal": True, "stored_statistics": False}
+PAGES = ("index.html", "streams/orchard.html", "methods/alpha.html")
 # AP is (2 last + 0.9) / 3: 50, 70 and 60, each 3.3 lower and higher in the two other runs.
 LASTS = {"alpha": 0.3, "beta": 0.6, "gamma": 0.45}
 
@@ -127,6 +129,8 @@ def test_details_come_with_the_pointer_and_with_the_keyboard(page):
     # From the last heading, Tab reaches the one run of the table that is in line; arrows go on.
     page.locator("table").first.locator("thead button").last.focus()
     page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "beta"  # the link to the method's page
+    page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "yes"  # beta could be best
     page.keyboard.press("ArrowRight")
     assert tip.is_visible() and "n = 3" in tip.inner_text()
@@ -165,11 +169,33 @@ def test_the_theme_is_the_system_s_until_chosen(browser, pages, scheme):
     context.close()
 
 
-@pytest.mark.parametrize("name", ["index.html", "streams/orchard.html"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_phone_scrolls_tables_and_never_the_page(browser, pages, name):
     page = browser.new_page(viewport={"width": 390, "height": 800})
     page.goto(f"{pages}/{name}")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.close()
+
+
+def test_a_scrolled_table_keeps_its_method_column(browser, pages):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"{pages}/streams/orchard.html")
+    name, score = (
+        page.locator("table").first.locator(f"tbody tr >> nth=0 >> {cell}") for cell in ("th", "td")
+    )
+    before = name.bounding_box()["x"]
+    page.locator(".wide").first.evaluate("box => box.scrollLeft = 200")
+    assert name.bounding_box()["x"] == before >= 0
+    assert score.first.bounding_box()["x"] < before
+    page.close()
+
+
+def test_what_a_board_says_stands_on_the_first_screen_of_a_phone(browser, pages):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"{pages}/streams/orchard.html")
+    for words in ("What was measured", "What it may not claim"):
+        box = page.get_by_role("heading", name=words).bounding_box()
+        assert box["y"] + box["height"] < 800, words
     page.close()
 
 
@@ -183,7 +209,7 @@ def test_without_script_the_page_is_complete(browser, pages):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index.html", "streams/orchard.html"])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(browser, pages, name, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is the browser extra")
     # The page's policy would keep out axe's own script.
@@ -194,6 +220,32 @@ def test_axe_finds_nothing(browser, pages, name, scheme):
     assert [each["id"] for each in found["violations"]] == []
     assert len(found["passes"]) > 10
     context.close()
+
+
+@pytest.fixture(scope="module")
+def documentation(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the documentation's folder."""
+    pytest.importorskip("material", reason="mkdocs-material is the docs extra")
+    folder = copied(tmp_path_factory.mktemp("documentation"))
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return (folder / "site").as_uri()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index.html", "tutorial.html"])
+def test_the_documentation_breaks_no_rule_of_wcag(browser, documentation, name, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is the browser extra")
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(f"{documentation}/{name}")
+    # The theme's own landmarks share names, which is advice and no rule.
+    wcag = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    found = axe.Axe().run(page, options=wcag).response
+    assert [each["id"] for each in found["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
