@@ -60,6 +60,7 @@ def test_the_wheel_is_small_and_holds_what_runs(tmp_path: Path) -> None:
     assert wheel.stat().st_size < MOST_BYTES and VERSION in wheel.name
     names = set(zipfile.ZipFile(wheel).namelist())
     needed = [
+        "benchmark/py.typed",
         "benchmark/backbones/weights/vit-nano/model.safetensors",
         "benchmark/publishing/site_templates/method.html",
         "methods/litelora.py",
