@@ -152,6 +152,17 @@ def test_a_dry_run_shows_the_protocol_by_value_and_writes_nothing(tmp_path: Path
     assert data["runs"][0]["config"]["protocol"]["name"] == "smoke"
 
 
+def test_a_dry_run_says_settings_once_for_all_runs_that_share_them(tmp_path: Path) -> None:
+    words = ["--method", "frozen,ncm", "--order", "1-3", "--seed", "0-2", "--out", tmp_path / "runs"]
+    done = invoke(*DIGITS, *words)
+    assert done.exit_code == 0
+    lines = [line for line in done.stdout.splitlines() if "learning_rate" in line]
+    assert len(lines) == 1 and lines[0].startswith("frozen on digits, 9 runs: learning_rate ")
+    assert "ncm on digits, 9 runs: no settings" in done.stdout
+    # Each run still has a line of its own in the table.
+    assert "frozen on digits, order 3, seed 2  missing" in done.stdout
+
+
 Fake = Callable[..., list[Outcome]]
 
 

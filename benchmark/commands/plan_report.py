@@ -40,9 +40,15 @@ def announcement(runs: list[Run]) -> str:
 
 
 def listing(runs: list[Run]) -> str:
-    """Return one line per run with its method's settings, for a dry run."""
-    settings = [", ".join(_pairs(run.hyperparameters)) or "no settings" for run in runs]
-    return "\n".join(f"{run.name}: {text}" for run, text in zip(runs, settings, strict=True))
+    """Return for a dry run the settings of each method, in one line for all its runs with the same."""
+    alike: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        settings = ", ".join(_pairs(run.hyperparameters)) or "no settings"
+        alike.setdefault((run.method, run.stream, settings), []).append(run)
+    return "\n".join(
+        f"{ours[0].name if len(ours) == 1 else f'{method} on {stream}, {len(ours)} runs'}: {settings}"
+        for (method, stream, settings), ours in alike.items()
+    )
 
 
 def run_data(run: Run) -> dict[str, Any]:
