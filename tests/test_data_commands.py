@@ -21,6 +21,7 @@ from benchmark.errors import UserError
 from benchmark.models.backbone import load_local
 from benchmark.protocol import Protocol
 from benchmark.running.catalogue import load_stream
+from benchmark.running.plan import plan
 from benchmark.stream import Examples, LoadedStream, Request, Sources, Stream, Task, protocols
 from tests.command import assert_one_line_error, bench
 from tests.test_streams import LONGSEQ, SUPERNI
@@ -228,6 +229,16 @@ def test_mistakes_are_one_line(arguments: list[str], words: list[str]) -> None:
     assert done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
+
+
+def test_a_stream_is_described_with_the_settings_that_go_with_its_protocol() -> None:
+    stream, request = data_commands.choose("toy", None, None, None, ())
+    run, *_ = plan("frozen", "toy", None, "0")
+    assert request.parameters is not None and request.parameters.model_dump() == run.parameters
+    assert run.parameters == stream.parameters(**stream.published["smoke"]).model_dump()  # type: ignore[misc]
+    assert len(stream.load(request).tasks) == 6
+    _, other = data_commands.choose("toy", None, None, None, ["tasks=3"])
+    assert len(stream.load(other).tasks) == 3
 
 
 def test_the_list_says_where_data_would_come_from_and_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -234,22 +234,23 @@ def tables(found: Redundancy) -> str:
     head = f"{run.name}: adapters of {len(found.tasks)} of {len(run.tasks)} tasks at {layers} layers"
     if len(found.tasks) < 2:
         return f"{head}\nNothing to compare: the overlap of adapters needs two of them."
-    couples = [
-        {
-            "tasks": f"{first + 1}, {second + 1}",
-            **{
-                title: shown(found.mean(first, second, name), digits)
-                for title, name, digits in (
-                    ("row overlap", "rows", 3),
-                    ("over random", "rows_over_random", 1),
-                    ("column overlap", "columns", 3),
-                    ("over random ", "columns_over_random", 1),
-                )
-            },
-        }
+    shapes = [_shape(found, task) for task in found.tasks]
+    return "\n\n".join([head, _render(couples(found)), _render(shapes)])
+
+
+def couples(found: Redundancy) -> list[dict[str, str]]:
+    """Return a row of texts for every two adapters: their overlaps, means over layers."""
+    columns = (
+        ("row overlap", "rows", 3),
+        ("over random", "rows_over_random", 1),
+        ("column overlap", "columns", 3),
+        ("over random ", "columns_over_random", 1),
+    )
+    return [
+        {"tasks": f"{first + 1}, {second + 1}"}
+        | {title: shown(found.mean(first, second, name), digits) for title, name, digits in columns}
         for first, second in _couples(found.tasks)
     ]
-    return "\n\n".join([head, _render(couples), _render([_shape(found, task) for task in found.tasks])])
 
 
 def _shape(found: Redundancy, task: int) -> dict[str, str]:

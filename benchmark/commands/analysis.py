@@ -74,10 +74,19 @@ def metrics(
 def ledger(
     root: Annotated[Path, typer.Option(help="Folder with results and published/.")] = Path("leaderboards"),
     out: Annotated[Path, typer.Option(help="Folder for the ledger.")] = Path("leaderboards"),
+    form: Format = None,
 ) -> None:
-    """Write published numbers beside ours, with a verdict on each."""
+    """Write published numbers beside ours, with a verdict on each.
+
+    --format writes nothing and prints the tables.
+    """
     from benchmark.publishing import ledger as published
 
+    if form is not None:
+        from benchmark.publishing.paper_tables import write_tables
+
+        typer.echo(write_tables(published.tables(root), form))
+        return
     typer.echo(str(published.build(root, out)))
 
 
@@ -95,6 +104,7 @@ def redundancy(
         Path | None, typer.Option(help="A markdown page whose tables to write; its other words stay.")
     ] = None,
     as_json: AsJson = False,
+    form: Format = None,
 ) -> None:
     """Say how much the adapters of different tasks overlap."""
     from benchmark.analysis import redundancy as analysis
@@ -131,6 +141,12 @@ def redundancy(
         from benchmark.publishing.redundancy_page import write_page
 
         texts.append(str(write_page(analysed, page)))
+    if form is not None:
+        from benchmark.publishing import redundancy_page
+        from benchmark.publishing.paper_tables import write_tables
+
+        _print(write_tables(redundancy_page.tables(analysed), form), problems)
+        return
     _print(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts), problems)
 
 
@@ -209,6 +225,7 @@ def headroom(
     backbone: Annotated[str | None, typer.Option(help="Only results on this backbone.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Only results of this protocol.")] = None,
     root: Annotated[Path, typer.Option(help="Folder with the results.")] = Path("leaderboards"),
+    form: Format = None,
 ) -> None:
     """Say whether a stream leaves adapters room to differ.
 
@@ -218,5 +235,10 @@ def headroom(
     from benchmark.publishing import headroom as measured
 
     found = measured.verdicts(root, stream, backbone, protocol)
-    typer.echo(measured.text_of(found))
+    if form is None:
+        typer.echo(measured.text_of(found))
+    else:
+        from benchmark.publishing.paper_tables import write_tables
+
+        typer.echo(write_tables(measured.tables(found), form))
     raise typer.Exit(INCOMPLETE if any(verdict.refusal for verdict in found) else 0)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from benchmark.data import row_cache
 from benchmark.data.row_cache import EntryFacts
 from benchmark.errors import UserError, unknown
+from benchmark.text_table import TableFormat
 
 ALL = "all"
 
@@ -26,23 +27,30 @@ def held() -> dict[str, list[EntryFacts]]:
     return {kind: entries for kind, entries in found.items() if entries}
 
 
-def listing() -> str:
-    """Return a table of the kinds with entries, size and last use."""
-    from tabulate import tabulate
+def listing(form: TableFormat | None = None) -> str:
+    """Return a table of the kinds with entries, size and last use; in another form where one is given."""
+    import pandas as pd
+
+    from benchmark.text_table import text_table
 
     kinds = held()
-    if not kinds:
+    if not kinds and form is None:
         return f"the cache {row_cache.place()} is empty"
     rows = [
         {
             "kind": kind,
-            "entries": len(entries),
+            "entries": str(len(entries)),
             "size": f"{sum(entry.size for entry in entries) / 1e6:.1f} MB",
             "last used": datetime.fromtimestamp(max(e.used for e in entries), UTC).strftime("%Y-%m-%d %H:%M"),
         }
         for kind, entries in kinds.items()
     ]
-    return f"{row_cache.place()}\n\n{tabulate(rows, headers='keys', tablefmt='simple')}"
+    frame = pd.DataFrame(rows, columns=["kind", "entries", "size", "last used"])
+    if form is None:
+        return f"{row_cache.place()}\n\n{text_table(frame, colalign=['left', 'right', 'right', 'left'])}"
+    from benchmark.publishing.paper_tables import frame_table, write_tables
+
+    return write_tables([frame_table("The cache", frame, f"In {row_cache.place()}.")], form)
 
 
 def clear(kind: str, unused_days: float = 0) -> str:

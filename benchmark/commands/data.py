@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.commands.options import Format
 from benchmark.guard import INCOMPLETE, guarded
 
 app = typer.Typer(help="List, describe, verify and fetch the data of streams.", no_args_is_help=True)
@@ -22,14 +23,14 @@ DataDir = Annotated[
 
 @app.command("list")
 @guarded
-def list_(data_dir: DataDir = None) -> None:
+def list_(data_dir: DataDir = None, form: Format = None) -> None:
     """List streams and where their data would come from now.
 
     Nothing is loaded from the network.
     """
     from benchmark.commands import data_tables as data_commands
 
-    typer.echo(data_commands.listing(data_dir))
+    typer.echo(data_commands.listing(data_dir, form))
 
 
 @app.command()
@@ -40,12 +41,16 @@ def describe(
     protocol: ProtocolName = None,
     settings: Settings = None,
     data_dir: DataDir = None,
+    form: Format = None,
 ) -> None:
-    """Say what a stream is: tasks, classes, rows, an example."""
+    """Say what a stream is: tasks, classes, rows, an example.
+
+    --format prints the table of its tasks alone.
+    """
     from benchmark.commands import data_tables as data_commands
 
     chosen, request = data_commands.choose(stream, order, protocol, data_dir, settings or ())
-    typer.echo(data_commands.describe(chosen, request))
+    typer.echo(data_commands.describe(chosen, request, form))
 
 
 @app.command()
@@ -58,6 +63,7 @@ def verify(
     settings: Settings = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    form: Format = None,
 ) -> None:
     """Look for faults in all rows of a stream.
 
@@ -66,7 +72,7 @@ def verify(
     from benchmark.commands import data_tables as data_commands
 
     report = data_commands.examine(stream, order, protocol, data_dir, settings or (), backbone)
-    typer.echo(data_commands.as_json(report) if as_json else data_commands.as_text(report))
+    typer.echo(data_commands.as_json(report) if as_json else data_commands.as_text(report, form))
     raise typer.Exit(0 if report.sound else INCOMPLETE)
 
 
@@ -94,6 +100,7 @@ def cache(
     unused_days: Annotated[
         float, typer.Option(min=0, help="With --clear: only what was not used for so many days.")
     ] = 0,
+    form: Format = None,
 ) -> None:
     """Say what the cache holds, or delete some of it.
 
@@ -101,4 +108,4 @@ def cache(
     """
     from benchmark.commands import cache_table
 
-    typer.echo(cache_table.listing() if clear is None else cache_table.clear(clear, unused_days))
+    typer.echo(cache_table.listing(form) if clear is None else cache_table.clear(clear, unused_days))

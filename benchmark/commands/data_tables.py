@@ -18,8 +18,11 @@ from benchmark.running.catalogue import load_stream
 from benchmark.running.plan import find_streams, match_orders, match_protocol
 from benchmark.running.preflight import missing
 from benchmark.stream import Request, Stream
+from benchmark.text_table import TableFormat, text_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.data.verification import Report
     from benchmark.stream import LoadedStream, Task
 
@@ -28,7 +31,13 @@ MOST_CLASSES = 12
 PROMPT_CHARACTERS = 1000
 
 
-def listing(folder: Path | None) -> str:
+def _formed(title: str, frame: pd.DataFrame, form: TableFormat, note: str = "") -> str:
+    from benchmark.publishing.paper_tables import frame_table, write_tables
+
+    return write_tables([frame_table(title, frame, note)], form)
+
+
+def listing(folder: Path | None, form: TableFormat | None = None) -> str:
     """Return every stream with where its rows would come from now; nothing is read, nobody is asked.
 
     Raises:
@@ -42,6 +51,10 @@ def listing(folder: Path | None) -> str:
             continue
         stream = load_stream(key)
         rows.append((key, origin(stream, known), stream.licence))
+    if form is not None:
+        import pandas as pd
+
+        return _formed("Streams", pd.DataFrame(rows, columns=["stream", "data", "licence"]), form)
     width = max(len(key) for key, _, _ in rows)
     indent = f"\n  {'':<{width}}  "
     lines = [
@@ -101,11 +114,12 @@ def choose(
     if len(orders) > 1:
         raise UserError(f"--order '{order}' means {len(orders)} orders; give one")
     used = match_protocol(stream, references[0], protocol)
-    request = Request(orders[0], 0, used, data_dir(folder), _parameters(stream, given, settings))
+    parameters = _parameters(stream, given, used.name, settings)
+    request = Request(orders[0], 0, used, data_dir(folder), parameters)
     return stream, request
 
 
-def _parameters(stream: Stream, given: str, settings: Iterable[str]) -> Any:
+def _parameters(stream: Stream, given: str, protocol: str, settings: Iterable[str]) -> Any:
     from benchmark.settings import key_and_value, refine
 
     command = f"bench list --stream {given}"
@@ -117,7 +131,9 @@ def _parameters(stream: Stream, given: str, settings: Iterable[str]) -> Any:
         if name not in fields:
             raise unknown(f"setting of the stream {given}", name, fields, command)
         texts[name] = value
-    return refine(stream.parameters, {}, texts, given) if stream.parameters else None
+    # What goes with the protocol, as a run has it: else another stream would be looked at than is learned.
+    base = stream.published.get(protocol, {})
+    return refine(stream.parameters, base, texts, given) if stream.parameters else None
 
 
 def examine(
@@ -148,8 +164,8 @@ def examine(
     return verify(stream, request, load_local(request.protocol.backbone) if reads_text else None)
 
 
-def describe(stream: Stream, request: Request) -> str:
-    """Return what a stream is, read from all its rows.
+def describe(stream: Stream, request: Request, form: TableFormat | None = None) -> str:
+    """Return what a stream is, read from all its rows; in another form the table of its tasks alone.
 
     Raises:
         UserError: the rows cannot be read, or are faulty.
@@ -158,6 +174,8 @@ def describe(stream: Stream, request: Request) -> str:
     for error in validation_errors(loaded.tasks):
         raise UserError(f"the stream '{stream.name}': {error.line}")
     protocol = request.protocol
+    if form is not None:
+        return _formed(f"{stream.title}, order {request.order}", _task_table(loaded), form)
     limits = [
         f"at most {most} {split} rows a task"
         for split, most in (("train", protocol.train_limit), ("test", protocol.test_limit))
@@ -183,23 +201,23 @@ def describe(stream: Stream, request: Request) -> str:
             *(f"{key:<10}{value}" for key, value in facts.items()),
             *(f"note      {note}" for note in loaded.notes),
             "",
-            _task_table(loaded),
+            text_table(_task_table(loaded), colalign=["left", "right", "right", "right", "left"]),
             "",
             *_example(loaded.tasks[0], request),
         ]
     )
 
 
-def _task_table(loaded: LoadedStream) -> str:
-    from tabulate import tabulate
+def _task_table(loaded: LoadedStream) -> pd.DataFrame:
+    import pandas as pd
 
     rows = []
     for task in loaded.tasks:
         shown = ", ".join(task.classes[:MOST_CLASSES]) or "free text"
         more = f", {len(task.classes) - MOST_CLASSES} more" if len(task.classes) > MOST_CLASSES else ""
-        validation = "" if task.validation is None else len(task.validation)
-        rows.append([task.name, len(task.train), validation, len(task.test), shown + more])
-    return tabulate(rows, ["task", "train", "validation", "test", "classes"], disable_numparse=[0, 4])
+        validation = "" if task.validation is None else str(len(task.validation))
+        rows.append([task.name, str(len(task.train)), validation, str(len(task.test)), shown + more])
+    return pd.DataFrame(rows, columns=["task", "train", "validation", "test", "classes"])
 
 
 def _example(task: Task, request: Request) -> list[str]:
@@ -218,10 +236,14 @@ def _example(task: Task, request: Request) -> list[str]:
     return [f"first prompt of {task.name}, {answer}", *(f"  | {line}" for line in prompt.split("\n"))]
 
 
-def as_text(report: Report) -> str:
-    """Return a report for reading."""
-    from tabulate import tabulate
+def as_text(report: Report, form: TableFormat | None = None) -> str:
+    """Return a report for reading, or its tables in another form."""
+    import pandas as pd
 
+    rows = [[one.task, one.split, str(one.rows), _distribution(one.labels)] for one in report.counts]
+    counts = pd.DataFrame(rows, columns=["task", "split", "rows", "rows of a class"])
+    if form is not None:
+        return _formed_report(report, counts, form)
     faults = [one for one in report.errors if one.fault]
     oddities = [one for one in report.errors if not one.fault]
     facts = {
@@ -234,14 +256,23 @@ def as_text(report: Report) -> str:
     width = max(len(key) for key in facts) + 2
     blocks = ["\n".join(f"{key:<{width}}{value}" for key, value in facts.items())]
     if report.counts:
-        rows = [[one.task, one.split, one.rows, _distribution(one.labels)] for one in report.counts]
-        header = ["task", "split", "rows", "rows of a class"]
-        blocks.append(tabulate(rows, header, disable_numparse=[0, 1, 3]))
+        blocks.append(text_table(counts, colalign=["left", "left", "right", "left"]))
     for title, errors in (("fault", faults), ("oddity", oddities)):
         lines = [f"{title}: {one.line}{_rows(one.rows)}" for one in errors]
         blocks += ["\n".join(lines)] if lines else []
     blocks.append(f"{len(faults)} faults, {len(oddities)} oddities")
     return "\n\n".join(blocks)
+
+
+def _formed_report(report: Report, counts: pd.DataFrame, form: TableFormat) -> str:
+    import pandas as pd
+
+    from benchmark.publishing.paper_tables import frame_table, write_tables
+
+    lines = [{"kind": "fault" if one.fault else "oddity", "what": one.line} for one in report.errors]
+    stream = f"{report.stream}, order {report.order}"
+    found = pd.DataFrame(lines, columns=["kind", "what"])
+    return write_tables([frame_table(stream, counts), frame_table(f"{stream}: findings", found)], form)
 
 
 def _distribution(labels: dict[str, int]) -> str:

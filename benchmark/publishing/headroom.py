@@ -7,11 +7,14 @@ where there is no head and no feature to average, `frozen` alone, which is the m
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pandas as pd
 
 from benchmark.errors import UserError
 from benchmark.publishing.collect import Row, Section, is_searched, is_standard, sections, usable
+from benchmark.publishing.paper_tables import PaperTable, frame_table
 from benchmark.result_files import find
 from benchmark.results import CLASS_MEANS, Result
 from benchmark.scoring.headroom import CHANCES, FEWEST_ERRORS, Headroom, chance_at_last, measure_headroom
@@ -126,6 +129,28 @@ def scored_on_test(result: Result) -> bool:
     """Whether a result may stand on a board; trials of a search are scored on validation rows."""
     protocol = result.config.get("protocol")
     return not isinstance(protocol, dict) or protocol.get("score_on", "test") == "test"
+
+
+def tables(found: Iterable[Verdict]) -> list[PaperTable]:
+    """Return each verdict as a table of its readings x 100; one whose rows are missing has no lines."""
+    made = []
+    for verdict in found:
+        measured = verdict.headroom
+        rows: dict[str, float | None] = (
+            {} if measured is None else {"chance": measured.chance, **measured.frozen}
+        )
+        if measured is not None:
+            rows |= {"joint": measured.joint, "gap": measured.gap, "standard error": measured.standard_error}
+        shown = [
+            {"reading": name, "AP": None if value is None else f"{100 * value:.1f}"}
+            for name, value in rows.items()
+        ]
+        text = frame_table(verdict.title, pd.DataFrame(shown, columns=["reading", "AP"]), verdict.line)
+        places = {"board": verdict.title, "comparable": not verdict.refusal}
+        n = None if measured is None else measured.n
+        records = [places | {"reading": name, "score": value, "n": n} for name, value in rows.items()]
+        made.append(replace(text, records=records or [places | {"missing": sorted(verdict.missing)}]))
+    return made
 
 
 def text_of(found: Iterable[Verdict]) -> str:

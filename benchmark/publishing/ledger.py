@@ -7,7 +7,7 @@ it stands and how it was read; what nobody has read at its source has no place h
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from benchmark.data.toml_file import checked
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing.collect import load, row_method
+from benchmark.publishing.paper_tables import PaperTable, frame_table
 from benchmark.publishing.tables import markdown, plain
 from benchmark.results import Result, atomic_write
 from benchmark.scoring.metrics import CONVENTIONS
@@ -107,11 +108,44 @@ def read_sources(folder: Path) -> list[Source]:
     return [checked(path, "file of published numbers", Source) for path in paths]
 
 
+Measured = Mapping[tuple[str, str], Sequence[Result]]
+"""Our results by method and stream; empty where there are none."""
+
+
+def tables(root: Path) -> list[PaperTable]:
+    """Return the ledger's tables, one for each place in a source; arguments and errors as for `build`.
+
+    Raises:
+        UserError: there are no published numbers, or a file cannot be used.
+    """
+    results, problems = load(root)
+    if problems:
+        raise UserError("; ".join(problems))
+    measured = _by_method(results)
+    return [
+        frame_table(
+            f"{source.title}, {table.stream}: {table.place}",
+            pd.DataFrame(_records(table, measured)),
+            f"{table.setting}; {table.backbone}.",
+            source=source.title,
+            stream=table.stream,
+            place=table.place,
+        )
+        for source in read_sources(root / "published")
+        for table in source.table
+    ]
+
+
+def _by_method(results: Iterable[Result]) -> Measured:
+    found: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        found[(row_method(result), result.stream)].append(result)
+    return found
+
+
 def page(sources: Sequence[Source], results: Sequence[Result]) -> str:
     """Return the ledger as markdown."""
-    by_method: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for result in results:
-        by_method[(row_method(result), result.stream)].append(result)
+    by_method = _by_method(results)
     blocks = [
         "# Published numbers and ours",
         f"<!-- {GENERATED} -->",
@@ -127,10 +161,10 @@ def page(sources: Sequence[Source], results: Sequence[Result]) -> str:
     return "\n\n".join([*blocks, GENERATED]) + "\n"
 
 
-def _outcome(sources: Sequence[Source], results: dict[tuple[str, str], list[Result]]) -> str:
+def _outcome(sources: Sequence[Source], results: Measured) -> str:
     """Return in one line how many of the published numbers ours meet, and what keeps the others from it."""
     verdicts = Counter(
-        judge(number, table, results[(number.method, table.stream)])[1].split(" (")[0].split(":")[0]
+        judge(number, table, results.get((number.method, table.stream), ()))[1].split(" (")[0].split(":")[0]
         for source in sources
         for table in source.table
         for number in table.numbers
@@ -149,25 +183,34 @@ def _outcome(sources: Sequence[Source], results: dict[tuple[str, str], list[Resu
 _READ_IN = {"code": "code", "log": "authors' log", "paper": "paper", "readme": "authors' README or page"}
 
 
-def _rows(table: Table, results: dict[tuple[str, str], list[Result]]) -> str:
+def _rows(table: Table, results: Measured) -> str:
+    marked = ("method", "order", "verdict")
+    records = [
+        {name: plain(text) if name in marked else text for name, text in record.items()}
+        for record in _records(table, results)
+    ]
+    return markdown(pd.DataFrame(records))
+
+
+def _records(table: Table, results: Measured) -> list[dict[str, str]]:
     records = []
     for number in table.numbers:
-        ours, verdict = judge(number, table, results[(number.method, table.stream)])
+        ours, verdict = judge(number, table, results.get((number.method, table.stream), ()))
         value = None if not ours else spread(ours)[0]
         apart = value is not None and verdict.startswith(("matches", "differs"))
         digits = 0 if number.convention == ADAPTERS else 2
         records.append(
             {
-                "method": plain(number.method),
-                "order": plain(", ".join(number.orders)),
+                "method": number.method,
+                "order": ", ".join(number.orders),
                 "number": number.convention.replace("_", " "),
                 "published": f"{number.value:.{digits}f}",
                 "ours": "" if value is None else f"{value:.2f}",
                 "difference": f"{value - number.value:+.2f}" if apart and value is not None else "",
-                "verdict": plain(verdict + (f"; {number.note}" if number.note else "")),
+                "verdict": verdict + (f"; {number.note}" if number.note else ""),
             }
         )
-    return markdown(pd.DataFrame(records))
+    return records
 
 
 def judge(number: Published, table: Table, results: Sequence[Result]) -> tuple[list[float], str]:

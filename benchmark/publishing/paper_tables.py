@@ -54,6 +54,7 @@ class PaperTable:
         note: what a reader has to know of it.
         bold: positions (row, column) of cells that stand out in LaTeX.
         marked: numbers of the rows that could be best.
+        words: further columns that start on one line.
     """
 
     title: str
@@ -62,6 +63,21 @@ class PaperTable:
     note: str = ""
     bold: frozenset[tuple[int, int]] = frozenset()
     marked: frozenset[int] = frozenset()
+    words: frozenset[str] = frozenset()
+
+
+def frame_table(title: str, frame: pd.DataFrame, note: str = "", **places: Any) -> PaperTable:
+    """Return a frame as a table: its cells as texts, and as they are for CSV and JSON.
+
+    Args:
+        frame: None and NaN are blank cells.
+        places: further columns for CSV and JSON alone, the same in each row, such as the run's name.
+    """
+    blank = frame.astype(object).where(frame.notna(), None)
+    records = [places | {str(name): cell for name, cell in row.items()} for row in blank.to_dict("records")]
+    texts = blank.map(lambda cell: "" if cell is None else str(cell))
+    words = frozenset(str(name) for name in texts if texts[name].str.contains("[^\\W\\d_]", regex=True).any())
+    return PaperTable(title, texts, records, note, words=words)
 
 
 def write_tables(tables: Sequence[PaperTable], form: TableFormat) -> str:
@@ -71,6 +87,8 @@ def write_tables(tables: Sequence[PaperTable], form: TableFormat) -> str:
         return json.dumps(data, indent=1, ensure_ascii=False)
     if form is TableFormat.csv:
         rows = [record for each in tables for record in each.records]
+        if not rows:
+            return ",".join(dict.fromkeys(str(name) for each in tables for name in each.texts))
         return str(pd.DataFrame(rows).to_csv(index=False)).rstrip("\n")
     if form is TableFormat.latex:
         return "\n".join(["% Needs \\usepackage{booktabs}.", *map(latex, tables)])
@@ -201,7 +219,8 @@ def _spread_note(rows: Sequence[Row]) -> str:
 
 def _markdown(table: PaperTable) -> str:
     texts = table.texts.rename(columns=plain).map(plain)
-    return "\n\n".join(filter(None, [f"**{plain(table.title)}**", markdown(texts), plain(table.note)]))
+    shown = markdown(texts, frozenset(map(plain, table.words)))
+    return "\n\n".join(filter(None, [f"**{plain(table.title)}**", shown, plain(table.note)]))
 
 
 def latex(table: PaperTable) -> str:
@@ -213,9 +232,8 @@ def latex(table: PaperTable) -> str:
     for row in table.marked:
         cells[row][names.index("method")] += SIGNS[DAGGER]
     texts = pd.DataFrame(cells, columns=names).drop(columns="could be best", errors="ignore")
-    sides = "".join(
-        "l" if name in ("method", "task", "definition", "used by", *LEFT) else "r" for name in texts.columns
-    )
+    left = {"method", "task", "definition", "used by", *LEFT, *table.words}
+    sides = "".join("l" if name in left else "r" for name in texts.columns)
     texts.columns = pd.Index([latex_text(str(name)) for name in texts.columns])
     words = [f"{table.title}.", table.note]
     words += ["Bold: the best mean of a column."] if table.bold else []

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.analysis.redundancy import shown
+from benchmark.analysis.redundancy import couples, shown
 from benchmark.analysis.run_analysis import RunAnalysis
 from benchmark.analysis.subspaces import DRAWS
 from benchmark.analysis.task_inputs import ROWS, TOKENS
 from benchmark.errors import UserError
+from benchmark.publishing.paper_tables import PaperTable, frame_table
 from benchmark.publishing.tables import markdown, plain
 from benchmark.results import atomic_write
 
@@ -36,6 +37,20 @@ DEFINITIONS = {
 
 REMOVED = ("AP without it", "answers changed")
 """The columns that come from removing each adapter."""
+
+
+def tables(runs: Sequence[RunAnalysis]) -> list[PaperTable]:
+    """Return for each run the overlaps of every two adapters, and what `by_task` says of each."""
+    made = []
+    for analysed in runs:
+        found = analysed.found
+        name = found.result.name
+        note = f"{'; '.join(facts(analysed))}."
+        pairs = pd.DataFrame(couples(found))
+        if not pairs.empty:
+            made.append(frame_table(f"{name}: two adapters", pairs, note, run=name))
+        made.append(frame_table(f"{name}: each adapter", by_task(analysed), note, run=name))
+    return made
 
 
 def write_page(runs: Sequence[RunAnalysis], page: Path) -> Path:
