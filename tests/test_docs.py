@@ -203,6 +203,16 @@ def test_commands_flags_methods_and_streams_exist(page: Path) -> None:
                 assert set(rest[rest.index(flag) + 1].split(",")) <= own | set(registry.names()), words
 
 
+@pytest.mark.parametrize(
+    ("page", "extra", "command"),
+    [(TUTORIAL, "dev", "python -m pytest"), (OWN_TEXT, "offline", "bench run")],
+    ids=["tutorial", "own-text"],
+)
+def test_an_extra_is_installed_before_the_command_that_needs_it(page: Path, extra: str, command: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert 0 < text.find(f'pip install -c constraints.txt -e ".[{extra}]"') < text.find(command)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_named_exist(page: Path) -> None:
     made_by_the_reader = {"tasks/tickets.py", "methods/mean_lora.py"}
