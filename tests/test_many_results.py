@@ -32,8 +32,9 @@ def test_the_boards_of_five_thousand_results_take_seconds_and_not_minutes(tmp_pa
     before = child_seconds()
     shown = bench("leaderboard", "--root", tmp_path, "--out", tmp_path)
     assert shown.returncode == 0, shown.stderr
-    # The aim is 10 on a free core, which needs about 6; on shared cores CPU time alone can be twice that.
-    assert child_seconds() - before < 20
+    # The aim is 10 on a free core. On a slower one that is shared CPU time alone was 26; a test of pairs that
+    # permutes instead of counting takes minutes.
+    assert child_seconds() - before < 45
     overview = (tmp_path / "README.md").read_text()
     # 2 of the 25 methods are reference rows, which nobody tuned
     assert overview.count(f" 23 | {runs:>6} | not tuned here: method-00, method-01 |") == written / runs
