@@ -2,16 +2,21 @@
 
     python -m scripts.kills --kills 200 --seed 0
     python -m scripts.kills --only image,gcs --kills 20
+    python -m scripts.kills --kills 200 --tally kills.jsonl
 
 What is hit is the run itself, one of two runs while it fills the cache that both share, a worker of Ray, the
 process that Ray keeps its state in, or whatever Ray's own guard of the memory chooses. The same command is
 given again until a round's kills are spent; then it runs to its end. Every file must have the bytes of a run
 that nothing happened to, times aside. The exit code is 0 if all have.
+
+With a tally each round that was compared is a line of its file; the same command goes on from there, and
+counts no round of other code.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import random
@@ -24,8 +29,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -149,6 +155,23 @@ class Tally:
     rounds: int = 0
     files: int = 0
     differing: list[str] = field(default_factory=list)
+
+
+def code() -> str:
+    """Return a hash of the code that runs go through."""
+    found = sha256()
+    for room in ("benchmark", "methods", "tasks"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            found.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def recorded(file: Path | None, name: str) -> list[dict[str, Any]]:
+    """Return the rounds of a scenario that a tally holds of the code as it is."""
+    if file is None or not file.exists():
+        return []
+    rounds = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [each for each in rounds if each["scenario"] == name and each["code"] == code()]
 
 
 class Ground:
@@ -288,14 +311,20 @@ def kills_of(name: str, ground: Ground, out: Path, cache: Path) -> Iterator[str]
         yield from kill_run(ground, out, cache)
 
 
-def suffer(name: str, folder: Path, kills: int, seed: int) -> Tally:
-    """Kill the runs of a scenario so often, and compare after each round.
+def suffer(name: str, folder: Path, kills: int, seed: int, file: Path | None = None) -> Tally:
+    """Kill the runs of a scenario so often, rounds in the file included, and compare after each round.
 
     Raises:
         RuntimeError: a run did not complete once it was left alone, or they end too soon to be killed.
     """
     scenario, tally = SCENARIOS[name], Tally()
-    ground = Ground(folder, scenario, random.Random(f"{seed}/{name}"))
+    for each in recorded(file, name):
+        tally.kills.update(each["kills"])
+        tally.differing += each["differing"]
+        tally.rounds, tally.files = tally.rounds + 1, each["files"]
+    if tally.kills.total() >= kills:
+        return tally
+    ground = Ground(folder, scenario, random.Random(f"{seed}/{name}/{tally.rounds}"))
     ground.lay_out()
     seeds = (0, 1) if name == "cache" else (0,)
     expected = ground.finish(folder / "undisturbed", folder / "cache", seeds)
@@ -304,19 +333,27 @@ def suffer(name: str, folder: Path, kills: int, seed: int) -> Tally:
         out = folder / f"killed-{tally.rounds}"
         cache = folder / f"cache-{tally.rounds}" if name == "cache" else folder / "cache"
         most = min(scenario.a_round, kills - tally.kills.total())
-        before, missed = tally.kills.total(), False
-        while tally.kills.total() - before < most and not missed:
+        hits, missed = Counter[str](), False
+        while hits.total() < most and not missed:
             missed = True  # it was complete before the kill
             for hit in kills_of(name, ground, out, cache):
-                tally.kills[hit] += 1
+                hits[hit] += 1
                 missed = False
         found = ground.finish(out, cache, seeds)
-        tally.rounds += 1
-        dry = dry + 1 if tally.kills.total() == before else 0
+        dry = 0 if hits else dry + 1
         if dry == DRY_ROUNDS:
             raise RuntimeError(f"{name}: {dry} rounds in a row ended before anything was killed")
-        differing = [file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file)]
-        tally.differing += [f"{out.name}/{file}" for file in sorted(differing)]
+        differing = [path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path)]
+        named = [f"{out.name}/{path}" for path in sorted(differing)]
+        tally.kills, tally.rounds, tally.differing = (
+            tally.kills + hits,
+            tally.rounds + 1,
+            tally.differing + named,
+        )
+        if file is not None:
+            line = {"scenario": name, "code": code(), "kills": dict(hits), "files": tally.files}
+            with open(file, "a", encoding="utf-8") as told:
+                told.write(json.dumps(line | {"differing": named}) + "\n")
         print(f"{name}: {dict(tally.kills)} in {tally.rounds} rounds", file=sys.stderr, flush=True)
     return tally
 
@@ -327,6 +364,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(SCENARIOS), help="scenarios, separated by commas")
+    parser.add_argument("--tally", type=Path, help="a file of rounds to go on from and add to")
     chosen = parser.parse_args()
     names = chosen.only.split(",")
     whole = sum(SCENARIOS[name].share for name in names)
@@ -335,7 +373,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name in names:
             kills = max(1, round(chosen.kills * SCENARIOS[name].share / whole))
-            tally = suffer(name, Path(folder) / name, kills, chosen.seed)
+            tally = suffer(name, Path(folder) / name, kills, chosen.seed, chosen.tally)
             total += tally.kills.total()
             bad += tally.differing
             what = ", ".join(f"{count} {hit}" for hit, count in sorted(tally.kills.items()))

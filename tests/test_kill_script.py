@@ -33,6 +33,29 @@ def test_runs_that_nothing_hits_prove_nothing(monkeypatch: pytest.MonkeyPatch, t
         kills.suffer("image", tmp_path / "image", 8, seed=0)
 
 
+def test_a_tally_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole, file = {"a.json": b"1"}, tmp_path / "kills.jsonl"
+    left_by(monkeypatch, whole, whole, {"a.json": b"2"}, hits=8)
+    first = kills.suffer("image", tmp_path / "first", 16, 0, file)
+    left_by(monkeypatch, whole, whole, hits=8)
+    second = kills.suffer("image", tmp_path / "second", 24, 0, file)
+    assert (first.kills.total(), first.rounds) == (16, 2)
+    assert (second.kills.total(), second.rounds, second.files) == (24, 3, 1)
+    assert second.differing == ["killed-1/a.json"], "what differed is not forgotten"
+    left_by(monkeypatch, hits=0)
+    assert kills.suffer("image", tmp_path / "third", 24, 0, file) == second, "nothing is left to do"
+
+
+def test_a_tally_counts_no_round_of_other_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "kills.jsonl"
+    left_by(monkeypatch, {}, {}, hits=8)
+    kills.suffer("image", tmp_path / "first", 8, 0, file)
+    monkeypatch.setattr(kills, "code", lambda: "other")
+    left_by(monkeypatch, {}, {}, hits=8)
+    assert kills.suffer("image", tmp_path / "second", 8, 0, file).rounds == 1
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 2
+
+
 def test_the_shares_of_the_scenarios_are_all_kills() -> None:
     """With 200 kills: image 80, text 80, a shared cache 16, worker 10, memory 8, gcs 6."""
     counts = {name: round(200 * scenario.share) for name, scenario in kills.SCENARIOS.items()}
