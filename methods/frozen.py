@@ -3,6 +3,8 @@
 Trained per task: the head rows of the task's classes. Frozen: the whole backbone. Stored: the head. On
 text to text there is no head, so nothing is trained and the score is the pretrained model's own. Needs
 neither task id, old data nor statistics.
+
+Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Idea: every task is learned from the pretrained model as if it were alone, and a
 each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the adapter and, since
 it is known, also the classes that may be answered. Trained per task: its adapter and head rows. Stored: T
 adapters, of which one takes part in a prediction. Needs the task id.
+
+Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ All tasks' training data are shuffled together and learned once, after the last 
 as many optimiser steps as the tasks have one after another. So only the last row of the score matrix
 exists, and forgetting is not defined. Trained: one adapter and the whole head. Needs all old data, which is
 why it is a bound and not a competitor.
+
+Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ the task id is given only where the protocol gives it.
 Trained, frozen and stored as in `litelora`, less the gates. Needs old data, which it scores and never trains
 on. Works on every kind of backbone. Two more passes over the held-out rows of all tasks seen, a task.
 Learning rates are LiteLoRA's.
+
+Defaults that differ from the released program: there is none; what it shares with LiteLoRA has the defaults
+of LiteLoRA's program.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ scores are equal, the gate's choice is worth no more than the number it found. O
 
 Trained, frozen and stored as in `litelora`, less the gates. Needs neither task id, old data nor statistics.
 Works on every kind of backbone. Learning rates are LiteLoRA's.
+
+Defaults that differ from the released program: there is none; what it shares with LiteLoRA has the defaults
+of LiteLoRA's program.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ All tasks' training data are learned together, as joint training learns them, bu
 this row reaches a board cannot credit to adapters: the distance from it to `joint` is the headroom that they
 have. Needs all old data, which is why it is a reference and not a competitor. Works where there is a head; a
 model that answers with text has its zero-shot score instead (the row `frozen`).
+
+Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

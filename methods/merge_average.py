@@ -11,6 +11,8 @@ of the mean: 1 is the average, T the sum of task arithmetic.
 
 The mean is a sum of low-rank updates, so it is exported exactly. It is of the products: averaging factors
 would mix one task's down factor with another's up factor.
+
+Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ Sequential: one adapter is made before the first task, at the protocol's target 
 it on; the optimiser starts afresh. Stored: blocks and output scales. Needs neither task id, old data nor
 statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this suite's
 default, not a published one.
+
+Defaults that differ from the released program: of peft's configuration two butterfly factors (there 1).
 """
 
 from methods.pieces.peft_tuner import PeftTuner

@@ -9,6 +9,8 @@ Sequential: one adapter is made before the first task, at the protocol's target 
 it on; the optimiser starts afresh. Stored: the rows. Needs neither task id, old data nor statistics. Works on
 every kind of backbone (measured: bench list --check). The learning rate is this suite's default, not a
 published one.
+
+Defaults that differ from the released program: of peft's configuration none where 256 divides all sides.
 """
 
 from methods.pieces.peft_tuner import PeftTuner

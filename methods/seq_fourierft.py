@@ -10,6 +10,9 @@ Sequential: one adapter is made before the first task, at the protocol's target 
 it on; the optimiser starts afresh. Stored: the coefficients; their places follow from the seed. Needs neither
 task id, old data nor statistics. Works on every kind of backbone (measured: bench list --check). The learning
 rate is this suite's default, not a published one.
+
+Defaults that differ from the released program: of peft's configuration none where a weight has 4000 entries
+or more.
 """
 
 from methods.pieces.peft_tuner import PeftTuner

@@ -8,6 +8,9 @@ Sequential: one adapter is made before the first task, at the protocol's target 
 it on; the optimiser starts afresh. Stored: two adapters per layer. Needs neither task id, old data nor
 statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this suite's
 default, not a published one.
+
+Defaults that differ from the released program: of peft's configuration rank and alpha, which are the
+protocol's (there 8 and 8).
 """
 
 from methods.pieces.peft_tuner import PeftTuner

@@ -4,6 +4,8 @@ Idea: one low-rank adapter per adapted layer is made once and every task continu
 state is fresh for each task. Folklore; rows called SeqLoRA in the O-LoRA and InfLoRA papers, some of
 which re-initialise the adapter instead (not this method). Trained per task: the adapter and the head rows of
 the task's classes. Stored: one adapter. Needs neither task id, old data nor statistics.
+
+Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ parameters. Ours; no paper.
 Trained per task: the adapter and the head rows of the task's classes. Stored: one adapter of rank `multiple`
 r. Needs neither task id, old data nor statistics. Works on every kind of backbone. Learning rates are
 sequential LoRA's.
+
+Defaults that differ from the released program: there is none; the multiple is this suite's.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ Sequential: one adapter is made before the first task, at the protocol's target 
 it on; the optimiser starts afresh. Stored: the shared matrices. Needs neither task id, old data nor
 statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this suite's
 default, not a published one.
+
+Defaults that differ from the released program: of peft's configuration none where 64 divides a layer's
+inputs.
 """
 
 from methods.pieces.peft_tuner import PeftTuner

@@ -11,6 +11,8 @@ it on; the optimiser starts afresh. Stored: the scales. The random matrices, sha
 and count as auxiliary: no task changes them. Needs neither task id, old data nor statistics. Works on every
 kind of backbone (measured: bench list --check). The learning rate is this suite's default, not a published
 one.
+
+Defaults that differ from the released program: of peft's configuration none where all sides are 128 or more.
 """
 
 from methods.pieces.peft_tuner import PeftTuner

@@ -10,6 +10,9 @@ Sequential: one adapter is made before the first task, at the protocol's target 
 it on; the optimiser starts afresh. Stored: the bank and all mixture logits. Needs neither task id, old data
 nor statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this
 suite's default, not a published one.
+
+Defaults that differ from the released program: of peft's configuration the rank, which is the protocol's
+(there 4); no other where 256 divides all sides.
 """
 
 from methods.pieces.peft_tuner import PeftTuner

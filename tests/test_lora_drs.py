@@ -11,6 +11,7 @@ from torch.nn import functional
 from benchmark.lora.inputs import in_order, second_moments
 from benchmark.models.class_means import ClassMeans
 from benchmark.running.checkpoint import pack
+from benchmark.running.training import rate_factor
 from methods.lora_drs import leading
 from methods.pieces.prototypes import augmented_triplet
 from tests import tiny
@@ -23,6 +24,16 @@ def begun(t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, Any, Any]:
         tiny.learn(method, task)
     rows, [phase] = tiny.begin(method, t)
     return method, rows, phase
+
+
+def test_rates_and_schedule_are_those_of_the_released_configuration() -> None:
+    # configs/cifar100.json: lrate 0.0005, fc_lrate 0.002; CosineSchedule: cos(99 pi e / (200 (K - 1))).
+    method = tiny.make_method("lora-drs", "encoder", settings={"epochs": 20})
+    _, [phase] = tiny.begin(method, 0)
+    head = {id(parameter) for parameter in method.task_model.head_parameters()}
+    rates = {id(group.parameters[0]) in head: group.learning_rate for group in phase.groups}
+    assert rates == {False: 5e-4, True: 2e-3}
+    assert rate_factor(phase, 19, 1.0) == pytest.approx(0.015707, abs=1e-6)  # cos(0.495 pi)
 
 
 # --- the space

@@ -44,6 +44,30 @@ def test_every_tuner_of_the_table_is_a_method_and_no_other() -> None:
 # --- configurations
 
 
+# What is said to differ from peft's own defaults, where none is held back by a layer's sides.
+NOT_PEFTS = {
+    "boft": {"boft_n_butterfly_factor"},
+    "dora": {"r", "lora_alpha", "use_dora"},
+    "hra": {"r"},
+    "ia3": {"feedforward_modules"},  # worked out of the targets, which are the protocol's
+    "loha": {"r", "alpha"},
+    "lokr": {"r", "alpha"},
+    "vblora": {"r"},
+}
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_pages_say_what_is_not_pefts_default(tuner: str) -> None:
+    chosen = TUNERS[tuner].fields(layers([(768, 768)] * 2))
+    pefts = peft.PEFT_TYPE_TO_CONFIG_MAPPING[TUNERS[tuner].type]()
+    assert {name for name, value in chosen.items() if getattr(pefts, name) != value} == NOT_PEFTS.get(
+        tuner, set()
+    )
+    page = " ".join(inspection.method(f"seq-{tuner}").split())
+    told = page.partition("Defaults that differ from the released program: of peft's configuration ")[2]
+    assert told.startswith("none") != (tuner in NOT_PEFTS)
+
+
 def test_sizes_are_pefts_defaults_on_a_vit_b_and_smaller_on_small_layers() -> None:
     large, small = layers([(768, 768)] * 2, rank=8), layers([(32, 32)] * 2, rank=8)
     wanted = {
