@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from benchmark.models.weights_hash import hash_files, hash_folder
 from benchmark.registry import BACKBONES
 from benchmark.running.plan import ChosenBackbone, plan, resolve_backbone
 from tests import tiny
+from tests.command import ROOT
 
 
 @pytest.fixture
@@ -81,6 +83,20 @@ def test_code_beside_the_weights_is_not_run(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(UserError, match="needs code of its own, which is never run here"):
         backbones.load(str(folder))
+
+
+def test_every_call_that_loads_by_name_forbids_code_of_the_model() -> None:
+    """Also the program of a model card: transformers would ask at the terminal where nothing is said."""
+    seen = 0
+    for path in sorted((ROOT / "benchmark").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for call in re.finditer(r"(?:Auto\w+|\$?loader)\.(?:from_pretrained|from_config)\((.*)\)", text):
+            allowed = r"trust_remote_code=False|\*\*(?:given|options)\b"
+            assert re.search(allowed, call[1]), f"{path}: {call[0]}"
+            if "**" in call[1]:
+                assert '"trust_remote_code": False' in text, path
+            seen += 1
+    assert seen >= 8
 
 
 # --- identity

@@ -12,6 +12,7 @@ import pytest
 from benchmark.running.driver import run
 from benchmark.running.events import TaskDone
 from benchmark.running.plan import plan
+from scripts import kills
 from tests.chaos import chaos
 from tests.command import ROOT
 from tests.lost_node import cluster, lose_nodes
@@ -65,6 +66,13 @@ def test_a_faulty_run_fails_alone_under_ray(
     assert errors.count("\n") == 1 and errors.startswith("failed: faulty on toy") and reason in errors
     assert "seq-lora on toy, order 1, seed 0 | complete" in printed
     check_goes_on(start, tmp_path, undisturbed, "--retry")
+
+
+def test_workers_that_ray_kills_for_memory_change_no_byte(tmp_path: Path) -> None:
+    # Each run is lost as often as is borne, is told as failed, and goes on once the guard lets it be.
+    tally = kills.suffer("memory", tmp_path / "memory", 3, seed=0)
+    assert tally.kills.total() >= 3 and tally.files > 0
+    assert tally.differing == []
 
 
 def test_a_sweep_of_this_machine_joins_no_cluster_that_is_there(tmp_path: Path) -> None:

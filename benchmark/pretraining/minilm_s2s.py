@@ -199,7 +199,7 @@ def pretrain(data_dir: Path, out: Path, rounds: int, seed: int) -> None:
     """Train the decoder for `rounds` pools of fresh pairs and save it."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder(), trust_remote_code=False)
     encoder = load_encoder(minilm_folder()).requires_grad_(False).eval()
     passages = read_passages(data_dir)
     rng.shuffle(passages)

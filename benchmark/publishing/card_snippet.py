@@ -29,12 +29,12 @@ folder = "."  # where this card lies
 # The classes of each task, in the order in which they were learned.
 TASKS = $tasks
 CLASSES = list(dict.fromkeys(name for names in TASKS.values() for name in names))
-base = $loader.from_pretrained($base, dtype=torch.float32$options)
+base = $loader.from_pretrained($base, dtype=torch.float32, trust_remote_code=False$options)
 model = PeftModel.from_pretrained(base, folder).eval()
 """)
 
 TOKENS = Template('''
-tokenizer = AutoTokenizer.from_pretrained($tokenizer)
+tokenizer = AutoTokenizer.from_pretrained($tokenizer, trust_remote_code=False)
 
 
 def encode(text, task):

@@ -113,7 +113,8 @@ def _on_meta(config: Any, protocol: Protocol) -> tuple[nn.Module, AdapterStack]:
 
     quiet(transformers)
     with torch.device("meta"):
-        module = transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+        module = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        module.eval().requires_grad_(False)
         adapters = AdapterStack(
             *(module, protocol.targets, protocol.rank, 1.0, protocol.dropout, None, protocol.blocks)
         )
