@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data.stream_file import read_stream
 from tests.test_stream_files import GOOD, HEAD, SMOKE, TABLE, faults, rows, write
 
 
@@ -41,6 +42,17 @@ def test_a_slip_in_the_file_is_one_line_with_the_key(
     assert changed[0] in text
     lines = faults(write(tmp_path, text.replace(*changed)))
     assert any("my-stream.toml" in line and words in line for line in lines), lines
+
+
+def test_the_former_name_of_the_first_protocol_is_read(tmp_path: Path) -> None:
+    rows(tmp_path, *GOOD)
+    text = (HEAD + TABLE + SMOKE).replace("[protocol.smoke]", "[protocol.quick]")
+    assert list(read_stream(write(tmp_path, text)).protocols) == ["smoke"]
+    (line,) = faults(write(tmp_path, text.replace("validation = 0.0", "epoch = 3")))
+    number = text[: text.index("validation = 0.0")].count("\n") + 1
+    assert f"line {number}" in line and "protocol.quick: unknown key 'epoch'" in line
+    both = read_stream(write(tmp_path, text + '[protocol.smoke]\nbackbone = "minilm"\n'))
+    assert list(both.protocols) == ["smoke", "quick"]
 
 
 def test_slips_are_all_told_with_their_lines(tmp_path: Path) -> None:
