@@ -85,6 +85,18 @@ def test_code_beside_the_weights_is_not_run(folder: Path) -> None:
         backbones.load(str(folder))
 
 
+@pytest.mark.parametrize("kind", ["encoder", "image", "causal"])
+def test_a_model_that_can_be_loaded_and_not_run_is_refused(kind: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny.folder(kind), tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    config["num_attention_heads"] *= -1  # divides the width all the same
+    config.pop("head_dim", None)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match=r"backbone '.*m'") as caught:
+        backbones.load(str(folder))
+    assert "\n" not in str(caught.value)
+
+
 def test_every_call_that_loads_by_name_forbids_code_of_the_model() -> None:
     """Also the program of a model card: transformers would ask at the terminal where nothing is said."""
     seen = 0

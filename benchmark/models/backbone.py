@@ -12,7 +12,7 @@ from benchmark.models.backbone_store import find_folder, preset_key, stored_fold
 from benchmark.models.forward_equivalents import PassCounter
 from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
 from benchmark.models.positions import count_from_mask
-from benchmark.models.pretrained_model import read_model
+from benchmark.models.pretrained_model import read_model, try_out
 from benchmark.models.special_tokens import require_answers
 from benchmark.models.weights_hash import hash_files, hash_tensors, weight_files
 from benchmark.registry import BACKBONES
@@ -227,6 +227,8 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
         require_answers(module, tokenizer, kind, origin)
         if kind == "causal":
             count_from_mask(module)
+    if kind != "image" and preset is None:
+        try_out(module, two_tokens(kind), origin)
     return LoadedBackbone(
         kind,
         module,
@@ -238,6 +240,15 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
         getattr(config, "_commit_hash", None),
         weights_hash=hash_files(files),
     )
+
+
+def two_tokens(kind: str) -> dict[str, Tensor]:
+    """Return the smallest inputs `(1, 2)` that a model of texts takes."""
+    import torch
+
+    ids = torch.zeros(1, 2, dtype=torch.int64)
+    begun = {"decoder_input_ids": ids} if kind == "seq2seq" else {}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **begun}
 
 
 def _weight_files(source: str, config: Any) -> list[Path]:

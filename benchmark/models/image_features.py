@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import UserError
+from benchmark.models.pretrained_model import try_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,13 +28,12 @@ def choose_pooling(module: nn.Module, size: int, source: str) -> tuple[Pooling, 
         source: where it came from, for messages.
 
     Raises:
-        UserError: it gives neither tokens nor a pooled output.
+        UserError: it cannot run, or gives neither tokens nor a pooled output.
     """
     import torch
 
     channels = getattr(getattr(module, "config", None), "num_channels", 3)
-    with torch.no_grad():
-        answered = module.eval()(pixel_values=torch.zeros(1, channels, size, size))
+    answered = try_out(module, {"pixel_values": torch.zeros(1, channels, size, size)}, source)
     pooling: Pooling | None = None
     hidden = getattr(answered, "last_hidden_state", None)
     if hidden is not None and hidden.dim() == 3 and _has_class_token(module):

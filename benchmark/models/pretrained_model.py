@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, refusal
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 # Used by no forward pass here: poolers are trained for another purpose, mask tokens stand for hidden patches.
 UNUSED = ("pooler", "mask_token")
@@ -102,6 +102,28 @@ def refuse_other_tensors(
             f"the weights of the backbone '{source}' are not those of its config.json; tensors: "
             f"{'; '.join(told)}"
         )
+
+
+def try_out(module: nn.Module, inputs: dict[str, Tensor], source: str) -> Any:
+    """Return a model's answer to inputs that every model of its kind takes.
+
+    A configuration can let a model be made and loaded that cannot run, as with a negative number of heads.
+
+    Raises:
+        UserError: it fails; the line says with what.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            return module.eval()(**inputs)
+    except Exception as error:  # whatever torch and transformers raise for sizes that do not fit
+        if (refused := refusal(error)) is not None:
+            raise refused from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"the backbone '{source}' cannot run as its config.json describes it: {reason}"
+        ) from error
 
 
 def make_linear(module: nn.Module) -> None:
