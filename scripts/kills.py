@@ -50,10 +50,22 @@ GUARDED = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms"
 FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = [
     "benchmark.cli",
-    "benchmark.running.learner",
+    "benchmark.analysis",
+    "benchmark.publishing",
     "benchmark.running.driver",
-    "transformers",
-    "sklearn",
+    "benchmark.running.learner",
+    "benchmark.tuning",
+    "methods.inc_lora",
+    "rich.progress",
+    "sklearn.datasets",
+    "tasks.digits",
+    "tokenizers",
+    # What transformers imports where a model is loaded takes longer than the run.
+    "torch._dynamo",
+    "torch._inductor",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.vit.modeling_vit",
 ]
 
 
@@ -136,7 +148,7 @@ TOY = ("--stream", "toy", "--seed", "0-1", *settings("epochs=40"), "--workers", 
 DIGITS = ("--method", "inc-lora", "--stream", "digits", *settings("rank=2"))
 TEXTS = settings("source_length=32", "validation=0", "epochs=30", "rank=2")
 SCENARIOS = {
-    "image": Scenario((*DIGITS, *settings("epochs=2", "train_limit=64")), 0.4, 8, 2.0),
+    "image": Scenario((*DIGITS, *settings("epochs=2", "train_limit=64", "test_limit=32")), 0.4, 8, 1.0),
     "text": Scenario(("--method", "inc-lora", "--stream", "{text}", *TEXTS), 0.4, 8, 1.0),
     "cache": Scenario(
         (*DIGITS, "--seed", "{seed}", *settings("epochs=1", "blocks=last:2", "test_limit=32")), 0.08, 1, 0.5

@@ -76,8 +76,9 @@ def _checked(text: str, path: Path) -> tuple[StreamFile, dict[str, Protocol]]:
     protocols: dict[str, Protocol] = {}
     tables = content.get("protocol")
     # Files of before the first run's protocol was renamed go on; mistakes in it keep their lines.
-    former = isinstance(tables, dict) and FORMERLY in tables and "smoke" not in tables
-    if former:
+    former = False
+    if isinstance(tables, dict) and FORMERLY in tables and "smoke" not in tables:
+        former = True
         tables = {"smoke" if name == FORMERLY else name: table for name, table in tables.items()}
         content = content | {"protocol": tables}
     if isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()):
