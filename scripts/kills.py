@@ -227,12 +227,17 @@ def kill_part(ground: Ground, out: Path, cache: Path, name: str) -> Iterator[str
     process.wait(timeout=1800)  # it ends by itself
 
 
+def lost_for_memory(told: str) -> int:
+    """Return how many runs were lost for memory, by a command's last lines; those of progress say it too."""
+    return sum(line.startswith("failed: ") and LOW_MEMORY in line for line in told.splitlines())
+
+
 def kill_for_memory(ground: Ground, out: Path, cache: Path) -> Iterator[str]:
     """Have Ray kill workers for the memory they take, until each run was lost as often as is borne."""
     log = out.with_suffix(".log")
-    before = log.read_text(encoding="utf-8").count(LOW_MEMORY) if log.exists() else 0
+    before = lost_for_memory(log.read_text(encoding="utf-8")) if log.exists() else 0
     ground.start(out, cache, **GUARDED).wait(timeout=1800)
-    failed = log.read_text(encoding="utf-8").count(LOW_MEMORY) - before
+    failed = lost_for_memory(log.read_text(encoding="utf-8")) - before
     yield from ["a run was lost 3 times"] * (3 * failed)
 
 
