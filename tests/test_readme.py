@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.command import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BEGIN, END = "<!-- leaderboard:standard-cl -->", "<!-- /leaderboard:standard-cl -->"
+BEGIN, END = "<!-- leaderboard:shifts -->", "<!-- /leaderboard:shifts -->"
 
 
 def test_it_is_short() -> None:
@@ -14,7 +14,7 @@ def test_it_is_short() -> None:
 
 def test_the_tables_are_the_generated_ones() -> None:
     block = TEXT.split(BEGIN)[1].split(END)[0]
-    board = ROOT / "leaderboards" / "standard-cl.md"
+    board = ROOT / "leaderboards" / "shifts.md"
     page = board.read_text(encoding="utf-8").splitlines()
     rows = [line for line in block.splitlines() if line.startswith("|")]
     assert len(rows) >= 6
