@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import signal
@@ -85,3 +86,16 @@ def hear_interrupts() -> None:
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _hear_again
+
+
+def _hear_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Hear an interrupt again that fell into a destructor or a callback, where Python prints and drops it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # From another thread and a moment later: raised here it would be dropped again.
+        again = threading.Timer(0.05, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)

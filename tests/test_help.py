@@ -81,3 +81,35 @@ def test_ctrl_c_while_bench_is_loaded_gives_no_traceback(seconds: float, tmp_pat
     _, errors = started.communicate(timeout=60)
     assert "Traceback" not in errors and errors.count("\n") <= 1
     assert started.returncode in (-signal.SIGINT, 130)
+
+
+IN_A_DESTRUCTOR = """
+import time
+import typer
+from benchmark.guard import guarded
+
+class Late:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+@guarded
+def command():
+    Late()
+    time.sleep(5)
+    print("not stopped")
+
+typer.run(command)
+"""
+
+
+def test_ctrl_c_that_falls_into_a_destructor_is_heard_after_it(tmp_path: Path) -> None:
+    # As while libraries load: Python itself would print a traceback there and go on.
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_DESTRUCTOR],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
