@@ -108,7 +108,8 @@ def recorded(file: Path | None, name: str) -> list[dict[str, Any]]:
     if file is None or not file.exists():
         return []
     rounds = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return [each for each in rounds if each["scenario"] == name and each["code"] == code()]
+    here = code()
+    return [each for each in rounds if each["scenario"] == name and each["code"] == here]
 
 
 class Ground:

@@ -48,9 +48,9 @@ def listing(form: TableFormat | None = None) -> str:
     frame = pd.DataFrame(rows, columns=["kind", "entries", "size", "last used"])
     if form is None:
         return f"{row_cache.place()}\n\n{text_table(frame, colalign=['left', 'right', 'right', 'left'])}"
-    from benchmark.publishing.paper_tables import frame_table, write_tables
+    from benchmark.publishing.paper_tables import write_frame
 
-    return write_tables([frame_table("The cache", frame, f"In {row_cache.place()}.")], form)
+    return write_frame("The cache", frame, form, f"In {row_cache.place()}.")
 
 
 def clear(kind: str, unused_days: float = 0) -> str:

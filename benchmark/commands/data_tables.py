@@ -31,12 +31,6 @@ MOST_CLASSES = 12
 PROMPT_CHARACTERS = 1000
 
 
-def _formed(title: str, frame: pd.DataFrame, form: TableFormat, note: str = "") -> str:
-    from benchmark.publishing.paper_tables import frame_table, write_tables
-
-    return write_tables([frame_table(title, frame, note)], form)
-
-
 def listing(folder: Path | None, form: TableFormat | None = None) -> str:
     """Return every stream with where its rows would come from now; nothing is read, nobody is asked.
 
@@ -54,7 +48,9 @@ def listing(folder: Path | None, form: TableFormat | None = None) -> str:
     if form is not None:
         import pandas as pd
 
-        return _formed("Streams", pd.DataFrame(rows, columns=["stream", "data", "licence"]), form)
+        from benchmark.publishing.paper_tables import write_frame
+
+        return write_frame("Streams", pd.DataFrame(rows, columns=["stream", "data", "licence"]), form)
     width = max(len(key) for key, _, _ in rows)
     indent = f"\n  {'':<{width}}  "
     lines = [
@@ -175,7 +171,9 @@ def describe(stream: Stream, request: Request, form: TableFormat | None = None) 
         raise UserError(f"the stream '{stream.name}': {error.line}")
     protocol = request.protocol
     if form is not None:
-        return _formed(f"{stream.title}, order {request.order}", _task_table(loaded), form)
+        from benchmark.publishing.paper_tables import write_frame
+
+        return write_frame(f"{stream.title}, order {request.order}", _task_table(loaded), form)
     limits = [
         f"at most {most} {split} rows a task"
         for split, most in (("train", protocol.train_limit), ("test", protocol.test_limit))

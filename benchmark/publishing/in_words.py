@@ -39,6 +39,12 @@ class InWords:
         """What stands above `says`: a board that ranks nothing says nothing, it only measured."""
         return "What it says" if self.ranks else "What was measured"
 
+    @property
+    def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The lists of sentences that are not empty, each with its heading."""
+        both = ((self.heading, self.says), ("What it may not claim", self.not_claimed))
+        return tuple((heading, sentences) for heading, sentences in both if sentences)
+
 
 def in_words(part: Section, found: Sequence[Board]) -> InWords:
     """Return what a section says and what it may not claim.

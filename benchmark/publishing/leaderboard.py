@@ -147,9 +147,8 @@ def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> 
 def _words(said: InWords) -> list[str]:
     """Return what a board says and may not claim."""
     blocks = [plain(said.room)]
-    for heading, sentences in ((said.heading, said.says), ("What it may not claim", said.not_claimed)):
-        if sentences:
-            blocks += [f"**{heading}**", "\n".join(f"- {plain(sentence)}" for sentence in sentences)]
+    for heading, sentences in said.lists:
+        blocks += [f"**{heading}**", "\n".join(f"- {plain(sentence)}" for sentence in sentences)]
     return [*blocks, plain(said.headroom)]
 
 

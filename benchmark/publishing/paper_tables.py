@@ -80,6 +80,11 @@ def frame_table(title: str, frame: pd.DataFrame, note: str = "", **places: Any) 
     return PaperTable(title, texts, records, note, words=words)
 
 
+def write_frame(title: str, frame: pd.DataFrame, form: TableFormat, note: str = "") -> str:
+    """Return one frame in a form, as `write_tables` does."""
+    return write_tables([frame_table(title, frame, note)], form)
+
+
 def write_tables(tables: Sequence[PaperTable], form: TableFormat) -> str:
     """Return tables in one form: one text for a document, or all rows as CSV or JSON."""
     if form is TableFormat.json:

@@ -62,10 +62,9 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
 def words(said: InWords) -> str:
     """Return what a board says and may not claim."""
     blocks = [f"<p>{escape(said.room)}</p>"]
-    for heading, sentences in ((said.heading, said.says), ("What it may not claim", said.not_claimed)):
-        if sentences:
-            lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-            blocks.append(f"<h3>{heading}</h3>\n<ul>{lines}</ul>")
+    for heading, sentences in said.lists:
+        lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        blocks.append(f"<h3>{heading}</h3>\n<ul>{lines}</ul>")
     return "\n".join([*blocks, f"<p>{escape(said.headroom)}</p>"])
 
 

@@ -161,7 +161,7 @@ class Site:
             heads=heads,
             titles=dict.fromkeys(table.caption for _, tables in heads for table in tables),
             sections=[(part, in_words(part, self._boards[id(part)])) for part in self.sections],
-            opening=opening(self.sections, self.pictures),
+            opening=opening(self.sections, self._boards, self.pictures),
         )
 
     def method(self, name: str) -> str:

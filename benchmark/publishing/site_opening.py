@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.publishing import plots
-from benchmark.publishing.board import LEADING, Board, boards, mean_score
+from benchmark.publishing.board import LEADING, Board, mean_score
 from benchmark.publishing.collect import STANDARD, Row, Section
 from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.headroom import judge
@@ -33,12 +33,14 @@ class Opening:
     address: str
 
 
-def opening(parts: Sequence[Section], pictures: bool) -> Opening | None:
+def opening(parts: Sequence[Section], laid: Mapping[int, Sequence[Board]], pictures: bool) -> Opening | None:
     """Return the opening: of a board with headroom where there is one, then of the one with most rows.
 
     None where no board of several runs has two rows.
+
+    Args:
+        laid: the boards of each section, by its identity; they keep what they computed.
     """
-    laid = {id(part): boards(part.rows) for part in parts}
     found = [(part, board) for part in parts for board in laid[id(part)] if board.compared]
     if not found:
         return None

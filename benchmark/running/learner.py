@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.data.batches import Rows
 from benchmark.data.scoring_checks import remarks
@@ -38,9 +38,6 @@ from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
 from benchmark.stream import Examples, LoadedStream, Stream
-
-if TYPE_CHECKING:
-    pass
 
 
 class Learner:
