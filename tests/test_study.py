@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.results import Result
+from benchmark.running.plan import plan
 from benchmark.running.run import Run
 from benchmark.study import verdicts
 from benchmark.study.evidence import gather
+from benchmark.study.members import Members
 from benchmark.study.path import choose_lambda, place_lambdas, predict_kept, round_digits
 from benchmark.study.stages import Missing, Study
 from benchmark.study.study_file import Outcomes, PathRule, StudyFile, read_study
@@ -140,6 +142,18 @@ def test_what_the_study_chooses_is_not_set_by_hand() -> None:
 
 
 # --- the whole
+
+
+def test_a_run_has_the_order_of_its_name_and_where_there_is_none_that_of_its_place() -> None:
+    """So the rows of a board, run i with order i and seed i, are members of a study of its stream."""
+    _, file = read_study("litelora")
+    shifts = Members(file, need_backbone=False).gate(3, 0.02)
+    assert (shifts.order, shifts.seed) == ("3", 3)
+    (board,) = plan("litelora", "shifts", "3", "3", None, "standard", (), need_backbone=False)
+    assert shifts.identity == board.identity
+    _, file = read_study("toy")
+    toy = Members(file).gate(0, 0.02)  # The only order is called 1.
+    assert (toy.order, toy.seed) == ("1", 0)
 
 
 def made_up(run: Run, kept: list[bool], score: float) -> Result:

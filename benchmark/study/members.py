@@ -70,10 +70,13 @@ class Members:
         return self._made[key]
 
     def _order(self, number: int) -> str:
-        """Return the order of run `number`; a stream with few of them starts again."""
+        """Return the order of run `number`, that of its name or place; a stream with few starts again.
+
+        By name first: the rows of a `standard` board, run i with order i, are then members too.
+        """
         (reference,) = find_streams(self.file.stream).values()
         orders = list(load_stream(reference).orders)
-        return orders[number % len(orders)]
+        return str(number) if str(number) in orders else orders[number % len(orders)]
 
 
 def as_text(value: Any) -> str:
