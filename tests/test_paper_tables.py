@@ -112,3 +112,13 @@ def test_the_same_tables_come_from_python(root: Path) -> None:
 def test_format_and_check_do_not_go_together(root: Path) -> None:
     done = CliRunner().invoke(app, ["leaderboard", "--root", str(root), "--format", "csv", "--check"])
     assert done.exit_code == 2 and "give one of them" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("analyse", "metrics"), ("analyse", "redundancy"), ("data", "verify")])
+def test_two_ways_to_print_are_refused(root: Path, words: tuple[str, ...]) -> None:
+    given = "toy" if words[0] == "data" else str(root / "results")
+    done = CliRunner().invoke(app, [*words, given, "--json", "--format", "csv"])
+    assert done.exit_code != 0 and not done.stdout
+    assert done.stderr.strip() == (
+        "error: --json and --format csv are two ways to print; give one (JSON: --json)"
+    )

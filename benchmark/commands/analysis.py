@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Format
+from benchmark.commands.options import Format, check_one_form
 from benchmark.errors import Incomplete, UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -42,6 +42,7 @@ def metrics(
     form: Format = None,
 ) -> None:
     """Print a result's numbers by every convention in use, and who uses it."""
+    check_one_form(as_json, form)
     from benchmark.analysis import translator
     from benchmark.publishing.soundness import check_sound
     from benchmark.result_files import read_all
@@ -107,6 +108,7 @@ def redundancy(
     form: Format = None,
 ) -> None:
     """Say how much the adapters of different tasks overlap."""
+    check_one_form(as_json, form)
     from benchmark.analysis import redundancy as analysis
     from benchmark.analysis.run_analysis import Depth, analyse_run
     from benchmark.result_files import find

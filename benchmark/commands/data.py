@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Format
+from benchmark.commands.options import Format, check_one_form
 from benchmark.guard import INCOMPLETE, guarded
 
 app = typer.Typer(help="List, describe, verify and fetch the data of streams.", no_args_is_help=True)
@@ -69,6 +69,7 @@ def verify(
 
     Exits with 1 where there is a fault; oddities are listed and do no harm.
     """
+    check_one_form(as_json, form)
     from benchmark.commands import data_tables as data_commands
 
     report = data_commands.examine(stream, order, protocol, data_dir, settings or (), backbone)

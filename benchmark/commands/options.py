@@ -90,6 +90,18 @@ Format = Annotated[
     typer.Option("--format", help="Print tables for a paper or a program. Default: for the terminal."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def check_one_form(as_json: bool, form: TableFormat | None) -> None:
+    """Check that a reading command was given one way to print.
+
+    Raises:
+        UserError: it was given two.
+    """
+    if as_json and form is not None:
+        raise UserError(f"--json and --format {form} are two ways to print; give one (JSON: --json)")
+
+
 SavePredictions = Annotated[
     bool,
     typer.Option(
