@@ -42,7 +42,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.full: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[tune,plots,offline,backbones,docs,dev]"
+	$(INSTALL) -e ".[tune,plots,offline,backbones,quantized,docs,dev]"
 	touch $(VENV)/.base $(VENV)/.docs $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python

@@ -123,6 +123,8 @@ class Method:
             old rows for each batch: gradient accumulation is then refused.
         checkpoints: False where what it puts into the blocks for a pass is gone when one is computed again:
             gradient checkpointing is then refused.
+        reads_weights: True where it, or a library that it uses, computes with the numbers of the pretrained
+            weights: quantization, which leaves none, and several GPUs are then refused.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
@@ -141,6 +143,7 @@ class Method:
     task_id_only_masks: ClassVar[bool] = False
     whole_batches: ClassVar[bool] = False
     checkpoints: ClassVar[bool] = True
+    reads_weights: ClassVar[bool] = False
     tried: ClassVar[bool] = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:

@@ -16,7 +16,14 @@ ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
         *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks"),
-        *("selection_steps", "repeat", "micro_batches", "gradient_checkpointing"),
+        *(
+            "selection_steps",
+            "repeat",
+            "micro_batches",
+            "gradient_checkpointing",
+            "quantization",
+            "attention",
+        ),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
@@ -24,6 +31,12 @@ WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})
 people with less memory share both."""
 OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
+
+
+def stored_in_words(quantization: str, attention: str) -> str:
+    """Return how frozen weights and attention differ from the plain model's; "" where they do not."""
+    weights = "" if quantization == "none" else f"frozen weights in {quantization}"
+    return ", ".join(filter(None, [weights, "" if attention == "default" else f"{attention} attention"]))
 
 
 class Protocol(BaseModel):
@@ -80,6 +93,14 @@ class Protocol(BaseModel):
         "float32",
         description="of the backbone's products: float32, tf32 on a GPU, or bf16 (weights, adapters "
         "and optimiser stay float32), refused where the processor does not have it",
+    )
+    quantization: Literal["none", "int8", "nf4"] = Field(
+        "none",
+        description="of a causal model's frozen linear layers, by bitsandbytes: none, int8 (LLM.int8, whose "
+        "products are 8-bit integers), or nf4 (4 bits, unpacked for each product); adapters stay float32",
+    )
+    attention: Literal["default", "flash"] = Field(
+        "default", description="as the model's class chooses, or flash attention 2, on a GPU and in bf16"
     )
     score_at: Literal["every", "diagonal+last"] = Field(
         "every",
@@ -166,6 +187,11 @@ class Protocol(BaseModel):
                 f"compete, not {self.head}"
             )
         return self
+
+    @property
+    def stored(self) -> str:
+        """How frozen weights and attention differ from the plain model's, in words; "" where they do not."""
+        return stored_in_words(self.quantization, self.attention)
 
     def identity(self) -> dict[str, Any]:
         """Return the values that name a run, as JSON: all that can change a number, later ones where set.

@@ -64,7 +64,7 @@ class ProjectedLoRA(SequentialLoRA):
         sizes = [
             size for layer in self.stack.layers.values() for size in (layer.base.in_features, self.rank(0))
         ]
-        example = exact(next(iter(self.stack.layers.values())).weight)
+        example = exact(next(iter(self.stack.layers.values())).like)
         self.memories = [SubspaceMemory.empty(example.new_zeros(size, 0)) for size in sizes]
         self.start: list[Tensor] = []
 

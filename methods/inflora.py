@@ -73,7 +73,7 @@ class InfLoRA(LowRankMethod):
         """Start with empty memories."""
         super().__init__(context, hyperparameters)
         self.memories = {
-            name: SubspaceMemory.empty(exact(layer.weight.new_zeros(layer.base.in_features, 0)))
+            name: SubspaceMemory.empty(exact(layer.like.new_zeros(layer.base.in_features, 0)))
             for name, layer in self.stack.layers.items()
         }
 

@@ -62,6 +62,7 @@ class KeepLoRA(LowRankMethod):
 
     Hyperparameters = KeepHyperparameters
     keeps = auxiliary("memories")
+    reads_weights = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start with the leading input directions of the pretrained weights."""

@@ -310,8 +310,8 @@ def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path
         (["--timeout", "0"], ["--timeout 0 must be above 0"]),
         (["--memory", "-1"], ["--memory -1 must be above 0"]),
         (["--gpus", "0.5"], ["--device cpu leaves idle", "--device cuda"]),
-        (["--gpus", "1.5", "--device", "cuda"], ["--gpus 1.5: a run computes on one GPU", "value is 1"]),
-        (["--gpus", "2", "--device", "cuda"], ["--gpus 2: a run computes on one GPU", "value is 1"]),
+        (["--gpus", "1.5", "--device", "cuda"], ["--gpus 1.5: a run takes a part", "values are 1 and 2"]),
+        (["--gpus", "2", "--device", "auto"], ["--gpus 2: this machine has 0 CUDA devices", "leave it out"]),
         (["--cpus", "2"], ["kept by Ray", "--workers above 1, --timeout or --address"]),
     ],
 )

@@ -10,7 +10,8 @@ import torch
 from benchmark.lora.stack import AdapterStack
 from benchmark.models.label_scores import last_logits
 from benchmark.registry import BACKBONES
-from benchmark.running.gpu_memory import saved_bytes, step_memory
+from benchmark.running.gpu_memory import step_memory
+from benchmark.running.kept_tensors import Kept
 from tests import tiny
 from tests.command import bench
 from tests.test_accumulation import large_model
@@ -31,7 +32,7 @@ def kept_by_running(name: str, protocol: Any, rows: int) -> int:
         logits = last_logits(module, {"input_ids": ids, "attention_mask": mask}, 5)
         return torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), targets)
 
-    return saved_bytes(loss, {p.untyped_storage()._cdata for p in module.parameters()})
+    return Kept({p.untyped_storage()._cdata for p in module.parameters()}).count(loss).total()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,3 +88,38 @@ def test_a_dry_run_states_the_memory_of_a_gpu(name: str) -> None:
     listed = name.replace(".", "-")
     assert f"memory    of {listed} on standard-cl: " in done.stdout, done.stderr
     assert "GiB a GPU in float32: weights " in done.stdout and "of 8 rows of 562 tokens" in done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_is_counted_as_autocast_keeps_it(name: str) -> None:
+    chosen = tiny.protocol("causal", precision="bf16", micro_batches=2)
+    found = step_memory(large_model(name).config, chosen)
+    with torch.autocast("cpu", torch.bfloat16):
+        real = kept_by_running(name, chosen, rows=2)
+    assert found.activations == pytest.approx(real, rel=0.15)
+
+
+def test_weights_by_format_and_gpu_by_hand() -> None:
+    config = large_model("llama-3.2-1b").config
+    linear, outside, norms = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32, 50 * 32 + 32, 2 * 32
+
+    def of(gpus: int = 1, **settings: Any) -> Any:
+        return step_memory(config, tiny.protocol("causal", **settings), gpus)
+
+    adapted = 32 * 32 + 16 * 32
+    # In bf16 adapted layers stay float32, others take 2 bytes, and so does the tied output layer's copy.
+    halves = 2 * 50 * 32 + 2 * (2 * (linear - adapted) + 4 * adapted)
+    assert of(precision="bf16").weights == 4 * outside + 4 * 2 * norms + halves
+    # An int8 row has a scale: 32 + 32 + 16 + 16 + 64 + 64 + 32 rows; nf4 one for 64 numbers.
+    rows = 2 * 32 + 2 * 16 + 2 * 64 + 32
+    assert of(quantization="int8").weights == 4 * (outside + 2 * norms) + 2 * (linear + 4 * rows)
+    four = of(quantization="nf4")
+    assert four.weights == 4 * (outside + 2 * norms) + 2 * (linear // 2 + 4 * linear // 64)
+    assert four.copies == four.adapter // 4 and "in float32, frozen weights in nf4: weights" in str(four)
+    # One block each: the first GPU has the embeddings, the adapters and the logits too.
+    whole, first = of(), of(gpus=2)
+    assert first.weights == 4 * (outside + norms + linear) and first.copies == whole.copies // 2
+    assert first.adapter == whole.adapter
+    # The lowest block keeps a little less: nothing below it is trained.
+    assert 0.45 * whole.activations < first.activations < 0.55 * whole.activations
+    assert "on the fullest of 2 GPUs in float32" in str(first)

@@ -79,7 +79,10 @@ Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster: auto or ray://host:port. Default: this machine.")
 ]
 Cpus = Annotated[float, typer.Option(help="CPUs that Ray sets aside for a run.")]
-Gpus = Annotated[float, typer.Option(min=0, help="Share of a GPU that Ray sets aside for a run, at most 1.")]
+Gpus = Annotated[
+    float,
+    typer.Option(min=0, help="Share of a GPU that Ray sets aside for a run, or GPUs that it is spread over."),
+]
 Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a run.")]
 Log = Annotated[
     str | None,
@@ -197,8 +200,11 @@ class RunOptions:
                 f"--gpus {gpus:g} lets Ray choose the GPU of each run, and --device {self.device} names one; "
                 "use --device cuda"
             )
-        if gpus > 1:
-            raise UserError(f"--gpus {gpus:g}: a run computes on one GPU; the nearest valid value is 1")
+        if gpus > 1 and gpus != int(gpus):
+            raise UserError(
+                f"--gpus {gpus:g}: a run takes a part of one GPU or several whole ones; the nearest valid "
+                f"values are {int(gpus)} and {int(gpus) + 1}"
+            )
         memory = None if self.memory is None else int(self.memory * 1024**3)
         return Conditions(self.retry, self.timeout, self.address, self.cpus, gpus, memory)
 

@@ -57,10 +57,18 @@ def run_data(run: Run) -> dict[str, Any]:
     return {**names, "protocol": run.protocol.name, "config": run.config()}
 
 
-def as_text(plan: Plan, workers: int) -> str:
-    """Return a plan for reading: what runs, each run or each method's runs, and the sums."""
+def as_text(plan: Plan, workers: int, gpus: int = 1) -> str:
+    """Return a plan for reading: what runs, each run or each method's runs, and the sums.
+
+    Args:
+        workers: runs at a time.
+        gpus: that each run is spread over.
+
+    Raises:
+        UserError: a backbone has fewer blocks than there are GPUs.
+    """
     runs = [entry.run for entry in plan.runs]
-    parts = [announcement(runs), *_prefixes(runs), *_gpu_memory(runs)]
+    parts = [announcement(runs), *_prefixes(runs), *_gpu_memory(runs, gpus)]
     if len(runs) <= MOST_LISTED:
         parts.append(listing(runs))
     rows = _rows(plan) if len(runs) <= MOST_LISTED else _grouped(plan)
@@ -81,7 +89,7 @@ def _prefixes(runs: list[Run]) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _gpu_memory(runs: list[Run]) -> list[str]:
+def _gpu_memory(runs: list[Run], gpus: int) -> list[str]:
     """Return what a step of each setup takes of a GPU, for language models of a known shape."""
     texts = [
         ours for ours in _by_setup(runs) if load_stream(ours[0].stream_reference).kind.startswith("text")
@@ -92,7 +100,7 @@ def _gpu_memory(runs: list[Run]) -> list[str]:
 
     lines = []
     for ours in texts:
-        found = gpu_memory(ours[0])
+        found = gpu_memory(ours[0], gpus)
         if found is not None:
             lines.append(f"memory    of {ours[0].backbone} on {ours[0].stream}: {found}")
     return ["\n".join(lines)] if lines else []

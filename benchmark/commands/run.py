@@ -120,7 +120,12 @@ def _perform(runs: list[Run], options: RunOptions) -> None:
         from benchmark.running.published_costs import published_folders
 
         found = forecast(runs, options.out, options.data_dir, published_folders())
-        text = plan_report.as_data(found) if options.as_json else plan_report.as_text(found, options.workers)
+        gpus = conditions.whole_gpus
+        text = (
+            plan_report.as_data(found)
+            if options.as_json
+            else plan_report.as_text(found, options.workers, gpus)
+        )
         typer.echo(text)
         return
     from benchmark.commands.sweep import sweep as run_sweep

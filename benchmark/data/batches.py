@@ -26,6 +26,7 @@ class Batch:
         targets: `(n, length)` token ids with -100 where nothing is asked, for text to text.
         rows: indices into the split, so that a method can keep per-row state.
         left: tokens are padded on the left.
+        answers: tokens of `targets` that each row is asked for, where they were counted before.
     """
 
     inputs: dict[str, Tensor]
@@ -33,6 +34,7 @@ class Batch:
     targets: Tensor | None = None
     rows: list[int] = field(default_factory=list)
     left: bool = False
+    answers: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -40,12 +42,20 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         return Batch(
-            {name: tensor.to(device) for name, tensor in self.inputs.items()},
-            None if self.labels is None else self.labels.to(device),
-            None if self.targets is None else self.targets.to(device),
+            {name: sent(tensor, device) for name, tensor in self.inputs.items()},
+            None if self.labels is None else sent(self.labels, device),
+            None if self.targets is None else sent(self.targets, device),
             self.rows,
             self.left,
+            self.answers,
         )
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, to a GPU from pinned memory, which nobody has to wait for."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class Rows(Protocol):
@@ -135,7 +145,7 @@ class TokenRows:
         """Return the given rows; with `training` and a causal model, prompt and answer together."""
         chosen = [self.prompts[row] for row in rows]
         labels = None if self.labels is None else self.labels[torch.as_tensor(rows)]
-        targets = None
+        targets, answers = None, []
         if self.targets is not None:
             answers = [self.targets[row] for row in rows]
             if self.causal and training:
@@ -145,9 +155,8 @@ class TokenRows:
                 chosen = [p + a for p, a in zip(chosen, answers, strict=True)]
             else:
                 targets = pad_rows(answers, -100)
-        return Batch(
-            token_inputs(chosen, self.pad, left=self.causal), labels, targets, list(rows), self.causal
-        )
+        inputs, lengths = token_inputs(chosen, self.pad, left=self.causal), [len(each) for each in answers]
+        return Batch(inputs, labels, targets, list(rows), self.causal, lengths)
 
 
 def token_inputs(rows: list[list[int]], pad: int, left: bool = False) -> dict[str, Tensor]:

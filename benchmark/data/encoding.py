@@ -26,6 +26,7 @@ NOT_IN_TOKENS = frozenset(
         *("milestones", "milestone_factor", "crop_area"),
         *("gradient_clip", "train_limit", "test_limit", "validation", "score_on", "decoding", "normaliser"),
         *("pixels", "augmentation", "blocks", "prefix_dtype", "score_at", "precision"),
+        *("quantization", "attention"),
     )
 )
 

@@ -29,7 +29,7 @@ def watching(stack: AdapterStack, see: Callable[[str, Tensor], None]) -> Iterato
     """Within the context, call `see(layer name, input (n, ..., d_in))` before an adapted layer answers."""
     handles = []
     for name, layer in stack.layers.items():
-        hook = lambda _, given, name=name: see(name, given[0].detach())  # noqa: E731
+        hook = lambda layer, given, name=name: see(name, given[0].detach().to(layer.like.device))  # noqa: E731
         handles.append(layer.register_forward_pre_hook(hook))
     try:
         yield

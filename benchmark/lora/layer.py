@@ -8,6 +8,9 @@ where A_f (R, d_in) and B_f (d_out, R) hold the frozen adapters one above the ot
 ranks, and A (r, d_in) and B (d_out, r) are the adapter under training. A scale is alpha / r times what the
 method has learned. It multiplies the r-dimensional middle, never a weight, so the cost of a step hardly grows
 with R.
+
+A quantized W is multiplied by its own layer, which nothing can be merged into: what is merged elsewhere stays
+beside it. Adapters lie on one device, whatever GPU the layer lies on.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from benchmark.errors import UserError
+from benchmark.models.placement import is_quantized
 
 Part = Literal["frozen", "current"]
 PARTS: tuple[Part, ...] = ("frozen", "current")
@@ -60,6 +66,11 @@ class Term(NamedTuple):
     lora_b: Tensor
     scale: Tensor | float
 
+    def to(self, device: torch.device) -> Term:
+        """Return the term on a device; itself where it is there."""
+        scale = self.scale.to(device) if isinstance(self.scale, Tensor) else self.scale
+        return Term(self.lora_a.to(device), self.lora_b.to(device), scale)
+
     def scaled_a(self) -> Tensor:
         """Return scale * A, `(R, d_in)`.
 
@@ -82,10 +93,19 @@ class LoraLinear(nn.Module):
         current: the adapter under training, or None.
         scaling: alpha / r.
         merged: what has been added to the weight for good, `(d_out, d_in)`, or None.
+        quantized: the pretrained weight is stored in integers.
+        like: an empty tensor of the adapters' device and number format.
     """
 
+    like: Tensor
+
     def __init__(
-        self, base: nn.Linear, scaling: float, dropout: float, ask_scales: Callable[[bool], LayerScales]
+        self,
+        base: nn.Linear,
+        scaling: float,
+        dropout: float,
+        ask_scales: Callable[[bool], LayerScales],
+        like: Tensor | None = None,
     ) -> None:
         """Wrap a layer; it has no adapter until the stack adds one.
 
@@ -94,14 +114,17 @@ class LoraLinear(nn.Module):
             scaling: alpha / r.
             dropout: on the input of the adapters, not of W.
             ask_scales: returns the layer's learned scales, None for ones; True if a forward pass asks.
+            like: has the device and the number format of adapters; the pretrained weight where it is None.
         """
         super().__init__()
-        weight = base.weight
         self.base = base
+        self.quantized = is_quantized(base)
+        empty = (base.weight if like is None else like).detach().new_zeros(0)
+        self.register_buffer("like", empty, persistent=False)
         self.scaling = scaling
         self.dropout = dropout
         self.frozen = Adapter(
-            weight.new_zeros(0, base.in_features), weight.new_zeros(base.out_features, 0), False
+            self.like.new_zeros(0, base.in_features), self.like.new_zeros(base.out_features, 0), False
         )
         self.current: Adapter | None = None
         self.merged: Tensor | None = None
@@ -111,8 +134,22 @@ class LoraLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The pretrained weight, for code that looks at a layer's dtype or shape."""
+        """The pretrained weight `(d_out, d_in)`.
+
+        Raises:
+            UserError: it is quantized, so that there are no such numbers to compute with.
+        """
+        if self.quantized:
+            raise UserError(
+                "the method computes with the pretrained weights, which protocol.quantization stores in "
+                "integers; the only valid value for it is none"
+            )
         return self.base.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pretrained weight lies."""
+        return self.base.weight.device
 
     @property
     def bias(self) -> Tensor | None:
@@ -122,12 +159,16 @@ class LoraLinear(nn.Module):
     def fits(self, frozen_ranks: Sequence[int]) -> bool:
         """Return whether adapters of these ranks, and all other matrices, have the layer's shapes."""
         adapters = [self.frozen] if self.current is None else [self.frozen, self.current]
-        whole = self.merged is None or self.merged.shape == self.weight.shape
+        shape = (self.base.out_features, self.base.in_features)
+        whole = self.merged is None or self.merged.shape == shape
         same = len(self.frozen.lora_A) == sum(frozen_ranks)
         return whole and same and all(adapter.fits(self.base) for adapter in adapters)
 
     def merged_weight(self) -> Tensor:
-        """Return the pretrained weight with what was merged into it for good."""
+        """Return the weight with what was merged into it for good; of a quantized one the latter alone."""
+        if self.quantized:
+            shape = (self.base.out_features, self.base.in_features)
+            return self.like.new_zeros(shape, device=self.device) if self.merged is None else self.merged
         return self.base.weight if self.merged is None else self.base.weight + self.merged
 
     def terms(self, parts: Iterable[Part] = PARTS, in_pass: bool = False) -> list[Term]:
@@ -146,20 +187,27 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., d_in)` to `(..., d_out)`."""
-        weight = self.base.weight if self._answering is None else self._answering
-        y = functional.linear(x, weight, self.base.bias)
+        y = self._through_weight(x)
         # One mask for all adapters, as O-LoRA draws it; predictions, made without gradients, get none.
         x = functional.dropout(x, self.dropout, training=torch.is_grad_enabled())
         for term in self.terms(self._beside, in_pass=True):
+            term = term.to(x.device)
             middle = functional.linear(x, term.lora_a)
             if isinstance(term.scale, Tensor) or term.scale != 1.0:
                 middle = middle * _by_row(term.scale, middle)
             y = _add_product(y, middle, term.lora_b)
         return y
 
+    def _through_weight(self, x: Tensor) -> Tensor:
+        if self.quantized:
+            y = self.base(x)
+            return y if self._answering is None else y + functional.linear(x, self._answering)
+        weight = self.base.weight if self._answering is None else self._answering
+        return functional.linear(x, weight, self.base.bias)
+
     def delta(self, *parts: Part) -> Tensor:
         """Return what the adapters, or some, add to the weight: `(d_out, d_in)`, in float32 or float64."""
-        total = torch.zeros_like(exact(self.base.weight))
+        total = exact(self.like.new_zeros(self.base.out_features, self.base.in_features))
         for number, term in enumerate(self.terms(parts or PARTS)):
             product = exact(term.lora_b) @ exact(term.scaled_a())
             total = total + product if number else product
@@ -173,7 +221,7 @@ class LoraLinear(nn.Module):
         """Use a weight until the next call; None for what `merged_weight` returns.
 
         Args:
-            weight: `(d_out, d_in)`.
+            weight: `(d_out, d_in)`; of a quantized layer what is added to its own.
             beside: the adapters that are still added to it.
         """
         self._beside = beside
@@ -184,9 +232,16 @@ class LoraLinear(nn.Module):
         return self._answering, self._beside
 
     def merge(self, *parts: Part) -> None:
-        """Answer with a copy of the weight that holds some of the adapters as they are now."""
+        """Answer with a copy of the weight that holds some of the adapters as they are now.
+
+        Adapters of a quantized layer stay beside it, which is the same answer.
+        """
+        if self.quantized:
+            self.answer_with(None)
+            return
         weight = self.merged_weight().detach()
         for term in self.terms(parts):
+            term = term.to(self.device)
             weight = torch.addmm(weight, term.lora_b.detach(), term.scaled_a().detach())
         self.answer_with(weight, tuple(part for part in PARTS if part not in parts))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from benchmark.data.batches import sent
 from benchmark.lora.layer import LayerScales
 from benchmark.models.checkpointing import current_region, outside_of_regions
 
@@ -74,7 +75,9 @@ def by_layer(
     of_current: list[Tensor | None] = [None] * layers
     # Scales may be kept in float32 beside a bfloat16 backbone.
     if frozen is not None and ranks:
-        rows = frozen.repeat_interleave(torch.tensor(ranks, device=frozen.device), dim=-1)
+        # With its size, which else is asked of the device.
+        repeats = sent(torch.tensor(ranks), frozen.device)
+        rows = frozen.repeat_interleave(repeats, dim=-1, output_size=sum(ranks))
         of_frozen = list(rows.to(like).unbind())
     if current is not None:
         of_current = list((current if current.dim() == 1 else current.to(like)[..., None]).unbind())

@@ -63,9 +63,14 @@ class AdapterStack:
         model.requires_grad_(False)
         linears = find_targets(model, targets, choice)
         self.layers: dict[str, LoraLinear] = {}
+        # Adapters lie where the inputs come in, also those of layers on other GPUs.
+        home = next(model.parameters())
         for name, linear in linears.items():
             if blocks is None or block_of(name) in blocks:
-                self.layers[name] = LoraLinear(linear, scaling, dropout, self._asking(len(self.layers)))
+                dtype = linear.weight.dtype if linear.weight.is_floating_point() else home.dtype
+                like = torch.empty(0, dtype=dtype, device=home.device)
+                ask = self._asking(len(self.layers))
+                self.layers[name] = LoraLinear(linear, scaling, dropout, ask, like)
         self._check(rank)
         for name, layer in self.layers.items():
             parent, _, child = name.rpartition(".")
@@ -135,9 +140,9 @@ class AdapterStack:
         self.current_task = task
         for layer in self.layers.values():
             lora_a = initialisation.kaiming_uniform(
-                layer.weight, rank or self.rank, layer.base.in_features, a=5**0.5
+                layer.like, rank or self.rank, layer.base.in_features, a=5**0.5
             )
-            layer.current = Adapter(lora_a, layer.weight.new_zeros(layer.base.out_features, len(lora_a)))
+            layer.current = Adapter(lora_a, layer.like.new_zeros(layer.base.out_features, len(lora_a)))
 
     def freeze_current(self) -> None:
         """Put the current adapter, if there is one, onto the frozen ones; nothing trains it any more."""
@@ -165,7 +170,7 @@ class AdapterStack:
             return
         self.merged_rank += len(self.lora_a()[0])
         for layer in self.layers.values():
-            delta = layer.delta("current").detach().to(layer.weight)
+            delta = layer.delta("current").detach().to(layer.device, layer.like.dtype)
             layer.merged = delta if layer.merged is None else layer.merged + delta
             layer.answer_with(None)
         self.discard_current()
@@ -252,10 +257,10 @@ class AdapterStack:
             for name, layer in self.layers.items():
                 both = [(term.scaled_a(), term.lora_b) for term in layer.terms()]
                 if layer.merged is not None:
-                    both.insert(0, _factors(layer.merged, self.merged_rank))
+                    both.insert(0, _factors(layer.merged.to(layer.like.device), self.merged_rank))
                 none = (
-                    layer.weight.new_zeros(0, layer.base.in_features),
-                    layer.weight.new_zeros(layer.base.out_features, 0),
+                    layer.like.new_zeros(0, layer.base.in_features),
+                    layer.like.new_zeros(layer.base.out_features, 0),
                 )
                 lora_as, lora_bs = zip(none, *both, strict=True)
                 result[name] = torch.cat(lora_as), torch.cat(lora_bs, dim=1)
@@ -345,7 +350,7 @@ class AdapterStack:
             raise _foreign(name)
         for name, layer in self.layers.items():
             own = {
-                key: value.to(layer.weight.device)
+                key: value.to(layer.device if key == f"{name}.merged" else layer.like.device)
                 for key, value in state.items()
                 if key.startswith(f"{name}.")
             }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from benchmark.data.images import ImageSettings
     from benchmark.models.pinned_file import PinnedFile
+    from benchmark.models.placement import Placement
 
 Kind = Literal["vector", "image", "encoder", "seq2seq", "causal"]
 
@@ -84,6 +85,7 @@ class LoadedBackbone:
         passes: counts what goes through the blocks, see `benchmark.models.forward_equivalents`.
         weights_hash: of the weights as loaded: their files' sha256, see `benchmark.models.weights_hash`.
         precision: of the module's products, see `benchmark.models.precision`.
+        stored: how weights and attention differ from the plain model's, in words; "" where they do not.
         size: number of frozen parameters as loaded, each shared one once; adapters added later do not count.
     """
 
@@ -98,12 +100,15 @@ class LoadedBackbone:
     route: Callable[[dict[str, Tensor]], Tensor] | None = None
     weights_hash: str = ""
     precision: str = "float32"
+    stored: str = ""
     size: int = field(init=False)
     passes: PassCounter = field(init=False)
 
     def __post_init__(self) -> None:
         """Count the model, and hang the counter of passes on it, before anything is put beside it."""
-        self.size = sum(parameter.numel() for parameter in self.module.parameters())
+        from benchmark.models.placement import parameter_count
+
+        self.size = sum(parameter_count(parameter) for parameter in self.module.parameters())
         self.passes = PassCounter(self.module)
         self.weights_hash = self.weights_hash or hash_tensors(self.module.state_dict())
 
@@ -130,41 +135,46 @@ class LoadedBackbone:
         return (hidden * mask).sum(1) / mask.sum(1)
 
 
-def load(name: str, folder: Path | None = None, weights: str = "") -> LoadedBackbone:
+def load(
+    name: str, folder: Path | None = None, weights: str = "", placement: Placement | None = None
+) -> LoadedBackbone:
     """Load a backbone by registry key, local folder or hub id `owner/name`; a key is never a folder.
 
     Args:
         folder: where a backbone that is no preset lies, whatever its name.
         weights: the hash that a folder's weights must have; "" for any.
+        placement: of the weights; None for float32 on the CPU.
 
     Raises:
         UserError: nothing has this name, it cannot be had, or its weights are not those expected.
     """
     if folder is None and (key := preset_key(name)) is not None:
-        return _load_preset(key)
+        return _load_preset(key, placement)
     if folder is not None or weights or Path(name).is_dir():
         found = find_folder(name, folder, weights)
-        return load_pretrained(str(found), origin=found.name)
+        return load_pretrained(str(found), found.name, None, placement)
     if "/" in name:
-        return load_pretrained(name, origin=name)
+        return load_pretrained(name, name, None, placement)
     raise UserError(str(unknown("backbone", name, BACKBONES.names(), BACKBONES.command)))
 
 
-def _load_preset(key: str) -> LoadedBackbone:
+def _load_preset(key: str, placement: Placement | None = None) -> LoadedBackbone:
     preset: Backbone = BACKBONES.load(key)
+    if placement is not None:
+        placement.require(preset.kind, key)
     if preset.build is not None:
         loaded = preset.build()
         loaded.module.requires_grad_(False)
     elif preset.file is not None:
-        loaded = load_pretrained(str(stored_folder(key, preset.weights_hash)), key, preset)
+        loaded = load_pretrained(str(stored_folder(key, preset.weights_hash)), key, preset, placement)
     elif preset.folder is not None:
         folder = preset.folder()
         if not (folder / "config.json").is_file():
             raise UserError(f"the weights of the backbone '{key}' are not installed: reinstall the package")
-        loaded = load_pretrained(str(folder), key, preset)
+        loaded = load_pretrained(str(folder), key, preset, placement)
     else:
         assert preset.hub_id is not None
-        loaded = load_pretrained(preset.hub_id, preset.hub_id, preset)
+        loaded = load_pretrained(preset.hub_id, preset.hub_id, preset, placement)
     if preset.weights_hash is not None and loaded.weights_hash != preset.weights_hash:
         raise UserError(
             f"the weights of the backbone '{key}' have the sha256 {loaded.weights_hash}, not "
@@ -185,13 +195,16 @@ def load_local(name: str) -> LoadedBackbone | None:
             return None
 
 
-def load_pretrained(source: str, origin: str, preset: Backbone | None = None) -> LoadedBackbone:
+def load_pretrained(
+    source: str, origin: str, preset: Backbone | None = None, placement: Placement | None = None
+) -> LoadedBackbone:
     """Load a transformers model and what prepares its inputs, frozen, from a folder or the hub.
 
     Args:
         source: a local folder or a hub id.
         origin: what a result calls it, without a machine's own folders.
         preset: what is known of it; None reads the kind from its configuration.
+        placement: of the weights; None for float32 on the CPU.
 
     Raises:
         UserError: it cannot be loaded or used; one line says why.
@@ -203,7 +216,8 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
     try:
         config = transformers.AutoConfig.from_pretrained(source, **given)
         kind = preset.kind if preset else _kind(config)
-        module = read_model(kind, source, given["revision"])
+        placing = placement.options(kind, config, origin) if placement else {}
+        module = read_model(kind, source, given["revision"], placing)
         tokenizer = None if kind == "image" else transformers.AutoTokenizer.from_pretrained(source, **given)
         files = _weight_files(source, config)
     except UserError:
@@ -228,7 +242,8 @@ def load_pretrained(source: str, origin: str, preset: Backbone | None = None) ->
         if kind == "causal":
             count_from_mask(module)
     if kind != "image" and preset is None:
-        try_out(module, two_tokens(kind), origin)
+        device = next(module.parameters()).device
+        try_out(module, {name: each.to(device) for name, each in two_tokens(kind).items()}, origin)
     return LoadedBackbone(
         kind,
         module,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
+from benchmark.models.placement import is_quantized
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -55,7 +56,7 @@ def round_frozen(module: nn.Module, precision: Precision, trained: Container[nn.
     if precision != "bf16":
         return
     for layer in module.modules():
-        plain = isinstance(layer, nn.Linear) and layer not in trained
+        plain = isinstance(layer, nn.Linear) and layer not in trained and not is_quantized(layer)
         if plain and not any(each.requires_grad for each in layer.parameters()):
             for name, each in layer.named_parameters(recurse=False):
                 setattr(layer, name, nn.Parameter(each.detach().bfloat16(), requires_grad=False))

@@ -74,6 +74,7 @@ class FrozenPrefix:
             str(self.dtype),
             backbone.precision,
             backbone.weights_hash,
+            *([backbone.stored] if backbone.stored else []),
         ]
         self._alone: dict[tuple[Any, ...], bool] = {}
         self.share = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +21,24 @@ SHOWN = 3
 log = logging.getLogger(__name__)
 
 
-def read_model(kind: str, source: str, revision: str | None) -> nn.Module:
-    """Return a model with its weights in float32; nothing of it is drawn at random.
+def read_model(
+    kind: str, source: str, revision: str | None, placing: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Return a model with its weights in float32, or as `placing` says; nothing of it is drawn at random.
 
     Args:
         kind: of backbone.
         source: a local folder or a hub id.
         revision: of the hub's model.
+        placing: what `Placement.options` says of devices and quantization.
 
     Raises:
         UserError: tensors are missing, unexpected, of another shape or not finite; the line names them.
         Exception: whatever transformers raises where it cannot read the model.
     """
     import transformers
+
+    from benchmark.models.placement import keep_layout, scales_of
 
     loaders = {"seq2seq": transformers.AutoModelForSeq2SeqLM, "causal": transformers.AutoModelForCausalLM}
     loader: Any = loaders.get(kind, transformers.AutoModel)
@@ -45,6 +50,7 @@ def read_model(kind: str, source: str, revision: str | None) -> nn.Module:
         # Refused below, with all names.
         "ignore_mismatched_sizes": True,
         "output_loading_info": True,
+        **(placing or {}),
     }
     with reading_warnings() as warnings:
         if kind in ("image", "encoder"):
@@ -55,7 +61,8 @@ def read_model(kind: str, source: str, revision: str | None) -> nn.Module:
         else:
             module, found = loader.from_pretrained(source, **options)
     refuse_other_tensors(module, found, source, may_lack=UNUSED if kind in ("image", "encoder") else ())
-    broken = [name for name, tensor in module.named_parameters() if not tensor.isfinite().all()]
+    numbers = [*module.named_parameters(), *scales_of(module)]
+    broken = [name for name, tensor in numbers if not tensor.isfinite().all()]
     if broken:
         raise UserError(f"the weights of '{source}' hold NaN or infinite numbers: {_some(broken)}")
     for line in warnings:
@@ -65,6 +72,7 @@ def read_model(kind: str, source: str, revision: str | None) -> nn.Module:
     if kind in ("seq2seq", "causal"):
         answer_greedily(module)
     make_linear(module)
+    keep_layout(module)
     return module
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from benchmark.data import prompts
 from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.models.task_model import TaskModel
+from benchmark.protocol import Protocol
 from benchmark.stream import Task
 
 LOADERS = {"seq2seq": "AutoModelForSeq2SeqLM", "causal": "AutoModelForCausalLM"}
@@ -177,6 +178,7 @@ def snippet(model: TaskModel, tasks: Sequence[Task], base: Base) -> str | None:
         loader,
         *(["AutoTokenizer"] if kind != "image" else []),
         *(["GenerationConfig"] if free else []),
+        *(["BitsAndBytesConfig"] if protocol.quantization != "none" else []),
     ]
     lines = [*(["from safetensors.torch import load_file"] if kind not in LOADERS else [])]
     lines.append(f"from transformers import {', '.join(sorted(imports))}\n")
@@ -185,7 +187,7 @@ def snippet(model: TaskModel, tasks: Sequence[Task], base: Base) -> str | None:
         "tasks": pformat({task.name: list(task.classes) for task in tasks}, width=100, sort_dicts=False),
         "loader": loader,
         "base": base.code,
-        "options": _without_pooler(model),
+        "options": _without_pooler(model) + _quantized(protocol),
         "context": '\n@torch.autocast("cpu", torch.bfloat16)' if protocol.precision == "bf16" else "",
         "example": repr(tasks[0].name),
     }
@@ -211,6 +213,16 @@ def _without_pooler(model: TaskModel) -> str:
     module = model.backbone.module
     optional = "add_pooling_layer" in inspect.signature(type(module).__init__).parameters
     return ", add_pooling_layer=False" if optional and getattr(module, "pooler", None) is None else ""
+
+
+def _quantized(protocol: Protocol) -> str:
+    """Return the options that store the base model's weights as the run did, where it quantized them."""
+    if protocol.quantization == "none":
+        return ""
+    numbers = "bfloat16" if protocol.precision == "bf16" else "float32"
+    four = f"load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_compute_dtype=torch.{numbers}"
+    how = "load_in_8bit=True" if protocol.quantization == "int8" else four
+    return f", device_map={{'': 'cpu'}},\n    quantization_config=BitsAndBytesConfig({how})"
 
 
 def _words(model: TaskModel, tasks: Sequence[Task], base: Base) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmark.errors import Incomplete, UserError
+from benchmark.protocol import stored_in_words
 from benchmark.publishing import comparisons, marks
 from benchmark.publishing.board import Board, boards
 from benchmark.publishing.collect import (
@@ -218,9 +219,11 @@ def _orders(runs: Sequence[Result]) -> list[tuple[str, str]]:
 def _device(run: Result) -> str:
     """Return where a run was computed, the type of its weights, and of its products where that differs."""
     protocol = run.config.get("protocol", {})
-    precision = protocol.get("precision", "float32") if isinstance(protocol, dict) else "float32"
+    given = protocol if isinstance(protocol, dict) else {}
+    precision = given.get("precision", "float32")
     products = "" if precision == "float32" else f", products in {precision}"
-    return f"{run.provenance.device}, {run.provenance.dtype}{products}"
+    stored = stored_in_words(given.get("quantization", "none"), given.get("attention", "default"))
+    return f"{run.provenance.device}, {run.provenance.dtype}{products}{stored and f', {stored}'}"
 
 
 def _selection(run: Result) -> str:

@@ -47,14 +47,19 @@ def part_of(batch: Batch, chosen: slice) -> Batch:
         None if batch.targets is None else batch.targets[chosen],
         batch.rows[chosen],
         batch.left,
+        batch.answers[chosen],
     )
 
 
-def require_cheaper_steps(name: str, method: type[Method], protocol: Protocol) -> None:
+def require_cheaper_steps(name: str, method: type[Method], protocol: Protocol, gpus: int = 1) -> None:
     """Refuse what saves memory for a method whose steps it would change.
 
     Accumulation needs a step on a batch to be the mean of steps on its parts, checkpointing needs a block to
-    find the same when it is computed again.
+    find the same when it is computed again, quantization and several GPUs that nobody asks for the numbers of
+    the weights.
+
+    Args:
+        gpus: that the backbone is spread over.
 
     Raises:
         UserError: it is asked for and would compute something else.
@@ -68,4 +73,15 @@ def require_cheaper_steps(name: str, method: type[Method], protocol: Protocol) -
         raise UserError(
             f"protocol.gradient_checkpointing=true: the method '{name}' gives the blocks something for one "
             "pass alone, which would be gone when they are computed again; the only valid value is false"
+        )
+    reads = method.reads_weights or method.changes_backbone
+    if gpus > 1 and reads:
+        raise UserError(
+            f"--gpus {gpus}: the method '{name}' computes with the pretrained weights, which would lie on "
+            "several devices; the only valid value is 1"
+        )
+    if protocol.quantization != "none" and reads:
+        raise UserError(
+            f"protocol.quantization={protocol.quantization}: the method '{name}' computes with the "
+            "pretrained weights, which are then stored in integers; the only valid value is none"
         )

@@ -10,10 +10,12 @@ from benchmark.errors import UserError
 from benchmark.lora.layer import LoraLinear
 from benchmark.method import Context, Method
 from benchmark.models import backbone as backbones
+from benchmark.models.attention import use_attention
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.models.checkpointing import checkpoint_blocks
 from benchmark.models.feature_statistics import no_effect
 from benchmark.models.make import make_task_model
+from benchmark.models.placement import Placement
 from benchmark.models.precision import round_frozen, use_precision
 from benchmark.models.prefix_cache import make_prefix
 from benchmark.registry import METHODS
@@ -24,8 +26,11 @@ from benchmark.settings import refine
 from benchmark.stream import StreamKind, Task
 
 
-def prepare_device(name: str) -> torch.device:
-    """Return the device, with the settings that make equal runs give equal bytes.
+def prepare_device(name: str, gpus: int = 1) -> torch.device:
+    """Return the device, the first of several, with the settings that make equal runs give equal bytes.
+
+    Args:
+        gpus: that one run computes on.
 
     Raises:
         UserError: a CUDA device was asked for that is not there.
@@ -37,6 +42,10 @@ def prepare_device(name: str) -> torch.device:
     if name.startswith("cuda:") and int(name[5:]) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise UserError(f"--device {name}: this machine's last CUDA device is cuda:{last}")
+    if gpus > 1 and (name == "cpu" or torch.cuda.device_count() < gpus):
+        there = 0 if name == "cpu" else torch.cuda.device_count()
+        nearest = "--gpus 1 is the nearest valid value" if there else "leave it out"
+        raise UserError(f"--gpus {gpus}: this machine has {there} CUDA devices for a run; {nearest}")
     if name.startswith("cuda"):
         # Both count before the first product: cuBLAS sums in one order only with a workspace of its own, and
         # the memory-efficient attention's gradient has no order at all where a warning is all that is asked.
@@ -50,18 +59,21 @@ def prepare_device(name: str) -> torch.device:
 
 
 def build(
-    run: Run, tasks: list[Task], device: torch.device, kind: StreamKind | None = None
+    run: Run, tasks: list[Task], device: torch.device, kind: StreamKind | None = None, gpus: int = 1
 ) -> tuple[Method, LoadedBackbone]:
     """Load the backbone and make the run's method on it.
 
     Args:
         tasks: all tasks in order; their rows are not looked at.
         kind: of the stream; None for a run that has been learned, so that its stream need not be there.
+        gpus: that the backbone's blocks are spread over.
 
     Raises:
         UserError: the backbone cannot learn this kind of stream, or the method cannot be built on it.
     """
-    backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights)
+    protocol = run.protocol
+    placement = Placement(device, gpus, protocol.quantization, protocol.precision)
+    backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights, placement)
     if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
         raise UserError(
             f"the stream '{run.stream}' is {kind}, which a backbone of kind {backbone.kind} "
@@ -76,11 +88,14 @@ def build(
         )
     if make.own_classifier and (run.protocol.alignment or run.protocol.head == "nearest-class-mean"):
         raise UserError(f"the method '{run.method}': {no_effect(run.protocol)}")
-    require_cheaper_steps(run.method, make, run.protocol)
+    require_cheaper_steps(run.method, make, run.protocol, gpus)
     # In evaluation mode throughout: what is frozen draws no dropout, as in InfLoRA's official code.
-    backbone.module.to(device).eval()
+    if not placement.while_loading:
+        backbone.module.to(device)
+    backbone.module.eval()
+    use_attention(backbone.module, backbone.kind, protocol, device)
     use_precision(backbone.module, run.protocol.precision, device)
-    backbone.precision = run.protocol.precision
+    backbone.precision, backbone.stored = protocol.precision, protocol.stored
     task_model = make_task_model(backbone, tasks, run.protocol)
     hyperparameters = refine(make.Hyperparameters, run.hyperparameters, {}, run.method)
     # Before the method: what is kept belongs to the weights as they were loaded.

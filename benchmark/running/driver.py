@@ -82,7 +82,9 @@ def run(
     if todo:
         # Of a cluster, another machine may have the device.
         here = conditions.address is None
-        check_ready([runs[place] for place in todo], data_dir, device if here else None)
+        check_ready(
+            [runs[place] for place in todo], data_dir, device if here else None, conditions.whole_gpus
+        )
         if workers > 1 or conditions.address is not None:
             todo = longest_first(todo, runs, out)
         with open_executor(workers, conditions, say) as execute:
@@ -105,9 +107,9 @@ def open_executor(workers: int, conditions: Conditions, say: Callable[[str], Non
         with ray.session(workers, conditions, say) as session:
             yield lambda jobs, callback: ray.on_ray(session, jobs, callback)
         return
-    if conditions.cpus != 1 or conditions.gpus or conditions.memory is not None:
+    if conditions.cpus != 1 or 0 < conditions.gpus <= 1 or conditions.memory is not None:
         raise UserError(
-            "--cpus, --gpus and --memory are kept by Ray; add --workers above 1, --timeout or --address"
+            "--cpus, --memory, --gpus up to 1 are kept by Ray; add --workers above 1, --timeout or --address"
         )
     yield local.in_process
 

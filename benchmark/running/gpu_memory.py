@@ -1,14 +1,14 @@
 """What a training step of a language model takes of a GPU's memory, before the model is there.
 
 The model is built of its configuration on torch's meta device, where a tensor has a shape and no numbers, and
-runs one micro-batch of the longest rows. What autograd would keep of it is counted, tensor by tensor. Not
-counted: what a product needs while it is computed, what the allocator holds back, and CUDA itself. Numbers
-are those of float32; with another precision a step takes no more of what is kept.
+runs one micro-batch of the longest rows. What autograd would keep of it is counted, tensor by tensor, in the
+number format that the protocol computes in, for the fullest of the GPUs that the blocks are spread over. Not
+counted: what a product needs while it is computed, what the allocator holds back, and CUDA itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +21,31 @@ from benchmark.models.backbone import Backbone, LoadedBackbone, quiet
 from benchmark.models.blocks import find_stacks
 from benchmark.models.checkpointing import checkpoint_blocks
 from benchmark.models.label_scores import last_logits
+from benchmark.models.placement import NUMBER, split, stored_bytes
+from benchmark.models.precision import round_frozen
 from benchmark.registry import BACKBONES
+from benchmark.running.kept_tensors import OUTSIDE, Kept, Products
 
 if TYPE_CHECKING:
     from benchmark.protocol import Protocol
     from benchmark.running.run import Run
 
-NUMBER = 4
-"""Bytes of a float32 number."""
-
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """Bytes of a step at a task after the first.
+    """Bytes of a step at a task after the first, on the fullest GPU.
 
     Attributes:
         weights: of the backbone.
-        copies: of the adapted layers' weights, which hold the frozen adapters.
+        copies: of the adapted layers' weights, which hold the frozen adapters; of quantized weights there are
+            none, and the frozen adapter of an earlier task lies beside them.
         adapter: the one under training with its gradient and Adam's two moments.
         activations: kept for the gradient of one micro-batch.
         rows: of a micro-batch.
         tokens: of a row, the most that there may be.
+        gpus: that the blocks are spread over.
+        formats: of products and frozen weights, in words.
+        quantized: weights are stored in integers.
     """
 
     weights: int
@@ -50,22 +54,38 @@ class GpuMemory:
     activations: int
     rows: int
     tokens: int
+    gpus: int = 1
+    formats: str = "float32"
+    quantized: bool = False
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.copies + self.adapter + self.activations
 
     def __str__(self) -> str:
         """Return it in words."""
-        total = self.weights + self.copies + self.adapter + self.activations
-        gib = [f"{part / 1024**3:.2f}" for part in (total, self.weights, self.copies, self.adapter)]
+        gib = [f"{part / 1024**3:.2f}" for part in (self.total, self.weights, self.copies, self.adapter)]
+        where = "a GPU" if self.gpus == 1 else f"on the fullest of {self.gpus} GPUs"
+        frozen = "a frozen adapter" if self.quantized else "copies with frozen adapters"
         return (
-            f"{gib[0]} GiB a GPU in float32: weights {gib[1]}, copies with frozen adapters {gib[2]}, adapter "
+            f"{gib[0]} GiB {where} in {self.formats}: weights {gib[1]}, {frozen} {gib[2]}, adapter "
             f"with Adam {gib[3]}, {self.activations / 1024**3:.2f} kept for the gradient of {self.rows} rows "
             f"of {self.tokens} tokens; beside what products need while they are computed"
         )
 
 
-def gpu_memory(run: Run) -> GpuMemory | None:
-    """Return what a step of a run takes; None where the backbone is no causal model of a known shape."""
+def gpu_memory(run: Run, gpus: int = 1) -> GpuMemory | None:
+    """Return what a step of a run takes; None where the backbone is no causal model of a known shape.
+
+    Args:
+        gpus: that the backbone is spread over.
+
+    Raises:
+        UserError: it has fewer blocks.
+    """
     config = _configuration(run)
-    return None if config is None else step_memory(config, run.protocol)
+    return None if config is None else step_memory(config, run.protocol, gpus)
 
 
 def _configuration(run: Run) -> Any:
@@ -82,53 +102,110 @@ def _configuration(run: Run) -> Any:
     return preset.shape() if preset.shape is not None else None
 
 
-def step_memory(config: Any, protocol: Protocol) -> GpuMemory:
+def step_memory(config: Any, protocol: Protocol, gpus: int = 1) -> GpuMemory:
     """Return what a step of a causal model takes.
 
+    Args:
+        gpus: that its blocks are spread over.
+
     Raises:
-        UserError: the model has not the blocks or the layers that the protocol adapts.
+        UserError: the model has not the blocks or the layers that the protocol adapts, or fewer than GPUs.
     """
     rows = -(-protocol.batch_size // protocol.micro_batches)
     tokens = protocol.source_length + protocol.target_length
-    kept = _kept(config, protocol, rows, tokens, checkpointed=False)
-    if protocol.gradient_checkpointing:
-        module, _ = _on_meta(config, protocol)
-        (stack,) = find_stacks(module)
-        # The inputs of all blocks, and all that one block keeps while its own gradient is computed.
-        kept = _kept(config, protocol, rows, tokens, checkpointed=True) + kept // len(stack)
     module, adapters = _on_meta(config, protocol)
-    weights = {id(p): p for name, p in module.named_parameters() if "lora_" not in name}
-    return GpuMemory(
-        NUMBER * sum(parameter.numel() for parameter in weights.values()),
-        NUMBER * sum(layer.weight.numel() for layer in adapters.layers.values()),
-        4 * NUMBER * sum(parameter.numel() for parameter in adapters.parameters()),
-        kept,
-        rows,
-        tokens,
-    )
+    places = split(module, gpus) if gpus > 1 else []
+    activations = _activations(config, protocol, rows, tokens, places)
+    weights, copies = _weights(module, adapters, protocol, places)
+    adapter = NUMBER * sum(parameter.numel() for parameter in adapters.parameters())
+    quantized = protocol.quantization != "none"
+    if quantized:
+        copies = Counter({0: adapter})
+    formats = ", ".join(filter(None, [protocol.precision, protocol.stored]))
+
+    def on(gpu: int) -> GpuMemory:
+        parts = weights[gpu], copies[gpu], 0 if gpu else 4 * adapter, activations[gpu]
+        return GpuMemory(*parts, rows, tokens, gpus, formats, quantized)
+
+    return max((on(gpu) for gpu in range(gpus)), key=lambda found: found.total)
 
 
-def _on_meta(config: Any, protocol: Protocol) -> tuple[nn.Module, AdapterStack]:
+def _plain(config: Any) -> nn.Module:
     import transformers
 
     quiet(transformers)
     with torch.device("meta"):
         module = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-        module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(False)
+
+
+def _on_meta(config: Any, protocol: Protocol) -> tuple[nn.Module, AdapterStack]:
+    """Return a model with an adapter, and its weights in the formats that products take them in."""
+    module = _plain(config)
+    with torch.device("meta"):
         adapters = AdapterStack(
             *(module, protocol.targets, protocol.rank, 1.0, protocol.dropout, None, protocol.blocks)
         )
         adapters.add(0)
+    adapted = {layer.base for layer in adapters.layers.values()}
+    round_frozen(module, protocol.precision, set() if protocol.quantization != "none" else adapted)
     return module, adapters
 
 
-def _kept(config: Any, protocol: Protocol, rows: int, tokens: int, checkpointed: bool) -> int:
-    """Return the bytes that autograd keeps of one forward pass, beside the weights."""
+def _weights(
+    module: nn.Module, adapters: AdapterStack, protocol: Protocol, places: list[int]
+) -> tuple[Counter[int], Counter[int]]:
+    """Return the bytes of the weights and of the adapted layers' copies, by GPU."""
+    (stack,) = find_stacks(module)
+    weights: Counter[int] = Counter()
+    copies: Counter[int] = Counter()
+    counted = set()
+    for name, part in module.named_modules():
+        block = stack.index(name)
+        gpu = places[block] if places and block is not None else 0
+        for own, parameter in part.named_parameters(recurse=False):
+            if id(parameter) in counted or own.startswith("lora_"):
+                continue
+            counted.add(id(parameter))
+            if isinstance(part, nn.Linear) and block is not None and protocol.quantization != "none":
+                weights[gpu] += stored_bytes(parameter, protocol.quantization)
+            else:
+                weights[gpu] += parameter.numel() * parameter.element_size()
+        if any(part is layer for layer in adapters.layers.values()):
+            copies[gpu] += NUMBER * part.get_parameter("base.weight").numel()
+    return weights, copies
+
+
+def _activations(config: Any, protocol: Protocol, rows: int, tokens: int, places: list[int]) -> Counter[int]:
+    """Return the bytes that a micro-batch keeps, by GPU."""
+    found: Counter[int] = Counter()
+    kept = _kept(config, protocol, rows, tokens, protocol.gradient_checkpointing)
+    for block, size in kept.items():
+        found[places[block] if places and block != OUTSIDE else 0] += size
+    if protocol.gradient_checkpointing:
+        # And all that one block keeps while its own gradient is computed.
+        whole = _kept(config, protocol, rows, tokens, checkpointed=False)
+        largest: Counter[int] = Counter()
+        for block, size in whole.items():
+            if block != OUTSIDE:
+                gpu = places[block] if places else 0
+                largest[gpu] = max(largest[gpu], size)
+        found += largest
+    return found
+
+
+def _kept(config: Any, protocol: Protocol, rows: int, tokens: int, checkpointed: bool) -> Counter[int]:
+    """Return the bytes that autograd keeps of one forward pass, beside the weights, by block."""
     module, adapters = _on_meta(config, protocol)
     for parameter in adapters.parameters():
         parameter.requires_grad_(True)
     if checkpointed:
         checkpoint_blocks(LoadedBackbone("causal", module, 0, weights_hash="none"))
+    (stack,) = find_stacks(module)
+    counted = Kept({p.untyped_storage()._cdata for p in module.parameters()}, list(stack.blocks))
+    products = Products(
+        protocol.precision == "bf16", counted.keep if protocol.quantization == "int8" else None
+    )
     with torch.device("meta"):
         ids = torch.zeros(rows, tokens, dtype=torch.int64)
         targets = torch.zeros(rows, protocol.target_length, dtype=torch.int64)
@@ -137,28 +214,8 @@ def _kept(config: Any, protocol: Protocol, rows: int, tokens: int, checkpointed:
         given = {"input_ids": ids, "attention_mask": seen}
 
         def loss() -> Tensor:
-            logits = last_logits(module, given, protocol.target_length + 1)
+            with products:
+                logits = last_logits(module, given, protocol.target_length + 1)
             return functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), targets)
 
-        return saved_bytes(loss, {p.untyped_storage()._cdata for p in module.parameters()})
-
-
-def saved_bytes(loss: Callable[[], Tensor], known: set[int]) -> int:
-    """Return the bytes of all storages that autograd keeps of a computation, each once.
-
-    Args:
-        loss: computes it.
-        known: storages, by `_cdata`, that are not counted.
-    """
-    storages: dict[int, Any] = {}
-    held: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        # Held, so that no other storage takes its place meanwhile.
-        held.append(tensor)
-        storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss()
-    return sum(storage.nbytes() for key, storage in storages.items() if key not in known)
+        return counted.count(loss)

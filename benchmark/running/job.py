@@ -80,7 +80,8 @@ class Conditions:
         retry: run runs again that failed in an earlier sweep.
         timeout: most seconds that one run may take in one go; None: no limit.
         address: of a running Ray cluster; None: runs run on this machine.
-        cpus, gpus: what one run takes of Ray's resources; parts of a GPU are allowed.
+        cpus, gpus: what one run takes of Ray's resources: a part of a GPU, or several whole ones, which its
+            backbone is then spread over, with Ray or without.
         memory: bytes that Ray reserves for one run; None: none are counted.
         stop: once this file exists, no run goes on after the task it is in.
     """
@@ -92,6 +93,11 @@ class Conditions:
     gpus: float = 0.0
     memory: int | None = None
     stop: Path | None = None
+
+    @property
+    def whole_gpus(self) -> int:
+        """How many GPUs one run computes on, at least 1."""
+        return max(1, int(self.gpus))
 
 
 USUAL = Conditions()

@@ -44,21 +44,29 @@ class Learner:
     """Runs one run; see `run`."""
 
     def __init__(
-        self, run: Run, loaded: LoadedStream, fingerprint: str, path: Path, device: str, callback: Callback
+        self,
+        run: Run,
+        loaded: LoadedStream,
+        fingerprint: str,
+        path: Path,
+        device: str,
+        callback: Callback,
+        gpus: int = 1,
     ) -> None:
         """Build model and method.
 
         Args:
             loaded: the stream's tasks with the rows this run may see.
             path: where the result goes.
+            gpus: that the run computes on.
         """
         self.run, self.loaded, self.fingerprint = run, loaded, fingerprint
         self.path, self.callback = path, callback
         # Now and not at the end: the files may change while the loaded code runs on.
         self.source = (None, None) if registered_here(run) else git_state()
-        self.device = prepare_device(device)
+        self.device, self.gpus = prepare_device(device, gpus), gpus
         kind = load_stream(run.stream_reference).kind
-        self.method, self.backbone = build(run, loaded.tasks, self.device, kind)
+        self.method, self.backbone = build(run, loaded.tasks, self.device, kind, gpus)
         self.remarks = remarks(loaded.tasks, run.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(key=run.key(fingerprint), fingerprint=fingerprint)
@@ -254,7 +262,7 @@ class Learner:
             report=[task.report for task in progress.tasks],
             adapters_sha256=adapters,
             provenance=describe(
-                self.loaded, self.fingerprint, self.backbone, self.device, self.source, run.tuned
+                self.loaded, self.fingerprint, self.backbone, self.device, self.source, run.tuned, self.gpus
             ),
             timing=self._timing(),
         )
@@ -302,7 +310,7 @@ class Learner:
             train_seconds=train_seconds,
             score_seconds=score_seconds,
             samples_per_second=[task.samples_per_second for task in tasks],
-            peak_memory_bytes=peak_memory(self.device),
+            peak_memory_bytes=peak_memory(self.device, self.gpus),
         )
 
 

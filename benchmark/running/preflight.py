@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from benchmark.stream import Stream
 
 
-def check_ready(runs: Sequence[Run], data_dir: Path | None, device: str | None) -> None:
+def check_ready(runs: Sequence[Run], data_dir: Path | None, device: str | None, gpus: int = 1) -> None:
     """Refuse a plan whose device or data are not here; rows are read only where a hub has to be asked.
 
     Args:
         runs: that have to run.
         data_dir: folder of data; None for the variable BENCH_DATA.
         device: None where another machine may run the runs.
+        gpus: that one run computes on.
 
     Raises:
         UserError: one line names what is missing and what to do.
@@ -31,7 +32,7 @@ def check_ready(runs: Sequence[Run], data_dir: Path | None, device: str | None) 
     if device is not None:
         from benchmark.running.building import prepare_device
 
-        prepare_device(device)
+        prepare_device(device, gpus)
     folder = chosen_data_dir(data_dir)
     for run in {run.stream: run for run in runs if run.stream_file is None}.values():
         stream = load_stream(run.stream_reference)

@@ -19,7 +19,10 @@ from benchmark.results import Provenance, Tuned
 if TYPE_CHECKING:
     from benchmark.stream import LoadedStream
 
-PACKAGES = ("torch", "transformers", "datasets", "peft", "evaluate", "numpy", "scikit-learn", "rouge_score")
+PACKAGES = (
+    *("torch", "transformers", "datasets", "peft", "evaluate", "numpy", "scikit-learn", "rouge_score"),
+    *("bitsandbytes", "flash_attn"),
+)
 
 
 def describe(
@@ -29,12 +32,14 @@ def describe(
     device: torch.device,
     source: tuple[str | None, bool | None],
     tuned: Tuned | None = None,
+    gpus: int = 1,
 ) -> Provenance:
     """Return everything a reader needs to run the run again.
 
     Args:
         source: `git_state` as it was when the code was loaded.
         tuned: the search that chose the hyper-parameters.
+        gpus: that the run computed on.
     """
     commit, dirty = source
     return Provenance(
@@ -46,13 +51,18 @@ def describe(
         data_revisions=dict(loaded.revisions),
         backbone_origin=backbone.origin,
         backbone_revision=backbone.revision,
-        device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        device=("" if gpus == 1 else f"{gpus} x ") + device_name(device),
         threads=torch.get_num_threads(),
         dtype=str(next(backbone.module.parameters()).dtype).removeprefix("torch."),
         class_order=loaded.class_order,
         task_order=[task.name for task in loaded.tasks],
         tuned=tuned,
     )
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name that a GPU's maker gives it, or the type of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def installed_versions() -> dict[str, str]:
@@ -88,8 +98,10 @@ def finish_time() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that were in use: of the device, or of the whole process on CPU."""
+def peak_memory(device: torch.device, gpus: int = 1) -> int:
+    """Return the most bytes in use: of the device, the fullest of several, or the process on a CPU."""
+    if device.type == "cuda" and gpus > 1:
+        return max(torch.cuda.max_memory_allocated(number) for number in range(gpus))
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Linux counts in KiB, macOS in bytes.

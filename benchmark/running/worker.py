@@ -107,7 +107,8 @@ def _run_claimed(job: Job, tell: Callback) -> Outcome:
             return Outcome(run, path, skipped=True, note=missing_adapters(path))
         from benchmark.running.learner import Learner
 
-        Learner(run, loaded, print_of_data, path, job.device, tell).learn_all()
+        gpus = job.conditions.whole_gpus
+        Learner(run, loaded, print_of_data, path, job.device, tell, gpus).learn_all()
         tidy(path)
         return Outcome(run, path)
     except Stopped:

@@ -55,7 +55,7 @@ class ExpandingBlock:
             width: of a token.
             hidden: of the descriptor's hidden layer.
         """
-        device = next(iter(self.stack.layers.values())).weight.device
+        device = next(iter(self.stack.layers.values())).like.device
         bound = width**-0.5
         fresh = initialisation.uniform(torch.empty(0, device=device), width + 1, low=-bound, high=bound)
         if self.stack.count():
@@ -145,7 +145,7 @@ class ExpandingBlock:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
         self.stack.restore(part(state, "stack."))
-        device = next(iter(self.stack.layers.values())).weight.device
+        device = next(iter(self.stack.layers.values())).like.device
         self.past_router, self.errors = state["past_router"].to(device), state["errors"].to(device)
         self.router = nn.Parameter(state["router"].to(device))
         self.descriptors = []

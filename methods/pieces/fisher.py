@@ -62,6 +62,7 @@ def _mean(
             gradients = torch.autograd.grad(total, [output for _, output in seen.values()])
             for (name, (x, _)), gradient in zip(seen.items(), gradients, strict=True):
                 weight = exact(gradient.flatten(0, -2).t() @ x.flatten(0, -2))
+                weight = weight.to(stack.layers[name].like.device)
                 sums[name] = sums.get(name, 0) + len(batch) * value(weight)
     finally:
         for handle in handles:

@@ -25,6 +25,9 @@ class PeftMethod(Method):
         linears: the target layers by dotted name, as they were before any tuner.
     """
 
+    # What each tuner does with them is peft's business.
+    reads_weights = True
+
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Freeze the backbone and find its target layers."""
         super().__init__(context, hyperparameters)
