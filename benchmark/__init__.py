@@ -16,8 +16,7 @@ above it, and from none below. `tests/test_imports.py` holds every import to thi
     analysis                              what finished runs can still tell: other conditions, redundancy
     publishing                            from result files to leaderboards, ledger, reports, and the site
     study                                 plans with outcomes fixed before the runs, and their pages
-    profiling                             what a step, a run and the suite cost
-    pretraining                           how the bundled weights were made
+    profiling                             what a training step costs
     commands                              the verbs of `bench`
     cli, __main__                         `bench` itself
     api                                   the same from Python: what `import benchmark as bench` offers

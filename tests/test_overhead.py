@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.profiling.overhead import LEARNING, METHOD, Stopwatch, measure, shares
 from benchmark.running.plan import plan
 from benchmark.running.training import OPTIMIZERS
+from scripts.profiling.overhead import LEARNING, METHOD, Stopwatch, measure, shares
 
 
 def test_an_inner_part_stops_the_outer_one() -> None:

@@ -7,7 +7,7 @@ import torch
 from transformers import ViTModel
 
 import benchmark
-from benchmark.pretraining.vit_nano import PRETRAINING_ALPHABETS, STREAM_ALPHABETS, digits_ncm_accuracy
+from scripts.pretraining.vit_nano import PRETRAINING_ALPHABETS, STREAM_ALPHABETS, digits_ncm_accuracy
 
 FOLDER = Path(benchmark.__file__).parent / "backbones" / "weights" / "vit-nano"
 

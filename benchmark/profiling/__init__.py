@@ -1,1 +1,1 @@
-"""What a step, a run and the suite itself cost."""
+"""What a training step costs."""

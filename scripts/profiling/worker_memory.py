@@ -1,6 +1,6 @@
 """Measures what each further Ray worker on one backbone costs in memory; Linux only.
 
-    python -m benchmark.profiling.worker_memory --method seq-lora --stream standard-cl --workers 3
+    python -m scripts.profiling.worker_memory --method seq-lora --stream standard-cl --workers 3
 
 Runs that differ in their seed learn side by side. A page that k processes share counts 1/k to each (the
 proportional set size of `/proc/PID/smaps_rollup`), so that mapped weights, tokens and libraries count once.
@@ -17,26 +17,26 @@ from typing import Annotated
 import typer
 
 from benchmark.errors import UserError
-from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 from benchmark.running.events import Event, RunDone, StepDone
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
+from scripts.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 
 PARTS = {"Pss": "all", "Pss_Anon": "own", "Pss_File": "mapped files"}
 
 
 class MemoryWatch:
-    """A watcher of a run that keeps its workers' memory where they took most, all of them at work."""
+    """A callback that keeps its workers' memory where they took most, all of them at work."""
 
     def __init__(self, runs: list[Run], out: Path) -> None:
-        """Callback runs that write to `out`."""
+        """Follow runs that write to `out`."""
         self.logs = {run.identity: SweepFolder(out).log(run) for run in runs}
         self.working: set[str] = set()
         self.peak: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
-        """Look at the memory when a run that learns has told of it."""
+        """Look at the memory when a run reports a step."""
         name = event.run.identity
         if isinstance(event, StepDone):
             self.working.add(name)
@@ -49,7 +49,7 @@ class MemoryWatch:
 
 
 def worker_of(log: Path) -> int:
-    """Return the number of the process that began a run last, from the run's log of events."""
+    """Return the number of the process that began a run last, from the run's event log."""
     rows = [json.loads(line) for line in log.read_bytes().splitlines()]
     return int([row["process"] for row in rows if row["kind"] == "RunStarted"][-1])
 

@@ -1,6 +1,6 @@
 """Measures how many runs an hour several workers finish beside one.
 
-    python -m benchmark.profiling.scaling --method frozen,seq-lora,o-lora,litelora --stream digits --seed 0-2
+    python -m scripts.profiling.scaling --method frozen,seq-lora,o-lora,litelora --stream digits --seed 0-2
 
 The same runs run in empty folders, with one worker and with several. Time counts from the first run's start
 to the last one's end, so that what a process loads before it begins, and Ray's own start, are left out.
@@ -15,14 +15,14 @@ from typing import Annotated
 
 import typer
 
-from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 from benchmark.running.events import Event, RunDone, RunStarted
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
+from scripts.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 
 
 class Span:
-    """A watcher of a run that notes when its first run began and its last one ended, in seconds."""
+    """A callback that notes when its first run began and its last one ended, in seconds."""
 
     def __init__(self) -> None:
         """Start with nothing noted."""

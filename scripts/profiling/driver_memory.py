@@ -1,6 +1,6 @@
 """Measures what the process that drives a sweep keeps of its runs; Linux only.
 
-    python -m benchmark.profiling.driver_memory --method frozen --stream toy --runs 500 --workers 2
+    python -m scripts.profiling.driver_memory --method frozen --stream toy --runs 500 --workers 2
 
 Runs differ in their seed and run as `bench run` runs them. A driver that runs runs itself (one worker) also
 shows what learning leaves behind.
@@ -15,16 +15,16 @@ from typing import Annotated
 import psutil
 import typer
 
-from benchmark.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 from benchmark.running.events import Event, RunDone
 from benchmark.running.plan import plan
+from scripts.profiling.script import Methods, Settings, StreamKey, run_all, show, start
 
 MEBIBYTE = 1024**2
 ROWS = 10
 
 
 class OwnMemory:
-    """A watcher of a run that notes this process's own memory, in bytes, whenever a run is over."""
+    """A callback that notes this process's own memory, in bytes, whenever a run is over."""
 
     def __init__(self) -> None:
         """Start with nothing noted."""

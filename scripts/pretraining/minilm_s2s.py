@@ -1,4 +1,4 @@
-"""Pretrain the small decoder over the frozen MiniLM encoder: `python -m benchmark.pretraining.minilm_s2s`."""
+"""Pretrain the small decoder over the frozen MiniLM encoder: `python -m scripts.pretraining.minilm_s2s`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmark.models.minilm import (
     new_decoder,
     own_weights,
 )
-from benchmark.pretraining.text_pairs import make_pairs, read_passages
+from scripts.pretraining.text_pairs import make_pairs, read_passages
 
 LAYERS = 2
 SOURCE_TOKENS, TARGET_TOKENS = 96, 24

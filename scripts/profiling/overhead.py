@@ -1,6 +1,6 @@
 """Measures what the suite itself costs in a run: everything but forward, backward, optimiser and scoring.
 
-    python -m benchmark.profiling.overhead --method seq-lora,litelora --stream digits
+    python -m scripts.profiling.overhead --method seq-lora,litelora --stream digits
 
 Each run runs as `bench run` runs it, in an empty folder. Parts that lie inside others are counted once, in
 the inner one. Importing libraries, which a process does once for all its runs, is not counted.
@@ -22,12 +22,12 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.method import Phase
-from benchmark.profiling.script import Methods, Settings, StreamKey, show, start
 from benchmark.registry import METHODS
 from benchmark.running import checkpoint, event_log, learner, readings, training, worker
 from benchmark.running.job import Job
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
+from scripts.profiling.script import Methods, Settings, StreamKey, show, start
 
 LEARNING = ("forward", "backward", "optimiser", "scoring")
 """What a run is for; the rest is overhead, split into the method's own work and the engine's."""
@@ -79,15 +79,15 @@ def measure(run: Run, data_dir: Path | None) -> dict[str, float]:
     """
     make, train = METHODS.load(run.method), training.train
     with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
-        callback = Stopwatch()
+        watch = Stopwatch()
 
         def trained(method: Any, phase: Phase, *rest: Any) -> int:
             timed = dataclasses.replace(
                 phase,
-                loss=callback.timed("forward", phase.loss),
-                further_losses=tuple(callback.timed("forward", loss) for loss in phase.further_losses),
-                after_backward=phase.after_backward and callback.timed(METHOD, phase.after_backward),
-                after_step=phase.after_step and callback.timed(METHOD, phase.after_step),
+                loss=watch.timed("forward", phase.loss),
+                further_losses=tuple(watch.timed("forward", loss) for loss in phase.further_losses),
+                after_backward=phase.after_backward and watch.timed(METHOD, phase.after_backward),
+                after_step=phase.after_step and watch.timed(METHOD, phase.after_step),
             )
             return train(method, timed, *rest)
 
@@ -103,15 +103,15 @@ def measure(run: Run, data_dir: Path | None) -> dict[str, float]:
             (learner.Learner, "_finish", "saving"),
             (event_log.EventLog, "__call__", "event log"),
         ):
-            patches.enter_context(patch.object(place, name, callback.timed(part, getattr(place, name))))
+            patches.enter_context(patch.object(place, name, watch.timed(part, getattr(place, name))))
         patches.enter_context(patch.object(learner, "train", trained))
         job = Job(run, Path(folder), data_dir, "cpu", fresh=False)
         outcome = worker.run_job(job, lambda event: None)
-        with callback.part("other"):
+        with watch.part("other"):
             pass
     if outcome.error:
         raise UserError(f"{run.name}: {outcome.error}")
-    return dict(callback.seconds)
+    return dict(watch.seconds)
 
 
 def shares(seconds: dict[str, float]) -> dict[str, float]:

@@ -1,1 +1,0 @@
-"""Scripts that make the small backbones shipped with the suite."""
