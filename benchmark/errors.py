@@ -8,8 +8,12 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.printable import printable
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -77,6 +81,12 @@ def unknown(kind: str, given: str, valid: Iterable[str], command: str) -> UserEr
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     tail = f"valid: {shown or 'none'} (see: {command})"
     return UserError(f"unknown {kind} '{given}'{guess} {tail}")
+
+
+def first_of(error: ValidationError, whole: str) -> str:
+    """Return the first thing that a pydantic model refused: its place, else `whole`, and why."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
 
 
 AGAIN = "then the same command goes on"

@@ -7,7 +7,7 @@ by method, order, seed and key, so that equal results give equal bytes and a new
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -50,37 +50,54 @@ def records(path: Path) -> Iterator[tuple[str, bytes]]:
             yield f"{path}, line {number}", line
 
 
-def read_all(
-    source: Path, check: Callable[[Result, str], None] = lambda result, where: None
-) -> tuple[list[tuple[Path, Result]], list[str]]:
-    """Return every result that a file, a packed file or a folder holds, each with its file.
+def each_result(
+    paths: Iterable[Path],
+    problems: list[str],
+    check: Callable[[Result, str, Path], None] = lambda result, where, path: None,
+) -> Iterator[tuple[Path, str, Result]]:
+    """Yield every result of some files, with its file and what to call it in messages.
 
     Args:
-        source: the file or folder.
-        check: raises a UserError for a result that may not be shown.
-
-    Returns:
-        the results, and a line for each that cannot be used.
-
-    Raises:
-        UserError: none can be used, or there is none.
+        problems: gets a line for each that cannot be read.
+        check: raises a UserError for a result that may not be shown; it, too, becomes a line.
     """
-    found: list[tuple[Path, Result]] = []
-    problems: list[str] = []
-    for path in find(source):
+    for path in paths:
         try:
             for where, data in records(path):
                 try:
                     result = parse(data, where)
-                    check(result, where)
-                    found.append((path, result))
+                    check(result, where, path)
                 except UserError as error:
                     problems.append(str(error))
+                else:
+                    yield path, where, result
         except UserError as error:
             problems.append(str(error))
-    if not found:
-        raise UserError("; ".join(problems) or f"no results in {source}; `bench run` writes them")
+
+
+def read_all(
+    source: Path, check: Callable[[Result, str], None] = lambda result, where: None
+) -> tuple[list[tuple[Path, Result]], list[str]]:
+    """Return every result that a file, a packed file or a folder holds with its file, as `each_result` does.
+
+    Raises:
+        UserError: none can be used, or there is none.
+    """
+    problems: list[str] = []
+    given = each_result(find(source), problems, lambda result, where, _: check(result, where))
+    found = [(path, result) for path, _, result in given]
+    require(found, problems, source)
     return found, problems
+
+
+def require(found: Sized, problems: Iterable[str], source: Path) -> None:
+    """Refuse to go on without a result of a file or folder.
+
+    Raises:
+        UserError: none was found; it says why those there are cannot be used.
+    """
+    if not len(found):
+        raise UserError("; ".join(problems) or f"no results in {source}; `bench run` writes them")
 
 
 def pack(results: Iterable[Result]) -> bytes:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark import row_scores
-from benchmark.errors import UserError, unwritable
+from benchmark.errors import UserError, first_of, unwritable
 from benchmark.printable import control_character
 
 if TYPE_CHECKING:
@@ -198,6 +198,12 @@ class Result(Part):
         return f"{self.method} on {self.stream}, order {self.order}, seed {self.seed}"
 
     @property
+    def protocol_settings(self) -> dict[str, Any]:
+        """What the protocol set, by name; empty where the configuration has no such block."""
+        found = self.config.get("protocol")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def matrix(self) -> list[list[float | None]]:
         """The score matrix of the first reading, see `matrix_of`."""
         return self.matrix_of(TRAINED_HEAD)
@@ -358,9 +364,8 @@ def parse(data: bytes, where: str) -> Result:
         text = data.decode("utf-8-sig")
         found = json.loads(text, parse_constant=_refuse_constant)
         if "\\ud" in text.lower():
-            json.dumps(
-                found, ensure_ascii=False
-            ).encode()  # half of an adapter could be read and never written
+            # Half of a surrogate pair could be read and never written.
+            json.dumps(found, ensure_ascii=False).encode()
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{where} is not complete JSON: cut in half, or not a result file") from None
     except UnicodeEncodeError:
@@ -376,6 +381,4 @@ def parse(data: bytes, where: str) -> Result:
     try:
         return Result.model_validate(found, strict=True)  # neither "0" nor true is a seed
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "result"
-        raise UserError(f"{where} is not a valid result: {place}: {first['msg']}") from None
+        raise UserError(f"{where} is not a valid result: {first_of(error, 'result')}") from None

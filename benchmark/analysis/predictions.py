@@ -111,8 +111,7 @@ def save(predictions: Predictions, path: Path) -> Path:
 
 
 def _scored(task: Task, result: Result) -> Examples:
-    protocol = result.config.get("protocol")
-    by_validation = isinstance(protocol, dict) and protocol.get("score_on") == "validation"
+    by_validation = result.protocol_settings.get("score_on") == "validation"
     return task.validation if by_validation and task.validation is not None else task.test
 
 

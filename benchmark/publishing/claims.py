@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from benchmark.data.class_orders import permutation
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, first_of, unknown
 from benchmark.models.backbone import LEARNS
 from benchmark.registry import BACKBONES, METHODS
 from benchmark.results import ACCOUNTING, Result
@@ -189,7 +189,7 @@ def _tasks(result: Result, stream: Stream) -> Iterator[str]:
     names = [task.name for task in result.tasks]
     if len(set(names)) < len(names):
         yield f"two of its tasks have one name: {', '.join(names)}"
-    protocol = result.config.get("protocol", {})
+    protocol = result.protocol_settings
     for task in result.tasks:
         if task.metric not in NAMES:
             yield str(unknown("metric", task.metric, NAMES, "bench list --stream " + stream.name))
@@ -231,9 +231,7 @@ def _settings(what: str, model: type[BaseModel], given: Mapping[str, Any]) -> It
     try:
         full = model.model_validate(given).model_dump(mode="json")
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        yield f"its {what} are not valid: {place}: {first['msg']}"
+        yield f"its {what} are not valid: {first_of(error, 'settings')}"
         return
     changed = sorted(name for name in full if name not in given or given[name] != full[name])
     if changed:

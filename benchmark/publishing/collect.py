@@ -17,8 +17,8 @@ from benchmark.errors import UserError
 from benchmark.protocol import ADDED_LATER, OF_A_METHOD, WITHOUT_EFFECT, Protocol
 from benchmark.publishing.checksums import broken
 from benchmark.publishing.soundness import check_sound
-from benchmark.result_files import PACKED, records
-from benchmark.results import TRAINED_HEAD, Result, parse
+from benchmark.result_files import PACKED, each_result
+from benchmark.results import TRAINED_HEAD, Result
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
 from benchmark.space import BY_RULE
@@ -71,11 +71,11 @@ class Row:
 
     def runs(self, metric: str) -> Runs:
         """Return a headline number by what two methods must share to be compared."""
-        return dict(zip((_run(result) for result in self.results), self.values(metric), strict=False))
+        return dict(zip((run_key(result) for result in self.results), self.values(metric), strict=False))
 
     def matrices(self) -> dict[Hashable, Hashable]:
         """Return every score of every run, by what two methods must share to be compared."""
-        return {_run(result): tuple(map(tuple, result.matrix)) for result in self.results}
+        return {run_key(result): tuple(map(tuple, result.matrix)) for result in self.results}
 
     def row_scores(self) -> list[list[np.ndarray]] | None:
         """Return for each run and task the score of every test row after the last task.
@@ -111,7 +111,7 @@ class Row:
 
     def on(self, runs: Collection[Hashable]) -> Row:
         """Return the row with some of its runs alone."""
-        return replace(self, results=tuple(result for result in self.results if _run(result) in runs))
+        return replace(self, results=tuple(result for result in self.results if run_key(result) in runs))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def load(root: Path) -> tuple[list[Result], list[str]]:
     Returns:
         the results in an order that does not depend on the file system, and a line for each file that cannot
         be used: it is no valid result, lies in another stream's or protocol's folder, is a second result of
-        one cell, has numbers that do not follow from its matrix or a key that does not follow from its
+        one run, has numbers that do not follow from its matrix or a key that does not follow from its
         settings, or is not what was published, as after an edit by hand.
     """
     found, problems = load_files(root)
@@ -173,32 +173,19 @@ def usable(paths: Iterable[Path], placed: bool = False) -> tuple[list[tuple[Path
     Returns:
         the results, and a line for each file that cannot be used, see `load`.
     """
-    found: list[tuple[Path, Result]] = []
     problems: list[str] = []
-    places: dict[str, str] = {}
+    known: dict[str, str] = {}
+
+    def check(result: Result, where: str, path: Path) -> None:
+        if placed:
+            _check_place(result, path, where)
+        check_sound(result, where)
+        other = known.setdefault(same_run(result), where)
+        if other != where:
+            raise UserError(f"{where} is a second result of the run in {other}; remove one of them")
+
     with no_search_for_cycles():
-        for path in sorted(paths):
-            try:
-                for where, data in records(path):
-                    try:
-                        found.append((path, _checked(data, where, path if placed else None, places)))
-                    except UserError as error:
-                        problems.append(str(error))
-            except UserError as error:
-                problems.append(str(error))
-    return found, problems
-
-
-def _checked(data: bytes, where: str, place: Path | None, places: dict[str, str]) -> Result:
-    """Return a result that may be shown with those noted in `places`, and note it there."""
-    result = parse(data, where)
-    if place is not None:
-        _check_place(result, place, where)
-    check_sound(result, where)
-    other = places.setdefault(same_run(result), where)
-    if other != where:
-        raise UserError(f"{where} is a second result of the run in {other}; remove one of them")
-    return result
+        return [(path, run) for path, _, run in each_result(sorted(paths), problems, check)], problems
 
 
 @contextmanager
@@ -261,15 +248,12 @@ def is_standard(protocol: str) -> bool:
 
 def head(result: Result) -> str:
     """Return the head protocol of a run."""
-    protocol = result.config.get("protocol")
-    return str(protocol.get("head", "unknown head")) if isinstance(protocol, dict) else "unknown head"
+    return str(result.protocol_settings.get("head", "unknown head"))
 
 
 def selection(result: Result) -> str:
     """Return which epoch of a run counts; results older than the setting took the last."""
-    protocol = result.config.get("protocol")
-    chosen = protocol.get("selection") if isinstance(protocol, dict) else None
-    return str(chosen or Protocol.model_fields["selection"].default)
+    return str(result.protocol_settings.get("selection") or Protocol.model_fields["selection"].default)
 
 
 def row_method(result: Result) -> str:
@@ -296,16 +280,15 @@ def is_searched(result: Result) -> bool:
     found = result.provenance.tuned
     if found is None or found.selection != "validation" or not found.values:
         return False
-    protocol = result.config.get("protocol")
-    rule = protocol.get("search") if isinstance(protocol, dict) else None
-    if rule and found.sampler != BY_RULE:
+    if result.protocol_settings.get("search") and found.sampler != BY_RULE:
         return False
     used = result.config.get("hyperparameters", {})
     kept = all(used.get(name) == value for name, value in found.values.items())
     return kept and f"{result.order}/{result.seed}" not in found.tuned_on
 
 
-def _run(result: Result) -> tuple[int, str, str]:
+def run_key(result: Result) -> tuple[int, str, str]:
+    """Return what a run shares with the runs of other methods that it is compared with."""
     return result.seed, result.order, result.provenance.data_fingerprint
 
 
@@ -335,8 +318,7 @@ def _setup(result: Result) -> dict[str, Any]:
 
 def _added(result: Result) -> dict[str, Any]:
     """Return what the protocol adds to the run's method, where it is not the default."""
-    protocol = result.config.get("protocol")
-    chosen = protocol if isinstance(protocol, dict) else {}
+    chosen = result.protocol_settings
     defaults = {name: Protocol.model_fields[name].default for name in OF_A_METHOD}
     return {name: chosen[name] for name in defaults if chosen.get(name, defaults[name]) != defaults[name]}
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from benchmark.analysis.redundancy import NoAdapters
 from benchmark.analysis.run_analysis import Depth, analyse_run
-from benchmark.errors import Incomplete, UserError
+from benchmark.errors import Incomplete
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, boards
 from benchmark.publishing.collect import Row, Section, sections, usable
 from benchmark.publishing.plot_style import COLUMN, MOST_DRAWN, looking, save
 from benchmark.publishing.tables import named
-from benchmark.result_files import find
+from benchmark.result_files import find, require
 from benchmark.results import Result
 from benchmark.scoring.statistics_ranks import friedman
 
@@ -50,8 +50,7 @@ def write_figures(source: Path, out: Path) -> list[Path]:
         Incomplete: some files cannot be used; the pictures of the others are written.
     """
     found, problems = usable(find(source))
-    if not found:
-        raise UserError("; ".join(problems) or f"no results in {source}; `bench run` writes them")
+    require(found, problems, source)
     places = {id(result): path for path, result in found}
     written: list[Path] = []
     with looking(COLUMN):

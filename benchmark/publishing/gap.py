@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.publishing.board import LEADING
 from benchmark.publishing.collect import Row, tuning_mark
 from benchmark.scoring.statistics import FEWEST_RUNS, student_reach
 from benchmark.scoring.statistics_normalised import measure_gap
-
-METRIC = "average_performance"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Gap:
         `sum (row - floor) / sum (ceiling - floor)`; None where no run is shared, or the gap of the shared
         runs is not above 0.
         """
-        runs, low, high = (each.runs(METRIC) for each in (row, self.floor, self.ceiling))
+        runs, low, high = (each.runs(LEADING) for each in (row, self.floor, self.ceiling))
         shared = sorted((key for key in runs if key in low and key in high), key=str)
         gained = np.array([runs[key] - low[key] for key in shared])
         possible = np.array([high[key] - low[key] for key in shared])
@@ -69,7 +68,7 @@ def find_gap(rows: Sequence[Row]) -> Gap | str:
     untuned = [row.label for row in (gap.floor, gap.ceiling) if not tuning_mark(row.first)]
     if untuned:
         return f"not tuned here: {', '.join(untuned)}"
-    width = measure_gap(gap.floor.runs(METRIC), gap.ceiling.runs(METRIC))
+    width = measure_gap(gap.floor.runs(LEADING), gap.ceiling.runs(LEADING))
     return "floor and ceiling share no two runs" if width is None else width.refusal or gap
 
 
@@ -81,7 +80,7 @@ def _is_floor(row: Row) -> bool:
 
 def _is_ceiling(row: Row) -> bool:
     earlier = [cell for run in row.results for stage in run.matrix[:-1] for cell in stage]
-    return bool(earlier) and all(run is None for run in earlier) and bool(row.values(METRIC))
+    return bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(LEADING))
 
 
 def _interval(gained: np.ndarray, possible: np.ndarray) -> tuple[float, float] | None:

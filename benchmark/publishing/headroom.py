@@ -13,7 +13,16 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.errors import UserError
-from benchmark.publishing.collect import Row, Section, is_searched, is_standard, sections, usable
+from benchmark.publishing.board import LEADING
+from benchmark.publishing.collect import (
+    Row,
+    Section,
+    is_searched,
+    is_standard,
+    run_key,
+    sections,
+    usable,
+)
 from benchmark.publishing.paper_tables import PaperTable, frame_table
 from benchmark.result_files import find
 from benchmark.results import CLASS_MEANS, Result
@@ -21,7 +30,6 @@ from benchmark.scoring.headroom import CHANCES, FEWEST_ERRORS, Headroom, chance_
 from benchmark.scoring.statistics import Runs, spread
 from benchmark.scoring.statistics import common_runs as common
 
-METRIC = "average_performance"
 JOINT, FROZEN = "joint", "frozen"
 ON_A_HEAD = ("ncm", "linear-probe")
 
@@ -86,10 +94,10 @@ def judge(section: Section) -> Verdict:
     missing = {name: _command(section, name) for name, row in found.items() if row is None}
     if missing or joint is None:
         return Verdict(title, None, missing)
-    readings = {name: row.runs(METRIC) for name, row in found.items() if row is not None and name != JOINT}
+    readings = {name: row.runs(LEADING) for name, row in found.items() if row is not None and name != JOINT}
     if frozen is not None and (means := _class_means(frozen)):
         readings["frozen, class means"] = means
-    measured = measure_headroom(joint.runs(METRIC), readings, _chance(joint.first, headless))
+    measured = measure_headroom(joint.runs(LEADING), readings, _chance(joint.first, headless))
     problem = "" if measured else f"its rows {', '.join(needed)} share no run"
     return Verdict(title, measured, {}, problem)
 
@@ -127,8 +135,7 @@ def verdicts(
 
 def scored_on_test(result: Result) -> bool:
     """Whether a result may stand on a board; trials of a search are scored on validation rows."""
-    protocol = result.config.get("protocol")
-    return not isinstance(protocol, dict) or protocol.get("score_on", "test") == "test"
+    return bool(result.protocol_settings.get("score_on", "test") == "test")
 
 
 def tables(found: Iterable[Verdict]) -> list[PaperTable]:
@@ -179,18 +186,17 @@ def text_of(found: Iterable[Verdict]) -> str:
 
 def _pick(rows: Sequence[Row], method: str) -> Row | None:
     """Return the row of a method; of several the one with the most runs, then the best mean."""
-    own = [row for row in rows if row.first.method == method and row.values(METRIC)]
-    return max(own, key=lambda row: (len(row.results), spread(row.values(METRIC))[0]), default=None)
+    own = [row for row in rows if row.first.method == method and row.values(LEADING)]
+    return max(own, key=lambda row: (len(row.results), spread(row.values(LEADING))[0]), default=None)
 
 
 def _class_means(row: Row) -> Runs:
     """Return the class-means reading of every run; empty where one lacks it."""
-    return dict(zip(row.runs(METRIC), row.values(METRIC, CLASS_MEANS), strict=False))
+    return dict(zip(row.runs(LEADING), row.values(LEADING, CLASS_MEANS), strict=False))
 
 
 def _chance(run: Result, headless: bool) -> float:
-    protocol = run.config.get("protocol")
-    settings = protocol if isinstance(protocol, dict) else {}
+    settings = run.protocol_settings
     if headless and settings.get("decoding", "greedy") != "labels":
         return 0.0
     compete = settings.get("head") != "task-incremental"
@@ -199,14 +205,10 @@ def _chance(run: Result, headless: bool) -> float:
 
 def _command(section: Section, method: str) -> str:
     """Return the command that runs a row on the runs that the section's other rows stand on."""
-    runs = common({row.label: row.runs(METRIC) for row in section.rows})
-    shown = [run for run in section.results if not runs or _key(run) in runs]
+    runs = common({row.label: row.runs(LEADING) for row in section.rows})
+    shown = [run for run in section.results if not runs or run_key(run) in runs]
     orders = ",".join(dict.fromkeys(run.order for run in sorted(shown, key=lambda run: run.order)))
     seeds = ",".join(str(seed) for seed in sorted({run.seed for run in shown}))
     place = f"--stream {section.stream} --protocol {section.protocol} --backbone {section.backbone}"
     tune = f"bench tune --method {method} {place} --write, then " if is_standard(section.protocol) else ""
     return f"{tune}bench run --method {method} {place} --order {orders} --seed {seeds}"
-
-
-def _key(run: Result) -> tuple[int, str, str]:
-    return run.seed, run.order, run.provenance.data_fingerprint

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmark.errors import Incomplete, UserError
+from benchmark.errors import Incomplete
 from benchmark.protocol import stored_in_words
 from benchmark.publishing import comparisons, marks
 from benchmark.publishing.board import Board, boards
@@ -32,6 +32,7 @@ from benchmark.publishing.tables import (
     table_apart,
 )
 from benchmark.publishing.terminal import result_table, show
+from benchmark.result_files import require
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
 from benchmark.text_table import TableFormat
 
@@ -72,9 +73,7 @@ def printed(root: Path, sort_by: str, form: TableFormat) -> str:
         Incomplete: some files cannot be used, or a board has no headroom; the others are in its text.
     """
     results, problems = load(root)
-    if not results:
-        nothing = f"no results in {root / 'results'}; `bench run` writes them"
-        raise UserError("; ".join(problems) or nothing)
+    require(results, problems, root / "results")
     grouped, refused = publishable(sections(results))
     text = write_tables(board_tables(grouped, sort_by), form)
     if left_out := [*problems, *refused]:
@@ -106,9 +105,7 @@ def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list
         UserError: there are no results that can be used.
     """
     results, problems = load(root)
-    if not results:
-        nothing = f"no results in {root / 'results'}; `bench run` writes them"
-        raise UserError("; ".join(problems) or nothing)
+    require(results, problems, root / "results")
     rescored, unmarked = marks.rescored(root, results)
     grouped, refused = publishable(sections(results, rescored))
     streams = sorted({part.stream for part in grouped})
@@ -218,8 +215,7 @@ def _orders(runs: Sequence[Result]) -> list[tuple[str, str]]:
 
 def _device(run: Result) -> str:
     """Return where a run was computed, the type of its weights, and of its products where that differs."""
-    protocol = run.config.get("protocol", {})
-    given = protocol if isinstance(protocol, dict) else {}
+    given = run.protocol_settings
     precision = given.get("precision", "float32")
     products = "" if precision == "float32" else f", products in {precision}"
     stored = stored_in_words(given.get("quantization", "none"), given.get("attention", "default"))
@@ -227,8 +223,7 @@ def _device(run: Result) -> str:
 
 
 def _selection(run: Result) -> str:
-    protocol = run.config.get("protocol", {})
-    split = protocol.get("score_on", "test") if isinstance(protocol, dict) else "test"
+    split = run.protocol_settings.get("score_on", "test")
     model = {
         "last": "the model after each task's last step is scored on {} rows; none is chosen by its score",
         "validation": "the epoch that is best on the task's validation rows is scored on {} rows",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmark.analysis.run_analysis import Depth
 from benchmark.analysis.translator import of_result
-from benchmark.errors import Incomplete, UserError
+from benchmark.errors import Incomplete
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
@@ -23,7 +23,7 @@ from benchmark.publishing.report_parts import STYLE, figure, framed, gallery, ta
 from benchmark.publishing.report_redundancy import Places, redundancy
 from benchmark.publishing.tables import SCORES, active, measured, named, share
 from benchmark.publishing.terminal import show
-from benchmark.result_files import find
+from benchmark.result_files import find, require
 from benchmark.results import Result, atomic_write
 from benchmark.scoring.statistics_ranks import friedman
 
@@ -41,8 +41,7 @@ def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
         Incomplete: some files cannot be used; the page of the others is written.
     """
     found, problems = usable(find(source))
-    if not found:
-        raise UserError("; ".join(problems) or f"no results in {source}; `bench run` writes them")
+    require(found, problems, source)
     text, unusable = page(found, str(source.name), depth or Depth())
     atomic_write(out, text.encode())
     problems += unusable

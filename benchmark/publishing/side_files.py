@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_of
 from benchmark.printable import printable
 from benchmark.results import Result, read_bytes
 
@@ -44,9 +44,7 @@ def lines_of(path: Path, kind: type[Line], problems: list[str]) -> Iterator[tupl
         try:
             yield where, kind.model_validate_json(line, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "line"
-            problems.append(printable(f"{where} is not valid: {place}: {first['msg']}"))
+            problems.append(printable(f"{where} is not valid: {first_of(error, 'line')}"))
 
 
 def as_bytes(lines: Iterable[BaseModel]) -> bytes:

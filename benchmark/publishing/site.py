@@ -31,7 +31,7 @@ from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_methods import method_page
 from benchmark.publishing.site_opening import opening
 from benchmark.publishing.site_tables import EXPLAINED, Table, normalised
-from benchmark.result_files import PACKED
+from benchmark.result_files import PACKED, require
 from benchmark.results import Result, atomic_write, to_json
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[
         Incomplete: some files cannot be used; the site of the others is written.
     """
     found, problems = load_files(root)
-    if not found:
-        raise UserError("; ".join(problems) or f"no results in {root / 'results'}; `bench run` writes them")
+    require(found, problems, root / "results")
     _check_folder(out)
     results = [result for _, result in found]
     rescored, unmarked = marks.rescored(root, results)

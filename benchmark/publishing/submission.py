@@ -24,7 +24,7 @@ from benchmark.publishing.claims import SHA256, claim_faults
 from benchmark.publishing.collect import differing, flatten, load_files, placed_files, same_run
 from benchmark.publishing.side_files import side_files
 from benchmark.publishing.soundness import contradictions
-from benchmark.result_files import PACKED, find, pack, records
+from benchmark.result_files import PACKED, each_result, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import exact_stream
 from benchmark.running.checkpoint import read_state
@@ -77,14 +77,14 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
         raise UserError(f"mend the published results first: {'; '.join(problems)}")
     entries: list[Entry] = []
     refused: list[str] = []
-    for path in dict.fromkeys(file for source in paths for file in find(source)):
-        for where, result in _readable(path, refused):
-            reasons = list(faults(result, path))
-            refused += [f"{where}: {reason}" for reason in reasons]
-            if reasons:
-                continue
-            folder = Run.of(result).folder(root / "results")
-            entries.append(Entry(path, result, folder.with_name(folder.name + PACKED)))
+    given = dict.fromkeys(file for source in paths for file in find(source))
+    for path, where, result in each_result(given, refused):
+        reasons = list(faults(result, path))
+        refused += [f"{where}: {reason}" for reason in reasons]
+        if reasons:
+            continue
+        folder = Run.of(result).folder(root / "results")
+        entries.append(Entry(path, result, folder.with_name(folder.name + PACKED)))
     refused += _against_others(entries, published)
     if refused:
         return Verdict((), tuple(refused))
@@ -110,18 +110,6 @@ def recheck(root: Path) -> list[str]:
         problems += [f"{path}: {result.name}: {reason}" for reason in faults(result, path)]
     entries = [Entry(path, result, path) for path, result in published]
     return [*problems, *_against_others(entries, [])]
-
-
-def _readable(path: Path, refused: list[str]) -> Iterator[tuple[str, Result]]:
-    """Yield the results of a file, each with what to call it; say in `refused` why others are none."""
-    try:
-        for where, data in records(path):
-            try:
-                yield where, parse(data, where)
-            except UserError as error:
-                refused.append(str(error))
-    except UserError as error:
-        refused.append(str(error))
 
 
 def faults(result: Result, path: Path) -> Iterator[str]:
@@ -187,8 +175,7 @@ def incomplete(result: Result) -> Iterator[str]:
     last = len(result.matrix) - 1
     at_once = result.reference and all(cell is None for row in result.matrix[:-1] for cell in row)
     stages = [last] if at_once else range(last + 1)
-    protocol = result.config.get("protocol")
-    few = isinstance(protocol, dict) and protocol.get("score_at") == "diagonal+last"
+    few = result.protocol_settings.get("score_at") == "diagonal+last"
     asked = [(t, i) for t in stages for i in range(t + 1) if not few or i == t or t == last]
     missing = [f"R[{t}][{i}]" for t, i in asked if result.matrix[t][i] is None]
     if missing:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field, ValidationError
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_of
 from benchmark.result_files import SEARCHES
 from benchmark.results import Part, Tuned, atomic_write, to_json
 from benchmark.running.run import plain
@@ -87,9 +87,7 @@ def read(path: Path) -> TuningFile:
     try:
         return TuningFile.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UserError(f"{path} is not a valid tuning file: {where}: {first['msg']}") from None
+        raise UserError(f"{path} is not a valid tuning file: {first_of(error, 'file')}") from None
 
 
 def by_place(paths: Sequence[Path]) -> dict[tuple[str, str, str], Tuned]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from benchmark.data.batches import Batch, Rows
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_of
 from benchmark.lora.method import LowRankMethod
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Context, Method, Phase
@@ -98,8 +98,6 @@ def make_base(
     try:
         hyperparameters = method.Hyperparameters(**shared | dict(settings))
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise UserError(f"base_settings: {place}: {fault['msg']} (see: bench list --method {key})") from None
+        raise UserError(f"base_settings: {first_of(error, '')} (see: bench list --method {key})") from None
     made: LowRankMethod = method(context, hyperparameters)
     return made

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.data.data_errors import DataError, collect_into, raise_any, raise_or_collect
 from benchmark.data.files import describe_error
 from benchmark.data.image_files import class_folders, left_out
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_of
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
 Row = tuple[Path, int]
@@ -147,9 +147,7 @@ def _listed(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {describe_error(error)}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {place}: {first['msg']}") from error
+        raise UserError(f"{path}: {first_of(error, '')}") from error
     if len(listed.data) != len(listed.targets):
         raise UserError(f"{path} lists {len(listed.data)} files and {len(listed.targets)} targets")
     rows, errors = [], []
