@@ -71,9 +71,7 @@ def unknown(kind: str, given: str, valid: Iterable[str], command: str) -> UserEr
 
     Args:
         kind: what was named, in the singular ("method").
-        given: what the user wrote.
         valid: the names that would have been understood.
-        command: the command that lists them.
     """
     names = sorted(valid)
     near = nearest(given, names)

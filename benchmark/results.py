@@ -215,11 +215,7 @@ class Result(Part):
         return [[*row, *[None] * (tasks - len(row))] for row in rows]
 
     def scores_of_rows(self, stage: int, task: int, reading: str = TRAINED_HEAD) -> np.ndarray | None:
-        """Return the scores `(n_i,)` of a task's test rows after a stage; None where they were not kept.
-
-        Raises:
-            ValueError: the packed text is not that of so many rows.
-        """
+        """Return the scores `(n_i,)` of a task's test rows after a stage; None where they were not kept."""
         packed = self.readings.get(reading, Reading()).rows
         text = packed[stage][task] if stage < len(packed) and task < len(packed[stage]) else ""
         facts = self.tasks[task]

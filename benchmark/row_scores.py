@@ -40,11 +40,7 @@ def unpack(text: str, count: int, metric: str) -> np.ndarray:
 
 
 def mean(text: str, count: int, metric: str) -> float:
-    """Return the task's score: the mean of its rows' scores, the same wherever it is computed.
-
-    Raises:
-        ValueError: the text is not that of so many rows.
-    """
+    """Return the task's score: the mean of its rows' scores, the same wherever it is computed."""
     return int(_levels(text, count, metric).sum()) / (count * _steps(metric))
 
 

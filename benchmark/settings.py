@@ -138,9 +138,7 @@ def refine(model: type[BaseModel], base: Mapping[str, Any], texts: Mapping[str, 
     """Return a `model` with the values of `base`, overridden by `texts`.
 
     Args:
-        model: the pydantic model to fill.
         base: values already typed.
-        texts: values as the user wrote them.
         place: what is set, for the message ("protocol", or a method's key).
 
     Raises:

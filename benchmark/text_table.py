@@ -19,10 +19,5 @@ class TableFormat(StrEnum):
 
 
 def text_table(frame: pd.DataFrame, **layout: Any) -> str:
-    """Return a frame as text, its cells as they are written, without the index.
-
-    Args:
-        frame: cells are texts.
-        layout: further arguments of `tabulate.tabulate`.
-    """
+    """Return a frame as text, its cells as they are written, without the index."""
     return str(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True, **layout))

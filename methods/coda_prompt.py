@@ -152,13 +152,7 @@ class CodaPrompt(QueryPrompted):
 
 
 def component_weights(query: Tensor, keys: Tensor, attentions: Tensor) -> Tensor:
-    """Return the weight of each component for each query, `(n, m)`: cos(query x attention, key).
-
-    Args:
-        query: `(n, d)`.
-        keys: `(m, d)`.
-        attentions: `(m, d)`.
-    """
+    """Return the weight of each component for each query, `(n, m)`: cos(query x attention, key)."""
     attended = functional.normalize(query.to(keys)[:, None] * attentions, dim=2)
     return torch.einsum("nmd,md->nm", attended, functional.normalize(keys, dim=1))
 

@@ -125,7 +125,6 @@ def best_share(
 
     Args:
         change: D, from the merged model to the new solution, by layer.
-        information: of the new task.
         merged: the merged model's change from the pretrained one.
         earlier: the sum of the earlier tasks' information; empty at the first task.
         solutions: the sum of their information times the change of their solution from the pretrained model.

@@ -24,11 +24,7 @@ SESSIONS, TESTED = (tuple(f"s{number}" for number in part) for part in (TRAIN, T
 
 
 def read_sessions(root: Path) -> image_sets.ImageSet | None:
-    """Read `core50_128x128/s<session>/o<object>/*.png`; None where it is not there.
-
-    Raises:
-        UserError: a session is missing, or an object has no images in a training session or in test.
-    """
+    """Read `core50_128x128/s<session>/o<object>/*.png`; None where it is not there."""
     folder = root / FOLDER
     if not folder.is_dir():
         return None

@@ -32,11 +32,7 @@ class Parameters(image_sets.SlicedImageSettings):
 
 
 def read_archive(root: Path) -> image_sets.ImageSet | None:
-    """Read the unpacked archive by its own tables of images, classes and split; None where it is not there.
-
-    Raises:
-        UserError: a table is missing or malformed, or two tables do not list the same images.
-    """
+    """Read the unpacked archive by its own tables of images, classes and split; None without it."""
     folder = root / ARCHIVE
     if not folder.is_dir():
         return None

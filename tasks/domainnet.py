@@ -45,11 +45,7 @@ class Parameters(image_sets.SlicedImageSettings):
 
 
 def read_lists(root: Path) -> image_sets.ImageSet | None:
-    """Read `domainnet/<domain>_train.txt` and `_test.txt`, whose lines are a path and a class number.
-
-    Raises:
-        UserError: a list is missing or malformed, or gives a class two numbers.
-    """
+    """Read `domainnet/<domain>_train.txt` and `_test.txt`, whose lines are a path and a class number."""
     folder = root / "domainnet"
     if not folder.is_dir():
         return None

@@ -34,11 +34,7 @@ SOURCES = (
 
 
 def load(request: Request) -> LoadedStream:
-    """Return the five sets in L2P's order; class names carry their set's name, so that none is shared.
-
-    Raises:
-        UserError: a set is nowhere to be had or faulty.
-    """
+    """Return the five sets in L2P's order; class names carry their set's name, so that none is shared."""
     settings = request.parameters or image_sets.ImageSettings()
     # All are found before any is decoded, which may take long.
     sources = {source.name: source for source in SOURCES}

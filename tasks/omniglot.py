@@ -34,11 +34,7 @@ class Parameters(BaseModel):
 
 
 def read(request: Request) -> images.LabelledImages:
-    """Return the characters of the stream's alphabets, with light ink on dark paper.
-
-    Raises:
-        UserError: no data folder is known, a file is faulty, or an alphabet is missing.
-    """
+    """Return the characters of the stream's alphabets, with light ink on dark paper."""
     import numpy as np
 
     from benchmark.data.files import required
@@ -74,11 +70,7 @@ def by_alphabet(pictures: images.LabelledImages, seed: int | None) -> tuple[list
 
 
 def load(request: Request) -> LoadedStream:
-    """Return tasks over permuted classes, or over permuted alphabets.
-
-    Raises:
-        UserError: no data folder is known, a file is faulty, or there are too few classes for the tasks.
-    """
+    """Return tasks over permuted classes, or over permuted alphabets."""
     parameters = request.parameters or Parameters()
     pictures, seed = read(request), images.ORDERS[request.order]
     origin = "the data folder's vision/"

@@ -33,11 +33,7 @@ class Parameters(BaseModel):
 
 
 def load_classes(request: Request, over: str) -> tuple[list[Task], str]:
-    """Return every class of another stream as a task of one class, by name, and where the rows came from.
-
-    Raises:
-        UserError: there is no such stream, it has no images, or its source is missing or faulty.
-    """
+    """Return every class of another stream as a task of one class, by name, and where the rows came from."""
     from benchmark.running.catalogue import load_stream
 
     stream = load_stream(over)
@@ -94,11 +90,7 @@ def _number(name: str) -> int:
 
 
 def load(request: Request) -> LoadedStream:
-    """Return ten tasks, two of each domain, with the tasks that need an adapter marked.
-
-    Raises:
-        UserError: the stream beneath is missing, faulty or not of images, or has too few classes.
-    """
+    """Return ten tasks, two of each domain, with the tasks that need an adapter marked."""
     settings = request.parameters or Parameters()
     classes, origin = load_classes(request, settings.over)
     blocks = len(DOMAINS) * TASKS_PER_DOMAIN

@@ -41,11 +41,7 @@ class Parameters(image_sets.SlicedImageSettings):
 
 
 def read_archive(root: Path) -> image_sets.ImageSet | None:
-    """Read `tiny-imagenet-200/` as its archive unpacks; None where it is not there.
-
-    Raises:
-        UserError: a list is missing or malformed, or a validation image is of no listed class.
-    """
+    """Read `tiny-imagenet-200/` as its archive unpacks; None where it is not there."""
     folder = root / ARCHIVE
     if not folder.is_dir():
         return None
@@ -76,11 +72,7 @@ SOURCE = ImageSource(
 
 
 def load(request: Request) -> LoadedStream:
-    """Return tasks over a permutation of the classes.
-
-    Raises:
-        UserError: no data folder is known, a file is faulty, or there are too few classes for the tasks.
-    """
+    """Return tasks over a permutation of the classes."""
     from benchmark.data.files import required
 
     settings = request.parameters or Parameters()

@@ -106,11 +106,7 @@ def rows(
 
 
 def load(request: Request) -> LoadedStream:
-    """Return the tasks, drawn from `RandomState(seed)`.
-
-    Raises:
-        UserError: the tasks' subspaces do not fit in the hidden space.
-    """
+    """Return the tasks, drawn from `RandomState(seed)`."""
     import numpy as np
 
     settings = request.parameters or Parameters()

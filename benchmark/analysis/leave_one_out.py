@@ -83,13 +83,7 @@ def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
     """Score a finished run without each of its adapters in turn.
 
     Args:
-        path: a result; the adapters lie beside it.
-        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         stream_files: that describe streams, where the result's is not a registered one.
-
-    Raises:
-        UserError: result, adapters or data cannot be read, the data are not those of the result, or the
-            method keeps no adapter stack.
     """
     result = read(path)
     method, stack, loaded = with_stack(result, path, data_dir, "there is none to remove", stream_files)
@@ -113,9 +107,6 @@ def with_stack(
     """Return the method of a finished run as it was after its last task, its stack, and the run's data.
 
     Args:
-        result: of the run.
-        path: of the result; the adapters lie beside it.
-        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         without: what it means that a method keeps no stack, for the message.
         stream_files: that describe streams, where the result's is not a registered one.
 

@@ -25,8 +25,6 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     """Read the finished model again and write the readings that its result lacks into the file.
 
     Args:
-        path: of the result; the adapters lie beside it.
-        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         stream_file: that describes the stream, where it is not a registered one.
 
     Returns:

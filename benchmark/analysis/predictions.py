@@ -76,8 +76,6 @@ def predict(path: Path, data_dir: Path | None, stream_file: Path | None = None) 
     """Return what a run answers to the test rows of all its tasks.
 
     Args:
-        path: of the result; the adapters lie beside it.
-        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         stream_file: that describes the stream, where it is not a registered one.
 
     Raises:
@@ -98,11 +96,7 @@ def save_predictions(path: Path, data_dir: Path | None, stream_file: Path | None
 
 
 def save(predictions: Predictions, path: Path) -> Path:
-    """Write predictions beside their result, and return the file.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write predictions beside their result, and return the file."""
     buffer = io.BytesIO()
     predictions.rows.to_parquet(buffer, index=False)
     written = path.with_name(path.stem + ENDING)

@@ -67,8 +67,7 @@ class Shape:
     Attributes:
         residual: relative residual of its fit by the adapters of earlier tasks; None for the first one.
         effect_residual: the same of what the adapter adds to the layer's outputs on rows of its task; None
-        for
-            the first one and where no inputs are given.
+            for the first one and where no inputs are given.
         residual_random, effect_residual_random: the same where random adapters take the place of the earlier.
     """
 
@@ -98,11 +97,7 @@ class Redundancy:
         return any(each.effect_residual is not None for each in self.shapes)
 
     def matrix(self, side: str) -> np.ndarray:
-        """Return the overlaps of every two tasks, mean over layers, 1 on the diagonal; NaN where undefined.
-
-        Args:
-            side: "rows" or "columns".
-        """
+        """Return the overlaps of every two tasks ("rows" or "columns"), a mean over layers; NaN for none."""
         places = {task: place for place, task in enumerate(self.tasks)}
         table = np.eye(len(self.tasks))
         for first, second in _couples(self.tasks):

@@ -86,7 +86,6 @@ def rescore(
     """Return the last row of a result, measured again with the adapters beside it.
 
     Args:
-        path: of the result.
         data_dir: folder of data, which may then hold other rows than those of the result; None for the
             variable BENCH_DATA or the hub, which may not.
         settings: `key=value` texts for what `SCORING` names.

@@ -38,16 +38,7 @@ class RunAnalysis:
 
 
 def analyse_run(path: Path, depth: Depth) -> RunAnalysis:
-    """Analyse a result's adapters.
-
-    Args:
-        path: a result; the adapters lie beside it.
-        depth: what to compute.
-
-    Raises:
-        NoAdapters: the method keeps no adapter for each task.
-        UserError: result, adapters or data cannot be read, or the data are not those of the result.
-    """
+    """Analyse a result's adapters."""
     result, adapters = read_adapters(path)
     inputs, removed = None, None
     if depth.effects:

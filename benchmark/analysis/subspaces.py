@@ -154,8 +154,6 @@ def random_effect_residual(
         target: down (r, d_in) and up (d_out, r).
         earlier: the same of each earlier update.
         inputs: X, `(tokens, d_in)`.
-        seed: of the generator.
-        draws: how often the updates are drawn.
     """
     generator = np.random.default_rng(list(seed))
     spectra = [(update(down, up).values, down.shape[1], up.shape[0]) for down, up in earlier]

@@ -30,13 +30,7 @@ def task_inputs(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
     at even distances, so the same file gives the same inputs. Images are not augmented.
 
     Args:
-        path: a result; the adapters lie beside it.
-        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         stream_files: that describe streams, where the result's is not a registered one.
-
-    Raises:
-        UserError: result, adapters or data cannot be read, the data are not those of the result, or the
-            method keeps no adapter stack.
     """
     method, stack, loaded = with_stack(read(path), path, data_dir, "there is no effect to fit", stream_files)
     return {task: _inputs(method, stack, task) for task in range(len(loaded.tasks))}

@@ -47,7 +47,6 @@ def cut_order(
     increment) each, the last what is left. Otherwise all slices, or all after the first, are of equal size.
 
     Args:
-        order: of the classes.
         tasks: number of slices; not used with `classes_per_task`.
         classes_per_task: of every slice, or of every slice after the first; none: as `tasks` has it.
         first_classes: of the first slice; none: as many as the others have.
@@ -70,8 +69,6 @@ def of_classes(whole: Task, name: str, classes: list[int]) -> Task:
     """Return the task of some classes of another, numbered in the given order; rows keep theirs.
 
     Args:
-        whole: the task of all classes.
-        name: of the new task.
         classes: places in the classes of `whole`.
     """
     import numpy as np

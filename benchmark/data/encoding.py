@@ -49,10 +49,7 @@ def token_key(tokenizer: str, task: Task, examples: Examples, protocol: Protocol
     """Return what the tokens of a split depend on.
 
     Args:
-        tokenizer: its `tokenizer_identity`.
-        task: gives the words around the texts.
         examples: gives texts, labels and references.
-        protocol: gives style and lengths.
     """
     settings = protocol.model_dump(mode="json", exclude=set(NOT_IN_TOKENS))
     words = [task.name, task.classes, asdict(task.wording)]
@@ -66,8 +63,6 @@ def token_lists(
     """Return token ids of a split's rows.
 
     Args:
-        key: everything that they depend on.
-        examples: the split.
         parts: by a name, such as prompts and answers, what makes token ids of some of the rows at a time.
     """
 

@@ -26,7 +26,6 @@ def fetch(stream: Stream, folder: Path | None, tell: Tell) -> None:
     missing splits are written: a set's folder gets its name when it is whole.
 
     Args:
-        stream: as the catalogue has it.
         folder: the data folder to write to; None for the cache alone.
         tell: is given one line for each step.
 

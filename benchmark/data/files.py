@@ -181,7 +181,6 @@ def bounded(lines: IO[str], most: int | None = None) -> Iterator[str]:
     """Yield the lines of an open file, none of them read further than `LONGEST_ROW`.
 
     Args:
-        lines: the file.
         most: the most characters of all lines, for what is unpacked while it is read.
 
     Raises:
@@ -213,7 +212,6 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
     """Return the named arrays of an `.npz`, read without pickle.
 
     Args:
-        path: the file.
         wanted: name to (kinds, dimensions): numpy's kind letters that are accepted ("iu": any integer), and
             the number of dimensions.
 

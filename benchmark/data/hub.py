@@ -65,10 +65,6 @@ class Hub:
     ) -> tuple[dict[str, Dataset], str | None]:
         """Return the splits by name, and the commit they were read at (None: unknown).
 
-        Args:
-            wanted: the data set.
-            splits: the splits needed; None for all there are.
-
         Raises:
             UserError: the set is neither in the folder nor to be had from the hub, or lacks a split.
         """
@@ -80,22 +76,14 @@ class Hub:
     def tables(
         self, wanted: HubSet, splits: tuple[str, ...] | None = None
     ) -> tuple[dict[str, HubTable], str | None]:
-        """Return splits that are read piece by piece, and the commit they were read at, as `load` does.
-
-        Raises:
-            UserError: as `load`.
-        """
+        """Return splits that are read piece by piece, and the commit they were read at, as `load` does."""
         commit = self.commit(wanted)
         return self.tables_at(commit, wanted, splits), commit
 
     def tables_at(
         self, commit: str | None, wanted: HubSet, splits: tuple[str, ...] | None = None
     ) -> dict[str, HubTable]:
-        """Return splits as `tables` does, at a commit that is known already.
-
-        Raises:
-            UserError: as `load`.
-        """
+        """Return splits as `tables` does, at a commit that is known already."""
         files = self.files(wanted, splits)
         if files is not None:
             return {split: from_parquet(path) for split, path in files.items()}

@@ -95,7 +95,6 @@ def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
 
     Args:
         value: a path relative to `folder`, encoded bytes, or the `{"bytes", "path"}` of the hub's tables.
-        folder: where paths start.
         size: the side in pixels to scale to, by the shorter side and the middle of the longer; None keeps
             the image as it is.
 

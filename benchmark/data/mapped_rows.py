@@ -207,7 +207,6 @@ class RaggedWriter:
 
         Args:
             flat: their elements, one row behind the other.
-            lengths: the number of elements of each.
         """
         self.arrays.append(self.name, flat)
         self.lengths(lengths)

@@ -54,7 +54,6 @@ def case_errors(what: str, places: Mapping[str, str]) -> Iterator[DataError]:
     """Yield a fault for each name that differs from an earlier one only by case or in Unicode.
 
     Args:
-        what: what is named.
         places: each name with where it comes first.
     """
     seen: dict[str, str] = {}
@@ -91,7 +90,6 @@ def id_errors(twice: Mapping[tuple[str, str], Sequence[tuple[str, str]]], task: 
 
     Args:
         twice: id and place of such rows, at least, by task and split.
-        task: the task's name.
     """
     taken: dict[str, str] = {}
     for split in SPLITS:

@@ -48,13 +48,7 @@ class PartRows:
     """Takes the rows of a part one by one, then says what is wrong with them as a whole."""
 
     def __init__(self, arrays: Arrays, kind: str, part: RowsTable) -> None:
-        """Begin with no rows.
-
-        Args:
-            arrays: where they go.
-            kind: of the stream.
-            part: what the file says of them.
-        """
+        """Begin with no rows."""
         self.arrays, self.kind, self.part = arrays, kind, part
         self.tasks: dict[str, TaskFacts] = {}
         self.labels: dict[str, int] = {}

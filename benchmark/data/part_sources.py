@@ -28,13 +28,7 @@ class PartSource:
     """The tables or the image files of one part."""
 
     def __init__(self, part: RowsTable, folder: Path, hub: Hub) -> None:
-        """Say what is read; nothing is opened.
-
-        Args:
-            part: names the source and its splits.
-            folder: where the part's paths start.
-            hub: gives sets of the hub.
-        """
+        """Say what is read; nothing is opened."""
         self.part, self.folder, self.hub = part, folder, hub
         self.split_of: dict[str, str] = {name: split for split, name in part.splits.items()}
         if not part.splits:
@@ -42,11 +36,7 @@ class PartSource:
 
     @functools.cached_property
     def commit(self) -> str | None:
-        """The commit that a set of the hub is read at; None where it is not known, or for other sources.
-
-        Raises:
-            UserError: the hub cannot be reached or has no such set.
-        """
+        """The commit that a set of the hub is read at; None where it is not known, or for other sources."""
         hub_set = self.part.source.hub_set
         return None if hub_set is None else self.hub.commit(hub_set)
 
@@ -139,9 +129,6 @@ class PartSource:
 
         It is the content of tables, and names, sizes and times of image files, also of those that tables
         name; of a set of the hub the commit.
-
-        Raises:
-            UserError: the hub cannot be reached.
         """
         from benchmark.data.row_cache import identity_of
 

@@ -22,7 +22,6 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
             `trace` puts the task's own words around the text, as TRACE's rows hold them; `plain` is the
             text alone; `chat` is what the user of a chat says, which `around` puts into the model's template.
         task: gives the words and, for `olora`, the options.
-        text: one row's input.
     """
     words = task.wording
     if style == "plain":
@@ -74,10 +73,6 @@ def encode_all(
     """Return the token ids of each text in the protocol's prompt, at most `source_length` each.
 
     Args:
-        tokenizer: a tokenizer of transformers.
-        task: gives the words of the prompt.
-        texts: inputs of the task.
-        protocol: gives the prompt's style and length.
         open_ended: leave out the special tokens at the end, for a model that goes on writing.
     """
     if not texts:
@@ -105,10 +100,6 @@ def encode(
     start as well. Only where `after` alone is too long does it lose its start.
 
     Args:
-        tokenizer: a tokenizer of transformers.
-        before: the prompt up to the text.
-        text: the row's input.
-        after: the prompt behind the text.
         limit: the most tokens, special ones counted.
         open_ended: leave out the special tokens at the end.
         cut: which side of the text gives way.

@@ -25,8 +25,6 @@ def scoring_errors(
     """Yield what makes scores mean less than they seem to; a fault where a run is refused.
 
     Args:
-        tasks: of a stream, in order.
-        protocol: that they are learned under.
         kind: of the backbone; None where it is not known.
         tokenizer: of the backbone; None where it is not to be had.
     """

@@ -20,7 +20,6 @@ def draw(examples: Examples, count: int, seed: int, spare: int = 0) -> np.ndarra
     first row before a second one is taken from any class of the same size.
 
     Args:
-        examples: rows, with or without labels.
         count: how many rows are wanted; fewer come back where `spare` forbids more.
         seed: the draw; equal seeds draw equal rows.
         spare: rows of each class that may not be drawn.

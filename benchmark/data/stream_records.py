@@ -55,7 +55,6 @@ class Reader:
         """Say what is read.
 
         Args:
-            kind: of the stream.
             task: the name of the task that all rows belong to, or "" where a column says.
             source: of one part of the file, whose rows are read.
             errors: grow by each faulty row, and by what is wrong with a source as a whole.

@@ -25,9 +25,7 @@ def load(layout: StreamFile, path: Path, request: Request) -> LoadedStream:
     """Return a stream's tasks in the order asked for.
 
     Args:
-        layout: what the file says.
         path: of the file; paths in it are relative to its folder.
-        request: what is asked for.
 
     Raises:
         UserError: rows cannot be read, or are faulty; `InvalidData` has all that is wrong.
@@ -67,11 +65,7 @@ def load(layout: StreamFile, path: Path, request: Request) -> LoadedStream:
 
 
 def cut(whole: Task, order: list[int], rule: Cut) -> list[Task]:
-    """Return tasks `task 01` and on over consecutive slices of a class order.
-
-    Raises:
-        UserError: there are too few classes for so many tasks.
-    """
+    """Return tasks `task 01` and on over consecutive slices of a class order."""
     parts = cut_order(order, rule.tasks or 1, rule.classes_per_task, rule.first_classes)
     return [of_classes(whole, f"task {number:02d}", classes) for number, classes in enumerate(parts, 1)]
 

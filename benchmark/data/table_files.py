@@ -73,9 +73,7 @@ def from_hub(
     """Return the wanted columns of a split of the hub, or of a file like one; images stay encoded.
 
     Args:
-        table: the split.
         wanted: names of columns.
-        folder: where paths in the table start.
         origin: what messages call it, if not by its name.
 
     Raises:

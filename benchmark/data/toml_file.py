@@ -20,7 +20,6 @@ def text_of(path: Path, what: str) -> str:
     """Return a file's text.
 
     Args:
-        path: of the file.
         what: it is, for the message: "stream file".
 
     Raises:
@@ -58,7 +57,6 @@ def checked(path: Path, what: str, model: type[Model], command: str = "") -> Mod
     """Return a file's content as its model.
 
     Args:
-        path: of the file.
         what: it is, for messages: "sweep file".
         model: of the whole file; models that refuse unknown keys have them told with the nearest valid one.
         command: that tells more, for messages.

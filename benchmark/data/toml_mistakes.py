@@ -28,7 +28,6 @@ def mistakes_of(
     """Yield what a check of a table found.
 
     Args:
-        error: what it raised.
         model: of the table; models that refuse unknown keys have them told with the nearest valid one.
         inside: the way to the table.
         hidden: fields of the model that are no keys.

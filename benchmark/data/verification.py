@@ -62,7 +62,6 @@ def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = N
     """Return what is in a stream and what is wrong with it.
 
     Args:
-        stream: as the catalogue has it.
         request: the order, the data folder and the protocol whose `source_length` texts are held against;
             its limits are not applied.
         backbone: that texts and classes are held against; None where it is not to be had.

@@ -48,7 +48,6 @@ def second_moments(
 
     Args:
         loss: runs the model on a batch; its value is not used.
-        given: the rows.
     """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}

@@ -40,7 +40,6 @@ class ScaleTable:
         """Return the scales of one layer.
 
         Args:
-            index: of the layer.
             ranks: of the frozen adapters; each scale is repeated for its adapter's rows of lora_A.
             layers: M.
             like: gives device and number format.

@@ -51,7 +51,6 @@ class AdapterStack:
         Args:
             model: any transformers model, or a module with linear layers.
             targets: roles, see `benchmark.lora.targets`.
-            rank: r of a new adapter.
             scaling: fixed factor of every adapter, alpha / r.
             dropout: on the input of the adapters, not of W.
             blocks: the transformer blocks to adapt, counted from 0; None for all of the choice.

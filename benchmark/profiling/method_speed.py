@@ -31,9 +31,6 @@ def main(methods: list[str], tasks: int, size: Size, device: str = "cpu") -> Non
 
     The two take turns, so that drift of the machine hits both. Steps are those of a task's first phase. A
     method that trains on all tasks at once has no first task and is left out.
-
-    Raises:
-        UserError: cuda was asked for and there is none.
     """
     place = prepare_device(device)
     timer, rows = StepTimer(place), []

@@ -59,11 +59,6 @@ def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
 
     Args:
         tasks: numbers of adapters T, the current one included; ratios are to the first.
-        size: of the model, its inputs and each adapter.
-        device: where the steps run.
-
-    Raises:
-        UserError: cuda was asked for and there is none.
     """
     import transformers
 

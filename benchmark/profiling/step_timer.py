@@ -53,11 +53,7 @@ class StepTimer:
     """Clocks of a device, and all times taken with them."""
 
     def __init__(self, device: torch.device) -> None:
-        """Start with nothing measured.
-
-        Args:
-            device: where the steps run.
-        """
+        """Start with nothing measured."""
         self.device = device
         self.taken: list[Times] = []
 

@@ -167,7 +167,6 @@ def snippet(model: TaskModel, tasks: Sequence[Task], base: Base) -> str | None:
     Args:
         model: as the run learned it; gives kind, preparation and head.
         tasks: give classes and the words around texts.
-        base: where its base model lies.
     """
     kind, protocol = model.backbone.kind, model.protocol
     if kind == "vector":

@@ -49,8 +49,6 @@ def export(
     shared head. A base model that comes with this package, or that it made, is written to `base/` there.
 
     Args:
-        path: a result.
-        folder: made if missing.
         with_card: whether to write README.md too, a model card in the hub's format.
         tasks: whose words stand around texts; None loads them where the card needs them.
         data_dir: folder of data for that; None for the variable BENCH_DATA or the hub.

@@ -68,7 +68,6 @@ def heat_map(
     Args:
         cells: `(T, T)`, NaN where nothing was measured.
         tasks: numbers of the rows and columns, counted from 0; shown from 1.
-        title: what the cells are.
         corner: what a row and a column are.
         limits: values of the first and of the last colour; beyond them the colours do not change.
         digits: after the point, of the numbers shown up to `MOST_NUMBERS` tasks.

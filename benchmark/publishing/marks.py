@@ -39,7 +39,6 @@ def mark_of(result: Result, adapters: bytes, scores: Scores) -> Mark:
 
     Args:
         adapters: the content of the file that was scored.
-        scores: what came out.
     """
     return Mark(
         mark_version=1,
@@ -61,8 +60,6 @@ def mark(path: Path, scores: Scores, root: Path) -> Path:
 
     Args:
         path: of the result as `bench run` left it; its adapters lie beside it.
-        scores: of these adapters.
-        root: folder of the leaderboards.
 
     Raises:
         UserError: the result is not published there as it is here, the mark contradicts it, or a published

@@ -29,7 +29,6 @@ def card(result: Result, kind: str, has_head: bool, code: str | None = None) -> 
     """Return the text of the card.
 
     Args:
-        result: what was exported.
         kind: of its backbone, a key of `TASK_TYPES`.
         has_head: whether `head.safetensors` lies beside the adapter.
         code: the program that answers with it; None where there is none.

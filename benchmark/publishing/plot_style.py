@@ -87,9 +87,6 @@ def figure(width: float = SCREEN.width, height: float = SCREEN.height, scale_hei
     Args:
         width, height: in inches on a screen; a look for paper makes both smaller in one ratio.
         scale_height: keep the height as it is where False, as for a line of text each row.
-
-    Raises:
-        UserError: matplotlib is not installed.
     """
     _require_matplotlib()
     from matplotlib import rcParams

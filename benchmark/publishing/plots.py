@@ -180,10 +180,8 @@ def standing(
     """Draw the mean AP of rows, the best on top, with an interval each, between lines for the references.
 
     Args:
-        rows: in order.
         references: whose means are the lines; a band says nothing of them.
         intervals: in 0..1 by label; of a row without one the lowest and highest run are drawn.
-        names: the text of each row.
     """
     # Narrow, so that its text can be read where it is as wide as a phone.
     drawn = figure(3.9, 1.4 + 0.3 * len(rows), scale_height=False)

@@ -45,11 +45,7 @@ def runs_of(path: Path, result: Result) -> Runs:
 
 
 def known_runs(folder: Path, result: Result) -> list[Begun]:
-    """Return the runs that began to learn in an output folder, or whose results lie where a result does.
-
-    Args:
-        folder: where the result lies.
-    """
+    """Return the runs that began to learn in an output folder, or whose results lie where a result does."""
     if folder.parts[-2:] != (result.stream, result.protocol):
         return []
     found = SweepFolder(folder.parents[1]).begun()

@@ -33,7 +33,6 @@ def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
 
     Args:
         source: a result, or a folder that is searched with its subfolders.
-        out: the page.
         depth: what to compute of the adapters that lie beside results, beyond their overlaps.
 
     Raises:

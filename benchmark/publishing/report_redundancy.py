@@ -24,12 +24,6 @@ Places = dict[int, Path]
 def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3) -> tuple[str, list[str]]:
     """Return the part, for the first run of each row that has adapters beside it.
 
-    Args:
-        rows: of one section.
-        places: where the results lie.
-        depth: what to compute beyond the overlaps.
-        level: of the heading.
-
     Returns:
         the HTML, which says of each row that is not shown why, and a line for each file that cannot be used.
     """

@@ -68,7 +68,6 @@ def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[
     """Write the site of the results under `<root>/results`.
 
     Args:
-        root: folder with the results.
         out: folder of the site; what an earlier build wrote there is replaced.
         pictures: whether to draw, which needs matplotlib and most of the time.
         docs: address of the documentation as seen from the overview, such as "../index.html"; "" for none.

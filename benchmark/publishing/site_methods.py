@@ -81,9 +81,7 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
 
     Args:
         name: the method's key, as results hold it.
-        parts: every section.
         link: from a result to the address of its file.
-        pictures: whether to draw.
     """
     rows = [(part, row) for part in parts for row in part.rows if row.first.method == name]
     known = _tuned(name)

@@ -66,7 +66,6 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
 
     Args:
         paths: result files, single or packed, or folders of them. Adapters that lie beside one are checked.
-        root: folder of the leaderboards.
         dry_run: only check; `placed` tells what would be written.
 
     Raises:

@@ -118,8 +118,6 @@ def fault_beside(path: Path, key: str, sha256: str | None) -> str | None:
     """Return what is wrong with the adapters beside a result; None where they are whole and its own.
 
     Args:
-        path: of the result.
-        key: of the result's run.
         sha256: of the adapters, as the result states it.
     """
     file = path.with_suffix(".safetensors")

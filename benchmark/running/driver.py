@@ -39,7 +39,6 @@ def run(
 
     Args:
         out: folder of results; made if it is missing.
-        data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         workers: 1 runs here; more run as Ray tasks, and so does one with a time limit.
         say: is told what is being waited for before the first run runs, in lines.
         fresh: run runs again that are complete, from their first task.

@@ -57,7 +57,6 @@ class History:
         """Look into `out`, which need not exist.
 
         Args:
-            out: folder of results.
             published: folders of published results, asked where `out` has none of a method.
         """
         self.out = out

@@ -57,7 +57,6 @@ class Learner:
 
         Args:
             loaded: the stream's tasks with the rows this run may see.
-            path: where the result goes.
             gpus: that the run computes on.
         """
         self.run, self.loaded, self.fingerprint = run, loaded, fingerprint

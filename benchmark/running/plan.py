@@ -47,7 +47,6 @@ def plan(
         methods: keys separated by commas; "all" stands for every method of this package.
         streams: keys, or paths of TOML files, separated by commas.
         orders: names and ranges ("1-3", "1,3"), or "all"; none: the stream's first.
-        seeds: numbers and ranges ("0-2,5").
         backbone: a registry key, a folder or a hub id; none: the protocol's.
         protocol: a protocol of every chosen stream; none: the stream's first.
         settings: `key=value` texts for the protocol, the stream or the methods.

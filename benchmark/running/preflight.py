@@ -21,7 +21,6 @@ def check_ready(runs: Sequence[Run], data_dir: Path | None, device: str | None, 
     """Refuse a plan whose device or data are not here; rows are read only where a hub has to be asked.
 
     Args:
-        runs: that have to run.
         data_dir: folder of data; None for the variable BENCH_DATA.
         device: None where another machine may run the runs.
         gpus: that one run computes on.

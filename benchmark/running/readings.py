@@ -214,7 +214,6 @@ def packed_stage(
 
     Args:
         scores: by task.
-        metrics: of every task.
         blank: readings to leave out.
     """
     found: dict[str, dict[str, list[Any]]] = {}

@@ -42,7 +42,6 @@ def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Meth
     """Return the method of a finished run as it was after its last task.
 
     Args:
-        path: of the result; the adapters lie beside it.
         tasks: with their rows; none where no row is looked at.
 
     Raises:

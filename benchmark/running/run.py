@@ -110,19 +110,11 @@ class Run:
         return json.dumps([*names, config], sort_keys=True)
 
     def folder(self, out: Path) -> Path:
-        """Return where the results of the run's stream and protocol go.
-
-        Raises:
-            UserError: a name would lead out of the output folder.
-        """
+        """Return where the results of the run's stream and protocol go."""
         return out / plain(self.stream) / plain(self.protocol.name)
 
     def path(self, out: Path, fingerprint: str) -> Path:
-        """Return where the result goes; adapters and unfinished work lie beside it.
-
-        Raises:
-            UserError: a name would lead out of the output folder.
-        """
+        """Return where the result goes; adapters and unfinished work lie beside it."""
         return self.folder(out) / f"{self.stem}-{self.key(fingerprint)[:8]}.json"
 
     @property

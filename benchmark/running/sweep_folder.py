@@ -69,11 +69,7 @@ class SweepFolder:
         return self.root / kind / self.name(run)
 
     def name(self, run: Run) -> str:
-        """Return the name of a run's files here, which does not depend on its data.
-
-        Raises:
-            UserError: a name would lead out of the folder.
-        """
+        """Return the name of a run's files here, which does not depend on its data."""
         return f"{plain(run.stream)}-{run.stem}-{run.identity[:8]}"
 
     def names(self, kind: str) -> frozenset[str]:

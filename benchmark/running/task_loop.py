@@ -55,9 +55,6 @@ def learn_task(
         train_phase: takes the place of `train`, for whoever watches what a phase does.
         report: told the finished share of the task, 0 to 1, after each step. Of a method that decides its
             phases as it goes, the share may fall back when another phase is added.
-
-    Raises:
-        UserError: as `train` does.
     """
     if not method.training_tasks(t):
         return LearnedTask()
@@ -94,11 +91,7 @@ def learn_task(
 
 
 def lengthen(phase: Phase, protocol: Protocol, rows: int) -> Phase:
-    """Return a phase that decides about adapters with the steps that its protocol wants for it.
-
-    Args:
-        rows: that the phase is trained on.
-    """
+    """Return a phase that decides about adapters with the steps that its protocol wants for it."""
     if not phase.decides or protocol.selection_steps is None:
         return phase
     size = min(phase.batch_size, protocol.batch_size)

@@ -86,11 +86,7 @@ class LossWatch:
     EVERY = 32
 
     def __init__(self, phase: Phase, total: int, device: torch.device) -> None:
-        """Start without losses.
-
-        Args:
-            total: steps of the phase.
-        """
+        """Start without losses."""
         self.phase, self.total = phase, total
         self.every = 1 if device.type == "cpu" else self.EVERY
         self._seen: list[tuple[int, Tensor]] = []

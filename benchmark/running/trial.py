@@ -37,7 +37,6 @@ def trial(make: type[Method], kind: str) -> str | None:
 
     Args:
         make: the method; its hyper-parameters are the defaults.
-        kind: a key of `ARCHITECTURES`.
     """
     try:
         method, rows = _built(make, kind), _rows(kind)

@@ -65,11 +65,7 @@ def tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]:
 
 
 def tuned_search(method: str, stream: str, protocol: str) -> Tuned | None:
-    """Return the search that chose the values of `tuned_values`; None where they are published or none are.
-
-    Raises:
-        UserError: the file of the protocol cannot be read or is no such file.
-    """
+    """Return the search that chose the values of `tuned_values`; None where there was none."""
     for folder in folders(method):
         path = folder / stream / f"{protocol}.toml"
         if path.is_file() and method in (sections := read_tuned(path)):
@@ -87,11 +83,7 @@ def tuned_search(method: str, stream: str, protocol: str) -> Tuned | None:
 
 
 def all_tuned_values(method: str) -> dict[str, TunedValues]:
-    """Return everything that is chosen for a method, by "<stream>/<protocol>".
-
-    Raises:
-        UserError: a file cannot be read or is no such file.
-    """
+    """Return everything that is chosen for a method, by "<stream>/<protocol>"."""
     found = {}
     for folder in folders(method):
         for path in tuned_files(folder):

@@ -95,9 +95,6 @@ def common_runs(runs: Mapping[str, Iterable[Hashable]]) -> frozenset[Hashable]:
     two of three stand on ten (60 scores against 24), and the two are listed apart; one row of ten and seven
     of three stand on three (24 against 10).
 
-    Args:
-        runs: of each row.
-
     Returns:
         an empty set where no row has a run.
     """

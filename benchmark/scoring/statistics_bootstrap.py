@@ -39,7 +39,6 @@ def hierarchical_interval(
         rows: for each run and task, the number of each test row, the same for the same row in every run; None
             where no two runs share a row: then each run draws its own.
         level: share of the resampled means inside the interval.
-        resamples: number of resamples.
         seed: of the generator, so that the same runs give the same interval.
 
     Returns:

@@ -60,7 +60,6 @@ def score(
     """Return the mean score of a task's rows, in 0..1.
 
     Args:
-        metric: one of `NAMES`.
         predictions: n class indices for accuracy, n texts otherwise.
         references: n class indices for accuracy; otherwise n texts or n lists of accepted texts.
         ids: n row names; read by the rule "drawn" alone.
@@ -90,11 +89,7 @@ def row_scores(
     normaliser: str = "words",
     sources: Sequence[str] = (),
 ) -> list[float]:
-    """Return the score of every row, whose mean `score` returns; the arguments are those of `score`.
-
-    Raises:
-        ValueError: as `score` does.
-    """
+    """Return the score of every row, whose mean `score` returns; the arguments are those of `score`."""
     given, rows, inputs = _prepared(
         metric, predictions, references, ids, references_rule, normaliser, sources
     )

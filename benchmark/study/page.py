@@ -23,7 +23,6 @@ def write(evidence: Evidence, name: str, command: str) -> str:
 
     Args:
         name: of the study's file without its ending, and of the picture.
-        command: that makes the page again.
     """
     file, runs = evidence.study.file, evidence.runs
     planned = len(file.run_numbers)

@@ -80,7 +80,6 @@ def rule_of(reference: str, protocol: str | None, settings: Sequence[str] = ()) 
     """Return the search that a stream's protocol states; None where it states none.
 
     Args:
-        reference: a stream's key or file.
         protocol: its name; none: the stream's first.
         settings: `key=value` texts, of which `search=...` may replace the rule.
     """

@@ -50,20 +50,12 @@ class TuningFile(Part):
 
 
 def path_of(out: Path, method: str, stream: str, protocol: str) -> Path:
-    """Return where a search is kept.
-
-    Raises:
-        UserError: a name would lead out of the output folder.
-    """
+    """Return where a search is kept."""
     return out / SEARCHES / plain(stream) / plain(protocol) / f"{plain(method)}.json"
 
 
 def write(file: TuningFile, path: Path) -> None:
-    """Write a search atomically.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write a search atomically."""
     atomic_write(path, to_json(file.model_dump(mode="json")))
 
 

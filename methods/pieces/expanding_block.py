@@ -49,12 +49,7 @@ class ExpandingBlock:
         module.register_forward_pre_hook(self._route, with_kwargs=True)
 
     def grow(self, task: int, width: int, hidden: int) -> None:
-        """Add an adapter, its router row and its descriptor; freeze what is there.
-
-        Args:
-            width: of a token.
-            hidden: of the descriptor's hidden layer.
-        """
+        """Add an adapter, its router row and its descriptor; freeze what is there."""
         device = next(iter(self.stack.layers.values())).like.device
         bound = width**-0.5
         fresh = initialisation.uniform(torch.empty(0, device=device), width + 1, low=-bound, high=bound)

@@ -41,8 +41,6 @@ class FeatureClassifier:
         """Start between tasks.
 
         Args:
-            method: whose task_model has a head.
-            features: of a batch, `(n, d)`.
             take: adds features `(n, d)` and head columns `(n,)` of a task's rows to the statistics.
             scores: says how well features fit each class, `(n, classes)`.
         """

@@ -35,8 +35,6 @@ def measure_worth(
         loss: the mean cross-entropy of a batch.
         gated: a context in which the adapter answers (True) or does not (False).
         rows: at least one.
-        batch_size: rows of a pass.
-        device: of the model.
     """
     sums = {True: 0.0, False: 0.0}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

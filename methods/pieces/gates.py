@@ -26,7 +26,6 @@ class Gate:
         """Start without tasks.
 
         Args:
-            places: see `places_of`.
             shared: there is one logit without a dimension.
             temperature: tau of the sigmoid that gives the gradient.
             device: of the logit under training.

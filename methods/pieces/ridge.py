@@ -25,7 +25,6 @@ def chosen_ridge(rows: Tensor, targets: Tensor, least: float = 0.0) -> float:
 
     Args:
         rows: `(n, d)`, in random order.
-        targets: `(n, classes)`.
         least: smaller ridges are not considered, see `rounding`.
     """
     count = int(len(rows) * TRAINING_SHARE)

@@ -94,11 +94,7 @@ class Collection(BaseModel):
 
 
 def instances(path: Path) -> tuple[str, list[tuple[int, Instance]]]:
-    """Return the definition and the rows of one of SAPT's files, each with its place, from 1.
-
-    Raises:
-        UserError: the file or rows are faulty, or rows have no answer.
-    """
+    """Return the definition and the rows of one of SAPT's files, each with its place, from 1."""
     read = read_json(path, Collection)
     rows = check_list(read.Instances, Instance, path)
     empty = [number for number, row in rows if not row.accepted]
@@ -107,11 +103,7 @@ def instances(path: Path) -> tuple[str, list[tuple[int, Instance]]]:
 
 
 def olora(root: Path, names: tuple[str, ...]) -> LoadedStream:
-    """Return tasks of O-LoRA's folders, below `root`.
-
-    Raises:
-        UserError: a file is missing or faulty; with the row.
-    """
+    """Return tasks of O-LoRA's folders, below `root`."""
     read = each(names, lambda name: _olora_task(root, name)).values()
     counted = notes(c for _, cs in read for c in cs)
     return LoadedStream([task for task, _ in read], OLORA.origin, notes=counted)
@@ -141,12 +133,7 @@ def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
     """Return tasks of SAPT's Long_Sequence folders, below `root`.
 
     Args:
-        root: the folder of the tasks' folders.
-        names: the tasks.
         sapt: whether SAPT's label words are used, which differ from O-LoRA's for qqp.
-
-    Raises:
-        UserError: a file is missing or faulty; with the row.
     """
     read = each(names, lambda name: _sapt_task(root / name, name, sapt)).values()
     counted = notes(c for _, cs in read for c in cs)
@@ -187,10 +174,8 @@ def parsed_once(
     """Return a task's rows by split, from the cache where its files have been parsed before.
 
     Args:
-        folder: of its files.
         more: names of what else `rows` tells apart, beside `SPLITS`.
         key: what the rows depend on beside the files and the code of this module and of `rows`.
-        rows: parses the files.
     """
     from benchmark.data.parsed_rows import contents_there, splits
     from benchmark.data.row_cache import code_of

@@ -80,8 +80,6 @@ def sdlora(source: str, epochs: int, **changes: object) -> Protocol:
 
     Args:
         source: which of the paper, the shipped configuration and the authors' log was followed.
-        epochs: of every task.
-        changes: what else this source sets.
     """
     return _published(name="sdlora", source=f"SD-LoRA (arXiv 2501.13198), {source}", epochs=epochs, **changes)
 
@@ -93,8 +91,6 @@ def inflora(configuration: str, epochs: int, **changes: object) -> Protocol:
 
     Args:
         configuration: the file in `configs/` that was read.
-        epochs: of every task.
-        changes: what else this configuration sets.
     """
     settings: dict[str, object] = {
         "name": "inflora",
@@ -114,7 +110,6 @@ def pilot(configuration: str, batch_size: int) -> Protocol:
 
     Args:
         configuration: the file in `exps/` that was read.
-        batch_size: rows of a step.
     """
     return _published(
         name="pilot",
@@ -131,9 +126,6 @@ def cllora(configuration: str, epochs: int, batch_size: int, **changes: object) 
 
     Args:
         configuration: the file in `exps/` that was read.
-        epochs: of every task.
-        batch_size: rows of a step.
-        changes: what else this configuration sets.
     """
     settings: dict[str, object] = {
         "name": "cllora",

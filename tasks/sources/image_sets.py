@@ -119,11 +119,7 @@ def _faults(found: ImageSet) -> Iterator[str]:
 
 
 def decode(found: ImageSet, settings: ImageSettings) -> images.LabelledImages:
-    """Decode and resize every image once: what is in the cache is mapped from there.
-
-    Raises:
-        UserError: an image cannot be read; the message names the file and the row.
-    """
+    """Decode and resize every image once: what is in the cache is mapped from there."""
     side = settings.size
     resize = round(side * CENTRE) if settings.test_view == "centre" else side
     errors: list[DataError] = []
@@ -192,11 +188,7 @@ def _decoded(split: EncodedSplit, side: int, resize: int) -> Examples:
 
 
 def class_incremental(found: ImageSet, settings: SlicedImageSettings, seed: int | None) -> LoadedStream:
-    """Return a stream over consecutive slices of the set's classes, permuted by a seed.
-
-    Raises:
-        UserError: there are too few classes for so many tasks, or an image cannot be read.
-    """
+    """Return a stream over consecutive slices of the set's classes, permuted by a seed."""
     # Before anything is decoded, which may take long.
     settings.cut(list(range(len(found.names))))
     pictures = decode(found, settings)
@@ -208,11 +200,6 @@ def domain_incremental(found: ImageSet, settings: ImageSettings, order: tuple[st
     """Return a stream of one task a domain, all with the same classes.
 
     Each task is tested on the test rows of its domain, or on all where test rows have no domain.
-
-    Args:
-        found: a set whose training rows have domains.
-        settings: how images are kept.
-        order: the domains by name.
 
     Raises:
         UserError: a domain has no images in a split, or an image cannot be read.

@@ -139,11 +139,7 @@ def listed_folders(name: str) -> Reading:
 
 
 def sliced(source: ImageSource, request: Request) -> LoadedStream:
-    """Return a set's classes, permuted by the order asked for and cut into tasks.
-
-    Raises:
-        UserError: the set is nowhere to be had or faulty, or has too few classes for the tasks.
-    """
+    """Return a set's classes, permuted by the order asked for and cut into tasks."""
     settings = request.parameters or image_sets.SlicedImageSettings()
     found = source.find(request.data_dir)
     return image_sets.class_incremental(found, settings, images.ORDERS[request.order])

@@ -46,12 +46,8 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     """Read the labels of both splits; the images themselves are read when they are decoded.
 
     Args:
-        wanted: the set.
         root: the data folder; None where there is none.
         alternative: what a data folder would have to hold instead, for messages.
-
-    Raises:
-        UserError: the set is not to be had, lacks a column, a label has no name, or it fails `check`.
     """
     hub = Hub(root, alternative)
     tables, commit = hub.tables(wanted.hub, (wanted.train, wanted.test))

@@ -120,8 +120,6 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
     """Read `train_images`, `train_labels`, `test_images`, `test_labels` and the table's class names.
 
     Args:
-        arrays: the `.npz`.
-        table: the `.json` beside it.
         dimensions: of an images array: 3 for grey, 4 for colour.
 
     Raises:
@@ -174,15 +172,9 @@ def class_incremental(
     """Return a stream over consecutive slices of a class order, its tasks named `task 01` and on.
 
     Args:
-        images: all classes.
         seed: of the class order; None keeps the classes as numbered.
         sizes: of the slices; where they are not equal a note tells them.
         origin: where the images come from, in one line.
-        revisions: hub id to commit.
-        notes: what was met on loading.
-
-    Raises:
-        UserError: there are too few classes for so many tasks.
     """
     order = permutation(len(images.names), seed)
     parts = sizes.cut(order)

@@ -143,9 +143,6 @@ def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
     """Return tasks by their full names, from the data folder if it has them, else from the hub.
 
     A task that SAPT's files cannot hold (`OTHERS`) may come from the hub beside a folder's tasks; noted.
-
-    Raises:
-        UserError: neither source can be read, or a row is faulty.
     """
 
     def reader(files: Files) -> Callable[[Path], LoadedStream]:
@@ -172,11 +169,7 @@ def _from_files(place: Path, names: tuple[str, ...], files: Files, data_dir: Pat
 
 
 def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
-    """Return tasks of this suite's layout: SAPT's own rows, which come without validation rows.
-
-    Raises:
-        UserError: a task is not in the table, or a row is faulty.
-    """
+    """Return tasks of this suite's layout: SAPT's own rows, which come without validation rows."""
     table = table_beside(folder, TasksFile, names)
     return each(names, lambda name: (_folder_task(folder, name, table), 0))
 
@@ -206,11 +199,7 @@ def _parsed(path: Path) -> Iterator[ParsedRow]:
 
 
 def from_sapt(root: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
-    """Return tasks of SAPT's folders, with each how many of its dev rows were test rows.
-
-    Raises:
-        UserError: a file is missing, or a row is faulty.
-    """
+    """Return tasks of SAPT's folders, with each how many of its dev rows were test rows."""
     return each(names, lambda name: _sapt_task(root, name))
 
 

@@ -148,8 +148,6 @@ def own_rows(
     """Yield the rows of one of this suite's `<task>.jsonl.gz`.
 
     Args:
-        path: of the file.
-        model: of a line.
         parse: makes a row of a line; it is also given file and row, for messages.
 
     Raises:

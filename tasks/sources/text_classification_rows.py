@@ -70,11 +70,7 @@ class Line(NamedLine):
 
 
 def load(request: Request) -> LoadedStream:
-    """Return the tasks of an order, from the data folder if it has them, else from the hub.
-
-    Raises:
-        UserError: no source can be read, a row is faulty, or the source has no words for the prompt.
-    """
+    """Return the tasks of an order, from the data folder if it has them, else from the hub."""
     names = ORDERS[request.order]
     sapt = request.protocol.prompt == "sapt"
     hub = Hub(
@@ -112,11 +108,7 @@ def from_folder(folder: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
 
     Args:
         folder: the folder of `tasks.json` and the rows.
-        names: the tasks.
         sapt: whether SAPT's label words are used, which differ from O-LoRA's for qqp.
-
-    Raises:
-        UserError: a task is not in the table, or a row is faulty.
     """
     table = table_beside(folder, TasksFile, names)
     read = each(names, lambda name: _task(folder, name, table, sapt))

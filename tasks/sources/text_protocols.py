@@ -11,7 +11,6 @@ def standard(order: str, **changes: object) -> Protocol:
 
     Args:
         order: of the trials, which no board reports.
-        changes: what else this stream sets.
     """
     settings: dict[str, object] = {
         "name": "standard",

@@ -111,11 +111,7 @@ class Line(NamedLine, Pair):
 
 
 def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
-    """Return tasks by name from the data folder: there is no official copy on the hub.
-
-    Raises:
-        UserError: no data folder has the tasks, or a row is faulty.
-    """
+    """Return tasks by name from the data folder: there is no official copy on the hub."""
     known = {
         OWN: lambda place: _stream(each(names, lambda name: from_folder(place, name))),
         PUBLISHED: lambda place: _stream(each(names, lambda name: from_published(place, name))),
@@ -131,11 +127,7 @@ def _absent() -> LoadedStream:
 
 
 def from_folder(folder: Path, name: str) -> dict[str, Examples]:
-    """Return the rows of a task in this suite's layout, as `_parsed_once` does.
-
-    Raises:
-        UserError: the file is missing, or a row is faulty; with the row.
-    """
+    """Return the rows of a task in this suite's layout, as `_parsed_once` does."""
     path = folder / f"{name}.jsonl.gz"
     facts = TASKS[name]
 
@@ -146,11 +138,7 @@ def from_folder(folder: Path, name: str) -> dict[str, Examples]:
 
 
 def from_published(folder: Path, name: str) -> dict[str, Examples]:
-    """Return the rows of a task in TRACE's folders, named by split and place, as `_parsed_once` does.
-
-    Raises:
-        UserError: a file is missing, or a row is faulty; with the row.
-    """
+    """Return the rows of a task in TRACE's folders, named by split and place, as `_parsed_once` does."""
     paths = {split: folder / name / f"{split}.json" for split in SPLITS}
     there = {split: path for split, path in paths.items() if split != "eval" or path.exists()}
 
@@ -174,8 +162,6 @@ def _parsed_once(
     """Return a task's rows by split without those that repeat an earlier one, and those as `<split>_again`.
 
     Args:
-        name: of the task.
-        paths: of its files.
         read: yields their rows; called only where the rows are not in the cache.
     """
     from benchmark.data.parsed_rows import contents_there, splits
