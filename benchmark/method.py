@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmark import state
 from benchmark.phase import ParameterGroup, Phase
-from benchmark.protocol import Protocol
+from benchmark.protocol import Protocol, Schedule
 from benchmark.space import Space
 from benchmark.state import Kept, Sizes
 
@@ -119,6 +119,7 @@ class Method:
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
             depend on the task id given, which only masks classes: one pass then serves all three readings.
+        schedule: what the learning rate follows whatever the protocol says; None: the protocol's.
         whole_batches: True where its loss on a batch is not the mean over the batch's rows, as where it draws
             old rows for each batch: gradient accumulation is then refused.
         checkpoints: False where what it puts into the blocks for a pass is gone when one is computed again:
@@ -141,6 +142,7 @@ class Method:
     spares: ClassVar[bool] = False
     changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
     task_id_only_masks: ClassVar[bool] = False
+    schedule: ClassVar[Schedule | None] = None
     whole_batches: ClassVar[bool] = False
     checkpoints: ClassVar[bool] = True
     reads_weights: ClassVar[bool] = False
@@ -209,7 +211,9 @@ class Method:
             "main": True,
         }
         # A method with rates of its own course keeps it.
-        if not changes.keys() & {"schedule", "milestones"}:
+        if self.schedule is not None:
+            settings["schedule"] = self.schedule
+        elif not changes.keys() & {"schedule", "milestones"}:
             settings["schedule"] = self.protocol.schedule
             settings["milestones"] = self.protocol.milestones
             settings["factor"] = self.protocol.milestone_factor

@@ -88,6 +88,7 @@ class CLLoRA(LowRankMethod):
     keeps = learned("shared", "weights") + auxiliary("prototypes")
     needs = Needs(stored_statistics=True)
     own_classifier = True
+    schedule = "cosine-by-epoch"  # as in the official code
     task_id_only_masks = True
     no_sum = "the classes of each task have a sum of their own"
     kinds = ("vector", "image", "encoder")
@@ -146,10 +147,13 @@ class CLLoRA(LowRankMethod):
 
     def phases(self, t: int) -> list[Phase]:
         """Return the phase; with a teacher, each batch is distilled on before it is learned from."""
-        changes: dict[str, Any] = {"schedule": "cosine-by-epoch"}
+        changes: dict[str, Any] = {}
         if self.teacher:
-            steps = {"loss": self.distilled, "further_losses": (self.loss,), "after_backward": self.reassign}
-            changes |= steps
+            changes = {
+                "loss": self.distilled,
+                "further_losses": (self.loss,),
+                "after_backward": self.reassign,
+            }
         return [self.main_phase(t, self.groups(), **changes)]
 
     def groups(self) -> list[ParameterGroup]:
@@ -159,10 +163,6 @@ class CLLoRA(LowRankMethod):
         if self.shared is not None:
             added.append(replace(adapter, parameters=self.shared.lora_b()))
         return [adapter, *added, *head]
-
-    def shared_factors(self) -> list[nn.Parameter]:
-        """Return down and up of each layer with the shared adapter."""
-        return [] if self.shared is None else self.shared.parameters()
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus the weighted likeness of the new weights to earlier ones."""

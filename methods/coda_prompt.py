@@ -44,7 +44,7 @@ from torch.nn import functional
 from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.lora.layer import exact
-from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.method import Context
 from benchmark.state import learned
 from methods.pieces.prefixes import Prefixes, spans
 from methods.pieces.prompting import PromptHyperparameters, QueryPrompted
@@ -77,6 +77,7 @@ class CodaPrompt(QueryPrompted):
     Hyperparameters = ComponentHyperparameters
     keeps = learned("components", "keys", "attentions")
     checkpoints = False
+    schedule = "quarter-cosine-by-epoch"  # as in the official code
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without components.
@@ -136,10 +137,6 @@ class CodaPrompt(QueryPrompted):
             self.penalty = self.hyperparameters.orthogonality * departures.sum()
         with self.prefixes.holding(prefixes):
             return self.backbone.plain_features(inputs)
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Let the learning rate follow the official code's quarter of a cosine."""
-        return super().main_phase(t, groups, **{"schedule": "quarter-cosine-by-epoch"} | changes)
 
     def trained(self) -> list[nn.Parameter]:
         """Return the last task's components, keys and attentions."""

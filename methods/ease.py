@@ -41,7 +41,7 @@ from torch.nn import functional
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.method import Context
 from benchmark.models.class_means import ClassMeans
 from benchmark.state import auxiliary
 from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, FeatureClassifier, head_of
@@ -73,6 +73,7 @@ class EASE(OneAdapterAtATime):
     own_classifier = True
     task_id_only_masks = True
     no_sum = NO_SUM
+    schedule = "cosine-by-epoch"  # as in the official code
     keeps = auxiliary("means", "columns")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -96,10 +97,6 @@ class EASE(OneAdapterAtATime):
     def predict(self, batch: Batch, task: int | None) -> list[Any]:
         """Answer by means in all spaces."""
         return self.classifier.predict(batch, task)
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def features(self, batch: Batch) -> Tensor:
         """Return the features in every task's space side by side, `(n, spaces width)`."""

@@ -39,7 +39,7 @@ from torch import Tensor
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.inputs import in_order
 from benchmark.lora.method import LowRankHyperparameters, LowRankMethod
-from benchmark.method import Context, Phase
+from benchmark.method import Context
 from benchmark.space import Between, Space
 from benchmark.state import auxiliary
 from methods.pieces import fisher
@@ -68,6 +68,7 @@ class EWCLoRA(LowRankMethod):
 
     Hyperparameters = EWCHyperparameters
     keeps = auxiliary("information", "anchor")
+    schedule = "cosine-by-epoch"  # as in the official code
     search: ClassVar[Space] = {"penalty": Between(1e4, 1e8)}
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -82,10 +83,6 @@ class EWCLoRA(LowRankMethod):
             self.anchor = self.stack.snapshot()
         else:
             self.stack.add(t)
-
-    def main_phase(self, t: int, groups: Any, **changes: Any) -> Phase:
-        """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus lambda / 2 times the weighted squared change."""

@@ -76,6 +76,7 @@ class DriftResistantLoRA(LowRankMethod):
     own_classifier = True
     task_id_only_masks = True
     no_sum = NO_SUM
+    schedule = "quarter-cosine-by-epoch"  # as in the official code
     keeps = auxiliary("prototypes")
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -119,12 +120,12 @@ class DriftResistantLoRA(LowRankMethod):
             self.stack.learned_scales = None
 
     def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Keep the steps in the space once there is one; let the learning rate fall as in the code."""
-        settings: dict[str, Any] = {"schedule": "quarter-cosine-by-epoch"}
+        """Keep the steps in the space once there is one."""
+        settings: dict[str, Any] = {}
         if self.spaces and self.hyperparameters.variant == "paper":
             settings["after_backward"] = self.project_gradients
         elif self.spaces:
-            settings |= {"after_backward": self.note_factors, "after_step": self.project_steps}
+            settings = {"after_backward": self.note_factors, "after_step": self.project_steps}
         return super().main_phase(t, groups, **settings | changes)
 
     def loss(self, batch: Batch) -> Tensor:

@@ -80,6 +80,7 @@ class SEMA(LowRankMethod):
     no_sum = "every input has a mixture of its own"
     task_id_only_masks = True
     spares = True
+    schedule = "cosine-by-epoch"  # as in the official code
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Divide the blocks and watch those that may grow."""
@@ -120,10 +121,6 @@ class SEMA(LowRankMethod):
     def end_task(self, t: int, rows: Rows) -> None:
         """Let go of the task's rows."""
         del self.rows
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def addition(self, t: int, blocks: list[ExpandingBlock]) -> Iterator[Phase]:
         """Extend blocks; yield the phase of adapters and router rows, then that of descriptors."""

@@ -41,7 +41,7 @@ from benchmark import initialisation
 from benchmark.data.batches import Batch, Rows
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import Context, ParameterGroup, Phase
+from benchmark.method import Context
 from benchmark.state import auxiliary
 from methods.pieces import task_tree
 from methods.pieces.task_tree import TaskTree
@@ -70,6 +70,7 @@ class TreeLoRA(SequentialLoRA):
 
     Hyperparameters = TreeHyperparameters
     keeps = auxiliary("means")
+    schedule = "cosine-by-epoch"  # as in the official code
     whole_batches = True
     reference = False
 
@@ -100,10 +101,6 @@ class TreeLoRA(SequentialLoRA):
         """Return the down factors `(layers, n)` with their gradient."""
         downs = [exact(lora_a).flatten() for lora_a in self.stack.lora_a()]
         return pad_sequence(downs, batch_first=True)
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss less the scaled alignment with the drawn tasks."""

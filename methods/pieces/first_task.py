@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters
-from benchmark.method import ParameterGroup, Phase
+from benchmark.method import Phase
+from benchmark.protocol import Schedule
 from methods.pieces.one_adapter import OneAdapterAtATime
 
 
@@ -25,6 +26,7 @@ class FirstTaskAdapted(OneAdapterAtATime):
     """One adapter, trained with the head on the first task, then frozen; later tasks train nothing."""
 
     Hyperparameters: ClassVar[type[BaseModel]] = FirstTaskHyperparameters
+    schedule: ClassVar[Schedule | None] = "cosine-by-epoch"  # as in the official code
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Make the adapter at the first task."""
@@ -34,7 +36,3 @@ class FirstTaskAdapted(OneAdapterAtATime):
     def phases(self, t: int) -> Iterable[Phase]:
         """Return one phase at the first task, none at later ones."""
         return super().phases(t) if t == 0 else []
-
-    def main_phase(self, t: int, groups: list[ParameterGroup], **changes: Any) -> Phase:
-        """Let the learning rate follow a cosine, as the official code does."""
-        return super().main_phase(t, groups, **{"schedule": "cosine-by-epoch"} | changes)
