@@ -118,7 +118,7 @@ def refusal(error: BaseException) -> MachineError | None:
     if full or no_memory or any(words in said.lower() for words in _NO_MEMORY):
         what = f"{type(error).__name__}: {said}" if said else type(error).__name__
         return MachineError(
-            f"the memory ran out ({what}); smaller batches (--set protocol.batch_size=...), fewer cells at a "
+            f"the memory ran out ({what}); smaller batches (--set protocol.batch_size=...), fewer runs at a "
             f"time (--workers) or other programs ended leave more, {AGAIN}",
             memory=True,
         )

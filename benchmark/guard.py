@@ -27,7 +27,7 @@ P = ParamSpec("P")
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Wrap a command so that its errors are told in one line; `BENCH_DEBUG=1` shows the traceback."""
+    """Wrap a command so that its errors are shown in one line; `BENCH_DEBUG=1` shows the traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

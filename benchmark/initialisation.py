@@ -1,4 +1,4 @@
-"""Random starts, drawn on the CPU: there a seed means the same numbers whatever device learns from them."""
+"""Random initial values, sampled on the CPU: a seed means the same numbers whatever device learns."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def kaiming_uniform(like: Tensor, *shape: int, **gain: Any) -> Tensor:
 
 
 def one_of(weights: Tensor) -> Tensor:
-    """Return one index a row of `weights` `(..., n)`, drawn with its weights as probabilities."""
+    """Return one index a row of `weights` `(..., n)`, sampled with its weights as probabilities."""
     return torch.multinomial(weights.cpu(), 1).squeeze(-1).to(weights.device)

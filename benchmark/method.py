@@ -114,13 +114,13 @@ class Method:
         own_classifier: True where it answers without the task model's head, which then only trains.
         changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
             well, or nothing below the head. What lies below the first change is computed once for each row.
-        settled: True where, told the task, it answers for it ever after as when it was learned: such a score
+        settled: True where, given the task id, it answers ever after as when that was learned: such a score
             is taken over.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
             depend on the task id given, which only masks classes: one pass then serves all three readings.
         schedule: what the learning rate follows whatever the protocol says; None: the protocol's.
-        whole_batches: True where its loss on a batch is not the mean over the batch's rows, as where it draws
+        whole_batches: True where its loss on a batch is not the mean over the batch's rows, as where it takes
             old rows for each batch: gradient accumulation is then refused.
         checkpoints: False where what it puts into the blocks for a pass is gone when one is computed again:
             gradient checkpointing is then refused.
@@ -253,7 +253,7 @@ class Method:
         )
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return what the method tells about task t beyond its scores; JSON values only."""
+        """Return what the method reports on task t beyond its scores; JSON values only."""
         return {}
 
     @final

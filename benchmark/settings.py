@@ -155,7 +155,7 @@ def refine(model: type[BaseModel], base: Mapping[str, Any], texts: Mapping[str, 
 
 def _accepted(model: type[BaseModel], values: Mapping[str, Any], key: str, text: str, place: str) -> Any:
     """Return the first reading of a text that the field accepts."""
-    complaint = ""
+    reason = ""
     for candidate in _readings(text):
         try:
             model.model_validate({**values, key: candidate})
@@ -165,8 +165,8 @@ def _accepted(model: type[BaseModel], values: Mapping[str, Any], key: str, text:
             if not any(detail["loc"][:1] == (key,) for detail in error.errors()):
                 return candidate
             if candidate == text:
-                complaint = _expected(error, key)
-    raise UserError(f"bad value for {place}.{key}: got '{text}', expected {complaint}")
+                reason = _expected(error, key)
+    raise UserError(f"bad value for {place}.{key}: got '{text}', expected {reason}")
 
 
 def _readings(text: str) -> list[Any]:
@@ -181,7 +181,7 @@ def _readings(text: str) -> list[Any]:
 
 
 def _expected(error: ValidationError, key: str | None) -> str:
-    """Return the first complaint about a key, or the first of all, in words that follow 'expected'."""
+    """Return the first reason about a key, or the first of all, in words that follow 'expected'."""
     details = error.errors(include_url=False)
     detail = next((one for one in details if key is None or one["loc"][:1] == (key,)), details[0])
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be ", "")

@@ -2,7 +2,7 @@
 
 Idea: the pretrained model generalises and the adapted one knows the domain. One adapter is trained on the
 first task and frozen; the features of the model with and without it are put side by side, each class is
-remembered by the mean of its rows' adapters of features, and a prediction is the class of the highest cosine.
+remembered by the mean of its rows' paired features, and a prediction is the class of the highest cosine.
 Official repository: zhoudw-zdw/RevisitingCIL.
 
 Trained: the adapter and the head, on the first task alone. Frozen: the backbone, and all from then on.

@@ -13,7 +13,7 @@ Works on images and encoders; a vector has no attention, and a text-to-text mode
 Places: keys and values of blocks 0 to 4 of 12, as published; in a model of another depth as deep in
 proportion (`spans`).
 
-Orthogonality: new components, keys and attentions are drawn at random and made orthonormal to each other and
+Orthogonality: new components, keys and attentions are random at first and made orthonormal to each other and
 to all earlier ones (Gram-Schmidt, by way of QR, which is exact where trained earlier ones are no longer
 orthogonal). With a weight `orthogonality` above zero a penalty holds each set T close to it: the mean of the
 squared entries of T T^t - 1, summed over the three sets and the blocks. Its default is 0, as in the released

@@ -19,7 +19,7 @@ Differences: the official code and its ports give a whole test batch the expert 
 which tells something of the task; here every row chooses (`batchwise` switches the vote on, and the need of a
 test batch is then declared). The ports reshape the chosen prompts without swapping axes, which mixes the keys
 and values of a batch; here every row gets its own, as in the paper. A new expert starts where the last one
-ended, as in the code (`shared_prompt_pool`); its key is drawn afresh, uniform in [-1, 1]. At test
+ended, as in the code (`shared_prompt_pool`); its key is initialised afresh, uniform in [-1, 1]. At test
 the programs choose among the keys of the whole pool, those of tasks not yet seen included, whose experts are
 untrained; here among the keys of tasks seen. The pull is weighted 1.0 (the official configuration and
 JH-LEE-KR/dualprompt-pytorch; PILOT has 0.1).
@@ -77,7 +77,7 @@ class DualPrompt(QueryPrompted):
     checkpoints = False
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Draw the general prompt.
+        """Initialise the general prompt.
 
         Raises:
             UserError: the pool holds fewer experts than there are tasks.

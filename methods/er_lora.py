@@ -11,7 +11,7 @@ backbone. A step costs as many more rows as are rehearsed.
 
 Choices that the literature leaves open: a batch of b new rows is joined by `rehearsed` rows, by default b /
 2; the loss is the mean over all of them; images are stored as eight-bit pixels and augmented anew whenever
-they are drawn; where rows have no class, as in text to text, the balance is over tasks.
+they are sampled; where rows have no class, as in text to text, the balance is over tasks.
 
 Settings in use: 2,000 rows for CIFAR-100, 20 a class for ImageNet-R.
 
@@ -67,7 +67,7 @@ class RehearsalLoRA(SequentialLoRA):
         super().begin_task(t, rows)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the mean loss over the batch and the rows drawn from the buffer."""
+        """Return the mean loss over the batch and the rows sampled from the buffer."""
         if len(self.buffer):
             count = self.hyperparameters.rehearsed or max(1, self.protocol.batch_size // 2)
             batch = join([batch, self.buffer.draw(count).to(self.task_model.device)])

@@ -46,7 +46,7 @@ from methods.pieces import fisher
 
 
 class EWCHyperparameters(LowRankHyperparameters):
-    """The price of change beside the adapter's settings."""
+    """The weight of the penalty beside the adapter's settings."""
 
     learning_rate: float = Field(5e-4, gt=0, le=10, description="of the current adapter")
     head_learning_rate: float | None = Field(5e-3, gt=0, le=10, description="of the head; none: the same")
@@ -54,12 +54,12 @@ class EWCHyperparameters(LowRankHyperparameters):
         "paper", description="add the factors, or merge the product"
     )
     space: Literal["full", "factors"] = Field("full", description="information of weights, or of the factors")
-    penalty: float = Field(1e7, ge=0, description="lambda, the price of squared change times information")
+    penalty: float = Field(1e7, ge=0, description="lambda, the weight of squared change times information")
     decay: float = Field(1.0, ge=0, le=1, description="gamma, what is left of the old information each task")
 
 
 class EWCLoRA(LowRankMethod):
-    """A fresh adapter per task under a Fisher-weighted price; see the module.
+    """A fresh adapter per task under a Fisher-weighted penalty; see the module.
 
     Attributes:
         information: by layer `(d_out, d_in)`, or by factor's number for `space=factors`; empty at first.
@@ -86,8 +86,8 @@ class EWCLoRA(LowRankMethod):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the task loss plus lambda / 2 times the weighted squared change."""
-        loss, price = super().loss(batch), self.hyperparameters.penalty
-        return loss + price / 2 * self.change() if self.information and price else loss
+        loss, weight = super().loss(batch), self.hyperparameters.penalty
+        return loss + weight / 2 * self.change() if self.information and weight else loss
 
     def change(self) -> Tensor:
         """Return the sum over entries of information times squared change."""

@@ -1,4 +1,4 @@
-"""Independent LoRA: an adapter and head rows per task, chosen by the task id at test; an upper bound.
+"""Independent LoRA: an adapter and head rows per task, chosen by the task id at test; a ceiling.
 
 Idea: every task is learned from the pretrained model as if it were alone, and an oracle names the task of
 each test row. Nothing can be forgotten. Called PerTaskLoRA in surveys. The id selects the adapter and, since

@@ -1,9 +1,9 @@
-"""Joint training: one adapter on all tasks at once; the upper bound that continual methods approach.
+"""Joint training: one adapter on all tasks at once; the ceiling that continual methods approach.
 
 All tasks' training data are shuffled together and learned once, after the last task would have come, with
 as many optimiser steps as the tasks have one after another. So only the last row of the score matrix
 exists, and forgetting is not defined. Trained: one adapter and the whole head. Needs all old data, which is
-why it is a bound and not a competitor.
+why it is a reference and not a competitor.
 
 Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """

@@ -10,8 +10,8 @@ decision is 1, with no gate and no selection phase. Three controls follow:
   many adapters as the gate and knows nothing of the tasks;
 - the tasks that the stream says need an adapter: the **oracle**, the best that any gate could say.
 
-A permutation of the decisions of one run draws as many tasks as `keep-random` does, by the same chances; it
-is another draw. The first adapter is always kept, as LiteLoRA keeps it. Ours; no paper.
+A permutation of the decisions of one run keeps as many tasks as `keep-random`, with equal probabilities; it
+is another sample. The first adapter is always kept, as LiteLoRA keeps it. Ours; no paper.
 
 Trained, frozen and stored as in `litelora`, less the gates. Needs neither task id, old data nor statistics.
 Works on every kind of backbone. Learning rates are LiteLoRA's.
@@ -65,7 +65,7 @@ class KeepGiven(Planned):
             )
         later = decisions[1:]
         if hyperparameters.shuffle is not None:
-            # The generator was seeded for this run before the method was made; nothing is drawn from it.
+            # The generator was seeded for this run before the method was made; nothing is sampled from it.
             own = torch.Generator().manual_seed(
                 seed_for(torch.initial_seed(), "shuffle", hyperparameters.shuffle)
             )

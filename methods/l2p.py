@@ -75,7 +75,7 @@ class LearningToPrompt(QueryPrompted):
     whole_batches = True
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Draw pool and keys."""
+        """Initialise pool and keys."""
         super().__init__(context, hyperparameters)
         self.declare(hyperparameters.batchwise)
         self.tokens = PromptTokens(

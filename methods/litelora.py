@@ -240,13 +240,13 @@ class LiteLoRA(WithBase):
         return len(self.gate.kept), self.stack.count()
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return gates and decision of task t beside what the base tells."""
+        """Return gates and decision of task t beside what the base reports."""
         logits = self.gate.logits[t]
-        told = {"gate_logit": logits.tolist(), "kept": bool(self.gate.kept[t]), "worth": self.worth}
+        found = {"gate_logit": logits.tolist(), "kept": bool(self.gate.kept[t]), "worth": self.worth}
         if logits.dim():
             share = (logits > 0)[self.gate.places].float().mean()
-            told["kept_share"] = 1.0 if t == 0 else float(share)
-        return told | self.base.report(t)
+            found["kept_share"] = 1.0 if t == 0 else float(share)
+        return found | self.base.report(t)
 
 
 METHOD = LiteLoRA

@@ -49,7 +49,7 @@ def dropped(vector: Tensor, density: float) -> Tensor:
     """Return a vector with entries kept by chance and divided by that chance, the others zero."""
     from peft.utils.merge_utils import dare_linear
 
-    # Drawn on the CPU, so that a seed means the same entries on every device.
+    # Sampled on the CPU, so that a seed means the same entries on every device.
     return dare_linear([vector.cpu()], torch.ones(1, dtype=vector.dtype), density).to(vector.device)
 
 

@@ -7,7 +7,7 @@ zhoudw-zdw/RevisitingCIL.
 
 Trained per task: nothing. Frozen: the backbone. Stored: one mean feature a class, as auxiliary bytes; no
 adapter. Needs statistics of old classes, these means; neither task id nor old data. The protocol's head is
-made, stays as it was drawn and is not asked; there are no hyper-parameters. Works where there is a feature to
+made, stays at its start and is not asked; there are no hyper-parameters. Works where there is a feature to
 average: on vectors, images and encoders. A model that answers with text has no class means.
 
 Differences: means of a class that comes again are of all its rows.

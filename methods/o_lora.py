@@ -1,4 +1,4 @@
-"""O-LoRA: a new adapter pays for overlap with the past's subspaces (arXiv 2310.14152, EMNLP Findings 2023).
+"""O-LoRA: a penalty on overlap with the past's subspaces (arXiv 2310.14152, EMNLP Findings 2023).
 
 Idea: the rows of a down factor span the subspace in which a task's gradients live. Keeping the new rows
 orthogonal to those of all earlier tasks keeps the new task from undoing the old ones. Orthogonality is a

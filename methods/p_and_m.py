@@ -2,7 +2,7 @@
 
 Idea: a task is learned from the merged model, and only a share of its change is added, the one that a
 second-order view of all tasks' losses says is best. While training the adapter is made larger or smaller at
-random, which prices curvature along the change and so makes merging hurt less. The paper names
+random, which penalises curvature along the change and so makes merging hurt less. The paper names
 qhmiao/P-M-for-Continual-Learning as its repository; the code could not be read.
 
 Trained per task: the adapter and the head rows of the task's classes. Frozen: the backbone and all earlier

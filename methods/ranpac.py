@@ -11,7 +11,7 @@ the products with the labels and the classifier (M, classes): at M = 10000 far m
 Needs these statistics of old classes; neither task id nor old data. The head only trains. Works where there
 is a feature: on vectors, images and encoders.
 
-The ridge is chosen among 10^-8 to 10^8 by the squared error on a fifth of the current task's rows, drawn at
+The ridge is chosen among 10^-8 to 10^8 by the squared error on a fifth of the current task's rows, sampled at
 random, of the solution for the other four fifths; the classifier is then solved anew over all tasks.
 `variant` chooses how a class is scored: `official` (default) by the solution itself, `pilot` by its cosine,
 as LAMDA-PILOT's version of the code does.
@@ -133,11 +133,11 @@ class RanPAC(FirstTaskAdapted):
         held["weights"] = solution(held["gram"], held["products"], self.ridge)
 
     def first_statistics(self, features: Tensor) -> dict[str, Tensor]:
-        """Draw the projection for features `(n, width)`; return it with empty sums."""
+        """Sample the projection for features `(n, width)`; return it with empty sums."""
         width = features.shape[1]
         size = self.hyperparameters.projection or round(PUBLISHED_WIDTH * width / PUBLISHED_FEATURE)
         empty = exact(features).new_zeros
-        # Drawn on the CPU, so that a seed means the same projection on every device.
+        # Sampled on the CPU, so that a seed means the same projection on every device.
         projection = torch.randn(width, size).to(empty(0))
         none = empty(size, 0)
         return {"projection": projection, "gram": empty(size, size), "products": none, "weights": none}

@@ -117,7 +117,7 @@ class SharedAttention(InputWeighted):
 
     @torch.no_grad()
     def end_task(self, t: int, rows: Rows) -> None:
-        """Store pooled inputs drawn at random, and the task's mean attention."""
+        """Store randomly chosen pooled inputs, and the task's mean attention."""
         count = self.hyperparameters.rehearsed
         if not count:
             return

@@ -91,7 +91,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
         return coefficients, float((left / length).clamp(min=0).sqrt())
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return the residual beside what SD-LoRA tells."""
+        """Return the residual beside SD-LoRA's report."""
         return {"residual": self.last_residual} | super().report(t)
 
 

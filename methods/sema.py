@@ -19,7 +19,7 @@ least the mean over blocks.
 Works on vectors, images and encoders: the router reads a mean over an input's tokens, which a model that
 generates token by token does not have.
 
-Differences: adapters are adapters on the protocol's targets, where the official code has bottlenecks beside
+Differences: adapters are LoRA on the protocol's targets, where the official code has bottlenecks beside
 the MLP; router and descriptors look at the block's input, there at the MLP's; known errors are those of the
 finished descriptor on all the task's rows, there the last 500 met while it was trained. The loss of the head
 is the protocol's.
@@ -83,7 +83,7 @@ class SEMA(LowRankMethod):
     schedule = "cosine-by-epoch"  # as in the official code
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
-        """Divide the blocks and watch those that may grow."""
+        """Divide the blocks and observe those that may grow."""
         super().__init__(context, hyperparameters)
         self.blocks: list[ExpandingBlock] = []
         for number in self.growing:

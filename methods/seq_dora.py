@@ -3,7 +3,7 @@
 Idea: a weight's columns are split into lengths and directions. LoRA moves the directions, a vector learns the
 lengths. `LoraConfig(use_dora=True)` of peft.
 
-Configuration: the protocol's rank, alpha and dropout, as for LoRA. peft draws no dropout on the length.
+Configuration: the protocol's rank, alpha and dropout, as for LoRA. peft has no dropout on the length.
 
 Sequential: one adapter is made before the first task, at the protocol's target layers, and every task trains
 it on; the optimiser starts afresh. Stored: the adapters and the lengths. Needs neither task id, old data nor

@@ -3,7 +3,7 @@
 Idea: r reflections give an orthogonal matrix and, at once, a low-rank change of the weight. `HRAConfig` of
 peft.
 
-Configuration: as many reflections as the protocol's rank, not orthogonalised; they cancel in adapters at the
+Configuration: as many reflections as the protocol's rank, not orthogonalised; they cancel in pairs at the
 start where the rank is even.
 
 Sequential: one adapter is made before the first task, at the protocol's target layers, and every task trains

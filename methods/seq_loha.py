@@ -5,7 +5,7 @@ Idea: the Hadamard product of two rank-r matrices has rank up to r squared. `LoH
 Configuration: the protocol's rank and alpha; peft has no dropout on its input.
 
 Sequential: one adapter is made before the first task, at the protocol's target layers, and every task trains
-it on; the optimiser starts afresh. Stored: two adapters per layer. Needs neither task id, old data nor
+it on; the optimiser starts afresh. Stored: two products per layer. Needs neither task id, old data nor
 statistics. Works on every kind of backbone (measured: bench list --check). The learning rate is this suite's
 default, not a published one.
 

@@ -1,6 +1,6 @@
 """Sequential VeRA: fixed random matrices for all layers, learned vectors for each (arXiv 2310.11454).
 
-Idea: a random adapter is drawn once, shared by all layers and never trained; vectors scale its rank and its
+Idea: a random adapter is sampled once, shared by all layers and never trained; vectors scale its rank and its
 outputs. `VeraConfig` of peft.
 
 Configuration: rank 256 (peft's default), less where a layer is narrower. The random matrices come from peft's

@@ -1,7 +1,7 @@
 """TreeLoRA: one adapter, aligned layer by layer with earlier tasks found by a tree (arXiv 2506.10355, ICML).
 
 Idea: tasks that are alike should move a layer alike. The mean down factor of every task is kept; at each step
-and layer one earlier task is drawn, by a bandit over distances and a binary tree of the tasks, and the loss
+and layer one earlier task is sampled, by a bandit over distances and a binary tree of the tasks, and the loss
 rewards alignment with its factor. The search is what saves the cost of comparing with all of them. Official
 repository: ZinYY/TreeLoRA.
 
@@ -64,7 +64,7 @@ class TreeLoRA(SequentialLoRA):
         running: `(layers, n)`, the current epoch's part of the current task's mean.
         rounds: steps of an epoch.
         round: steps of the current epoch that are over.
-        distances: `(tasks, layers)`, summed over the epoch's draws of a task in a layer.
+        distances: `(tasks, layers)`, summed over the epoch's samples of a task in a layer.
         draws: `(tasks, layers)`, how often.
     """
 
@@ -103,7 +103,7 @@ class TreeLoRA(SequentialLoRA):
         return pad_sequence(downs, batch_first=True)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the task loss less the scaled alignment with the drawn tasks."""
+        """Return the task loss less the scaled alignment with the sampled tasks."""
         assert self.means is not None
         if self.round == self.rounds:
             self._begin_epoch()
@@ -117,13 +117,13 @@ class TreeLoRA(SequentialLoRA):
         return loss
 
     def chosen(self, drawn: Tensor) -> Tensor:
-        """Return, of the task drawn for each layer, that layer's mean, `(layers, n)`."""
+        """Return, of the task sampled for each layer, that layer's mean, `(layers, n)`."""
         assert self.means is not None
         return self.means[drawn, torch.arange(len(drawn), device=drawn.device)]
 
     @torch.no_grad()
     def draw(self) -> Tensor:
-        """Draw one earlier task for each layer, `(layers,)`, and note how far it is."""
+        """Sample one earlier task for each layer, `(layers,)`, and note how far it is."""
         drawn = initialisation.one_of(self.probabilities().t())
         layers = torch.arange(len(drawn), device=drawn.device)
         self.draws[drawn, layers] += 1
@@ -148,7 +148,7 @@ class TreeLoRA(SequentialLoRA):
         self.means = torch.cat([self.means, self.running[None]])
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return the share of the last epoch's draws that each earlier task got."""
+        """Return the share of the last epoch's samples that each earlier task got."""
         return {"drawn": (self.draws.sum(1) / self.draws.sum().clamp(min=1)).tolist()}
 
 

@@ -94,7 +94,7 @@ def directions(basis: np.ndarray, classes: int) -> np.ndarray:
 def rows(
     means: np.ndarray, count: int, noise: float, split: str, generator: np.random.RandomState
 ) -> Examples:
-    """Draw `count` rows of each class, float32 `(classes * count, 48)`, visible coordinates first."""
+    """Sample `count` rows of each class, float32 `(classes * count, 48)`, visible coordinates first."""
     import numpy as np
 
     labels = np.repeat(np.arange(len(means)), count)
@@ -106,7 +106,7 @@ def rows(
 
 
 def load(request: Request) -> LoadedStream:
-    """Return the tasks, drawn from `RandomState(seed)`."""
+    """Return the tasks, sampled from `RandomState(seed)`."""
     import numpy as np
 
     settings = request.parameters or Parameters()

@@ -13,7 +13,7 @@ from benchmark.data.batches import Rows
 from benchmark.errors import UserError
 from benchmark.models import small_models
 from benchmark.running.checkpoint import pack
-from methods.n_lora import dense_price
+from methods.n_lora import dense_weight
 from methods.pieces import penalties
 from tests import tiny
 
@@ -211,7 +211,7 @@ def test_square_layers_have_the_price_of_the_released_code() -> None:
 
 def test_other_layers_have_the_form_of_the_paper_at_a_lambda_of_its_own() -> None:
     # d = 1024, r = 8 of T5-large: 0.4 x (8 / 1024)^1.5 = 0.4 / 128^1.5 = 0.4 / 1448.15.
-    assert dense_price(8, 1024, 1024) == pytest.approx(0.4 / 1448.15, rel=1e-5)
+    assert dense_weight(8, 1024, 1024) == pytest.approx(0.4 / 1448.15, rel=1e-5)
     method, rows = at_task(0, "n-lora", "vector")  # one layer of 48 x 16, rank 2: d = sqrt(768) = 27.713
     plain = method.task_model.loss(tiny.whole(rows))
     price = 0.4 * (2 / 27.712813) ** 1.5  # 0.00775
@@ -226,7 +226,7 @@ def test_both_forms_price_random_factors_alike() -> None:
     dense, crossed = penalties.dense_size(down, up), penalties.crossed_size(down, up)
     # Sums of absolute normal numbers: d^2 sqrt(r) against r^2 sqrt(d), so (384 / 8)^1.5 = 333 apart.
     assert dense / crossed == pytest.approx(333, rel=0.25)
-    assert dense_price(8, 384, 384) * dense == pytest.approx(0.4 * crossed, rel=0.25)
+    assert dense_weight(8, 384, 384) * dense == pytest.approx(0.4 * crossed, rel=0.25)
 
 
 def sum_over_layers(method: Any, size: Any) -> Tensor:

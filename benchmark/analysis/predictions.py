@@ -50,13 +50,13 @@ class Predictions:
             names = list(self.classes[str(task)])
             if not names:
                 continue
-            told: dict[str, Any] = {"labels": names, "average": "macro", "zero_division": 0.0}
+            given: dict[str, Any] = {"labels": names, "average": "macro", "zero_division": 0.0}
             found.append(
                 {
                     "task": str(task),
                     "accuracy": float((rows["reference"] == rows["prediction"]).mean()),
-                    "balanced accuracy": float(recall_score(rows["reference"], rows["prediction"], **told)),
-                    "macro F1": float(f1_score(rows["reference"], rows["prediction"], **told)),
+                    "balanced accuracy": float(recall_score(rows["reference"], rows["prediction"], **given)),
+                    "macro F1": float(f1_score(rows["reference"], rows["prediction"], **given)),
                     "rows": len(rows),
                 }
             )

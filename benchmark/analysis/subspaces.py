@@ -15,7 +15,7 @@ Array = np.ndarray
 TOLERANCE = 1e-7
 """Singular values below this share of the largest are rounding: factors are stored in float32."""
 DRAWS = 10
-"""How often earlier updates are drawn at random for the residual of an effect that they would leave."""
+"""How many random updates are sampled for the residual of an effect that they would leave."""
 
 
 @dataclass(frozen=True)

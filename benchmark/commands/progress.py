@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watching(total: int, file: TextIO) -> Iterator[Callback]:
-    """Give a watcher for a run of `total` runs that writes to `file` until the block ends."""
+    """Give a callback for a sweep of `total` runs that writes to `file` until the block ends."""
     if not file.isatty():
         yield PlainWatcher(total, file)
         return
@@ -28,7 +28,7 @@ def watching(total: int, file: TextIO) -> Iterator[Callback]:
 
 @contextmanager
 def counting(total: int, what: str, file: TextIO) -> Iterator[Callable[[str], None]]:
-    """Give a function that is told what is being worked on, before each of `total` pieces of work.
+    """Give a function that shows what is being worked on; it is called before each of `total` pieces of work.
 
     It draws a bar on a terminal, and writes a line with the time left anywhere else.
 

@@ -31,7 +31,7 @@ def sweep(
 
     Args:
         conditions: that `options` mean.
-        loggers: are told every event, after it is shown.
+        loggers: get every event, after it is shown.
     """
     shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(runs), file=shown, flush=True)
@@ -67,7 +67,7 @@ def carry_out(
 
     Args:
         conditions: that `options` mean.
-        loggers: are told every event, after it is shown.
+        loggers: get every event, after it is shown.
     """
     from benchmark.commands.progress import watching
     from benchmark.running.driver import run

@@ -1,4 +1,4 @@
-"""Rows as tensors: encoded once per cell, then cut into batches."""
+"""Rows as tensors: encoded once per run, then cut into batches."""
 
 from __future__ import annotations
 

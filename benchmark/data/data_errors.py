@@ -1,4 +1,4 @@
-"""What is wrong or odd in data: one entry each, so that many can be told at once.
+"""What is wrong or odd in data: one entry each, so that many can be reported at once.
 
 A reader collects what it meets (`collect_into`) and goes on, and at the end of a file, a task or a stream
 `raise_or_collect` raises all of it. Where somebody wants to hear of everything (`collecting_errors`), it
@@ -22,7 +22,7 @@ class DataError:
 
     Attributes:
         message: what was found; names the file where one row of a file is meant.
-        task: the task, or "" where the one is about the whole stream or a file.
+        task: the task, or "" where it is about the whole stream or a file.
         split: `train`, `validation` or `test`, or "".
         rows: places in that split, counted from 1; empty where no single rows are meant.
         fault: whether the data must not be used as they are.
@@ -41,7 +41,7 @@ class DataError:
 
     @property
     def line(self) -> str:
-        """The whole one in one line."""
+        """The error in one line, with its place."""
         return printable(f"{self.place}: {self.message}" if self.place else self.message)
 
 
@@ -67,7 +67,7 @@ _gathered: ContextVar[list[DataError] | None] = ContextVar("gathered", default=N
 
 @contextmanager
 def collecting_errors() -> Iterator[list[DataError]]:
-    """Have faults that are settled within added to the list that this gives, and reading go on."""
+    """Within the context, add errors to the list that this gives, and go on reading."""
     errors: list[DataError] = []
     before = _gathered.set(errors)
     try:
@@ -78,7 +78,7 @@ def collecting_errors() -> Iterator[list[DataError]]:
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Have faults that are settled within raised, whoever gathers them: for what must be sound or not be."""
+    """Within the context, raise errors, whoever collects them: for what must be sound or not be."""
     before = _gathered.set(None)
     try:
         yield
@@ -87,7 +87,7 @@ def strict() -> Iterator[None]:
 
 
 def is_collecting() -> bool:
-    """Return whether reading goes on past faults."""
+    """Return whether reading goes on past errors."""
     return _gathered.get() is not None
 
 
@@ -113,10 +113,10 @@ class collect_into:
 
 
 def raise_or_collect(errors: Sequence[DataError]) -> None:
-    """Raise what was collect_into, or hand it to who gathers faults.
+    """Raise errors, or hand them to `collecting_errors`.
 
     Raises:
-        InvalidData: there are errors and nobody gathers them.
+        InvalidData: there are errors and nobody collects them.
     """
     gathered = _gathered.get()
     if gathered is None:
@@ -126,7 +126,7 @@ def raise_or_collect(errors: Sequence[DataError]) -> None:
 
 
 def raise_any(errors: Sequence[DataError]) -> None:
-    """Raise what was collect_into, where nothing sound is left to go on with.
+    """Raise errors, where nothing sound is left to go on with.
 
     Raises:
         InvalidData: there are errors.

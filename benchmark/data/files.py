@@ -165,8 +165,8 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
         errors.append(DataError(f"{path}, after row {number}: {error}"))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         kind = "gzip'd text" if packed else "text"
-        told = f"{path}, after row {number}: not {kind} or cut off ({describe_error(error)})"
-        errors.append(DataError(told))
+        message = f"{path}, after row {number}: not {kind} or cut off ({describe_error(error)})"
+        errors.append(DataError(message))
     else:
         if number == 0:
             errors.append(DataError(f"{path} holds no rows"))

@@ -92,8 +92,8 @@ def require(wanted: Sequence[str], there: Sequence[str], origin: str) -> None:
     # One column for all of a line: it is the separator that is another one.
     other = next((mark for mark in ";\t|," if len(there) == 1 and mark in there[0]), "")
     if other:
-        told = f"{origin} has one column, {there[0]!r:.80}: it seems to be separated by {other!r}"
-        raise Lacking([DataError(f"{told}; save it as .csv with commas, or as .tsv with tabs")])
+        message = f"{origin} has one column, {there[0]!r:.80}: it seems to be separated by {other!r}"
+        raise Lacking([DataError(f"{message}; save it as .csv with commas, or as .tsv with tabs")])
     for name in wanted:
         if name not in there:
             guess = hint(name, there) or ";"

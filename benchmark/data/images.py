@@ -80,7 +80,7 @@ def augment(pixels: Tensor, kind: str, least_area: float) -> Tensor:
     """Return randomly cropped, and for `crop-flip` mirrored, images of the same size.
 
     The crop is torchvision's RandomResizedCrop: `least_area` (PILOT: 5 %) to 100 % of the image, aspect 3/4
-    to 4/3, drawn log-uniform per image. A crop that would leave the image is shrunk to it instead of drawn
+    to 4/3, sampled log-uniformly per image. A crop that would leave the image is shrunk to it, not sampled
     again.
     """
     if kind == "none":

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a task as a whole, told from counts and first places of what they hold."""
+"""What is wrong with the rows of a task as a whole, seen from counts and first places of what they hold."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def split_errors(part: RowsTable, task: TaskFacts, classes: Sequence[str]) -> It
         if not task.counts[split]:
             yield DataError(f"{where}: no {split} rows", task.name, split)
             continue
-        # Where classes are the labels of train, another label elsewhere is told with its row.
+        # Where classes are the labels of train, another label elsewhere is reported with its row.
         expected = classes if part.classes or split == "test" else ()
         for label in sorted(set(expected) - set(task.places[split])):
             yield DataError(f"{where}: no {split} rows of the class '{label}'", task.name, split)

@@ -121,13 +121,13 @@ class PartRows:
         if task.shape is None:
             task.shape = shape
         if task.shape != shape:
-            return -1  # a fault, told at the end
+            return -1  # an error, reported at the end
         if shape not in self.images:
             self.images[shape] = _ImageWriter(self.arrays, f"images_{len(self.images)}")
         return self.images[shape].add(identity, record.content)
 
     def _place(self, task: TaskFacts, classes: tuple[str, ...], rows: np.ndarray) -> Iterator[DataError]:
-        """Write places and labels of a task's rows, split by split; draw those for test where none are."""
+        """Write places and labels of a task's rows, split by split; sample those for test where none are."""
         places = np.frombuffer(self.place_of, np.int64)[rows]
         labels = None
         if self.kind != "text-to-text":
@@ -159,7 +159,7 @@ class PartRows:
         found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         if not repeated:
             return found
-        with strict():  # what is wrong with single rows has been told the first time
+        with strict():  # what is wrong with single rows has been reported the first time
             for record in again():
                 if hash((self.tasks[record.task].number, record.id)) in repeated:
                     found.setdefault((record.task, record.split), []).append((record.id or "", record.place))

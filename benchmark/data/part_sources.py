@@ -101,8 +101,8 @@ class PartSource:
             gone.append(DataError(f"{self.image_folder} holds no {wanted}"))
         elif filled:
             every = dict.fromkeys(name for classes in found.values() for name in classes)
-            told = f"{self.image_folder}: the class '{{}}' has no images"
-            errors += (DataError(told.format(name)) for name in every if name not in filled)
+            message = f"{self.image_folder}: the class '{{}}' has no images"
+            errors += (DataError(message.format(name)) for name in every if name not in filled)
         for split, classes in found.items():
             for label, paths in classes.items():
                 for path in paths:
@@ -125,7 +125,7 @@ class PartSource:
         return None if self.part.source.folder is None else self.folder / self.part.source.folder
 
     def identity(self) -> list[str] | None:
-        """Return what differs where the rows do; None where that cannot be told without reading them.
+        """Return what differs where the rows do; None where that is not known without reading them.
 
         It is the content of tables, and names, sizes and times of image files, also of those that tables
         name; of a set of the hub the commit.
@@ -144,7 +144,7 @@ class PartSource:
                     return known
                 return [*known, identity_of(self._named_images(known))]
         except UserError:
-            # A fault of the source, to be told with all others by whoever reads it.
+            # An error of the source, reported with all others by whoever reads it.
             return None
 
     @property

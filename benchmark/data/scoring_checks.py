@@ -92,7 +92,7 @@ def _cut_answers(
 def _alike(tasks: Sequence[Task], made: Callable[[str], Any]) -> Iterator[str]:
     """Yield groups of class names that something is made of which is the same for all, as words.
 
-    Of names that differ by case alone, which is told elsewhere, one is looked at.
+    Of names that differ by case alone, which is reported elsewhere, one is looked at.
     """
     groups = defaultdict(list)
     for name in {folded(name): name for task in tasks for name in task.classes}.values():

@@ -21,7 +21,7 @@ def draw(examples: Examples, count: int, seed: int, spare: int = 0) -> np.ndarra
 
     Args:
         count: how many rows are wanted; fewer come back where `spare` forbids more.
-        seed: the draw; equal seeds draw equal rows.
+        seed: equal seeds sample equal rows.
         spare: rows of each class that may not be drawn.
     """
     import numpy as np

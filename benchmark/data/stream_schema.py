@@ -103,7 +103,7 @@ class RowsTable(TomlTable):
         default_factory=dict, description="what the source calls its splits"
     )
     test_share: float | None = Field(
-        None, gt=0, lt=1, description="share of the rows for test, drawn once, where the source has no split"
+        None, gt=0, lt=1, description="share of the rows sampled once for test, where the source has no split"
     )
     classes: tuple[str, ...] = Field((), description="class names in order; none: those of train, sorted")
     labels: dict[str, str] = Field(default_factory=dict, description="the source's values to class names")

@@ -87,7 +87,7 @@ def from_hub(
 
 
 def _separated(path: Path, delimiter: str, wanted: Sequence[str], errors: list[DataError]) -> Iterator[Row]:
-    # It refuses fields of more than 128 KiB unless told otherwise; a text may be longer.
+    # It refuses fields of more than 128 KiB by default; a text may be longer.
     csv.field_size_limit(LONGEST_ROW)
     row = 0
     try:
@@ -104,8 +104,8 @@ def _separated(path: Path, delimiter: str, wanted: Sequence[str], errors: list[D
                     errors.append(DataError(message))
     except (csv.Error, UnicodeDecodeError, ValueError, OSError) as error:
         how = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
-        told = f"{path}, after row {row}: cannot be read as text in columns: {error}{how}"
-        raise UserError(told) from error
+        message = f"{path}, after row {row}: cannot be read as text in columns: {error}{how}"
+        raise UserError(message) from error
 
 
 def _json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Row]:

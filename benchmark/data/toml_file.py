@@ -1,4 +1,4 @@
-"""Files of TOML that a user writes: read, checked, and every mistake told with its line."""
+"""Files of TOML that a user writes: read, checked, and every mistake reported with its line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def checked(path: Path, what: str, model: type[Model], command: str = "") -> Mod
 
     Args:
         what: it is, for messages: "sweep file".
-        model: of the whole file; models that refuse unknown keys have them told with the nearest valid one.
+        model: of the whole file; for unknown keys the nearest valid one is named.
         command: that tells more, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Mistakes in a TOML text, each told with the line that it is in and the nearest valid key."""
+"""Mistakes in a TOML text, each with the line that it is in and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Keys = tuple[str | int, ...]
 """The way to a key: names of tables and keys, and places in lists of tables."""
 
 MOST_LINES = 5_000
-"""Of longer files mistakes are told without their lines: each line costs a reading of all above it."""
+"""Of longer files mistakes are reported without their lines: each line costs a reading of all above it."""
 
 Mistake = tuple[Keys, str]
 """The way to a key, and what is wrong there."""
@@ -28,7 +28,7 @@ def mistakes_of(
     """Yield what a check of a table found.
 
     Args:
-        model: of the table; models that refuse unknown keys have them told with the nearest valid one.
+        model: of the table; for unknown keys the nearest valid one is named.
         inside: the way to the table.
         hidden: fields of the model that are no keys.
     """

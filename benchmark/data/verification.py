@@ -72,7 +72,7 @@ def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = N
     if loaded is None:
         return unread(stream.name, request.order, stream.licence, errors)
     read_whole = not errors
-    # A task that nothing could be read of has been told.
+    # A task that nothing could be read of has been reported.
     tasks = [task for task in loaded.tasks if read_whole or any(map(len, splits_of(task).values()))]
     if not loaded.checked and (tasks or read_whole):
         errors += validation_errors(tasks)
@@ -171,7 +171,7 @@ def _repeats(task: str, split: str, rows: Examples) -> Iterator[DataError]:
     if torn:
         yield _groups(torn, "the same content and different labels", task, split)
     if rows.texts:
-        # One row of each exact content, so that no pair is told twice.
+        # One row of each exact content, so that no two rows are reported twice.
         near = _places(rows, _squeezed, [places[0] for places in exact.values()])
         close = [places for places in near.values() if len(places) > 1]
         if close:

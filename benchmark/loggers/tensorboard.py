@@ -29,7 +29,7 @@ class TensorBoardRun:
 
 
 def open_log(out: Path) -> Callback:
-    """Return a watcher that writes a run of each run under `<out>/.sweep/tensorboard`.
+    """Return a callback that writes each run under `<out>/.sweep/tensorboard`.
 
     Raises:
         UserError: TensorBoard is not installed.

@@ -33,7 +33,7 @@ class TrackioRun:
 
 
 def open_log(out: Path) -> Callback:
-    """Return a watcher that keeps a run of each run.
+    """Return a callback that keeps a run of the package for each run.
 
     Raises:
         UserError: the package is not installed.

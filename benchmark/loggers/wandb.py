@@ -35,7 +35,7 @@ class WandbRun:
 
 
 def open_log(out: Path) -> Callback:
-    """Return a watcher that keeps a run of each run; its files lie in `<out>/.sweep`.
+    """Return a callback that keeps a run of the package for each run; its files lie in `<out>/.sweep`.
 
     Raises:
         UserError: the package is not installed.

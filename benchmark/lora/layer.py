@@ -188,7 +188,7 @@ class LoraLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., d_in)` to `(..., d_out)`."""
         y = self._through_weight(x)
-        # One mask for all adapters, as O-LoRA draws it; predictions, made without gradients, get none.
+        # One mask for all adapters, as O-LoRA samples it; predictions, made without gradients, get none.
         x = functional.dropout(x, self.dropout, training=torch.is_grad_enabled())
         for term in self.terms(self._beside, in_pass=True):
             term = term.to(x.device)

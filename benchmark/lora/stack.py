@@ -271,7 +271,7 @@ class AdapterStack:
     def merge_frozen(self) -> None:
         """Answer with copies of the weights that hold the frozen adapters: steps then cost the same at any T.
 
-        Only right while their scales do not change and no dropout is drawn on their input; `unmerge` ends it.
+        Only right while their scales do not change and no dropout acts on their input; `unmerge` ends it.
         """
         self.unmerge()
         if self.frozen_tasks:

@@ -1,7 +1,7 @@
 """What each published result was: `results/SHA256SUMS`, in the form that `sha256sum --check` reads.
 
-A result that was edited by hand, or is gone, is told by its name. A folder without the list is taken as it
-is. While results are being written, `SHA256SUMS.next` lists what they will be: an interruption leaves some
+A result that was edited by hand, or is gone, is reported by its name. A folder without the list is taken as
+it is. While results are being written, `SHA256SUMS.next` lists what they will be: an interruption leaves some
 files old and some new, and both are what was published.
 """
 
@@ -92,7 +92,7 @@ def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
     if (folder / NEXT).is_file():
         _write(
             folder / NAME, listed
-        )  # before its place is taken: what it alone lists would be told as changed
+        )  # before its place is taken: what it alone lists would be reported as changed
     later = {_place(folder, path): sha256(data).hexdigest() for path, data in files.items()}
     _write(folder / NEXT, listed | later)
     for path, data in files.items():

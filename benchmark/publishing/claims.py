@@ -122,7 +122,7 @@ def _method(result: Result) -> Iterator[str]:
     try:
         run = Run.of(result)
     except UserError:
-        return  # told by `contradictions`
+        return  # reported by `contradictions`
     try:
         method = load_method(result.method)
     except UserError as error:

@@ -58,8 +58,8 @@ class Gap:
 
 def find_gap(rows: Sequence[Row]) -> Gap | str:
     """Return the gap of a section, or in words why it has none."""
-    bounds = [row for row in rows if row.first.reference]
-    floors, ceilings = [r for r in bounds if _is_floor(r)], [r for r in bounds if _is_ceiling(r)]
+    references = [row for row in rows if row.first.reference]
+    floors, ceilings = [r for r in references if _is_floor(r)], [r for r in references if _is_ceiling(r)]
     for found, what in ((floors, "sequential"), (ceilings, "joint")):
         if len(found) != 1:
             return f"no {what} reference row" if not found else f"several {what} reference rows"

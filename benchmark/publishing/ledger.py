@@ -234,7 +234,7 @@ def judge(number: Published, table: Table, results: Sequence[Result]) -> tuple[l
         return _values(number, results), f"not comparable: {_differences(results, table, missing)}"
     values = _values(number, alike)
     if not values:
-        return [], "not comparable: our runs lack runs that this number needs"
+        return [], "not comparable: our runs lack scores that this number needs"
     far = abs(spread(values)[0] - number.value) > TOLERANCE
     return values, f"{'differs' if far else 'matches'} (n = {len(values)})"
 

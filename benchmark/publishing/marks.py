@@ -106,7 +106,7 @@ def rescored(root: Path, results: Iterable[Result]) -> tuple[frozenset[str], lis
     changed = broken(folder)
     for path in side_files(folder, RESCORED):
         if path in changed:
-            continue  # told with the results
+            continue  # reported with the results
         for where, made in lines_of(path, Mark, problems):
             result = known.get(made.key)
             if result is None or place_of(root, result, RESCORED) != path:

@@ -35,7 +35,7 @@ MOST_DRAWN = len(COLOURS)
 MARKERS = "osD^vPX*<"
 LINES = ("-", "--", "-.", ":")
 FILES = ("svg", "png")
-"""What `save` writes unless it is told otherwise."""
+"""What `save` writes by default."""
 
 
 @dataclass(frozen=True)

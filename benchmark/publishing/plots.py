@@ -211,7 +211,7 @@ def standing(
 
 
 def critical_difference(ranking: Ranking) -> Figure:
-    """Draw mean ranks, the best on top; methods in the band are not told from the best one (Nemenyi)."""
+    """Draw mean ranks, the best on top; methods in the band cannot be told from the best one (Nemenyi)."""
     names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
     drawn = figure(height=1.2 + 0.25 * len(names), scale_height=False)
     axes = drawn.add_subplot()
@@ -265,8 +265,8 @@ def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: f
 
 def _described(row: Row) -> str:
     needs = [need.replace("_", " ") for need in row.needs]
-    told = [*(["reference"] if row.first.reference else []), *needs]
-    return row.name + (f" ({', '.join(told)})" if told else "")
+    marks = [*(["reference"] if row.first.reference else []), *needs]
+    return row.name + (f" ({', '.join(marks)})" if marks else "")
 
 
 def _heatmap(cells: np.ndarray, label: str, limits: tuple[float, float], digits: int) -> Figure:

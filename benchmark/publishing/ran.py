@@ -1,4 +1,4 @@
-"""What the sweeps behind published results ran: a run that began and is not published is told by name.
+"""What the sweeps behind published results ran: a run that began and is not published is reported by name.
 
 `bench submit` takes from an output folder which orders and seeds of a result's very settings began to learn,
 and adds them to `results/<stream>/<protocol>.ran`, a line for each row of a table. What was run in a folder
@@ -109,7 +109,7 @@ def left_out(root: Path, results: Iterable[Result]) -> list[str]:
     changed = broken(folder)
     for path in side_files(folder, RAN):
         if path in changed:
-            continue  # told with the results
+            continue  # reported with the results
         for where, line in lines_of(path, Ran, problems):
             ran, here = set(line.runs), published[(path, line.method, line.row)]
             for runs, words in ((ran - here, "was run and is not published"), (here - ran, "is not named")):

@@ -50,8 +50,8 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
     titles = zip(sides, columns, strict=True)
     head = "".join(f'<th scope="col"{side}>{escape(column)}</th>' for side, column in titles)
     lines = (zip(sides, row, strict=True) for row in rows)
-    runs = ("".join(f"<td{side}>{escape(run)}</td>" for side, run in line) for line in lines)
-    body = "\n".join(f"<tr>{line}</tr>" for line in runs)
+    cells = ("".join(f"<td{side}>{escape(cell)}</td>" for side, cell in line) for line in lines)
+    body = "\n".join(f"<tr>{line}</tr>" for line in cells)
     name = escape(caption)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{name}"><table>\n'

@@ -59,7 +59,7 @@ class Cell:
     Attributes:
         text: the number as it stands in the markdown tables; empty where it was not measured.
         spread: what follows it in smaller letters.
-        detail: what a reader is told who points at the cell or moves to it.
+        detail: shown to a reader who points at the cell or moves to it.
         value: what the column is sorted by.
         strong: whether it stands out.
     """

@@ -98,7 +98,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
 def recheck(root: Path) -> list[str]:
     """Return a line for each reason why what lies under `<root>/results` could not have been submitted.
 
-    So a result that was placed by hand, with a list that goes with it, is told as well.
+    So a result that was placed by hand, with a list that goes with it, is reported as well.
     """
     folder = root / "results"
     published, problems = load_files(root)
@@ -185,7 +185,7 @@ def _protocol(result: Result) -> Iterator[str]:
     try:
         registered = exact_stream(result.stream).protocols
     except UserError:
-        return  # told by `claim_faults`
+        return  # reported by `claim_faults`
     try:
         if result.protocol not in registered:
             raise unknown(

@@ -79,7 +79,7 @@ class DataIndex:
     def _where(self) -> str | None:
         try:
             folder = chosen_data_dir(self.data_dir)
-        except UserError:  # told when the data is loaded
+        except UserError:  # reported when the data is loaded
             return None
         return None if folder is None else str(folder.resolve())
 

@@ -40,7 +40,7 @@ def run(
     Args:
         out: folder of results; made if it is missing.
         workers: 1 runs here; more run as Ray tasks, and so does one with a time limit.
-        say: is told what is being waited for before the first run runs, in lines.
+        say: prints what is being waited for before the first run starts.
         fresh: run runs again that are complete, from their first task.
 
     Raises:

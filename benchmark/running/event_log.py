@@ -66,10 +66,10 @@ class Tail:
             row = json.loads(line)
             make = KINDS[row["kind"]]
             names = set(make.__dataclass_fields__) - {"run"}
-            told = {name: row[name] for name in names}
+            values = {name: row[name] for name in names}
             if make is RunStarted:
-                told["remarks"] = tuple(told["remarks"])  # JSON has lists alone
-            return make(run=self.run, **told)
+                values["remarks"] = tuple(values["remarks"])  # JSON has lists alone
+            return make(run=self.run, **values)
         except (ValueError, KeyError, TypeError):
             return None
 

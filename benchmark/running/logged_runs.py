@@ -38,7 +38,7 @@ class LoggedRuns:
         self.broken = False
 
     def __call__(self, event: Event) -> None:
-        """Take one event. A package that fails is told of once and left out: it never stops a run."""
+        """Take one event. A package that fails is reported once and left out: it never stops a run."""
         if self.broken:
             return
         try:

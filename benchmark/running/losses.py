@@ -43,13 +43,13 @@ def lost(job: Job, losses: int, reason: str) -> Outcome | None:
     """
     trace, error = _trace(job), None
     if trace.exists():
-        told = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+        trace_lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
         trace.unlink()
         # Empty where the process was killed within the limit.
-        if told and told[0].startswith("Timeout"):
-            error = f"took longer than --timeout {job.conditions.timeout:g} seconds{_innermost(told)}"
-        elif told:
-            reason = f"{told[0]}{_innermost(told)}"
+        if trace_lines and trace_lines[0].startswith("Timeout"):
+            error = f"took longer than --timeout {job.conditions.timeout:g} seconds{_innermost(trace_lines)}"
+        elif trace_lines:
+            reason = f"{trace_lines[0]}{_innermost(trace_lines)}"
     if error is None and losses >= LOST_LIMIT:
         error = f"the worker was lost {losses} times: {reason}"
     if error is None:
@@ -65,12 +65,12 @@ def _trace(job: Job) -> Path:
     return path
 
 
-def _innermost(told: list[str]) -> str:
+def _innermost(lines: list[str]) -> str:
     """Return where the thread was that broke, or else the main thread, which is dumped last."""
-    heads = [number for number, line in enumerate(told) if line.endswith("(most recent call first):")]
-    broken = [number for number in heads if told[number].startswith("Current thread")]
-    place = (broken or heads or [len(told)])[-1] + 1
-    return f", in {told[place].strip().removeprefix('File ')}" if place < len(told) else ""
+    heads = [number for number, line in enumerate(lines) if line.endswith("(most recent call first):")]
+    broken = [number for number in heads if lines[number].startswith("Current thread")]
+    place = (broken or heads or [len(lines)])[-1] + 1
+    return f", in {lines[place].strip().removeprefix('File ')}" if place < len(lines) else ""
 
 
 def _ignore(event: Event) -> None:
@@ -78,7 +78,7 @@ def _ignore(event: Event) -> None:
 
 
 def forgiving(callback: Callback, losses: Counter[str]) -> Callback:
-    """Return a watcher that also forgets the losses of a run, by its identity, when it finishes a task."""
+    """Return a callback that also forgets the losses of a run, by its identity, when it finishes a task."""
 
     def tell(event: Event) -> None:
         if isinstance(event, TaskDone):

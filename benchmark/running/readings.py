@@ -3,7 +3,7 @@
 A prediction that is a function of one feature pass notes its features and class scores (`TaskModel.note`).
 From them follow the method's own answer, the answer among the task's classes, and the nearest class mean. The
 means are of up to `ROWS_A_CLASS` train rows of every class seen, read by the model as it is after the stage;
-their rows are drawn by the task's name, the same for every method, seed and stage. A method whose features or
+their rows depend on the task's name, not on method, seed or stage. A method whose features or
 scores depend on the task id is asked a second time with the id.
 """
 
@@ -151,7 +151,7 @@ class Reader:
 
 
 def rows_a_class(task: Task, most: int) -> list[int]:
-    """Return up to `most` train rows of each class, drawn by the task's name alone, in the split's order."""
+    """Return up to `most` train rows of each class, chosen by the task's name alone, in the split's order."""
     labels = task.train.labels
     assert labels is not None
     order = np.random.default_rng(zlib.crc32(task.name.encode())).permutation(len(labels))

@@ -53,7 +53,7 @@ def learn_task(
         encode: gives the training rows of each task that the method asks for.
         seed: of the run; each segment is seeded by it, the task and the segment's name.
         train_phase: takes the place of `train`, for whoever watches what a phase does.
-        report: told the finished share of the task, 0 to 1, after each step. Of a method that decides its
+        report: gets the finished share of the task, 0 to 1, after each step. Of a method that decides its
             phases as it goes, the share may fall back when another phase is added.
     """
     if not method.training_tasks(t):

@@ -38,7 +38,7 @@ def train(
 
     Args:
         place: what the phase's random numbers depend on: seed, task, phase.
-        step_done: told the finished share of the phase after each step.
+        step_done: gets the finished share of the phase after each step.
         epoch_done: called after each epoch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Runs one run where it is told to: claims it, loads its data, learns it, and tidies up behind it."""
+"""Runs one run where it was placed: claims it, loads its data, learns it, and tidies up behind it."""
 
 from __future__ import annotations
 

@@ -29,15 +29,15 @@ def hierarchical_interval(
 ) -> tuple[float, float] | None:
     """Return the percentile bootstrap interval of the mean score over runs and test rows.
 
-    Each resample draws runs with replacement and test rows with replacement. A test row stands in the test
-    set of every run, so that one draw of rows holds for all runs of a resample: a test set of easy rows makes
+    Each resample has runs with replacement and test rows with replacement. A test row stands in the test
+    set of every run, so that one sample of rows is for all runs of a resample: a test set of easy rows makes
     every run look better, and more runs do not average that out.
 
     Args:
         runs: one entry a run; for each task an array of the scores of its test rows. Scores may be
             differences of two methods on the same runs and rows.
         rows: for each run and task, the number of each test row, the same for the same row in every run; None
-            where no two runs share a row: then each run draws its own.
+            where no two runs share a row: then each run has its own sample.
         level: share of the resampled means inside the interval.
         seed: of the generator, so that the same runs give the same interval.
 
@@ -89,7 +89,7 @@ def _weighted(weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _row_weights(count: int, resamples: int, seed: int) -> np.ndarray:
-    """Return how often each of `count` rows is drawn in each resample, `(resamples, count)`.
+    """Return how often each of `count` rows is sampled in each resample, `(resamples, count)`.
 
     Kept, because all rows of a table ask for the same ones.
     """

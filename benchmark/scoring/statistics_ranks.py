@@ -121,7 +121,7 @@ def half_correlation(table: np.ndarray) -> float | None:
     """Return how well the ranking by half of the runs agrees with that by the other half.
 
     Spearman's correlation of the two columns of mean scores, averaged over the ways to halve the runs: all of
-    them, or `MOST_SPLITS` drawn ones, the same each time. 1: the halves agree; 0: the order is noise.
+    them, or `MOST_SPLITS` sampled ones, the same each time. 1: the halves agree; 0: the order is noise.
 
     Args:
         table: `(k, n)` scores of k methods on n runs.

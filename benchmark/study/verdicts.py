@@ -157,10 +157,10 @@ def conclude(first: Verdict, second: Verdict, third: Verdict, reduction: float) 
 
 
 def _figures(bounds: Bounds, p: float | None) -> str:
-    told = f"p = {p:.2g}" if p is not None else ""
+    p_value = f"p = {p:.2g}" if p is not None else ""
     return (
         f"mean {bounds.mean:+.2f} points, one-sided bounds {bounds.lower:+.2f} and {bounds.upper:+.2f}, "
-        f"{_runs(bounds.n)}, {told}"
+        f"{_runs(bounds.n)}, {p_value}"
     )
 
 

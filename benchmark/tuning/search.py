@@ -1,7 +1,7 @@
 """Searches a method's hyper-parameters: a number of trials that is the same for every method.
 
-A trial is an ordinary cell, or one for each seed and order, whose score matrix is filled from validation
-rows. Its result file is all that is remembered: sampler and pruner start anew each time and are told again
+A trial is an ordinary run, or one for each seed and order, whose score matrix is filled from validation
+rows. Its result file is all that is remembered: sampler and pruner start anew each time and are given again
 what the files hold, so that a search that was stopped goes on, and one that is repeated runs nothing.
 
 The trials that methods' files quote are older: they climbed the learning rates of
@@ -74,7 +74,7 @@ class Search:
         """
         for text in self.settings:
             if text.partition("=")[0].strip().rpartition(".")[2] == "score_on":
-                raise UserError(f"--set {text}: which rows decide is told by --selection validation or paper")
+                raise UserError(f"--set {text}: which rows decide is set by --selection validation or paper")
         return without(space_of(load_method(self.method)), self.settings, self.method)
 
 
@@ -144,7 +144,7 @@ def tune(
     Args:
         out: folder of results, which are the trials' too.
         conditions: those of a run in this process.
-        callback: is told the events of every trial.
+        callback: gets the events of every trial.
 
     Raises:
         UserError: Optuna is not installed, there is nothing to search, no trial was completed, another

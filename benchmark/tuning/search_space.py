@@ -19,7 +19,7 @@ RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 """The learning rates that are tried where a method's file names no others."""
 
 DIGITS = 3
-"""Significant digits of a drawn number: what is printed is what was tried."""
+"""Significant digits of a sampled number: what is printed is what was tried."""
 
 
 def space_of(method: type[Method]) -> Space:

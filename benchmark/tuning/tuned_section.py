@@ -30,7 +30,7 @@ def write_section(found: TuningFile) -> Path:
     path = folder / found.stream / f"{found.protocol}.toml"
     before = ""
     if path.is_file():
-        read_tuned(path)  # a faulty file is told, not mended
+        read_tuned(path)  # a faulty file is reported, not mended
         before = without_section(path.read_text(encoding="utf-8"), found.method)
     text = f"{before.rstrip()}\n\n{section_of(found)}".lstrip()
     atomic_write(path, text.encode())

@@ -70,7 +70,7 @@ class WithBase(Method):
         return self.base.adapter_counts()
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return what the base tells of task t."""
+        """Return the base's report on task t."""
         return self.base.report(t)
 
     def low_rank_sum(self) -> dict[str, tuple[Tensor, Tensor]] | None:

@@ -38,7 +38,7 @@ class ExpandingBlock:
     errors: Tensor
 
     def __init__(self, name: str, stack: AdapterStack, module: nn.Module) -> None:
-        """Watch a block whose layers are in the stack."""
+        """Observe a block whose layers are in the stack."""
         self.name = name
         self.stack = stack
         self.descriptors: list[nn.Sequential] = []

@@ -1,6 +1,6 @@
 """What a gate weighs: how much worse a task's rows are answered without the new adapter.
 
-The selection phase, given enough steps, closes a gate where its price, lambda, is more than the adapter's
+The selection phase, given enough steps, closes a gate where lambda, its penalty, is more than the adapter's
 worth: the cross-entropy without the adapter less the cross-entropy with it, in nats. Measured once before the
 phase, on the rows that it selects on, the worth tells what any lambda would decide, as far as the loss is
 straight in the gate; on held-out rows it tells whether the adapter is worth as much where it was not trained.

@@ -1,4 +1,4 @@
-"""LiteLoRA's gate: whether the adapter under training takes part, as a relaxed draw that has a gradient."""
+"""LiteLoRA's gate: whether the adapter under training takes part, as a relaxed sample that has a gradient."""
 
 from __future__ import annotations
 

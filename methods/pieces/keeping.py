@@ -54,7 +54,7 @@ class Deciding(MagnitudeLoRA):
         return len(self.kept), self.stack.count()
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return the decision on task t beside what SD-LoRA tells."""
+        """Return the decision on task t beside SD-LoRA's report."""
         return {"kept": bool(self.kept[t])} | super().report(t)
 
 

@@ -56,5 +56,5 @@ class MagnitudeLoRA(SDLoRA):
         self.last_magnitude = float(self.magnitudes.detach()[-1])
 
     def report(self, t: int) -> dict[str, Any]:
-        """Return the magnitude that task t's adapter was learned with beside what SD-LoRA tells."""
+        """Return the magnitude that task t's adapter was learned with beside SD-LoRA's report."""
         return super().report(t) | {"magnitude": self.last_magnitude}

@@ -51,7 +51,7 @@ class SavedTuner:
         set_peft_model_state_dict(self.model, dict(state), adapter_name=ADAPTER)
 
     def sizes(self) -> Sizes:
-        """Return what is trained; matrices that are drawn once and only read are auxiliary, and in memory."""
+        """Return what is trained; matrices that are random and only read are auxiliary, and in memory."""
         stored, saved = sum(parameter.numel() for parameter in self.trained), self.state().values()
         fixed = sum(tensor.numel() for tensor in saved) - stored
         return Sizes(stored, stored + fixed, fixed * next(iter(saved)).element_size())
@@ -102,7 +102,7 @@ class PeftTuner(PeftMethod):
             ) from error
 
     def _switch_dropout(self, batch: Batch) -> None:
-        """Let the tuner's dropout be drawn while training alone: predictions are made without gradients."""
+        """Let the tuner's dropout act while training alone: predictions are made without gradients."""
         for layer in self.layers().values():
             layer.train(torch.is_grad_enabled())
 

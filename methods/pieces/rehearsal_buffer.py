@@ -77,7 +77,7 @@ class RehearsalBuffer:
         return len(self.groups)
 
     def add(self, rows: Rows, task: int) -> None:
-        """Take in a finished task's rows; draws from torch's generator."""
+        """Take in a finished task's rows; uses torch's generator."""
         groups = torch.cat([self.groups, groups_of(rows, task)])
         old = len(self)
         keep = self._reservoir(old, len(rows)) if self.policy == "reservoir" else self._balanced(groups)

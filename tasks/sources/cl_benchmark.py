@@ -198,7 +198,7 @@ def definition(found: dict[str, Examples]) -> str:
 
 
 def _labelled(split: str, rows: Iterable[LabelledText], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
-    """Yield rows with the numbers of their labels; of those that have none, dev's are not told."""
+    """Yield rows with the numbers of their labels; of those that have none, dev's are not counted."""
     from benchmark.data.parsed_rows import ParsedRow
 
     def checked(row: LabelledText) -> Iterator[ParsedRow]:

@@ -177,7 +177,7 @@ def _decoded(split: EncodedSplit, side: int, resize: int) -> Examples:
     from benchmark.data.mapped_rows import map_images
     from benchmark.data.row_cache import code_of
 
-    if not split.labels:  # a fault that has been told, and nothing that a file could be mapped of
+    if not split.labels:  # an error that has been reported, and nothing that a file could be mapped of
         return Examples(np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64))
     pixels = map_images(
         [split.identity, str(resize), PIL.__version__, code_of(image_decoding)],

@@ -75,8 +75,8 @@ class ImageSource:
         counts = len(found.train.labels), len(found.test.labels)
         if self.rows in (None, counts):
             return found
-        told = "{} train and {} test images"
-        note = f"{self.name}: {told.format(*counts)}; published are {told.format(*self.rows)}"
+        counted = "{} train and {} test images"
+        note = f"{self.name}: {counted.format(*counts)}; published are {counted.format(*self.rows)}"
         return replace(found, notes=(*found.notes, note))
 
     def _in_folders(self, root: Path | None) -> ImageSet | None:

@@ -48,7 +48,7 @@ class SlicedClasses(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unset(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So a result written before these settings existed stays the result of the same cell.
+        # So a result written before these settings existed stays the result of the same run.
         later = ("classes_per_task", "first_classes")
         return {name: value for name, value in given(self).items() if value is not None or name not in later}
 
@@ -188,9 +188,9 @@ def _sizes(parts: list[list[int]]) -> str:
     """Return the sizes of slices in words: of all, and of the first or the last where it differs."""
     first, last = len(parts[0]), len(parts[-1])
     usual = len(parts[1]) if len(parts) > 2 else first
-    told = [str(usual)]
+    sizes = [str(usual)]
     if first != usual:
-        told.append(f"the first of {first}")
+        sizes.append(f"the first of {first}")
     if last != usual:
-        told.append(f"the last of {last}")
-    return ", ".join(told)
+        sizes.append(f"the last of {last}")
+    return ", ".join(sizes)

@@ -1,4 +1,4 @@
-"""Tasks of Natural Instructions: from this suite's or SAPT's files in a data folder, or drawn from the hub.
+"""Tasks of Natural Instructions: from this suite's or SAPT's files in a data folder, or sampled from the hub.
 
 Source: https://github.com/circle-hit/SAPT (commit 52a52b92), derived from Natural Instructions
 (https://github.com/allenai/natural-instructions, Apache-2.0).
@@ -233,7 +233,7 @@ def _parsed_sapt(folder: Path) -> Iterator[ParsedRow]:
 
 
 def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:
-    """Return tasks drawn from the hub's Natural Instructions with a fixed seed.
+    """Return tasks sampled from the hub's Natural Instructions with a fixed seed.
 
     At most 1000 training and 100 test rows a task; not the rows of SAPT's files.
     """
@@ -276,7 +276,7 @@ def _collect(rows: Dataset, collected: dict[str, dict[str, Line]], definitions: 
 
 
 def _divide(lines: list[Line]) -> tuple[list[Line], list[Line]]:
-    """Draw train and test rows with a fixed seed, whatever order the source has; no input in both."""
+    """Sample train and test rows with a fixed seed, whatever order the source has; no input in both."""
     import numpy as np
 
     unique = {line.input: line for line in sorted(lines, key=lambda line: line.id, reverse=True)}

@@ -117,7 +117,7 @@ def table_beside(folder: Path, model: type[Model], names: Iterable[str]) -> Mode
     """Return the `tasks.json` beside `<task>.jsonl.gz` files.
 
     Raises:
-        UserError: it cannot be read; also told are the tasks that have no file, which nobody then looks for.
+        UserError: it cannot be read; also named are the tasks that have no file, which nobody then looks for.
     """
     errors: list[DataError] = []
     with collect_into(errors):

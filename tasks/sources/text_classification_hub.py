@@ -23,7 +23,7 @@ TEST_ROWS = 7600
 def from_hub(names: Sequence[str], hub: Hub) -> LoadedStream:
     """Return tasks rebuilt from hub data sets, in O-LoRA's text form and sizes.
 
-    The rows are drawn with a fixed seed and are not the rows of O-LoRA's files: at most 1000 training rows
+    The rows are sampled with a fixed seed and are not the rows of O-LoRA's files: at most 1000 training rows
     a class and 7600 test rows, and no training text that is also in test.
     """
     tasks, revisions, counts = [], {}, []
@@ -54,7 +54,7 @@ def from_hub(names: Sequence[str], hub: Hub) -> LoadedStream:
 
 
 def _draw(rows: Dataset, facts: TextTask, source: str, per_class: int | None) -> tuple[Examples, int]:
-    """Draw rows with a fixed seed: so many of each class, or at most TEST_ROWS; and count unlabelled ones."""
+    """Sample rows by a fixed seed: so many of each class, or at most TEST_ROWS; and count unlabelled ones."""
     import numpy as np
 
     require((facts.label_column, *facts.columns), rows.column_names, source)

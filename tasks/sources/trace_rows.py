@@ -224,8 +224,8 @@ def _parts(facts: TraceTask, split: str, identity: str, pair: Pair, where: str) 
     if facts.letters:
         answer = answer.strip()[:1]
         if not answer or answer not in facts.letters:
-            told = f"{where}: answer: {pair.answer[:40]!r} begins with none of {facts.letters}"
-            errors.append(DataError(told))
+            message = f"{where}: answer: {pair.answer[:40]!r} begins with none of {facts.letters}"
+            errors.append(DataError(message))
     raise_any(errors)
     text = prompt[len(facts.before) : len(prompt) - len(facts.after)]
     return ParsedRow(split, identity, text, references=[answer])

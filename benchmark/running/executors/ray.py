@@ -33,7 +33,7 @@ def session(workers: int, conditions: Conditions, say: Callable[[str], None]) ->
     """Start Ray on this machine, or join the cluster at an address, until the block ends.
 
     Args:
-        say: is told in a line that Ray starts, how long that takes, and when it has.
+        say: prints that Ray starts, how long that takes, and when it has.
 
     Raises:
         UserError: Ray does not start, no cluster answers at the address, or no machine has what a run needs.
