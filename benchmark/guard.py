@@ -40,30 +40,30 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if error.done:
                 typer.echo(error.done)
             for line in error.lines:
-                tell(f"left out: {one_line(line)}")
+                print_stderr(f"left out: {one_line(line)}")
             raise typer.Exit(INCOMPLETE) from None
         except UserError as error:
-            tell(f"error: {one_line(error)}")
+            print_stderr(f"error: {one_line(error)}")
             raise typer.Exit(USAGE) from None
         except KeyboardInterrupt:
             raise typer.Exit(end_interrupted("stopped")) from None
         except Exception as error:
             if (refused := refusal(error)) is not None:
-                tell(f"error: {one_line(refused)}")
+                print_stderr(f"error: {one_line(refused)}")
                 raise typer.Exit(USAGE) from None
             if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename is not None:
-                tell(f"error: {one_line(str(error.strerror))}: {one_line(str(error.filename))[:200]}")
+                print_stderr(f"error: {one_line(str(error.strerror))}: {one_line(str(error.filename))[:200]}")
                 raise typer.Exit(USAGE) from None
             if os.environ.get("BENCH_DEBUG") == "1":
                 traceback.print_exc()
             what = f"{type(error).__name__}: {one_line(error)}"
-            tell(f"internal error: {what} (BENCH_DEBUG=1 shows the traceback)")
+            print_stderr(f"internal error: {what} (BENCH_DEBUG=1 shows the traceback)")
             raise typer.Exit(INTERNAL) from None
 
     return run
 
 
-def tell(line: str) -> None:
+def print_stderr(line: str) -> None:
     """Print one line for the reader, never into the data on standard output."""
     print(line, file=sys.stderr, flush=True)
 
@@ -77,7 +77,7 @@ def end_interrupted(line: str) -> int:
     """Tell that Ctrl-C ended the command and return its exit code; a further one cannot show a traceback."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tell(line)
+    print_stderr(line)
     return INTERRUPTED
 
 

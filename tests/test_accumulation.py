@@ -17,7 +17,7 @@ from benchmark.models.precision import Autocast
 from benchmark.models.text_task_model import TextTaskModel
 from benchmark.registry import METHODS
 from benchmark.running.accumulation import micro_batches, require_cheaper_steps
-from benchmark.running.training import LossWatch
+from benchmark.running.training import LossCheck
 from tests import tiny
 
 
@@ -242,7 +242,7 @@ def test_a_gpu_is_asked_for_its_losses_now_and_then(device: str, seen: int) -> N
     """The loss of the third step is no number: a CPU ends there, a GPU when 32 are looked at together."""
     method = tiny.make_method("seq-lora", "vector")
     _, phases = tiny.begin(method, 0)
-    watch = LossWatch(next(iter(phases)), 50, torch.device(device))
+    watch = LossCheck(next(iter(phases)), 50, torch.device(device))
     taken = 0
     with pytest.raises(UserError, match=r"the loss became nan at step 3 of 50 of phase 'adapt'"):
         for step in range(50):
@@ -254,7 +254,7 @@ def test_a_gpu_is_asked_for_its_losses_now_and_then(device: str, seen: int) -> N
 def test_what_is_left_is_looked_at_when_an_epoch_ends() -> None:
     method = tiny.make_method("seq-lora", "vector")
     _, phases = tiny.begin(method, 0)
-    watch = LossWatch(next(iter(phases)), 5, torch.device("cuda"))
+    watch = LossCheck(next(iter(phases)), 5, torch.device("cuda"))
     watch.see(torch.tensor(1.0), 0)
     watch.check()
     watch.see(torch.tensor(float("inf")), 1)

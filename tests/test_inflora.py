@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.batches import VectorRows
-from benchmark.lora.inputs import in_order, second_moments, watching
+from benchmark.lora.inputs import in_order, observe_inputs, second_moments
 from benchmark.lora.targets import block_of
 from benchmark.models import small_models
 from benchmark.running.checkpoint import pack
@@ -36,7 +36,7 @@ def inputs(method: Any, t: int) -> dict[str, Tensor]:
     def see(name: str, x: Tensor) -> None:
         seen.setdefault(name, []).append(x.reshape(-1, x.shape[-1]))
 
-    with watching(method.stack, see), torch.no_grad():
+    with observe_inputs(method.stack, see), torch.no_grad():
         method.task_model.loss(tiny.whole(tiny.rows(method, t)))
     return {name: torch.cat(rows) for name, rows in seen.items()}
 

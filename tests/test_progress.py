@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from benchmark.commands.progress import Pace, TerminalWatcher, counting, duration, watching
+from benchmark.commands.progress import Pace, TerminalProgress, counting, duration, report_progress
 from benchmark.protocol import Protocol
 from benchmark.running.events import Event, RunDone, RunStarted, StepDone, TaskDone
 from benchmark.running.job import Outcome
@@ -67,7 +67,7 @@ def test_runs_that_differ_in_a_setting_alone_are_told_apart() -> None:
 
 def test_plain_text_has_one_line_for_each_task_and_run() -> None:
     file = io.StringIO()
-    with watching(2, file) as callback:
+    with report_progress(2, file) as callback:
         callback(RunStarted(run(0), 2))
         callback(StepDone(run(0), 0, 0.25))
         callback(TaskDone(run(0), 0, 2, "apples", 0.875, 0.9, 12.34))
@@ -84,13 +84,13 @@ def test_plain_text_has_one_line_for_each_task_and_run() -> None:
 
 def test_a_terminal_shows_bars_and_forgets_finished_runs() -> None:
     file = io.StringIO()
-    with TerminalWatcher(2, file) as watcher:
-        watcher(RunStarted(run(0), 2))
-        watcher(TaskDone(run(0), 0, 2, "apples", None, None, 1.0))
-        assert [task.completed for task in watcher.progress.tasks] == [0.5, 0.5]
-        assert watcher.progress.tasks[1].fields["note"] == "1/2 score - mean -"
-        watcher(RunDone(run(0), Outcome(run(0), error="no [room]")))
-        assert [task.completed for task in watcher.progress.tasks] == [1.0]
+    with TerminalProgress(2, file) as callback:
+        callback(RunStarted(run(0), 2))
+        callback(TaskDone(run(0), 0, 2, "apples", None, None, 1.0))
+        assert [task.completed for task in callback.progress.tasks] == [0.5, 0.5]
+        assert callback.progress.tasks[1].fields["note"] == "1/2 score - mean -"
+        callback(RunDone(run(0), Outcome(run(0), error="no [room]")))
+        assert [task.completed for task in callback.progress.tasks] == [1.0]
     assert "failed: no [room]" in file.getvalue()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.analysis.leave_one_out import with_stack
 from benchmark.analysis.redundancy import Inputs
 from benchmark.data.batches import by_length
-from benchmark.lora.inputs import real_tokens, token_masks, watching
+from benchmark.lora.inputs import observe_inputs, real_tokens, token_masks
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import read
@@ -46,7 +46,7 @@ def _inputs(method: Method, stack: AdapterStack, index: int) -> dict[str, np.nda
         seen.setdefault(layer, []).append(real_tokens(x, masks).float().cpu())
 
     rows = task_model.encode(task, task.train.take(evenly(len(task.train), ROWS)))
-    with watching(stack, see):
+    with observe_inputs(stack, see):
         for chosen in by_length(rows, method.protocol.evaluation_batch_size):
             batch = rows.batch(chosen).to(task_model.device)
             masks[:] = token_masks(batch)

@@ -107,7 +107,7 @@ def run(
 
 def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bool) -> list[Outcome]:
     """Run runs in the terms of the driver, and return what came of each."""
-    from benchmark.commands.progress import PlainWatcher
+    from benchmark.commands.progress import PlainProgress
     from benchmark.commands.sweep import expected_time
     from benchmark.running import driver
     from benchmark.running.catalogue import registered_here
@@ -126,11 +126,11 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
 
     if not fresh and (line := expected_time(runs, options)):
         say(line)
-    watcher = PlainWatcher(len(runs), sys.stdout)
+    callback = PlainProgress(len(runs), sys.stdout)
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         if not quiet:
-            watcher(event)
+            callback(event)
 
     again = own if fresh is None else (runs if fresh else [])
     outcomes = []
@@ -145,7 +145,7 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
                     workers=options.workers,
                     device=options.device,
                     fresh=anew,
-                    callback=tell,
+                    callback=report,
                     conditions=replace(options.conditions(), stop=stop.file),
                     say=say,
                 )

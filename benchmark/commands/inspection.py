@@ -67,11 +67,11 @@ def _trials(entries: list[Entry], file: TextIO) -> tuple[list[str], list[str]]:
     if not tried:
         return [], []
     rows, failures = [], []
-    with counting(len(tried) * len(ARCHITECTURES), "trial", file) as tell:
+    with counting(len(tried) * len(ARCHITECTURES), "trial", file) as show:
         for entry, method in tried:
             found = {}
             for kind, architecture in ARCHITECTURES.items():
-                tell(f"{entry.key} on {kind} ({architecture})")
+                show(f"{entry.key} on {kind} ({architecture})")
                 found[kind] = trial(method, kind)
             rows.append([entry.key, *("yes" if problem is None else "no" for problem in found.values())])
             failures += [

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def watching(total: int, file: TextIO) -> Iterator[Callback]:
+def report_progress(total: int, file: TextIO) -> Iterator[Callback]:
     """Give a callback for a sweep of `total` runs that writes to `file` until the block ends."""
     if not file.isatty():
-        yield PlainWatcher(total, file)
+        yield PlainProgress(total, file)
         return
-    with TerminalWatcher(total, file) as watcher:
-        yield watcher
+    with TerminalProgress(total, file) as callback:
+        yield callback
 
 
 @contextmanager
@@ -43,12 +43,12 @@ def counting(total: int, what: str, file: TextIO) -> Iterator[Callable[[str], No
 
     if not file.isatty():
 
-        def tell(name: str) -> None:
+        def show(name: str) -> None:
             nonlocal begun
             begun += 1
             print(f"{what} {begun} of {total} | {name} | {left()} left", file=file, flush=True)
 
-        yield tell
+        yield show
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -108,7 +108,7 @@ class Pace:
         return max(0.0, (self.clock() - self.started) * left / worked)
 
 
-class PlainWatcher:
+class PlainProgress:
     """One line per finished task, for logs and pipes."""
 
     def __init__(self, total: int, file: TextIO) -> None:
@@ -130,7 +130,7 @@ class PlainWatcher:
             print(line, file=self.file, flush=True)
 
 
-class TerminalWatcher:
+class TerminalProgress:
     """One bar for the run and one for each run at work."""
 
     def __init__(self, total: int, file: TextIO) -> None:
@@ -149,7 +149,7 @@ class TerminalWatcher:
         self.run = self.progress.add_task("runs", total=total, note=f"0/{total}")
         self.bars: dict[str, TaskID] = {}
 
-    def __enter__(self) -> TerminalWatcher:
+    def __enter__(self) -> TerminalProgress:
         """Start drawing."""
         self.progress.start()
         return self
@@ -206,7 +206,7 @@ def remark_lines(event: RunStarted) -> list[str]:
 
 
 def task_line(event: TaskDone) -> str:
-    """Return what a finished task has to tell."""
+    """Return the note of a finished task."""
     return (
         f"task {event.task + 1}/{event.task_count} {event.name} | score {number(event.score)} "
         f"| mean {number(event.mean)} | {event.seconds:.1f} s"

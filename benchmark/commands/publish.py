@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataDir
-from benchmark.guard import INCOMPLETE, guarded, tell
+from benchmark.guard import INCOMPLETE, guarded, print_stderr
 
 
 @guarded
@@ -31,7 +31,7 @@ def submit(
         know(stream)
     verdict = place(result, root, dry_run=check)
     for reason in verdict.refused:
-        tell(f"refused: {reason}")
+        print_stderr(f"refused: {reason}")
     for path in verdict.placed:
         typer.echo(str(path))
     raise typer.Exit(INCOMPLETE if verdict.refused else 0)

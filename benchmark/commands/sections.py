@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.guard import USAGE, tell
+from benchmark.guard import USAGE, print_stderr
 from benchmark.printable import control_character, printable
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ class Sections(TyperGroup):
         for argument in args:
             if mark := control_character(argument):
                 given = " ".join(printable(argument).split())
-                tell(f"error: the argument '{given:.60}' holds the control character {mark}")
+                print_stderr(f"error: the argument '{given:.60}' holds the control character {mark}")
                 raise typer.Exit(USAGE)
         return super().make_context(info_name, args, *more, **extra)
 

@@ -10,7 +10,7 @@ import typer
 
 from benchmark.commands.options import RunOptions, with_flags
 from benchmark.errors import UserError
-from benchmark.guard import INCOMPLETE, INTERRUPTED, guarded, one_line, tell
+from benchmark.guard import INCOMPLETE, INTERRUPTED, guarded, one_line, print_stderr
 
 if TYPE_CHECKING:
     from benchmark.running.run import Run
@@ -92,7 +92,7 @@ def _run(runs: list[Run], options: RunOptions) -> int:
         return INTERRUPTED
     for outcome in outcomes:
         if outcome.error:
-            tell(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
+            print_stderr(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
 
 

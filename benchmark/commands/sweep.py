@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from benchmark.commands.plan_report import announcement, run_data, warning
-from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, end_interrupted, one_line, tell
+from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, end_interrupted, one_line, print_stderr
 
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
@@ -48,9 +48,9 @@ def sweep(
         print(report, flush=True)
     for outcome in outcomes:
         if outcome.error:
-            tell(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
+            print_stderr(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
         elif outcome.elsewhere:
-            tell(f"running elsewhere: {outcome.run.name}")
+            print_stderr(f"running elsewhere: {outcome.run.name}")
     if any(outcome.machine for outcome in outcomes):
         return USAGE
     return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
@@ -69,7 +69,7 @@ def carry_out(
         conditions: that `options` mean.
         loggers: get every event, after it is shown.
     """
-    from benchmark.commands.progress import watching
+    from benchmark.commands.progress import report_progress
     from benchmark.running.driver import run
     from benchmark.running.stopping import Stop
 
@@ -77,10 +77,10 @@ def carry_out(
         print(line, file=shown, flush=True)
 
     try:
-        with Stop(options.out, say) as stop, watching(len(runs), shown) as watcher:
+        with Stop(options.out, say) as stop, report_progress(len(runs), shown) as progress:
 
             def callback(event: Event) -> None:
-                for each in (watcher, *loggers):
+                for each in (progress, *loggers):
                     each(event)
 
             return run(

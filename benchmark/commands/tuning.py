@@ -22,7 +22,7 @@ from benchmark.commands.options import (
     Streams,
 )
 from benchmark.errors import UserError
-from benchmark.guard import INCOMPLETE, end_interrupted, guarded, tell
+from benchmark.guard import INCOMPLETE, end_interrupted, guarded, print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def tune(
     with --set stays as it is. A protocol that states its own search is searched by it, references first,
     unless --trials, --selection, --order or --seed ask for another.
     """
-    from benchmark.commands.progress import watching
+    from benchmark.commands.progress import report_progress
     from benchmark.registry import METHODS
     from benchmark.running.job import Conditions
     from benchmark.running.plan import find_streams, keys
@@ -100,7 +100,7 @@ def tune(
         with Stop(out, lambda line: print(line, flush=True)) as stop:
             conditions = Conditions(retry=retry, stop=stop.file)
             for search, count in zip(asked, counts, strict=True):
-                with watching(count, sys.stdout) as callback:
+                with report_progress(count, sys.stdout) as callback:
                     path = tuning.tune(search, out, data_dir, device, conditions, callback)
                 typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
             for each, rule in rules.items():
@@ -126,7 +126,7 @@ def _by_rule(
     write: bool,
 ) -> bool:
     """Search rows by their protocol's rule, print and keep each choice; return whether none failed."""
-    from benchmark.commands.progress import watching
+    from benchmark.commands.progress import report_progress
     from benchmark.tuning.rule_search import search_by_rule, why_not
     from benchmark.tuning.tuned_section import write_section
     from benchmark.tuning.tuning_file import as_text, read
@@ -137,12 +137,12 @@ def _by_rule(
             typer.echo(f"{search.method}: {reason}")
             continue
         try:
-            with watching(rule.trials * len(search.runs({})), sys.stdout) as callback:
+            with report_progress(rule.trials * len(search.runs({})), sys.stdout) as callback:
                 path = search_by_rule(rule, search, out, data_dir, device, conditions, callback)
             typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
             if write:
                 typer.echo(str(write_section(read(path))))
         except UserError as error:  # the next row is searched all the same
-            tell(f"error: {search.method}: {error}")
+            print_stderr(f"error: {search.method}: {error}")
             sound = False
     return sound

@@ -16,10 +16,10 @@ from benchmark.stream import Stream
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def fetch(stream: Stream, folder: Path | None, tell: Tell) -> None:
+def fetch(stream: Stream, folder: Path | None, report: Report) -> None:
     """Load every hub set of a stream.
 
     A set that is in the data folder already is not asked for again, and of a set that was cut off only the
@@ -27,7 +27,7 @@ def fetch(stream: Stream, folder: Path | None, tell: Tell) -> None:
 
     Args:
         folder: the data folder to write to; None for the cache alone.
-        tell: is given one line for each step.
+        report: is given one line for each step.
 
     Raises:
         UserError: the stream has no hub sets, the hub cannot be reached, or a file cannot be written.
@@ -40,15 +40,15 @@ def fetch(stream: Stream, folder: Path | None, tell: Tell) -> None:
         place = f"[{number}/{len(sets)}] {one.identifier}{f' {one.config}' if one.config else ''}"
         target = None if folder is None else local_folder(folder, one)
         if target is not None and target.is_dir():
-            tell(f"{place}: already in {target}")
+            report(f"{place}: already in {target}")
             continue
-        tell(f"{place}: asking the hub")
+        report(f"{place}: asking the hub")
         splits, commit = hub.load(one)
         if target is not None:
             for line in save(one, splits, commit, target):
-                tell(f"{place}: {line}")
+                report(f"{place}: {line}")
         rows = ", ".join(f"{split} {len(found)}" for split, found in splits.items())
-        tell(f"{place}: {rows} rows at {commit or 'an unknown commit'}, {target or 'in the cache'}")
+        report(f"{place}: {rows} rows at {commit or 'an unknown commit'}, {target or 'in the cache'}")
 
 
 def save(one: HubSet, splits: dict[str, Dataset], commit: str | None, target: Path) -> Iterator[str]:

@@ -25,7 +25,7 @@ def read_in_order(rows: Rows, size: int, device: torch.device, training: bool = 
 
 
 @contextmanager
-def watching(stack: AdapterStack, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+def observe_inputs(stack: AdapterStack, see: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Within the context, call `see(layer name, input (n, ..., d_in))` before an adapted layer answers."""
     handles = []
     for name, layer in stack.layers.items():
@@ -58,7 +58,7 @@ def second_moments(
         sums[name] = sums.get(name, 0) + x.t() @ x
         counts[name] = counts.get(name, 0) + len(x)
 
-    with watching(stack, see):
+    with observe_inputs(stack, see):
         for batch in given:
             masks[:] = token_masks(batch)
             loss(batch)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from benchmark.guard import one_line, tell
+from benchmark.guard import one_line, print_stderr
 from benchmark.running.events import Event, RunDone, TaskDone
 from benchmark.running.run import Run
 
@@ -47,7 +47,7 @@ class LoggedRuns:
                 self._take(event)
         except Exception as error:
             self.broken = True
-            tell(f"--log {self.name} failed, nothing more is sent to it: {one_line(error)}")
+            print_stderr(f"--log {self.name} failed, nothing more is sent to it: {one_line(error)}")
 
     def _take(self, event: Event) -> None:
         name = event.run.identity

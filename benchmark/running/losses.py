@@ -80,12 +80,12 @@ def _ignore(event: Event) -> None:
 def forgiving(callback: Callback, losses: Counter[str]) -> Callback:
     """Return a callback that also forgets the losses of a run, by its identity, when it finishes a task."""
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         if isinstance(event, TaskDone):
             losses.pop(event.run.identity, None)
         callback(event)
 
-    return tell
+    return report
 
 
 def pass_on(tail: Tail, callback: Callback) -> None:

@@ -55,7 +55,7 @@ def train(
     device = method.task_model.device
     losses = (phase.loss, *phase.further_losses)
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
-    step, watch = 0, LossWatch(phase, total, device)
+    step, check = 0, LossCheck(phase, total, device)
     for epoch in range(phase.epochs):
         for chosen in shuffled(len(rows), phase.batch_size, generator):
             factor = rate_factor(phase, epoch, step / total)
@@ -66,18 +66,18 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 for part, share in micro_batches(batch, method.protocol.micro_batches):
                     loss = loss_of(part)
-                    watch.see(loss, step)
+                    check.see(loss, step)
                     (loss * share if part is not batch else loss).backward()
                 _step(optimizer, phase, parameters)
                 step += 1
             step_done(step / total)
-        watch.check()
+        check.check()
         if epoch_done is not None:
             epoch_done()
     return step
 
 
-class LossWatch:
+class LossCheck:
     """Ends a phase whose loss is no number: at once on a CPU, every `EVERY` losses on a GPU.
 
     To look at a loss is to wait until the device has computed it, and then the device waits in its turn.

@@ -35,7 +35,7 @@ def run_job(job: Job, callback: Callback) -> Outcome:
     log = EventLog(folder.log(run))
     begun = False
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         nonlocal begun
         if isinstance(event, RunStarted):
             begun = True
@@ -52,7 +52,7 @@ def run_job(job: Job, callback: Callback) -> Outcome:
         with folder.claim(run) as ours:
             if not ours:
                 return Outcome(run, elsewhere=True)
-            outcome = _run_claimed(job, tell)
+            outcome = _run_claimed(job, report)
             if outcome.skipped:
                 return outcome
             if outcome.state == "complete":
@@ -84,7 +84,7 @@ def debugging() -> bool:
     return os.environ.get("BENCH_DEBUG") == "1"
 
 
-def _run_claimed(job: Job, tell: Callback) -> Outcome:
+def _run_claimed(job: Job, report: Callback) -> Outcome:
     run, index = job.run, DataIndex(job.out, job.data_dir)
     try:
         loaded, print_of_data = load_data(run, job.data_dir)
@@ -108,7 +108,7 @@ def _run_claimed(job: Job, tell: Callback) -> Outcome:
         from benchmark.running.learner import Learner
 
         gpus = job.conditions.whole_gpus
-        Learner(run, loaded, print_of_data, path, job.device, tell, gpus).learn_all()
+        Learner(run, loaded, print_of_data, path, job.device, report, gpus).learn_all()
         tidy(path)
         return Outcome(run, path)
     except Stopped:

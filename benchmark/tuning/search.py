@@ -210,14 +210,14 @@ def _learn(job: Job, judge: Judge, callback: Callback) -> Outcome:
         if judge.hopeless(t, len(row), mean_of_seen(row, t)):
             return Outcome(job.run, stopped=True)
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         nonlocal hopeless
         callback(event)
         if isinstance(event, TaskDone) and judge.hopeless(event.task, event.task_count, event.mean):
             hopeless = True
             raise Stopped
 
-    outcome = settled(job, DataIndex(job.out, job.data_dir)) or run_job(job, tell)
+    outcome = settled(job, DataIndex(job.out, job.data_dir)) or run_job(job, report)
     if outcome.stopped and not hopeless:
         raise KeyboardInterrupt
     if outcome.elsewhere:

@@ -152,14 +152,14 @@ def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     tails = {index: Tail(SweepFolder(job.out).log(job.run), job.run) for index, job in enumerate(jobs)}
     losses: Counter[str] = Counter()
-    tell = forgiving(callback, losses)
+    report = forgiving(callback, losses)
     stranded, gcs = 0, _control() if terms.address is None else None
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
         if gcs is not None and not _lives(gcs):
             raise _broken(jobs[0], "gcs_server", len(pending))
         for index in pending.values():
-            pass_on(tails[index], tell)
+            pass_on(tails[index], report)
         for reference in done:
             index = pending.pop(reference)
             job = jobs[index]
