@@ -209,7 +209,7 @@ class Result(Part):
         return self.matrix_of(TRAINED_HEAD)
 
     def matrix_of(self, reading: str) -> list[list[float | None]]:
-        """Return T rows of T runs: the score on task i after task t; None where it was not measured."""
+        """Return T rows of T cells: the score on task i after task t; None where it was not measured."""
         found, tasks = self.readings.get(reading, Reading()), len(self.tasks)
         rows = found.matrix or [[] for _ in range(tasks)]
         return [[*row, *[None] * (tasks - len(row))] for row in rows]
@@ -251,7 +251,7 @@ class Result(Part):
             rows = reading.matrix
             if not tasks or len(rows) != tasks or any(len(row) > tasks for row in rows):
                 raise ValueError(f"the matrix of {tasks} tasks needs {tasks} rows of at most {tasks} cells")
-            if any(run is not None and not 0 <= run <= 1 for row in rows for run in row):
+            if any(cell is not None and not 0 <= cell <= 1 for row in rows for cell in row):
                 raise ValueError("a score of the matrix lies outside 0..1")
         if self.untrained is not None and len(self.untrained) != tasks:
             raise ValueError(f"{len(self.untrained)} scores of the untrained model for {tasks} tasks")

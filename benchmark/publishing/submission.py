@@ -11,7 +11,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,7 +26,7 @@ from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, each_result, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import exact_stream
-from benchmark.running.checkpoint import read_state
+from benchmark.running.checkpoint import fault_beside
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
@@ -124,17 +123,12 @@ def faults(result: Result, path: Path) -> Iterator[str]:
 
 def _adapters(result: Result, path: Path) -> Iterator[str]:
     """The result must state the hash of its adapters, and be right about those that lie beside it."""
-    file = path.with_suffix(".safetensors")
     if result.adapters_sha256 is None or not SHA256.fullmatch(result.adapters_sha256):
         yield "it states no hash of its adapters, so that its scores could not be proved"
-    elif file.is_file():
-        try:
-            read_state(file, result.key)
-        except UserError as error:
-            yield str(error)
-            return
-        if sha256(file.read_bytes()).hexdigest() != result.adapters_sha256:
-            yield f"{file.name} is not the file whose hash the result states"
+    elif path.with_suffix(".safetensors").is_file():
+        fault = fault_beside(path, result.key, result.adapters_sha256)
+        if fault is not None:
+            yield fault
 
 
 def _row_scores(result: Result) -> Iterator[str]:

@@ -29,7 +29,7 @@ class TaskRecord(BaseModel):
         forward_equivalents: see `benchmark.models.forward_equivalents`.
         steps, trainable, head_trainable: see `benchmark.running.task_loop.LearnedTask`.
         adapters, active: see `benchmark.method.Accounting`.
-        report: what the method tells of the task.
+        report: the method's report on the task.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

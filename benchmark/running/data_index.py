@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +97,8 @@ class DataIndex:
             code = [] if entry.here else _source_files(entry.module)
             if not code:
                 return None
-            listed = [*self._files, *code, *_listed(Path(__file__).parents[1], "**/*.py"), *_versions()]
+            listed = [*self._files, *code, *_listed(Path(__file__).parents[1], "**/*.py")]
+            listed += [f"{name} {version}" for name, version in installed(PACKAGES).items()]
             self._sources[run.stream] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
         return self._sources[run.stream]
 
@@ -123,13 +125,12 @@ def _facts(path: Path) -> str:
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _versions() -> list[str]:
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found

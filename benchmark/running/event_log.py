@@ -75,7 +75,7 @@ class Tail:
 
 
 def _fields(event: Event) -> dict[str, Any]:
-    """Return what a line tells beside time and kind."""
+    """Return what a line holds beside time and kind."""
     if isinstance(event, RunDone):
         return {"run": event.run.name, "state": event.outcome.state, "error": event.outcome.error}
     own = {name: value for name, value in vars(event).items() if name != "run"}

@@ -1,4 +1,4 @@
-"""What a run tells about its progress; whoever shows it takes one event at a time."""
+"""What a run reports about its progress; whoever shows it takes one event at a time."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Learner:
         for t in range(self.progress.finished, len(self.loaded.tasks)):
             self.progress.tasks.append(self.learn(t))
             self.checkpoint.save(self.progress, pack(self.method.state()))
-            self._tell(t)
+            self._report(t)
         return self._finish()
 
     def learn(self, t: int) -> TaskRecord:
@@ -217,7 +217,7 @@ class Learner:
             self._scored_rows[i] = self.task_model.encode(self.loaded.tasks[i], self._scored_examples(i))
         return self._scored_rows[i]
 
-    def _tell(self, t: int) -> None:
+    def _report(self, t: int) -> None:
         task = self.progress.tasks[t]
         seconds = task.train_seconds + task.score_seconds
         mean = mean_of_seen(task.scores, t)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import resource
 import subprocess
@@ -15,6 +14,7 @@ import torch
 
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.results import Provenance, Tuned
+from benchmark.running.data_index import installed
 
 if TYPE_CHECKING:
     from benchmark.stream import LoadedStream
@@ -23,6 +23,7 @@ PACKAGES = (
     *("torch", "transformers", "datasets", "peft", "evaluate", "numpy", "scikit-learn", "rouge_score"),
     *("bitsandbytes", "flash_attn"),
 )
+"""What can change a number, beside Python itself."""
 
 
 def describe(
@@ -43,7 +44,7 @@ def describe(
     """
     commit, dirty = source
     return Provenance(
-        versions={"python": platform.python_version()} | installed_versions(),
+        versions={"python": platform.python_version()} | installed(PACKAGES),
         commit=commit,
         dirty=dirty,
         data_origin=loaded.origin,
@@ -63,17 +64,6 @@ def describe(
 def device_name(device: torch.device) -> str:
     """Return the name that a GPU's maker gives it, or the type of another device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the packages that can change a number."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def git_state() -> tuple[str | None, bool | None]:

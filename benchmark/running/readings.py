@@ -220,12 +220,12 @@ def packed_stage(
     for name in READINGS:
         if name in blank:
             continue
-        runs: list[float | None] = []
+        cells: list[float | None] = []
         rows: list[str] = []
         measured = {i: read[name] for i, read in scores.items() if name in read}
         for i in range(max(measured, default=-1) + 1):
             text = pack(measured[i], metrics[i]) if i in measured else ""
-            runs.append(mean(text, len(measured[i]), metrics[i]) if text else None)
+            cells.append(mean(text, len(measured[i]), metrics[i]) if text else None)
             rows.append(text)
-        found[name] = {"scores": runs, "rows": rows}
+        found[name] = {"scores": cells, "rows": rows}
     return found
