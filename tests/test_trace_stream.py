@@ -162,7 +162,7 @@ class Letters:
 
 @given(st.text("xyz", max_size=30), st.integers(0, 30), st.sampled_from(["start", "end"]))
 def test_the_side_that_is_cut_is_the_tasks(text: str, limit: int, cut: str) -> None:
-    ids = prompts.encode(Letters(), "<", text, ">", limit, cut=cut)  # type: ignore[arg-type]
+    ids = prompts.encode(Letters(), [("<", text, ">")], limit, cut=cut)[0]  # type: ignore[arg-type]
     made = "".join(map(chr, ids))
     assert len(made) <= limit
     if limit >= len(text) + 2:

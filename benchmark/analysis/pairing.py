@@ -140,7 +140,7 @@ def _mean_of(run: Result) -> float:
 
 
 def _rows(run: Result, i: int) -> np.ndarray | None:
-    return run.scores_of_rows(len(run.tasks) - 1, i)
+    return run.scores_of_rows(i)
 
 
 def _interval(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from benchmark.errors import UserError
@@ -81,19 +82,18 @@ def encode_all(
     parts = [(before, text, after) for text in texts]
     # A chat's template has special tokens of its own.
     framed = protocol.prompt != "chat"
-    return _encode(tokenizer, parts, protocol.source_length, open_ended, task.wording.cut, framed)
+    return encode(tokenizer, parts, protocol.source_length, open_ended, task.wording.cut, framed)
 
 
 def encode(
     tokenizer: Any,
-    before: str,
-    text: str,
-    after: str,
+    parts: Sequence[tuple[str, str, str]],
     limit: int,
     open_ended: bool = False,
     cut: Side = "end",
-) -> list[int]:
-    """Return the tokens of `before + text + after` with the tokenizer's special tokens, at most `limit`.
+    framed: bool = True,
+) -> list[list[int]]:
+    """Return the tokens of each `before + text + after`, at most `limit`, with special tokens where framed.
 
     What fits is tokenised in one piece. Else the three parts are tokenised apart and the text loses its
     end, or its start with `cut = start`; where `before` and `after` alone are too long, `before` loses its
@@ -104,17 +104,6 @@ def encode(
         open_ended: leave out the special tokens at the end.
         cut: which side of the text gives way.
     """
-    return _encode(tokenizer, [(before, text, after)], limit, open_ended, cut)[0]
-
-
-def _encode(
-    tokenizer: Any,
-    parts: list[tuple[str, str, str]],
-    limit: int,
-    open_ended: bool,
-    cut: Side,
-    framed: bool = True,
-) -> list[list[int]]:
     first, last = special_tokens(tokenizer) if framed else ([], [])
     if open_ended:
         last = []

@@ -84,9 +84,9 @@ class Row:
         """
         found = []
         for result in self.results:
-            last, tasks = len(result.tasks) - 1, range(len(result.tasks))
-            scores = [each for each in (result.scores_of_rows(last, i) for i in tasks) if each is not None]
-            if len(scores) < len(tasks):
+            kept = (result.scores_of_rows(i) for i in range(len(result.tasks)))
+            scores = [each for each in kept if each is not None]
+            if len(scores) < len(result.tasks):
                 return None
             found.append(scores)
         return found

@@ -35,15 +35,6 @@ class Ran(Part):
     runs: list[tuple[str, int]] = Field(description="order and seed of each run that began to learn")
 
 
-def runs_of(path: Path, result: Result) -> Runs:
-    """Return every run with the settings of a result that its output folder knows of, its own among them.
-
-    Args:
-        path: of the result, `<out>/<stream>/<protocol>/<name>.json`; elsewhere there is nothing to ask.
-    """
-    return _of_row(result, known_runs(path.resolve().parent, result))
-
-
 def known_runs(folder: Path, result: Result) -> list[Begun]:
     """Return the runs that began to learn in an output folder, or whose results lie where a result does."""
     if folder.parts[-2:] != (result.stream, result.protocol):
@@ -58,7 +49,8 @@ def known_runs(folder: Path, result: Result) -> list[Begun]:
     return found
 
 
-def _of_row(result: Result, known: Iterable[Begun]) -> Runs:
+def runs_of_row(result: Result, known: Iterable[Begun]) -> Runs:
+    """Return those of the known runs that have the settings of a result, its own among them."""
     row = Run.of(result).row
     return {(result.order, result.seed), *((each.order, each.seed) for each in known if each.row == row)}
 
@@ -80,7 +72,7 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
             if folder not in known:
                 known[folder] = known_runs(folder, result)
             row = result.method, Run.of(result).row
-            places[place_of(root, result, RAN)][row] |= _of_row(result, known[folder])
+            places[place_of(root, result, RAN)][row] |= runs_of_row(result, known[folder])
     files, problems = {}, list[str]()
     for place, rows in places.items():
         if place.is_file():

@@ -15,11 +15,6 @@ Scored = Sequence[np.ndarray]
 """One run: for each task, the score of every test row after the last task, 0 or 1 where it is correctness."""
 
 
-def mean_of_tasks(run: Scored) -> float:
-    """Return the mean over tasks of the mean over their test rows: the run's average performance."""
-    return float(np.mean([np.mean(task) for task in run]))
-
-
 def hierarchical_interval(
     runs: Sequence[Scored],
     rows: Sequence[Sequence[np.ndarray]] | None = None,

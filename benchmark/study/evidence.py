@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.results import READINGS, TRAINED_HEAD, Result
+from benchmark.results import TRAINED_HEAD, Result
 from benchmark.scoring.curve_area import height_difference
 from benchmark.scoring.decisions import Decisions, read_decisions
 from benchmark.scoring.metrics import numbers
@@ -194,15 +194,6 @@ def gather(study: Study) -> Evidence:
             f"no reported run of the study is complete in {study.folder}; bench study goes on with it"
         )
     return Evidence(study, tuple(runs))
-
-
-def mean_reading(evidence: Evidence, name: str) -> dict[str, float | None]:
-    """Return a row's mean AIA by each reading."""
-    found: dict[str, float | None] = {}
-    for reading in READINGS:
-        values = evidence.scores(name, reading=reading)
-        found[reading] = None if values is None else float(values.mean())
-    return found
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
