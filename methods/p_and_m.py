@@ -57,7 +57,6 @@ class PerturbAndMerge(LowRankMethod):
     Attributes:
         information: the sum of the tasks' Fisher information, by layer `(d_out, d_in)`; empty at first.
         solutions: the sum of information times the change of each task's solution from the pretrained model.
-        share: of the last task's change.
         perturbed: factor of the current adapter for the step at hand.
     """
 

@@ -69,7 +69,6 @@ class SEMA(LowRankMethod):
     Attributes:
         stack: one adapter for the blocks that do not grow.
         blocks: those that do, in model order.
-        rows: the current task's.
         described: the blocks whose newest descriptor is being trained.
         grown: names of the blocks that the current task has extended.
     """

@@ -29,7 +29,6 @@ class Removal:
     """The run without one adapter.
 
     Attributes:
-        task: index of the adapter's task.
         change: by task, the score without the adapter minus the score with it.
         predictions_changed: how many test rows are answered differently.
     """
@@ -50,7 +49,6 @@ class LeaveOneOut:
 
     Attributes:
         reproduced: whether the full model gives the last row of the matrix again.
-        rows: number of test rows.
     """
 
     result: Result

@@ -24,7 +24,6 @@ class TaskPair:
     Attributes:
         interval: 95 % of the difference by a paired bootstrap over runs and test rows; None where the
             results keep no scores of rows.
-        rows: test rows of the task.
     """
 
     task: str
@@ -44,7 +43,6 @@ class Pairing:
     """Two results, or two sets of runs, compared.
 
     Attributes:
-        names: of both.
         tasks: in the order learned, then their mean.
         runs: pairs of runs with equal order, seed and data.
         p: two-sided exact p of the signed-rank test over the mean differences of runs; None below two runs.

@@ -18,7 +18,6 @@ class Depth:
 
     Attributes:
         effects: fit the effects on rows of each task.
-        leave_one_out: score without each adapter.
         data_dir: folder of data; None for the variable BENCH_DATA or the hub.
         stream_files: that describe streams, where a result's is not a registered one.
     """

@@ -27,7 +27,6 @@ class HubTable:
 
     Attributes:
         name: for messages: the file, or the set and the split.
-        features: the columns and their types.
         pieces: yields lists of values of one column, a few rows at a time.
         files: where the rows lie; none where they are in memory.
     """

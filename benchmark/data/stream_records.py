@@ -29,7 +29,6 @@ class Record:
         row: its number there, from 1; None where the file is the row.
         content: a text, or the pixels of an image.
         label: the name of its class, or None.
-        references: accepted answers, or None.
         id: its name, or None where the source has none.
     """
 

@@ -39,7 +39,6 @@ class Verdict:
     """What can be said about one section.
 
     Attributes:
-        title: stream and section.
         headroom: what was measured; None where a row is missing.
         missing: the command that runs each row that is missing, by the row's name.
         problem: in words why it could not be measured although no row is missing.

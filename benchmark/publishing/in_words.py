@@ -23,7 +23,6 @@ class InWords:
     Attributes:
         room: whether adapters can be compared here, and by which scores that is known.
         ranks: whether they can.
-        says: what follows from its tables.
         not_claimed: what does not follow from them.
         headroom: the figures behind `room` in one line.
     """

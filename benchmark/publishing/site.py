@@ -108,7 +108,6 @@ class Site:
     Attributes:
         refused: a line for each board of adapters without headroom, which is not shown.
         places: the file of each result in the site's folder, by the result's identity.
-        pictures: whether to draw.
         docs: address of the documentation as seen from the overview; "" for none.
     """
 

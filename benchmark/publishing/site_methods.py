@@ -56,10 +56,8 @@ class MethodPage:
     """What a method's page shows.
 
     Attributes:
-        name: the key.
         blocks: of the docstring of the method's file; empty for one that is not registered here.
         needs: what it asks for beyond a task's data, in words.
-        settings: its hyper-parameters.
         tuned: place, values and how they were chosen.
         curves: one for each place with trials at several learning rates.
         tables: its costs, a table for each section.

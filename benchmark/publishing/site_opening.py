@@ -19,10 +19,8 @@ class Opening:
     """A board to begin with.
 
     Attributes:
-        stream: whose it is.
         setting: tasks and model, in words.
         words: what it says and may not claim.
-        caption: of the picture.
         address: of the picture; "" where none is drawn.
     """
 

@@ -61,7 +61,6 @@ class Cell:
         spread: what follows it in smaller letters.
         detail: shown to a reader who points at the cell or moves to it.
         value: what the column is sorted by.
-        strong: whether it stands out.
     """
 
     text: str = ""

@@ -39,8 +39,6 @@ class Entry:
     """A result that passed every check of its own.
 
     Attributes:
-        path: where it was found.
-        result: what it holds.
         place: the packed file it goes into.
     """
 

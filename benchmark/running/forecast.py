@@ -41,7 +41,6 @@ class Forecast:
 
     Attributes:
         cost: estimated from earlier results; None where no result says anything.
-        error: of the last failure.
     """
 
     run: Run

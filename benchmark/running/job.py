@@ -19,8 +19,6 @@ class Outcome:
     """How a run ended: a result, or one line that says why there is none.
 
     Attributes:
-        path: of the complete result.
-        skipped: the result was there before.
         elsewhere: another process works on the run.
         stopped: the user stopped the sweep before the run was complete.
         machine: what it refused, where that is the error; the same command goes on once it is to be had.

@@ -31,9 +31,7 @@ class Failure(BaseModel):
     """A run that failed after it had begun to learn.
 
     Attributes:
-        error: one line.
         when: of the last time, UTC, ISO 8601.
-        times: how often it failed.
     """
 
     run: str

@@ -27,7 +27,6 @@ class Evidence:
     """The complete runs of a study.
 
     Attributes:
-        study: with its results.
         runs: their numbers; every table stands on all of them.
     """
 

@@ -23,7 +23,6 @@ class Members:
     """Makes the runs that a study asks for, each once.
 
     Attributes:
-        file: the study.
         need_backbone: whether a backbone must be here; not where results alone are read.
     """
 

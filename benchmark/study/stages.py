@@ -35,8 +35,6 @@ class Study:
     """A study beside the results that there are.
 
     Attributes:
-        file: what is asked.
-        members: its runs.
         folder: of results, searched with its subfolders.
     """
 

@@ -18,9 +18,6 @@ class Verdict:
     """One outcome.
 
     Attributes:
-        claim: what is confirmed or refuted.
-        word: what the rule says.
-        rule: the rule, in words.
         figures: what it was applied to, in words.
         needed: runs that an undecided outcome takes, by the deviation found; None where that is not known.
     """

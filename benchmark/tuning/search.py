@@ -104,7 +104,6 @@ class Judge:
 
     Attributes:
         before: the average performance of each of the trial's runs that is complete.
-        tasks: how many tasks they had.
     """
 
     trial: Reporting

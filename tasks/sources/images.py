@@ -67,7 +67,6 @@ class LabelledImages:
 
     Attributes:
         train: images `(n, height, width)` or `(n, height, width, 3)` uint8, with labels into `names`.
-        test: as `train`.
         names: one unique name a class.
     """
 

@@ -75,7 +75,6 @@ class TextTask:
         hub: where the rows come from.
         hub_labels: the label names in the order of the hub's label numbers.
         form: O-LoRA's text, with the hub's columns in braces.
-        licence: of the rows.
         label_column: the hub's column of label numbers.
         first_label: the number of the first label on the hub.
         test_split: the hub's split that is tested on.

@@ -35,8 +35,6 @@ class TraceTask:
 
     Attributes:
         metric: its score, one of `benchmark.scoring.task_metrics.NAMES`.
-        before: what its prompts begin with.
-        after: what its prompts end with.
         letters: the answers there are where they are letters; empty otherwise.
         cut: the side of a long text that gives way: where the stance's target or the line to continue stands
             last, the start.
