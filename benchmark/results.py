@@ -87,7 +87,7 @@ class Reading(Part):
     """One way to read the model after every stage.
 
     Row t holds the scores on tasks 0 to t, on later ones too with zero-shot; it is empty where stage t was
-    not scored. A run is null where it was not asked for. `rows` has the packed row scores of each run, ""
+    not scored. A cell is null where it was not asked for. `rows` has the packed row scores of each cell, ""
     for null, see `benchmark.row_scores`.
     """
 
@@ -137,7 +137,7 @@ class Provenance(Part):
 
 
 class Timing(Part):
-    """The only block that may differ between two runs of one run. Lists have one entry per task."""
+    """The only block that may differ where a run is repeated. Lists have one entry per task."""
 
     finished: str = Field(description="UTC, ISO 8601")
     total_seconds: float

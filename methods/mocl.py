@@ -47,7 +47,7 @@ class MoCL(InputWeighted):
     """Softmax weights over all adapters, by keys.
 
     Attributes:
-        past_keys: those of the frozen adapters, `(slots, d)`.
+        past_keys: those of the frozen adapters, `(frozen, d)`.
         key: the current adapter's, where there is one.
     """
 

@@ -112,7 +112,7 @@ class SDLoRA(LowRankMethod):
         return phase
 
     def scales(self) -> tuple[Tensor, Tensor | None]:
-        """Return the scales of past adapters `(M, slots)` and of the current adapter `(M,)`."""
+        """Return the scales of past adapters `(M, frozen)` and of the current adapter `(M,)`."""
         past = self.magnitudes[: len(self.stack.frozen_tasks)] / self.norms
         if self.stack.current_task is None:
             return past, None

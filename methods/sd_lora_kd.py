@@ -60,7 +60,7 @@ class SDLoRAWithKnowledgeDistillation(SDLoRA):
 
     @torch.no_grad()
     def fit(self) -> tuple[Tensor, float]:
-        """Return the coefficients `(slots,)` of the earlier directions and the relative residual.
+        """Return the coefficients `(frozen,)` of the earlier directions and the relative residual.
 
         Products of directions are traces of small matrices: <B A, D C> = sum of (B^T D) * (A C^T).
         """

@@ -62,7 +62,7 @@ def run(
         workers: number of parallel runs; above 1 Ray starts processes, which know files and packages alone.
         fresh: whether finished runs are run again. None: those of a method or stream registered in this
             process are, since the class may have changed under its name; the others are not.
-        retry: run runs again that failed before.
+        retry: repeat runs that failed before.
         quiet: no line for each finished task.
         settings: of the method, the stream or the protocol, as `--set`: `epochs=3`, or
             `**{"protocol.epochs": 3}` where two have the name.

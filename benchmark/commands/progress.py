@@ -131,7 +131,7 @@ class PlainProgress:
 
 
 class TerminalProgress:
-    """One bar for the run and one for each run at work."""
+    """One bar for the sweep and one for each run at work."""
 
     def __init__(self, total: int, file: TextIO) -> None:
         """Draw `total` runs on the terminal behind `file`."""

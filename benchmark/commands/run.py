@@ -1,4 +1,4 @@
-"""The verbs that run and score runs."""
+"""The verbs that execute and score runs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def score(
 
 
 def _perform(runs: list[Run], options: RunOptions) -> None:
-    """Run runs, or only say what would run."""
+    """Execute runs, or only say which."""
     conditions = options.conditions()
     if options.dry_run:
         from benchmark.commands import plan_report

@@ -1,4 +1,4 @@
-"""Runs the runs of a plan for the command line: says what comes, shows progress, reports what came."""
+"""Executes a plan for the command line: says what comes, shows progress, reports what came."""
 
 from __future__ import annotations
 

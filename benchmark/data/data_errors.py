@@ -92,20 +92,20 @@ def is_collecting() -> bool:
 
 
 class collect_into:
-    """End what is within at its first mistake, which is added to the errors, and go on after it.
+    """Within the context, stop at the first error, add it to the errors, and go on behind.
 
     It is entered for every row, where a generator made a context would cost three times as much.
     """
 
     def __init__(self, errors: list[DataError]) -> None:
-        """Note mistakes here."""
+        """Add errors to this list."""
         self.errors = errors
 
     def __enter__(self) -> None:
         """Do nothing."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        """Take a mistake of the user's; let any other error go on."""
+        """Collect a user's error; let any other go on."""
         if not isinstance(error, UserError):
             return False
         self.errors += error.errors if isinstance(error, InvalidData) else [DataError(str(error))]

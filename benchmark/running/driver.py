@@ -1,4 +1,4 @@
-"""Runs the runs of a plan: skips what is complete, continues what is not, and loses nothing."""
+"""Executes a plan: skips what is complete, continues what is not, and loses nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(
     conditions: Conditions = USUAL,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
-    """Run every run and return the outcomes in the runs' order.
+    """Execute runs and return their outcomes in the same order.
 
     A run that another process works on is left to it and looked at again at the end.
 
@@ -41,12 +41,12 @@ def run(
         out: folder of results; made if it is missing.
         workers: 1 runs here; more run as Ray tasks, and so does one with a time limit.
         say: prints what is being waited for before the first run starts.
-        fresh: run runs again that are complete, from their first task.
+        fresh: repeat runs that are complete, from their first task.
 
     Raises:
         UserError: the output folder cannot be written, now or later, the device or a stream's data are not
             there, or Ray does not start or is not reached.
-        KeyboardInterrupt: the user stopped the run; what is finished is on disk.
+        KeyboardInterrupt: the user stopped the sweep; what is finished is on disk.
     """
     check_writable(out)
     jobs = [Job(run, out.resolve(), data_dir, device, fresh, conditions) for run in runs]

@@ -72,12 +72,12 @@ def missing_adapters(result: Path) -> str:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under what conditions runs run; none of them can change a number.
+    """Under what conditions runs are executed; none of them can change a number.
 
     Attributes:
-        retry: run runs again that failed in an earlier sweep.
+        retry: repeat runs that failed in an earlier sweep.
         timeout: most seconds that one run may take in one go; None: no limit.
-        address: of a running Ray cluster; None: runs run on this machine.
+        address: of a running Ray cluster; None: this machine.
         cpus, gpus: what one run takes of Ray's resources: a part of a GPU, or several whole ones, which its
             backbone is then spread over, with Ray or without.
         memory: bytes that Ray reserves for one run; None: none are counted.
@@ -103,7 +103,7 @@ USUAL = Conditions()
 
 @dataclass(frozen=True)
 class Job:
-    """A run and where it runs, in a form that another process can take.
+    """A run and where it is executed, in a form that another process can take.
 
     Attributes:
         sweep: what tells this sweep from others at work on the same folder.

@@ -41,7 +41,7 @@ from benchmark.stream import Examples, LoadedStream, Stream
 
 
 class Learner:
-    """Runs one run; see `run`."""
+    """Executes one run; see `learn_all`."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ def plan(
     tuned: Mapping[Place, Tuned] = MappingProxyType({}),
     need_backbone: bool = True,
 ) -> list[Run]:
-    """Return the runs of a run, ordered by stream, order, seed and method, none of them twice.
+    """Return the runs that are asked for, ordered by stream, order, seed and method, none of them twice.
 
     Args:
         methods: keys separated by commas; "all" stands for every method of this package.

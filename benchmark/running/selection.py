@@ -17,7 +17,7 @@ class BestEpoch:
     """
 
     def __init__(self, phase: Phase, scores: Sequence[Callable[[], float]]) -> None:
-        """Callback a phase.
+        """Follow a phase.
 
         Args:
             phase: the one that is about to run.

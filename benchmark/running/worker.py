@@ -1,4 +1,4 @@
-"""Runs one run where it was placed: claims it, loads its data, learns it, and tidies up behind it."""
+"""Executes one run: claims it, loads its data, learns it, and tidies up behind it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
 
 def run_job(job: Job, callback: Callback) -> Outcome:
-    """Claim and run one run; a failure becomes an outcome, so that the other runs go on."""
+    """Claim and execute a run; a failure becomes an outcome, so that the other runs go on."""
     run, folder = job.run, SweepFolder(job.out)
     log = EventLog(folder.log(run))
     begun = False
@@ -176,7 +176,7 @@ def clear(path: Path) -> None:
 
 
 def tidy(path: Path) -> None:
-    """Delete what killed runs of a run left beside its result: unfinished work and half-written files."""
+    """Delete what killed processes left beside a run's result: unfinished work and half-written files."""
     shutil.rmtree(path.with_suffix(".partial"), ignore_errors=True)
     for stray in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"):
         stray.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ class ExpandingBlock:
 
     Attributes:
         stack: the block's adapters, the newest as the stack's current one.
-        past_router: rows of weights and bias for the frozen adapters, `(slots, d + 1)`.
+        past_router: rows of weights and bias for the frozen adapters, `(frozen, d + 1)`.
         router: the newest adapter's row, `(d + 1,)`.
         descriptors: one autoencoder an adapter.
         errors: mean and deviation of each descriptor's error on the rows it was made for, `(adapters, 2)`.

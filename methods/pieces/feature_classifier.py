@@ -76,7 +76,7 @@ class FeatureClassifier:
 
 
 def head_of(method: Method) -> ClassificationTaskModel:
-    """Return a method's task_model, which has a head."""
+    """Return a method's task model, which has a head."""
     assert isinstance(method.task_model, ClassificationTaskModel)
     return method.task_model
 

@@ -53,7 +53,7 @@ class OneAdapterAtATime(LowRankMethod):
 
     def _only_chosen(self) -> tuple[Tensor, Tensor]:
         layers = len(self.stack.layers)
-        past = torch.tensor([float(slot == self.chosen) for slot in self.stack.frozen_tasks])
+        past = torch.tensor([float(task == self.chosen) for task in self.stack.frozen_tasks])
         current = torch.full((layers,), float(self.stack.current_task == self.chosen))
         device = self.task_model.device
         return past.expand(layers, -1).to(device), current.to(device)

@@ -1,4 +1,4 @@
-"""What a new adapter is charged for: overlap with the past, length, density."""
+"""Penalties on a new adapter: overlap with the past, length, density."""
 
 from __future__ import annotations
 

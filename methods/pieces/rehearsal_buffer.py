@@ -29,7 +29,7 @@ class PixelFormat:
 
     @classmethod
     def of(cls, task_model: TaskModel) -> PixelFormat | None:
-        """Return the format of an task model's images; None where it has none."""
+        """Return the format of a task model's images; None where it has none."""
         if task_model.image_settings is None:
             return None
         dtype = next(task_model.backbone.module.parameters()).dtype

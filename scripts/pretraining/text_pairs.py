@@ -36,7 +36,7 @@ class Passage:
 
 
 Pair = tuple[str, str]
-TaskModel = Callable[[Passage, random.Random], Pair | None]
+MakePair = Callable[[Passage, random.Random], Pair | None]
 
 
 def read_passages(data_dir: Path) -> list[Passage]:
@@ -166,7 +166,7 @@ def copy_words(_: Passage, rng: random.Random, words: Sequence[str]) -> Pair:
     return f"copy : {chosen}", chosen
 
 
-def objectives(words: Sequence[str]) -> dict[str, tuple[float, TaskModel]]:
+def objectives(words: Sequence[str]) -> dict[str, tuple[float, MakePair]]:
     """Return every task_model with its share of the mix; `words` is the vocabulary of whole words."""
     return {
         "fill gap": (1.0, fill_gap),

@@ -2,7 +2,7 @@
 
     python -m scripts.profiling.driver_memory --method frozen --stream toy --runs 500 --workers 2
 
-Runs differ in their seed and run as `bench run` runs them. A driver that runs runs itself (one worker) also
+Runs differ in their seed, as by `bench run`. A driver that executes them itself (one worker) also
 shows what learning leaves behind.
 """
 

@@ -2,7 +2,7 @@
 
     python -m scripts.profiling.overhead --method seq-lora,litelora --stream digits
 
-Each run runs as `bench run` runs it, in an empty folder. Parts that lie inside others are counted once, in
+Each run is executed as by `bench run`, in an empty folder. Parts that lie inside others are counted once, in
 the inner one. Importing libraries, which a process does once for all its runs, is not counted.
 """
 
@@ -72,7 +72,7 @@ class Stopwatch:
 
 
 def measure(run: Run, data_dir: Path | None) -> dict[str, float]:
-    """Run a run in an empty folder and return its seconds by part.
+    """Execute a run in an empty folder and return its seconds by part.
 
     Raises:
         UserError: the run failed.

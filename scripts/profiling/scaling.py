@@ -2,7 +2,7 @@
 
     python -m scripts.profiling.scaling --method frozen,seq-lora,o-lora,litelora --stream digits --seed 0-2
 
-The same runs run in empty folders, with one worker and with several. Time counts from the first run's start
+The same runs go into empty folders, with one worker and with several. Time counts from the first run's start
 to the last one's end, so that what a process loads before it begins, and Ray's own start, are left out.
 """
 
@@ -44,7 +44,7 @@ class Span:
 
 
 def measure(runs: list[Run], data_dir: Path | None, workers: int) -> float:
-    """Run runs in an empty folder and return the seconds they took.
+    """Execute runs in an empty folder and return the seconds they took.
 
     Raises:
         UserError: a run failed.

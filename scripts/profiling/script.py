@@ -20,7 +20,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, re
 
 
 def run_all(runs: list[Run], out: Path, data_dir: Path | None, workers: int, callback: Callback) -> None:
-    """Run runs on the CPU, as `bench run` does.
+    """Execute runs on the CPU, as `bench run` does.
 
     Raises:
         UserError: one of them did not complete.

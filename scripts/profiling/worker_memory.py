@@ -66,7 +66,7 @@ def total(processes: list[int]) -> dict[str, int]:
 
 
 def measure(runs: list[Run], data_dir: Path | None) -> dict[str, int]:
-    """Run runs side by side, each in a Ray worker of its own, and return the workers' bytes by part.
+    """Execute runs side by side, each in a Ray worker of its own, and return the workers' bytes by part.
 
     Raises:
         UserError: a run failed, or they were never all at work at a time.

@@ -1,1 +1,1 @@
-"""Where runs run. All yield outcomes as they come, each with its job's place among the jobs."""
+"""Where runs are executed. All yield outcomes as they come, each with its job's place among the jobs."""

@@ -1,4 +1,4 @@
-"""Runs runs one after another in this process."""
+"""Executes runs one after another in this process."""
 
 from __future__ import annotations
 

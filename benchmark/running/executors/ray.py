@@ -1,4 +1,4 @@
-"""Runs runs as Ray tasks: several at a time, on this machine or on a cluster."""
+"""Executes runs as Ray tasks: several at a time, on this machine or on a cluster."""
 
 from __future__ import annotations
 
