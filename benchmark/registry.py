@@ -44,7 +44,7 @@ class Entry:
     distribution: str | None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The file, or the package and object, that defines the entry; for messages."""
         return str(self.path) if self.path else f"{self.module}:{self.attribute} of {self.distribution}"
 
@@ -88,19 +88,19 @@ class Registry:
         """Every entry by key.
 
         Raises:
-            UserError: two places define names that are equal once case, `-` and `_` are ignored, or a name
+            UserError: two files define names that are equal once case, `-` and `_` are ignored, or a name
                 holds a control character.
         """
         found: dict[str, Entry] = {}
         taken: dict[str, Entry] = {}
         for entry in [*self._built_in(), *self._plugged_in()]:
             if mark := control_character(entry.key):
-                place = f"{entry.place}; rename or uninstall it"
-                raise UserError(f"the name of a {self.kind} holds the control character {mark}: {place}")
+                where = f"{entry.location}; rename or uninstall it"
+                raise UserError(f"the name of a {self.kind} holds the control character {mark}: {where}")
             other = taken.get(normalise(entry.key))
             if other is not None:
                 raise UserError(
-                    f"two {self.kind}s are named '{entry.key}': {other.place} and {entry.place}; "
+                    f"two {self.kind}s are named '{entry.key}': {other.location} and {entry.location}; "
                     "rename or uninstall one of them"
                 )
             taken[normalise(entry.key)] = found[entry.key] = entry
@@ -136,7 +136,7 @@ class Registry:
         if other is not None:
             if not other.here:
                 raise UserError(
-                    f"the {self.kind} '{other.key}' is taken by {other.place}; choose another name"
+                    f"the {self.kind} '{other.key}' is taken by {other.location}; choose another name"
                 )
             self.forget(other.key)
         module = str(getattr(value, "__module__", "__main__"))
@@ -169,11 +169,11 @@ class Registry:
             if (refused := refusal(error)) is not None:
                 raise refused from None
             raise UserError(
-                f"the {self.kind} '{entry.key}' cannot be loaded from {entry.place}: "
+                f"the {self.kind} '{entry.key}' cannot be loaded from {entry.location}: "
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             ) from error
         if not hasattr(module, entry.attribute):
-            raise UserError(f"{entry.place} defines no {entry.attribute}, which a {self.kind} must")
+            raise UserError(f"{entry.location} defines no {entry.attribute}, which a {self.kind} must")
         return getattr(module, entry.attribute)
 
     def _built_in(self) -> Iterator[Entry]:

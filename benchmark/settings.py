@@ -28,7 +28,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Places:
+class SettingNames:
     """The fields that the chosen methods and streams have, by key."""
 
     methods: Mapping[str, frozenset[str]]
@@ -40,22 +40,20 @@ class Places:
         return f"bench list --method {next(iter(self.methods))}"
 
 
-def assign(settings: Iterable[str], places: Places) -> Settings:
-    """Sort `key=value` texts by the place they belong to; the last of equal keys wins.
+def assign(settings: Iterable[str], known: SettingNames) -> Settings:
+    """Sort `key=value` texts by what they set; the last of equal keys wins.
 
     Raises:
-        UserError: a text has no `=`, or its key is unknown or known in several places.
+        UserError: a text has no `=`, or its key is unknown or known to several.
     """
-    chosen = Settings(
-        streams={key: {} for key in places.streams}, methods={key: {} for key in places.methods}
-    )
+    chosen = Settings(streams={key: {} for key in known.streams}, methods={key: {} for key in known.methods})
     for text in settings:
-        key, value = key_and_value(text, places.command)
+        key, value = key_and_value(text, known.command)
         place, dot, name = key.rpartition(".")
         if dot:
-            _qualified(place, name, value, places, chosen)
+            _qualified(place, name, value, known, chosen)
         else:
-            _unqualified(name, value, places, chosen)
+            _unqualified(name, value, known, chosen)
     return chosen
 
 
@@ -71,28 +69,26 @@ def key_and_value(text: str, command: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _qualified(place: str, name: str, value: str, places: Places, chosen: Settings) -> None:
+def _qualified(place: str, name: str, value: str, known: SettingNames, chosen: Settings) -> None:
     """Store a value whose key says where it belongs."""
     if place == "protocol":
-        listed = f"bench list protocols --stream {next(iter(places.streams))}"
+        listed = f"bench list protocols --stream {next(iter(known.streams))}"
         _require(name, PROTOCOL_FIELDS, "protocol setting", listed)
         chosen.protocol[name] = value
     elif place == "stream":
-        _store_in_all(name, value, places.streams, chosen.streams, "stream")
+        _store_in_all(name, value, known.streams, chosen.streams, "stream")
     else:
-        method = next((key for key in places.methods if normalise(key) == normalise(place)), None)
+        method = next((key for key in known.methods if normalise(key) == normalise(place)), None)
         if method is None:
-            raise unknown(
-                "place of a setting", place, ["protocol", "stream", *places.methods], places.command
-            )
-        _require(name, places.methods[method], f"hyper-parameter of {method}", places.command)
+            raise unknown("place of a setting", place, ["protocol", "stream", *known.methods], known.command)
+        _require(name, known.methods[method], f"hyper-parameter of {method}", known.command)
         chosen.methods[method][name] = value
 
 
-def _unqualified(name: str, value: str, places: Places, chosen: Settings) -> None:
-    """Store a value whose key must be known in one place only."""
-    methods = [key for key, fields in places.methods.items() if name in fields]
-    streams = [key for key, fields in places.streams.items() if name in fields]
+def _unqualified(name: str, value: str, known: SettingNames, chosen: Settings) -> None:
+    """Store a value whose key only one of them may know."""
+    methods = [key for key, fields in known.methods.items() if name in fields]
+    streams = [key for key, fields in known.streams.items() if name in fields]
     owners = (["protocol"] if name in PROTOCOL_FIELDS else []) + (["stream"] if streams else []) + methods
     kinds = bool(methods) + bool(streams) + (name in PROTOCOL_FIELDS)
     if kinds > 1:
@@ -102,12 +98,12 @@ def _unqualified(name: str, value: str, places: Places, chosen: Settings) -> Non
         hint = "use --backbone" if name == "backbone" else "use --protocol to choose another protocol"
         raise UserError(f"'{name}' is not a setting; {hint}")
     if kinds == 0:
-        known = PROTOCOL_FIELDS.union(*places.methods.values(), *places.streams.values())
-        raise unknown("setting", name, known, places.command)
+        every = PROTOCOL_FIELDS.union(*known.methods.values(), *known.streams.values())
+        raise unknown("setting", name, every, known.command)
     if methods:
-        _store_in_all(name, value, places.methods, chosen.methods, "method")
+        _store_in_all(name, value, known.methods, chosen.methods, "method")
     elif streams:
-        _store_in_all(name, value, places.streams, chosen.streams, "stream")
+        _store_in_all(name, value, known.streams, chosen.streams, "stream")
     else:
         chosen.protocol[name] = value
 

@@ -56,7 +56,7 @@ from benchmark.space import Between, Space
 from benchmark.state import stored
 from methods.pieces.base_method import WithBase, make_base
 from methods.pieces.gate_worth import measure_worth
-from methods.pieces.gates import Gate, places_of
+from methods.pieces.gates import Gate, logit_numbers
 from methods.pieces.magnitude_phase import MagnitudeHyperparameters, MagnitudeLoRA
 
 
@@ -124,8 +124,8 @@ class LiteLoRA(WithBase):
             super().__init__(
                 context, chosen, make_base(chosen.base, context, chosen, chosen.base_settings, GATE)
             )
-        places = places_of(list(self.stack.layers), chosen.scope)
-        self.gate = Gate(places, chosen.scope == "model", chosen.temperature, self.task_model.device)
+        numbers = logit_numbers(list(self.stack.layers), chosen.scope)
+        self.gate = Gate(numbers, chosen.scope == "model", chosen.temperature, self.task_model.device)
         self.worth: dict[str, dict[str, float] | None] = {}
 
     def begin_task(self, t: int, rows: Rows) -> None:
@@ -244,7 +244,7 @@ class LiteLoRA(WithBase):
         logits = self.gate.logits[t]
         found = {"gate_logit": logits.tolist(), "kept": bool(self.gate.kept[t]), "worth": self.worth}
         if logits.dim():
-            share = (logits > 0)[self.gate.places].float().mean()
+            share = (logits > 0)[self.gate.numbers].float().mean()
             found["kept_share"] = 1.0 if t == 0 else float(share)
         return found | self.base.report(t)
 

@@ -10,7 +10,7 @@ import torch
 from benchmark.errors import UserError
 from benchmark.running.checkpoint import pack
 from methods.litelora import LiteLoRA
-from methods.pieces.gates import places_of
+from methods.pieces.gates import logit_numbers
 from methods.pieces.penalties import overlap
 from tests import tiny
 
@@ -119,9 +119,9 @@ def test_wrong_base_settings_get_one_line(chosen: dict[str, Any], message: str) 
 
 def test_places_of_gates() -> None:
     layers = ["encoder.block.0.q", "encoder.block.0.v", "encoder.block.1.q", "decoder.block.0.q"]
-    assert places_of(layers, "model") == [0, 0, 0, 0]
-    assert places_of(layers, "layer") == [0, 0, 1, 2]
-    assert places_of(layers, "module") == [0, 1, 2, 3]
+    assert logit_numbers(layers, "model") == [0, 0, 0, 0]
+    assert logit_numbers(layers, "layer") == [0, 0, 1, 2]
+    assert logit_numbers(layers, "module") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("scope", "gates"), [("layer", 2), ("module", 4)])

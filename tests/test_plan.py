@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from benchmark.errors import UserError
 from benchmark.running.plan import ChosenBackbone, parse_seeds, plan, resolve_backbone
 from benchmark.running.run import Run
-from benchmark.settings import Places, assign, refine
+from benchmark.settings import SettingNames, assign, refine
 
 
 def runs(**changes: Any) -> list[Run]:
@@ -152,17 +152,17 @@ def test_a_method_that_lacks_a_shared_setting_is_named() -> None:
         runs(methods="litelora,frozen", settings=["sparsity=0.1"])
 
 
-PLACES = Places({"one": frozenset({"rank", "pull"})}, {"blobs": frozenset({"pull", "overlap"})})
+NAMES = SettingNames({"one": frozenset({"rank", "pull"})}, {"blobs": frozenset({"pull", "overlap"})})
 
 
 def test_a_key_known_in_several_places_must_be_qualified() -> None:
     with pytest.raises(
         UserError, match=r"'rank' is a setting of protocol and of one; write protocol.rank=3 or"
     ):
-        assign(["rank=3"], PLACES)
+        assign(["rank=3"], NAMES)
     with pytest.raises(UserError, match="'pull' is a setting of stream and of one"):
-        assign(["pull=3"], PLACES)
-    chosen = assign(["protocol.rank=3", "ONE.rank=4", "stream.pull=5", "overlap=6", "overlap=7"], PLACES)
+        assign(["pull=3"], NAMES)
+    chosen = assign(["protocol.rank=3", "ONE.rank=4", "stream.pull=5", "overlap=6", "overlap=7"], NAMES)
     assert chosen.protocol == {"rank": "3"}
     assert chosen.methods == {"one": {"rank": "4"}}
     assert chosen.streams == {"blobs": {"pull": "5", "overlap": "7"}}

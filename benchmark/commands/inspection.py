@@ -192,7 +192,7 @@ def _facts(registry: Registry, name: str) -> str:
     else:
         registry.load(name)
         text = inspect.getdoc(importlib.import_module(entry.module)) or ""
-    return f"{entry.key}: {text}\n\ndefined in {entry.place}"
+    return f"{entry.key}: {text}\n\ndefined in {entry.location}"
 
 
 def _problem(kind: str, entry: Entry) -> str | None:

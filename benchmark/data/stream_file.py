@@ -90,7 +90,7 @@ def _checked(text: str, path: Path) -> tuple[StreamFile, dict[str, Protocol]]:
     else:
         for key, entry in STREAMS.entries.items():
             if normalise(key) == normalise(layout.name):
-                mistakes.append((("name",), f"'{layout.name}' is taken by {entry.place}; choose another"))
+                mistakes.append((("name",), f"'{layout.name}' is taken by {entry.location}; choose another"))
     if former:
         smoke = ("protocol", "smoke")
         mistakes = [

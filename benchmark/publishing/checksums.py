@@ -20,17 +20,17 @@ NEXT = "SHA256SUMS.next"
 
 
 def stated(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each listed result by its place in the folder; empty where there is no list.
+    """Return the SHA-256 of each listed result by its name in the folder; empty where there is no list.
 
     Of a result that an interrupted `publish` has written it is the new one.
 
     Raises:
-        UserError: a list cannot be read, or a line is not `<64 hexadecimal digits>  <place>`.
+        UserError: a list cannot be read, or a line is not `<64 hexadecimal digits>  <name>`.
     """
     listed = _read(folder / NAME)
-    for place, digest in _read(folder / NEXT).items():
-        if (folder / place).is_file() and _hash(folder / place) == digest:
-            listed[place] = digest
+    for name, digest in _read(folder / NEXT).items():
+        if (folder / name).is_file() and _hash(folder / name) == digest:
+            listed[name] = digest
     return listed
 
 
@@ -53,8 +53,8 @@ def _read(path: Path) -> dict[str, str]:
 def broken(folder: Path) -> dict[Path, str]:
     """Return what is wrong with each listed result that is not what was published, in one line each."""
     problems = {}
-    for place, digest in stated(folder).items():
-        path = folder / place
+    for name, digest in stated(folder).items():
+        path = folder / name
         if not path.is_file():
             problems[path] = f"{path} is gone; {folder / NAME} lists it as published"
         elif _hash(path) != digest:
@@ -73,13 +73,13 @@ def unlisted(folder: Path, placed: Iterable[Path]) -> list[str]:
     return [
         f"{path} is not listed in {folder / NAME}: place results with bench submit"
         for path in placed
-        if _place(folder, path) not in listed
+        if _name(folder, path) not in listed
     ]
 
 
 def record(folder: Path, paths: Iterable[Path]) -> None:
     """List results as they are now, beside those listed before."""
-    _write(folder / NAME, stated(folder) | {_place(folder, path): _hash(path) for path in paths})
+    _write(folder / NAME, stated(folder) | {_name(folder, path): _hash(path) for path in paths})
 
 
 def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
@@ -92,8 +92,8 @@ def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
     if (folder / NEXT).is_file():
         _write(
             folder / NAME, listed
-        )  # before its place is taken: what it alone lists would be reported as changed
-    later = {_place(folder, path): sha256(data).hexdigest() for path, data in files.items()}
+        )  # before it is replaced: what it alone lists would be reported as changed
+    later = {_name(folder, path): sha256(data).hexdigest() for path, data in files.items()}
     _write(folder / NEXT, listed | later)
     for path, data in files.items():
         atomic_write(path, data)
@@ -104,11 +104,11 @@ def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
 
 
 def _write(path: Path, listed: Mapping[str, str]) -> None:
-    lines = [f"{digest}  {place}\n" for place, digest in sorted(listed.items())]
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(listed.items())]
     atomic_write(path, "".join(lines).encode())
 
 
-def _place(folder: Path, path: Path) -> str:
+def _name(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 

@@ -51,12 +51,12 @@ def write_figures(source: Path, out: Path) -> list[Path]:
     """
     found, problems = usable(find(source))
     require(found, problems, source)
-    places = {id(result): path for path, result in found}
+    paths = {id(result): path for path, result in found}
     written: list[Path] = []
     with looking(COLUMN):
         for part in sections([result for _, result in found]):
             prefix = _slug(f"{part.stream} {part.title}")
-            for each in (*drawings(part), *_further(part, places)):
+            for each in (*drawings(part), *_further(part, paths)):
                 written += save(each.figure, out / f"{prefix}-{each.name}", KINDS)
     if problems:
         raise Incomplete("\n".join(map(str, written)), problems)
@@ -82,7 +82,7 @@ def drawings(part: Section) -> Iterator[Drawing]:
         yield Drawing("pareto", "Score against stored parameters", stored)
 
 
-def _further(part: Section, places: dict[int, Path]) -> Iterator[Drawing]:
+def _further(part: Section, paths: dict[int, Path]) -> Iterator[Drawing]:
     """Yield what is drawn of single rows: active adapters, score matrices and overlaps."""
     for start in range(0, len(part.rows), MOST_DRAWN):
         rows: Sequence[Row] = part.rows[start : start + MOST_DRAWN]
@@ -91,12 +91,12 @@ def _further(part: Section, places: dict[int, Path]) -> Iterator[Drawing]:
     for row in part.rows:
         name = _slug(row.name)
         yield Drawing(f"matrix-{name}", f"{row.name}: first run", plots.score_matrix(row.first))
-        for kind, drawn in _redundancy(row.first, places).items():
+        for kind, drawn in _redundancy(row.first, paths).items():
             yield Drawing(f"{kind}-{name}", f"{row.name}: {plots.REDUNDANCY[kind]}", drawn)
 
 
-def _redundancy(result: Result, places: dict[int, Path]) -> dict[str, Figure]:
-    path = places[id(result)]
+def _redundancy(result: Result, paths: dict[int, Path]) -> dict[str, Figure]:
+    path = paths[id(result)]
     if not path.with_suffix(".safetensors").is_file():
         return {}
     try:

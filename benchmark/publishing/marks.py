@@ -18,7 +18,7 @@ from benchmark.analysis.rescoring import Scores
 from benchmark.errors import UserError
 from benchmark.publishing.checksums import broken, publish
 from benchmark.publishing.collect import load
-from benchmark.publishing.side_files import RESCORED, as_bytes, lines_of, place_of, side_files
+from benchmark.publishing.side_files import RESCORED, as_bytes, lines_of, side_file, side_files
 from benchmark.result_files import pack
 from benchmark.results import Part, Result, read
 
@@ -76,17 +76,17 @@ def mark(path: Path, scores: Scores, root: Path) -> Path:
     made = mark_of(result, path.with_suffix(".safetensors").read_bytes(), scores)
     for fault in contradictions(made, result):
         raise UserError(f"{path} cannot be marked: {fault}")
-    place, problems = place_of(root, result, RESCORED), []
-    before = [line for _, line in lines_of(place, Mark, problems)] if place.is_file() else []
+    file, problems = side_file(root, result, RESCORED), []
+    before = [line for _, line in lines_of(file, Mark, problems)] if file.is_file() else []
     if problems:
         raise UserError("; ".join(problems))
     lines = {line.key: line for line in [*before, made]}
-    publish(root / "results", {place: as_bytes(lines.values())})
-    return place
+    publish(root / "results", {file: as_bytes(lines.values())})
+    return file
 
 
 def contradictions(made: Mark, result: Result) -> list[str]:
-    """Return why a mark is not of a result, in words that follow its place."""
+    """Return why a mark is not of a result, in words that follow its name."""
     stated = {
         "the result is not the one that was scored": (made.result_sha256, digest(result)),
         "the adapters are not those that the result names": (made.adapters_sha256, result.adapters_sha256),
@@ -109,7 +109,7 @@ def rescored(root: Path, results: Iterable[Result]) -> tuple[frozenset[str], lis
             continue  # reported with the results
         for where, made in lines_of(path, Mark, problems):
             result = known.get(made.key)
-            if result is None or place_of(root, result, RESCORED) != path:
+            if result is None or side_file(root, result, RESCORED) != path:
                 problems.append(f"{where} marks {made.key}, which is no result published beside it")
                 continue
             faults = contradictions(made, result)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from benchmark.errors import UserError
 from benchmark.publishing.checksums import broken
-from benchmark.publishing.side_files import RAN, as_bytes, lines_of, place_of, side_files
+from benchmark.publishing.side_files import RAN, as_bytes, lines_of, side_file, side_files
 from benchmark.result_files import find
 from benchmark.results import Part, Result, read
 from benchmark.running.run import Run
@@ -64,7 +64,7 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
     Raises:
         UserError: a file that is there cannot be read.
     """
-    places: dict[Path, dict[tuple[str, str], Runs]] = defaultdict(lambda: defaultdict(set))
+    by_file: dict[Path, dict[tuple[str, str], Runs]] = defaultdict(lambda: defaultdict(set))
     known: dict[Path, list[Begun]] = {}  # of each folder once, however many results it gives
     for path, results in submitted.items():
         folder = path.resolve().parent
@@ -72,17 +72,17 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
             if folder not in known:
                 known[folder] = known_runs(folder, result)
             row = result.method, Run.of(result).row
-            places[place_of(root, result, RAN)][row] |= runs_of_row(result, known[folder])
+            by_file[side_file(root, result, RAN)][row] |= runs_of_row(result, known[folder])
     files, problems = {}, list[str]()
-    for place, rows in places.items():
-        if place.is_file():
-            for _, line in lines_of(place, Ran, problems):
+    for file, rows in by_file.items():
+        if file.is_file():
+            for _, line in lines_of(file, Ran, problems):
                 rows[(line.method, line.row)] |= set(line.runs)
         lines = [
             Ran(ran_version=1, method=method, row=row, runs=sorted(runs))
             for (method, row), runs in rows.items()
         ]
-        files[place] = as_bytes(lines)
+        files[file] = as_bytes(lines)
     if problems:
         raise UserError("; ".join(problems))
     return files
@@ -95,7 +95,7 @@ def left_out(root: Path, results: Iterable[Result]) -> list[str]:
     """
     published: dict[tuple[Path, str, str], Runs] = defaultdict(set)
     for result in results:
-        key = place_of(root, result, RAN), result.method, Run.of(result).row
+        key = side_file(root, result, RAN), result.method, Run.of(result).row
         published[key].add((result.order, result.seed))
     folder, problems = root / "results", list[str]()
     changed = broken(folder)

@@ -20,7 +20,7 @@ from benchmark.publishing.in_words import in_words
 from benchmark.publishing.plot_style import MOST_DRAWN, PAGE, looking
 from benchmark.publishing.plots_decisions import decisions, known_decisions
 from benchmark.publishing.report_parts import STYLE, figure, framed, gallery, table, words
-from benchmark.publishing.report_redundancy import Places, redundancy
+from benchmark.publishing.report_redundancy import Paths, redundancy
 from benchmark.publishing.tables import SCORES, active, measured, named, share
 from benchmark.publishing.terminal import show
 from benchmark.result_files import find, require
@@ -52,13 +52,13 @@ def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
 def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple[str, list[str]]:
     """Return the page's text, and a line for each file of adapters that cannot be used."""
     title = f"Report: {name}"
-    places = {id(result): path for path, result in found}
+    paths = {id(result): path for path, result in found}
     results = [result for _, result in found]
     with looking(PAGE):
         if len(results) == 1:
-            parts = [_run(results[0], places, depth)]
+            parts = [_run(results[0], paths, depth)]
         else:
-            parts = [_section(part, places, depth) for part in sections(results)]
+            parts = [_section(part, paths, depth) for part in sections(results)]
     body = "\n".join(text for text, _ in parts)
     text = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -69,7 +69,7 @@ def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple
     return text, [problem for _, problems in parts for problem in problems]
 
 
-def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
+def _run(result: Result, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     """Return everything about one run: pictures, all conventions, its adapters, and the file's text."""
     numbers = [
         [
@@ -86,7 +86,7 @@ def _run(result: Result, places: Places, depth: Depth) -> tuple[str, list[str]]:
         figure("Active adapters after each task", plots.active_over_tasks([row])),
         *(figure(caption, drawn) for caption, drawn in _decisions([result])),
     ]
-    overlaps, problems = redundancy([row], places, depth, level=2)
+    overlaps, problems = redundancy([row], paths, depth, level=2)
     text = "\n".join(
         [
             gallery(pictures),
@@ -104,7 +104,7 @@ def _decisions(results: Sequence[Result]) -> list[tuple[str, plots.Figure]]:
     return [("Adapters kept beside those needed", decisions(found))] if found else []
 
 
-def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str]]:
+def _section(part: Section, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     tables, pictures = [], []
     found = boards(part.rows)
     for board in found:
@@ -125,7 +125,7 @@ def _section(part: Section, places: Places, depth: Depth) -> tuple[str, list[str
     for row in part.rows:
         pictures.append(framed(f"{row.name}: scores of its first run", score_map(row.first)))
     heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>\n{words(in_words(part, found))}"
-    overlaps, problems = redundancy(part.rows, places, depth)
+    overlaps, problems = redundancy(part.rows, paths, depth)
     return "\n".join([heading, *tables, gallery(pictures), overlaps]), problems
 
 

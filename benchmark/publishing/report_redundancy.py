@@ -17,11 +17,11 @@ from benchmark.publishing.heat_map import overlap_maps
 from benchmark.publishing.report_parts import figure, framed, gallery, table
 from benchmark.results import Result
 
-Places = dict[int, Path]
+Paths = dict[int, Path]
 """The file of each result, by the result's identity."""
 
 
-def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3) -> tuple[str, list[str]]:
+def redundancy(rows: Sequence[Row], paths: Paths, depth: Depth, level: int = 3) -> tuple[str, list[str]]:
     """Return the part, for the first run of each row that has adapters beside it.
 
     Returns:
@@ -29,7 +29,7 @@ def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3
     """
     shown, absent, problems = [], [], []
     for row in rows:
-        held = [places[id(run)] for run in row.results if _adapters(run, places).is_file()]
+        held = [paths[id(run)] for run in row.results if _adapters(run, paths).is_file()]
         if not held:
             continue
         try:
@@ -39,7 +39,7 @@ def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3
         except UserError as error:
             absent.append(f"{row.name}: {error}")
             problems.append(f"{held[0].name}: {error}")
-    bare = [row.name for row in rows if not any(_adapters(run, places).is_file() for run in row.results)]
+    bare = [row.name for row in rows if not any(_adapters(run, paths).is_file() for run in row.results)]
     if bare:
         names = "" if len(bare) == len(rows) else f" of {', '.join(bare)}"
         absent.insert(0, f"no adapters lie beside the results{names}; bench run leaves them there")
@@ -48,8 +48,8 @@ def redundancy(rows: Sequence[Row], places: Places, depth: Depth, level: int = 3
     return "\n".join(filter(None, [heading, *shown, _definitions() if shown else "", why])), problems
 
 
-def _adapters(run: Result, places: Places) -> Path:
-    return places[id(run)].with_suffix(".safetensors")
+def _adapters(run: Result, paths: Paths) -> Path:
+    return paths[id(run)].with_suffix(".safetensors")
 
 
 def _run(row: Row, analysed: RunAnalysis) -> str:

@@ -21,7 +21,7 @@ RESCORED, RAN = ".rescored", ".ran"
 Line = TypeVar("Line", bound=BaseModel)
 
 
-def place_of(root: Path, result: Result, ending: str) -> Path:
+def side_file(root: Path, result: Result, ending: str) -> Path:
     """Return the file of one kind that goes with a published result."""
     return root / "results" / result.stream / f"{result.protocol}{ending}"
 

@@ -86,14 +86,14 @@ def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[
     results = [result for _, result in found]
     rescored, unmarked = marks.rescored(root, results)
     problems += unmarked
-    places = {id(result): _place(path, result) for path, result in found}
-    site = Site(results, places, pictures, docs, rescored)
+    paths = {id(result): _path_in_site(path, result) for path, result in found}
+    site = Site(results, paths, pictures, docs, rescored)
     problems += site.refused
     texts = dict(site.pages())
     for folder in FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
     for path, result in found:
-        _copy(path, result, out / _place(path, result))
+        _copy(path, result, out / _path_in_site(path, result))
     for name, text in texts.items():
         atomic_write(out / name, text.encode())
     pages = [out / name for name in texts]
@@ -107,20 +107,20 @@ class Site:
 
     Attributes:
         refused: a line for each board of adapters without headroom, which is not shown.
-        places: the file of each result in the site's folder, by the result's identity.
+        paths: the file of each result in the site's folder, by the result's identity.
         docs: address of the documentation as seen from the overview; "" for none.
     """
 
     def __init__(
         self,
         results: Sequence[Result],
-        places: dict[int, Path],
+        paths: dict[int, Path],
         pictures: bool,
         docs: str = "",
         rescored: frozenset[str] = frozenset(),
     ) -> None:
         """Group the results; `rescored` are the keys of those that bear a mark."""
-        self.places, self.pictures, self.docs = places, pictures, docs
+        self.paths, self.pictures, self.docs = paths, pictures, docs
         self.sections, self.refused = publishable(sections(results, rescored))
         self.streams = sorted({part.stream for part in self.sections})
         self.methods = sorted({result.method for result in results})
@@ -139,8 +139,8 @@ class Site:
                 page = self.stream(stream, False)
             yield f"streams/{stream}.html", _fitting(f"streams/{stream}.html", page)
         for name in self.methods:
-            place = f"methods/{page_name(name)}.html"
-            yield place, _fitting(place, self.method(name))
+            page = f"methods/{page_name(name)}.html"
+            yield page, _fitting(page, self.method(name))
 
     def overview(self) -> str:
         """Return the first page."""
@@ -185,7 +185,7 @@ class Site:
         )
 
     def _link(self, result: Result) -> str:
-        return "../" + quote(self.places[id(result)].as_posix())
+        return "../" + quote(self.paths[id(result)].as_posix())
 
     def _render(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(
@@ -244,7 +244,7 @@ def file_name(method: str) -> str:
     return re.sub(r"[^\w.-]", "-", method)
 
 
-def _place(path: Path, result: Result) -> Path:
+def _path_in_site(path: Path, result: Result) -> Path:
     """Return where a result of the leaderboards lies in the site: a file a run, also of a packed one."""
     if path.suffix == PACKED:
         name = f"{file_name(result.method)}-{result.key}.json"
@@ -252,16 +252,16 @@ def _place(path: Path, result: Result) -> Path:
     return Path("results", *path.parts[-3:])
 
 
-def _copy(path: Path, result: Result, place: Path) -> None:
+def _copy(path: Path, result: Result, target: Path) -> None:
     """Copy a result; not flushed one by one, since a build that is cut short is built again."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == PACKED:
-            place.write_bytes(to_json(result.model_dump(mode="json")))
+            target.write_bytes(to_json(result.model_dump(mode="json")))
         else:
-            shutil.copyfile(path, place)
+            shutil.copyfile(path, target)
     except OSError as error:
-        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
 
 
 def _check_folder(out: Path) -> None:

@@ -39,12 +39,12 @@ class Entry:
     """A result that passed every check of its own.
 
     Attributes:
-        place: the packed file it goes into.
+        target: the packed file it goes into.
     """
 
     path: Path
     result: Result
-    place: Path
+    target: Path
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
         for entry in entries:
             submitted[entry.path].append(entry.result)
         publish(root / "results", _merged(entries) | ran.merged(root, submitted))
-    return Verdict(tuple(dict.fromkeys(entry.place for entry in entries)), ())
+    return Verdict(tuple(dict.fromkeys(entry.target for entry in entries)), ())
 
 
 def recheck(root: Path) -> list[str]:
@@ -268,10 +268,10 @@ def _merged(entries: Sequence[Entry]) -> dict[Path, bytes]:
     """Return the packed files that results belong to, with the results in them."""
     groups: dict[Path, list[Result]] = defaultdict(list)
     for entry in entries:
-        groups[entry.place].append(entry.result)
+        groups[entry.target].append(entry.result)
     files = {}
-    for place, results in groups.items():
-        before = [parse(data, where) for where, data in records(place)] if place.is_file() else []
+    for target, results in groups.items():
+        before = [parse(data, where) for where, data in records(target)] if target.is_file() else []
         # What is there already is no second result, so that an interrupted submission may be given again.
-        files[place] = pack({result.key: result for result in [*before, *results]}.values())
+        files[target] = pack({result.key: result for result in [*before, *results]}.values())
     return files

@@ -42,13 +42,13 @@ def load_stream(name: str) -> Stream:
         return _described[name]
     entry, stream = STREAMS.entry(name), STREAMS.load(name)
     if not isinstance(stream, Stream):
-        raise UserError(f"the stream '{entry.key}' in {entry.place} is not a benchmark.stream.Stream")
+        raise UserError(f"the stream '{entry.key}' in {entry.location} is not a benchmark.stream.Stream")
     if not stream.orders or not stream.protocols:
-        raise UserError(f"the stream '{entry.key}' in {entry.place} must name an order and a protocol")
+        raise UserError(f"the stream '{entry.key}' in {entry.location} must name an order and a protocol")
     for alias, order in stream.aliases.items():
         if order not in stream.orders or alias in stream.orders:
             raise UserError(
-                f"the stream '{entry.key}' in {entry.place} has the alias '{alias}' of '{order}', "
+                f"the stream '{entry.key}' in {entry.location} has the alias '{alias}' of '{order}', "
                 "which must be another name for one of its orders"
             )
     return stream
@@ -75,7 +75,9 @@ def load_method(name: str) -> type[Method]:
 
     entry, method = METHODS.entry(name), METHODS.load(name)
     if not (isinstance(method, type) and issubclass(method, Method)):
-        raise UserError(f"the method '{entry.key}' in {entry.place} is not a benchmark.method.Method class")
+        raise UserError(
+            f"the method '{entry.key}' in {entry.location} is not a benchmark.method.Method class"
+        )
     return method
 
 

@@ -18,10 +18,10 @@ from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.run import Run
 from benchmark.running.tuned_values import tuned_search, tuned_values
-from benchmark.settings import Places, Settings, assign, refine
+from benchmark.settings import SettingNames, Settings, assign, refine
 from benchmark.stream import Stream
 
-Place = tuple[str, str, str]
+TunedFor = tuple[str, str, str]
 """Method, stream and protocol, which hyper-parameters are tuned for."""
 
 LARGEST_SEED = 2**32 - 1
@@ -38,7 +38,7 @@ def plan(
     protocol: str | None = None,
     settings: Sequence[str] = (),
     zero_shot: bool = False,
-    tuned: Mapping[Place, Tuned] = MappingProxyType({}),
+    tuned: Mapping[TunedFor, Tuned] = MappingProxyType({}),
     need_backbone: bool = True,
 ) -> list[Run]:
     """Return the runs that are asked for, ordered by stream, order, seed and method, none of them twice.
@@ -66,7 +66,7 @@ def plan(
     backbones = {
         key: resolve_backbone(backbone or protocols[key].backbone, need_backbone) for key in stream_keys
     }
-    chosen = assign(settings, _places(method_keys, loaded))
+    chosen = assign(settings, _setting_names(method_keys, loaded))
     runs = []
     for key in stream_keys:
         used = refine(Protocol, protocols[key].model_dump(), chosen.protocol, "protocol")
@@ -232,9 +232,9 @@ def _as_range(part: str) -> list[str]:
     return [str(number) for number in range(first, last + 1)]
 
 
-def _places(methods: Sequence[str], streams: dict[str, Stream]) -> Places:
+def _setting_names(methods: Sequence[str], streams: dict[str, Stream]) -> SettingNames:
     """Return the setting names that the chosen methods and streams have."""
-    return Places(
+    return SettingNames(
         {key: frozenset(load_method(key).Hyperparameters.model_fields) for key in methods},
         {
             key: frozenset(stream.parameters.model_fields if stream.parameters else ())
@@ -272,10 +272,10 @@ def _kept(found: Tuned | None, hyperparameters: Mapping[str, object]) -> Tuned |
     return found if kept else None
 
 
-def _require_use(tuned: Mapping[Place, Tuned], places: set[Place]) -> None:
-    for place in tuned:
-        if place not in places:
+def _require_use(tuned: Mapping[TunedFor, Tuned], runs: set[TunedFor]) -> None:
+    for asked in tuned:
+        if asked not in runs:
             raise UserError(
-                f"--tuned holds values of {place[0]} for {place[1]}, {place[2]}, which is none of the runs; "
+                f"--tuned holds values of {asked[0]} for {asked[1]}, {asked[2]}, which is none of the runs; "
                 "choose that method, stream and protocol, or give the values with --set"
             )

@@ -12,17 +12,17 @@ from benchmark.lora.targets import block_of
 
 
 class Gate:
-    """One logit for the new adapter, or one for each place, that opens or closes it at each of M layers.
+    """One logit for the new adapter, or one for each of several, that opens or closes it at each of M layers.
 
     Attributes:
-        places: the number of the logit that each layer obeys.
-        logit: of the new adapter, `()` or `(places,)`; above zero is open.
-        logits: of each task learned, `(t,)` or `(t, places)`.
+        numbers: the number of the logit that each layer obeys.
+        logit: of the new adapter, `()` or `(k,)`; above zero is open.
+        logits: of each task learned, `(t,)` or `(t, k)`.
         kept: the decision of each task, 1 or 0.
         noise: added to the logit at each layer, `(M,)`; None for none.
     """
 
-    def __init__(self, places: list[int], shared: bool, temperature: float, device: torch.device) -> None:
+    def __init__(self, numbers: list[int], shared: bool, temperature: float, device: torch.device) -> None:
         """Start without tasks.
 
         Args:
@@ -30,10 +30,10 @@ class Gate:
             temperature: tau of the sigmoid that gives the gradient.
             device: of the logit under training.
         """
-        self.places = places
+        self.numbers = numbers
         self.temperature = temperature
         self.device = device
-        shape = () if shared else (max(places) + 1,)
+        shape = () if shared else (max(numbers) + 1,)
         self.logit = nn.Parameter(torch.zeros(shape, device=device))
         self.logits = torch.zeros(0, *shape)
         self.kept = torch.zeros(0, dtype=torch.int64)
@@ -45,12 +45,12 @@ class Gate:
 
     def sample(self) -> None:
         """Draw Gumbel noise for each layer: -log(-log u), u uniform."""
-        uniform = initialisation.uniform(self.logit.detach().float(), len(self.places))
+        uniform = initialisation.uniform(self.logit.detach().float(), len(self.numbers))
         self.noise = -torch.log(-torch.log(uniform + 1e-20) + 1e-20)
 
     def open(self) -> Tensor:
         """Return the gate at each layer, `(M,)`: step(logit + noise) forward, a sigmoid's slope backward."""
-        logit = self.logit[self.places] if self.logit.dim() else self.logit.expand(len(self.places))
+        logit = self.logit[self.numbers] if self.logit.dim() else self.logit.expand(len(self.numbers))
         noisy = logit if self.noise is None else logit + self.noise
         soft = torch.sigmoid(noisy / self.temperature)
         # Not soft > 1/2: a sigmoid rounds to 1/2 at logits that `decide` finds above zero.
@@ -73,7 +73,7 @@ class Gate:
         stays = torch.ones_like(logit, dtype=torch.bool) if always else logit > 0
         self.logits = torch.cat([self.logits, logit[None]])
         self.kept = torch.cat([self.kept, stays.any().long()[None]])
-        return stays.expand(len(self.places)).tolist() if not logit.dim() else stays[self.places].tolist()
+        return stays.expand(len(self.numbers)).tolist() if not logit.dim() else stays[self.numbers].tolist()
 
     def state(self) -> dict[str, Tensor]:
         """Return logits and decisions of all tasks."""
@@ -85,7 +85,7 @@ class Gate:
         self.logit = nn.Parameter(self.logits[-1].clone().to(self.device))
 
 
-def places_of(layers: list[str], scope: str) -> list[int]:
+def logit_numbers(layers: list[str], scope: str) -> list[int]:
     """Return, for each layer, the number of the logit that it obeys.
 
     A seq2seq model's encoder and decoder have blocks of their own.
