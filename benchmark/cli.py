@@ -12,14 +12,14 @@ import typer
 from benchmark.commands.analysis import compare, figures, headroom, ledger, metrics, redundancy, report
 from benchmark.commands.backbone import app as backbone
 from benchmark.commands.data import app as data
-from benchmark.commands.options import DeviceName, Format
+from benchmark.commands.options import DeviceName, Format, print_found
 from benchmark.commands.publish import export, submit
 from benchmark.commands.run import plan, run, score, sweep
 from benchmark.commands.sections import Sections
 from benchmark.commands.site import app as site
 from benchmark.commands.study import study
 from benchmark.commands.tuning import tune
-from benchmark.errors import Incomplete, UserError
+from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 app = typer.Typer(
@@ -141,9 +141,7 @@ def show(
         text = write_tables(task_tables(sections(runs)), form)
     else:
         text = boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs)
-    if problems:
-        raise Incomplete(text, problems)
-    typer.echo(text)
+    print_found(text, problems)
 
 
 @guarded

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Format, check_one_form
-from benchmark.errors import Incomplete, UserError
+from benchmark.commands.options import DataDir, Format, check_one_form, print_found
+from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
 LeaveOneOut = Annotated[
@@ -18,9 +17,6 @@ LeaveOneOut = Annotated[
 ]
 Effects = Annotated[
     bool, typer.Option("--effects", help="Also fit the effects on rows of each task; needs the data.")
-]
-DataDir = Annotated[
-    Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
 ]
 StreamFiles = Annotated[
     list[Path] | None,
@@ -60,15 +56,17 @@ def metrics(
         from benchmark.publishing.paper_tables import convention_tables, write_tables
 
         named = [(run.name, each) for (_, run), each in zip(runs, found, strict=True)]
-        _print(write_tables(convention_tables(named), form), problems)
+        print_found(write_tables(convention_tables(named), form), problems)
         return
     if as_json:
         data = [translator.as_data(each) for each in found]
-        _print(json.dumps(data[0] if len(data) == 1 else data, indent=1), problems)
+        print_found(json.dumps(data[0] if len(data) == 1 else data, indent=1), problems)
         return
     tables = [translator.table(each) for each in found]
     titles = [run.name for _, run in runs] if len(runs) > 1 else [""]
-    _print("\n\n".join("\n".join(filter(None, pair)) for pair in zip(titles, tables, strict=True)), problems)
+    print_found(
+        "\n\n".join("\n".join(filter(None, pair)) for pair in zip(titles, tables, strict=True)), problems
+    )
 
 
 @guarded
@@ -147,16 +145,9 @@ def redundancy(
         from benchmark.publishing import redundancy_page
         from benchmark.publishing.paper_tables import write_tables
 
-        _print(write_tables(redundancy_page.tables(analysed), form), problems)
+        print_found(write_tables(redundancy_page.tables(analysed), form), problems)
         return
-    _print(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts), problems)
-
-
-def _print(text: str, problems: Sequence[str]) -> None:
-    """Print what can be said of the results that can be used; the others are named at the end."""
-    if problems:
-        raise Incomplete(text, problems)
-    typer.echo(text)
+    print_found(json.dumps(data, indent=1) if as_json else "\n\n\n".join(texts), problems)
 
 
 @guarded

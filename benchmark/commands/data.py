@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Format, check_one_form
+from benchmark.commands.options import DataDir, Format, check_one_form
 from benchmark.guard import INCOMPLETE, guarded
 
 app = typer.Typer(help="List, describe, verify and fetch the data of streams.", no_args_is_help=True)
@@ -16,9 +16,6 @@ GivenStream = Annotated[str, typer.Argument(metavar="STREAM", help="A listed str
 Order = Annotated[str | None, typer.Option(help="A task order. Default: the first.")]
 ProtocolName = Annotated[str | None, typer.Option(help="A protocol. Default: smoke.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value of the stream, repeatable.")]
-DataDir = Annotated[
-    Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
-]
 
 
 @app.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from benchmark.errors import UserError
+from benchmark.errors import Incomplete, UserError
 from benchmark.text_table import TableFormat
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ ScoreAt = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="Folder with the data. Default: BENCH_DATA.")
 ]
+StreamFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."),
+]
 Out = Annotated[Path, typer.Option(help="Folder for results.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of parallel runs; above 1 uses Ray.")]
 DeviceName = Annotated[
@@ -93,6 +97,13 @@ Format = Annotated[
     typer.Option("--format", help="Print tables for a paper or a program. Default: for the terminal."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def print_found(text: str, problems: Sequence[str]) -> None:
+    """Print what can be said of the results that can be used; the others are named at the end."""
+    if problems:
+        raise Incomplete(text, problems)
+    typer.echo(text)
 
 
 def check_one_form(as_json: bool, form: TableFormat | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import DataDir
+from benchmark.commands.options import DataDir, StreamFile
 from benchmark.guard import INCOMPLETE, guarded, print_stderr
 
 
@@ -46,12 +46,7 @@ def export(
         typer.Option("--card", help="Also write README.md: code that runs as it is, and the scores."),
     ] = False,
     data_dir: DataDir = None,
-    stream: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."
-        ),
-    ] = None,
+    stream: StreamFile = None,
 ) -> None:
     """Write a learned run as one peft adapter.
 

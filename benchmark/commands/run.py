@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.options import DataDir, RunChoice, RunOptions, SavePredictions, with_flags
+from benchmark.commands.options import DataDir, RunChoice, RunOptions, SavePredictions, StreamFile, with_flags
 from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
@@ -64,12 +64,7 @@ def score(
     out: Annotated[
         str | None, typer.Option(help="Also write <result>.NAME.scores beside the result; give the NAME.")
     ] = None,
-    stream: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="The .toml file of the result's stream, if it is of one."
-        ),
-    ] = None,
+    stream: StreamFile = None,
     mark: Annotated[
         bool, typer.Option("--mark", help="Note beside the published result that its scores came out again.")
     ] = False,

@@ -11,6 +11,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -81,11 +82,19 @@ def read_parquet(path: Path) -> Dataset:
         UserError: the file is missing or is not parquet.
     """
     import datasets
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with parquet_errors(path):
         return datasets.Dataset(pyarrow.parquet.read_table(path))
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Within the context, raise a UserError where a parquet file is missing or cannot be read."""
+    import pyarrow
+
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError, pyarrow.ArrowException) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data.data_errors import DataError, InvalidData
-from benchmark.data.files import describe_error
+from benchmark.data.files import parquet_errors
 from benchmark.errors import UserError, hint
 
 if TYPE_CHECKING:
@@ -110,28 +110,19 @@ def from_parquet(path: Path) -> HubTable:
         UserError: the file is missing or is not parquet.
     """
     import datasets
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with parquet_errors(path):
         schema = pyarrow.parquet.read_schema(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
-
     for name in schema.names:
         if schema.names.count(name) > 1:
             raise UserError(f"{path}: {schema.names.count(name)} columns are called '{name}'")
     features = datasets.Features.from_arrow_schema(schema)
 
     def pieces(column: str) -> Iterator[list[Any]]:
-        try:
-            with pyarrow.parquet.ParquetFile(path) as opened:
-                for batch in opened.iter_batches(_piece(features[column]), columns=[column]):
-                    yield batch.column(0).to_pylist()
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise UserError(f"{path} cannot be read as parquet: {describe_error(error)}") from error
+        with parquet_errors(path), pyarrow.parquet.ParquetFile(path) as opened:
+            for batch in opened.iter_batches(_piece(features[column]), columns=[column]):
+                yield batch.column(0).to_pylist()
 
     return HubTable(str(path), features, pieces, (path,))
 

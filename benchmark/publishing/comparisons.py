@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchmark.publishing.board import LEADING, Board
-from benchmark.publishing.tables import markdown, shown
+from benchmark.publishing.tables import markdown, measured, shown
 from benchmark.scoring.statistics import compare
 from benchmark.scoring.statistics_best import critical_difference
 from benchmark.scoring.statistics_ranks import Ranking, friedman, holm, signed_rank
@@ -49,8 +49,7 @@ def _table(board: Board, ranking: Ranking | None) -> str:
                 "Holm p": _p(adjusted.get(row.label)),
             }
         )
-    frame = pd.DataFrame(records)
-    return markdown(frame.loc[:, (frame != "").any()])
+    return markdown(measured(pd.DataFrame(records)))
 
 
 def _verdict(ranking: Ranking) -> str:

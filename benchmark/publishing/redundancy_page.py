@@ -14,7 +14,7 @@ from benchmark.analysis.subspaces import DRAWS
 from benchmark.analysis.task_inputs import ROWS, TOKENS
 from benchmark.errors import UserError
 from benchmark.publishing.paper_tables import PaperTable, frame_table
-from benchmark.publishing.tables import markdown, plain
+from benchmark.publishing.tables import markdown, measured, plain
 from benchmark.results import atomic_write
 
 DEFINITIONS = {
@@ -115,8 +115,7 @@ def facts(analysed: RunAnalysis) -> list[str]:
 def by_task(analysed: RunAnalysis) -> pd.DataFrame:
     """Return a row of texts for each task, with the columns of `DEFINITIONS` that hold anything."""
     tasks = range(len(analysed.found.result.tasks))
-    frame = pd.DataFrame([_task(analysed, task) for task in tasks]).fillna("")
-    return frame.loc[:, (frame != "").any()]
+    return measured(pd.DataFrame([_task(analysed, task) for task in tasks]).fillna(""))
 
 
 def _task(analysed: RunAnalysis, task: int) -> dict[str, str]:

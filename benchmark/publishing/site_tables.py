@@ -102,16 +102,17 @@ class Table:
 def scores(board: Board, link: Link) -> Table:
     """Return the scores of a board, the best first, with a mark on what could be best."""
     note = " ".join(board.notes()) if board.ranked else "Not competitors, and not compared."
-    lines = _score_lines(board, board.rows, link)
-    return _measured(Table(board.title, _score_columns(board), lines, note, "AP ↑"))
+    return _scores(board, board.rows, link, board.title, note)
 
 
 def scores_apart(board: Board, link: Link) -> Table:
     """Return the scores of the rows that lack some of the board's runs."""
-    title = f"{board.title}: with fewer runs"
     note = "Rows that lack some of the runs of the table above; not compared with it."
-    lines = _score_lines(board, board.apart, link)
-    return _measured(Table(title, _score_columns(board), lines, note, "AP ↑"))
+    return _scores(board, board.apart, link, f"{board.title}: with fewer runs", note)
+
+
+def _scores(board: Board, rows: Sequence[Row], link: Link, title: str, note: str) -> Table:
+    return _measured(Table(title, _score_columns(board), _score_lines(board, rows, link), note, "AP ↑"))
 
 
 def _measured(table: Table) -> Table:
@@ -142,7 +143,7 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         first = _mark(row.label in board.best) if board.ranked else Cell(reference_kind(row))
         strong = row.label == board.winner
         cells = [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
-        cells += [_read_as(row, READING_COLUMNS[title]) for title in board.readings]
+        cells += [_mean(row.values(LEADING, READING_COLUMNS[title])) for title in board.readings]
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         cells += [Cell(row.proof)] if board.proven else []
@@ -217,20 +218,17 @@ def _mark(could: bool) -> Cell:
 
 def _score(row: Row, metric: str, strong: bool) -> Cell:
     values = row.values(metric)
+    mean = _mean(values)
     if not values:
-        return Cell()
-    text, sign, deviation = share(values).partition(" ± ")
+        return mean
+    about = f"standard deviation {mean.spread[2:]}, n = {len(values)}" if mean.spread else "n = 1"
     runs = [f"{run_of(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
-    about = f"standard deviation {deviation}, n = {len(values)}" if sign else "n = 1"
-    return Cell(text, f"± {deviation}" if sign else "", "\n".join([about, *runs]), spread(values)[0], strong)
+    return replace(mean, detail="\n".join([about, *runs]), strong=strong)
 
 
-def _read_as(row: Row, reading: str) -> Cell:
-    values = row.values(LEADING, reading)
-    if not values:
-        return Cell()
+def _mean(values: Sequence[float]) -> Cell:
     text, sign, deviation = share(values).partition(" ± ")
-    return Cell(text, f"± {deviation}" if sign else "", value=spread(values)[0])
+    return Cell(text, f"± {deviation}" if sign else "", value=spread(values)[0] if values else None)
 
 
 def _worst(row: Row) -> Cell:

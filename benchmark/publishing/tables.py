@@ -134,8 +134,7 @@ def main_table(board: Board, sort_by: str = TRAINED_HEAD) -> str:
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame of texts without the columns in which every cell is blank, but for the marks."""
-    kept = [name == "could be best" or bool((frame[name] != "").any()) for name in frame.columns]
-    return frame.loc[:, kept]
+    return frame.loc[:, (frame != "").any() | (frame.columns == "could be best")]
 
 
 def score_frame(board: Board, sort_by: str = TRAINED_HEAD, apart: bool = False) -> pd.DataFrame:
