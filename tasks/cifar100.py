@@ -8,10 +8,10 @@ enlarged to `size` pixels; training crops are cut from these, not from the 32 pi
 from __future__ import annotations
 
 from benchmark.data.hub import HubSet
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
 from tasks.sources.image_arrays import array_file
-from tasks.sources.image_sources import ImageSource, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, split_folders
 from tasks.sources.image_tables import HubImages
 
 SOURCE = ImageSource(
@@ -21,11 +21,6 @@ SOURCE = ImageSource(
     pickles=("cifar-100-python", "cifar-100-python.tar.gz", "cifar100/cifar-100-python"),
     rows=(50000, 10000),
 )
-
-
-def load(request: Request) -> LoadedStream:
-    """Return tasks over a permutation of the classes."""
-    return sliced(SOURCE, request)
 
 
 STREAM = Stream(
@@ -50,7 +45,7 @@ STREAM = Stream(
         image_protocols.pilot("exps/ease.json, there with 20 tasks", batch_size=48),
         image_protocols.cllora("cifar.json", epochs=30, batch_size=64, rank=8),
     ),
-    load=load,
+    load=SOURCE.sliced,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     # `standard` keeps images at the side of its backbone.

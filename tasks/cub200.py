@@ -18,7 +18,7 @@ from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import ImageSource, Reading, folder_layout, joined, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout, joined, split_folders
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -106,7 +106,7 @@ SOURCES = {
 
 def load(request: Request) -> LoadedStream:
     """Return tasks over a permutation of the classes, in the split asked for."""
-    return sliced(SOURCES[(request.parameters or Parameters()).split], request)
+    return SOURCES[(request.parameters or Parameters()).split].sliced(request)
 
 
 STREAM = Stream(

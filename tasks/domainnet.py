@@ -19,7 +19,7 @@ from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import ImageSource, Reading, folder_layout, sliced
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -113,7 +113,7 @@ def load(request: Request) -> LoadedStream:
             f"{'--protocol smoke-domains' if by_domain else '--set scenario=domain-incremental'}"
         )
     if not by_domain:
-        return sliced(SOURCE, request)
+        return SOURCE.sliced(request)
     if request.order not in ("1", "natural"):
         raise UserError(f"domainnet's domains have one order; leave --order {request.order} away")
     found = SOURCE.find(request.data_dir)

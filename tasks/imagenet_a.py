@@ -7,9 +7,9 @@ split and no file names.
 
 from __future__ import annotations
 
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import ImageSource, listed_folders, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, listed_folders, split_folders
 
 SOURCE = ImageSource(
     "ImageNet-A",
@@ -17,11 +17,6 @@ SOURCE = ImageSource(
     without_hub="the hub's barkermrl/imagenet-a has no file names to match a published split to",
     rows=(5981, 1519),
 )
-
-
-def load(request: Request) -> LoadedStream:
-    """Return tasks over a permutation of the classes."""
-    return sliced(SOURCE, request)
 
 
 STREAM = Stream(
@@ -38,7 +33,7 @@ STREAM = Stream(
         image_protocols.sdlora("the authors' log for ImageNet-A, seed 1993 (--order 1)", epochs=20),
         image_protocols.cllora("ina.json", epochs=25, batch_size=32),
     ),
-    load=load,
+    load=SOURCE.sliced,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     published={**image_sets.PUBLISHED, "litelora": {"test_view": "centre", "tasks": 20}},

@@ -7,9 +7,9 @@ so no list can be matched to it, and a fresh random split is never made.
 
 from __future__ import annotations
 
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
-from tasks.sources.image_sources import ImageSource, listed_folders, sliced, split_folders
+from tasks.sources.image_sources import ImageSource, listed_folders, split_folders
 
 SOURCE = ImageSource(
     "ImageNet-R",
@@ -17,11 +17,6 @@ SOURCE = ImageSource(
     without_hub="the hub's axiong/imagenet-r has no file names to match a published split to",
     rows=(24000, 6000),
 )
-
-
-def load(request: Request) -> LoadedStream:
-    """Return tasks over a permutation of the classes."""
-    return sliced(SOURCE, request)
 
 
 STREAM = Stream(
@@ -42,7 +37,7 @@ STREAM = Stream(
         image_protocols.pilot("exps/ease_inr.json", batch_size=16),
         image_protocols.cllora("inr.json", epochs=20, batch_size=32, backbone=image_protocols.VIT),
     ),
-    load=load,
+    load=SOURCE.sliced,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     published={

@@ -19,7 +19,7 @@ from benchmark.data.layouts import Layout
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import ImageSource, Reading, folder_layout, sliced
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -77,7 +77,7 @@ def load(request: Request) -> LoadedStream:
 
     settings = request.parameters or Parameters()
     if settings.classes == 200:
-        return sliced(SOURCE, request)
+        return SOURCE.sliced(request)
     arrays, table = required(request.data_dir, (ARRAYS, TABLE), "the stream 'tiny-imagenet'")
     pictures = images.read_images(arrays, table, dimensions=4)
     seed = images.ORDERS[request.order]

@@ -108,7 +108,7 @@ def compare(
 
 def made_up(t: int, size: Size) -> Task:
     """Return a task of two classes of random pictures: what a step costs does not depend on what is seen."""
-    drawn = np.random.RandomState(t)
-    pixels = drawn.randint(0, 256, (size.batch, size.side, size.side)).astype(np.uint8)
+    generator = np.random.RandomState(t)
+    pixels = generator.randint(0, 256, (size.batch, size.side, size.side)).astype(np.uint8)
     examples = Examples(pixels, np.arange(size.batch) % 2, None, [str(row) for row in range(size.batch)])
     return Task(f"task {t}", examples, examples, classes=(f"{t}a", f"{t}b"))

@@ -1,4 +1,4 @@
-"""Which values of a method's hyper-parameters a search may try, and how one point of them is drawn."""
+"""Which values of a method's hyper-parameters a search may try, and how one point of them is sampled."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, values in space.items():
         if isinstance(values, Between):
-            drawn = trial.suggest_float(name, values.low, values.high, log=values.log)
-            found[name] = float(f"{drawn:.{DIGITS}g}")
+            value = trial.suggest_float(name, values.low, values.high, log=values.log)
+            found[name] = float(f"{value:.{DIGITS}g}")
         else:
             found[name] = trial.suggest_categorical(name, values)
     return found

@@ -79,6 +79,12 @@ class ImageSource:
         note = f"{self.name}: {counted.format(*counts)}; published are {counted.format(*self.rows)}"
         return replace(found, notes=(*found.notes, note))
 
+    def sliced(self, request: Request) -> LoadedStream:
+        """Return the set's classes, permuted by the order asked for and cut into tasks."""
+        settings = request.parameters or image_sets.SlicedImageSettings()
+        found = self.find(request.data_dir)
+        return image_sets.class_incremental(found, settings, images.ORDERS[request.order])
+
     def _in_folders(self, root: Path | None) -> ImageSet | None:
         if root is None:
             return None
@@ -136,10 +142,3 @@ def listed_folders(name: str) -> Reading:
         f"{name}/<class>/ with {train} and {test}",
         lambda root: image_folders.by_file_lists(root / name, train, test),
     )
-
-
-def sliced(source: ImageSource, request: Request) -> LoadedStream:
-    """Return a set's classes, permuted by the order asked for and cut into tasks."""
-    settings = request.parameters or image_sets.SlicedImageSettings()
-    found = source.find(request.data_dir)
-    return image_sets.class_incremental(found, settings, images.ORDERS[request.order])

@@ -161,11 +161,14 @@ def _from_files(place: Path, names: tuple[str, ...], files: Files, data_dir: Pat
     counted = notes((name, tested, TESTED) for name, (_, tested) in read.items())
     if not lacking:
         return LoadedStream([task for task, _ in read.values()], "", notes=counted)
-    drawn = from_hub(lacking, data_dir)
-    tasks = {**{name: task for name, (task, _) in read.items()}, **{task.name: task for task in drawn.tasks}}
+    sampled = from_hub(lacking, data_dir)
+    tasks = {
+        **{name: task for name, (task, _) in read.items()},
+        **{task.name: task for task in sampled.tasks},
+    }
     said = f"not in the data folder, from the hub: {', '.join(lacking)}"
     listed = [tasks[name] for name in names]
-    return LoadedStream(listed, "", revisions=drawn.revisions, notes=(*counted, said, *drawn.notes))
+    return LoadedStream(listed, "", revisions=sampled.revisions, notes=(*counted, said, *sampled.notes))
 
 
 def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
