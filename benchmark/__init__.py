@@ -13,7 +13,7 @@ above it, and from none below. `tests/test_imports.py` holds every import to thi
     running                               one run from plan to result, and many side by side without a loss
     loggers                               where scores are sent besides
     tuning                                searches for hyper-parameters
-    analysis                              what finished runs can still tell: other conditions, redundancy
+    analysis                              what finished runs still show: other conditions, redundancy
     publishing                            from result files to leaderboards, ledger, reports, and the site
     study                                 plans with outcomes fixed before the runs, and their pages
     profiling                             what a training step costs

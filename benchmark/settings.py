@@ -61,7 +61,7 @@ def key_and_value(text: str, command: str) -> tuple[str, str]:
     """Return both sides of a `key=value` text, without spaces around them.
 
     Raises:
-        UserError: it is none; the message names the command that tells the keys.
+        UserError: it is none; the message names the command that lists the keys.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():

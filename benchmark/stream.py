@@ -120,8 +120,8 @@ class LoadedStream:
         class_order: the source's class numbers in the order learned, for class-incremental streams.
         revisions: hub id to the commit that was read, where it could be resolved.
         notes: what was left out or rebuilt on loading, one line each.
-        checked: whether what read the rows tells what `validation_errors` would, and classes without rows,
-            and tells it with file and row, so that no report needs to tell it once more.
+        checked: whether what read the rows reports what `validation_errors` would, and classes without rows,
+            with file and row, so that no report needs to say it once more.
         needs_adapter: by task, whether it needs an adapter of its own, where the stream is made so that this
             is known; empty elsewhere.
     """
@@ -155,8 +155,8 @@ class StatedTask:
     """What is known of a task without reading a row.
 
     Attributes:
-        train: rows to train and validate on, before any limit; None where only the data tell.
-        test: test rows, before any limit; None where only the data tell.
+        train: rows to train and validate on, before any limit; None where only the data show it.
+        test: test rows, before any limit; None where only the data show it.
     """
 
     name: str
@@ -179,7 +179,7 @@ class Stream:
         sources: where `load` looks for rows.
         published: values of these settings that a protocol goes with, by the protocol's name.
         stated: returns the tasks of an order under the stream's own settings, as far as they are known
-            without data; results are held against them. None where only the data tell.
+            without data; results are held against them. None where only the data show it.
     """
 
     name: str

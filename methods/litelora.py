@@ -26,7 +26,7 @@ to the loss.
 Before each selection phase the report gets the adapter's worth: the mean cross-entropy without it less that
 with it, on the task's training rows and on its validation rows where there are any. Given the steps, a gate
 closes where lambda is more than the worth on training rows (for worths well below 1, where the loss is about
-straight in the gate), so one run tells what every lambda would decide: a search has to start below the
+straight in the gate), so one run shows what every lambda would decide: a search has to start below the
 smallest worth. The two passes take no random numbers from training. `selection_rows=held-out`, ours, learns
 the gate on validation rows: an adapter fits the rows that it was trained on, and is worth less on others.
 

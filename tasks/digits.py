@@ -33,7 +33,7 @@ def load(request: Request) -> LoadedStream:
 
 
 def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
-    """Return the tasks of two digits each; how many rows they have the data tell."""
+    """Return the tasks of two digits each; how many rows they have only the data show."""
     parts = images.slices(images.permutation(10, images.ORDERS[order]), TASKS)
     return [
         StatedTask(f"task {number:02d}", tuple(f"digit {c}" for c in part))

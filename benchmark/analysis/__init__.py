@@ -1,1 +1,1 @@
-"""What finished runs can still tell: other metrics and conditions, redundancy, single adapters removed."""
+"""What finished runs still show: other metrics and conditions, redundancy, single adapters removed."""

@@ -1,4 +1,4 @@
-"""All that a finished run can tell about its adapters: overlaps, and where asked what needs its data."""
+"""All that a finished run shows of its adapters: overlaps, and where asked what needs its data."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class TerminalProgress:
         self._draw_run()
 
     def _draw(self, event: RunStarted | StepDone | TaskDone) -> None:
-        """Move the bar of a run at work; between tasks its note tells the last score."""
+        """Move the bar of a run at work; between tasks its note shows the last score."""
         name = event.run.identity
         if name not in self.bars:
             self.bars[name] = self.progress.add_task(label(event.run), total=1.0, note="")

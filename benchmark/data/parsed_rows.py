@@ -81,7 +81,7 @@ def contents(*paths: Path) -> str:
 def contents_there(paths: Mapping[str, Path]) -> list[str]:
     """Return the names of the files that are there and one hash of their bytes, as a part of a key.
 
-    A missing one is for whoever reads them to tell, or to do without.
+    A missing one is for whoever reads them to report, or to do without.
 
     Raises:
         UserError: a file cannot be read.

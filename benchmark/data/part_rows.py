@@ -80,8 +80,8 @@ class PartRows:
         """Write which rows are whose, and yield what is wrong.
 
         Args:
-            again: yields all rows once more, to tell where those are that have one id.
-            whole: whether the sources could be read; if not, nobody can tell what is not there.
+            again: yields all rows once more, to say where those are that have one id.
+            whole: whether the sources could be read; if not, nobody can say what is not there.
         """
         if self.texts is not None:
             self.texts.flush()

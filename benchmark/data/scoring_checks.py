@@ -40,7 +40,7 @@ def scoring_errors(
 
 
 def remarks(tasks: Sequence[Task], protocol: Protocol, backbone: LoadedBackbone) -> tuple[str, ...]:
-    """Return what a run tells before it begins.
+    """Return what a run reports before it begins.
 
     Raises:
         UserError: its scores would mean nothing; the message has all of `scoring_errors` that are faults.

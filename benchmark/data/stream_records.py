@@ -63,7 +63,7 @@ class Reader:
         self.whole = True
 
     def records(self) -> Iterator[Record]:
-        """Yield every sound row; `whole` tells afterwards whether there might have been more.
+        """Yield every sound row; `whole` shows afterwards whether there might have been more.
 
         That is so where a source is missing or damaged, lacks a column, or does not say what its splits are.
         """
@@ -94,7 +94,7 @@ class Reader:
                         except UserError as error:
                             faults.append(DataError(f"{table.origin}, row {number}: {error}"))
                 except Lacking:
-                    faults.clear()  # each row tells the same
+                    faults.clear()  # each row says the same
                     raise
             self.errors += faults
 

@@ -43,7 +43,7 @@ def content_of(text: str, path: Path) -> dict[str, Any]:
     """Return what a text of TOML says.
 
     Raises:
-        UserError: it is no TOML; the message tells the line.
+        UserError: it is no TOML; the message names the line.
     """
     try:
         return tomllib.loads(text)
@@ -59,7 +59,7 @@ def checked(path: Path, what: str, model: type[Model], command: str = "") -> Mod
     Args:
         what: it is, for messages: "sweep file".
         model: of the whole file; for unknown keys the nearest valid one is named.
-        command: that tells more, for messages.
+        command: that says more, for messages.
 
     Raises:
         UserError: the file cannot be read, or one line with all that is wrong in it.

@@ -1,4 +1,4 @@
-"""Looks at all rows of a stream, before a protocol limits them, and tells all that is wrong or odd."""
+"""Looks at all rows of a stream, before a protocol limits them, and reports all that is wrong or odd."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _meant(module: nn.Module, linears: dict[str, nn.Linear], target: str) -> set
 
 
 def _nothing_meant(module: nn.Module, linears: dict[str, nn.Linear], target: str) -> UserError:
-    """Return the error that tells what there is: roles, and the names of layers that play none."""
+    """Return the error that lists what there is: roles, and the names of layers that play none."""
     roles = sorted({role for name in linears if (role := role_of(name))})
     others = sorted({MODULE + name.rpartition(".")[2] for name in linears if role_of(name) is None})
     return UserError(

@@ -87,7 +87,7 @@ class StepTimer:
     def warning(self) -> str | None:
         """Return a line where the machine was too busy, and None where the times may be believed.
 
-        On a GPU nothing tells: another process's share of it shows on no clock.
+        On a GPU nothing can warn: another process's share of it shows on no clock.
         """
         counted = sum(sum(times.seconds) for times in self.taken)
         wall = sum(sum(times.wall) for times in self.taken)

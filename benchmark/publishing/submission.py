@@ -63,7 +63,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
 
     Args:
         paths: result files, single or packed, or folders of them. Adapters that lie beside one are checked.
-        dry_run: only check; `placed` tells what would be written.
+        dry_run: only check; `placed` lists what would be written.
 
     Raises:
         UserError: a published result cannot be used, so that nothing can be compared with it.

@@ -41,7 +41,7 @@ class DataIndex:
         self._names: dict[tuple[str, str, int, int, int], tuple[str, Run]] = {}
 
     def known(self, run: Run) -> str | None:
-        """Return the fingerprint of a run's data, or None where only loading can tell."""
+        """Return the fingerprint of a run's data, or None where only loading can show it."""
         name = self._name(run)
         if name not in self._read:
             self._read[name] = self._lookup(name, run)

@@ -141,7 +141,7 @@ def _cost(timings: list[dict[str, Any]]) -> Cost | None:
 
 
 def _data(path: Path) -> dict[str, Any] | None:
-    """Return a result's content, not validated; None where it is none, which running the run will tell."""
+    """Return a result's content, not validated; None where it is none, which the run will report."""
     try:
         data = json.loads(path.read_bytes())
         fine = isinstance(data["provenance"]["data_fingerprint"], str) and all(

@@ -17,7 +17,7 @@ class Stop:
     """The user's wish to stop, as a file that every worker of the sweep sees."""
 
     def __init__(self, out: Path, say: Callable[[str], None]) -> None:
-        """Listen for a sweep that writes to `out`; `say` tells the user that the first Ctrl-C was heard."""
+        """Listen for a sweep that writes to `out`; `say` reports that the first Ctrl-C was heard."""
         self.file = SweepFolder(out.resolve()).root / "stops" / process_name()
         self.say = say
         self._before: Any = None

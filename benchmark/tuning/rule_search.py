@@ -49,7 +49,7 @@ class Earlier:
 
 @dataclass
 class RuleTrial:
-    """One trial beside the earlier ones; a judge tells it the scores."""
+    """One trial beside the earlier ones; a judge hands it the scores."""
 
     earlier: Earlier
     own: dict[int, float] = field(default_factory=dict)

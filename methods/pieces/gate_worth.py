@@ -2,8 +2,8 @@
 
 The selection phase, given enough steps, closes a gate where lambda, its penalty, is more than the adapter's
 worth: the cross-entropy without the adapter less the cross-entropy with it, in nats. Measured once before the
-phase, on the rows that it selects on, the worth tells what any lambda would decide, as far as the loss is
-straight in the gate; on held-out rows it tells whether the adapter is worth as much where it was not trained.
+phase, on the rows that it selects on, the worth shows what any lambda would decide, as far as the loss is
+straight in the gate; on held-out rows it shows whether the adapter is worth as much where it was not trained.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def class_incremental(
 
     Args:
         seed: of the class order; None keeps the classes as numbered.
-        sizes: of the slices; where they are not equal a note tells them.
+        sizes: of the slices; where they are not equal a note gives them.
         origin: where the images come from, in one line.
     """
     order = permutation(len(images.names), seed)
