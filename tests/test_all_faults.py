@@ -42,7 +42,7 @@ def test_noted_faults_are_raised_together_or_gathered_while_reading_goes_on() ->
         raise_or_collect(errors)
         return "what is sound"
 
-    with pytest.raises(InvalidData, match=r"^a \(and 1 more fault\)$"):
+    with pytest.raises(InvalidData, match=r"^a \(and 1 more error\)$"):
         read()
     with collecting_errors() as gathered:
         assert read() == "what is sound"
@@ -93,7 +93,7 @@ def test_standard_cl(tmp_path: Path) -> None:
     )
     said = refused("standard-cl", tmp_path)
     assert "dbpedia.jsonl.gz, row 2: split" in said
-    assert said.endswith("(and 6 more faults; all: bench data verify standard-cl --order 1)")
+    assert said.endswith("(and 6 more errors; all: bench data verify standard-cl --order 1)")
     (folder / "tasks.json").write_text("{", encoding="utf-8")
     assert_told(
         verified("standard-cl", tmp_path),

@@ -63,8 +63,8 @@ def report(*tasks: Task) -> Report:
     return verify(stream(*tasks), Request("1", 0, PLAIN, None))
 
 
-def told(found: Report, fault: bool) -> list[tuple[str, tuple[int, ...]]]:
-    return [(one.line, one.rows) for one in found.errors if one.fault is fault]
+def told(found: Report, fatal: bool) -> list[tuple[str, tuple[int, ...]]]:
+    return [(one.line, one.rows) for one in found.errors if one.fatal is fatal]
 
 
 def test_every_fault_is_told_at_once_with_task_split_and_row() -> None:
@@ -136,7 +136,7 @@ def test_texts_over_the_limit_are_counted_in_tokens_where_the_tokenizer_is_here(
     (found,) = too_long([made], protocol, minilm.tokenizer)
     # [CLS] and [SEP] and one token a letter: 18 of the long text, and 5 of the short one.
     assert "1 of 2 texts are cut at the 8 tokens" in found.message
-    assert "the longest has 18" in found.message and not found.fault
+    assert "the longest has 18" in found.message and not found.fatal
     assert (found.split, found.rows) == ("train", (2,))
     lengths = [len(t) for t in encode_all(minilm.tokenizer, made, ["a b c"], protocol)]
     assert lengths == [5]

@@ -31,7 +31,7 @@ def reported(
     tasks: list[Task], kind: str | None, tokenizer: object = None, **changed: object
 ) -> list[tuple[bool, str]]:
     protocol = Protocol.model_validate({"name": "smoke", "source": "", "backbone": "x", **changed})
-    return [(one.fault, one.line) for one in scoring_errors(tasks, protocol, kind, tokenizer)]
+    return [(one.fatal, one.line) for one in scoring_errors(tasks, protocol, kind, tokenizer)]
 
 
 def test_classes_that_the_normaliser_makes_equal_are_told_and_refused() -> None:

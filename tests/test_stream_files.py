@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from benchmark.data.class_orders import chunks
 from benchmark.data.data_errors import InvalidData
 from benchmark.data.load import load
-from benchmark.data.stream_schema import order_fault
+from benchmark.data.stream_schema import order_error
 from benchmark.errors import UserError
 from benchmark.running.catalogue import load_stream
 from benchmark.running.plan import find_streams, plan
@@ -330,7 +330,7 @@ def test_a_file_stands_where_a_name_does_and_is_no_part_of_the_key(tmp_path: Pat
 
 @given(st.lists(st.sampled_from("abcd"), max_size=6))
 def test_only_permutations_are_orders(order: list[str]) -> None:
-    assert (order_fault(order, list("abcd")) == "") == (sorted(order) == list("abcd"))
+    assert (order_error(order, list("abcd")) == "") == (sorted(order) == list("abcd"))
 
 
 @given(st.integers(0, 40), st.integers(1, 9))

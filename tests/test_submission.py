@@ -16,7 +16,7 @@ import torch
 from benchmark.data.class_orders import permutation
 from benchmark.errors import UserError
 from benchmark.publishing import leaderboard
-from benchmark.publishing.submission import faults, incomplete, submit
+from benchmark.publishing.submission import incomplete, submit, validation_errors
 from benchmark.registry import BACKBONES
 from benchmark.result_files import read_all
 from benchmark.results import TRAINED_HEAD, Provenance, Result, read, write
@@ -350,7 +350,7 @@ def test_the_published_results_would_be_accepted_again():
         f"{path.name}: {reason}"
         for path in sorted((ROOT / "leaderboards" / "results").glob("*/*.jsonl"))
         for _, run in read_all(path)[0]
-        for reason in faults(run, path)
+        for reason in validation_errors(run, path)
         if not only_fewer_rows(reason)
     }
     assert found == set()

@@ -19,12 +19,12 @@ from benchmark.stream import Request
 
 
 def verified(stream: object, folder: Path | None, *more: str) -> list[str]:
-    """Return the faults that the command lists, without the folder that all lie in."""
+    """Return the errors that the command lists, without the folder that all lie in."""
     where = ["--data-dir", str(folder)] if folder else []
     done = CliRunner().invoke(app, ["data", "verify", str(stream), *where, *more, "--json"])
     assert done.exit_code == 1, done.output
     errors = [DataError(**one) for one in json.loads(done.stdout)["errors"]]
-    lines = [one.line.replace(f"{folder or Path(str(stream)).parent}/", "") for one in errors if one.fault]
+    lines = [one.line.replace(f"{folder or Path(str(stream)).parent}/", "") for one in errors if one.fatal]
     assert all("\n" not in line for line in lines) and len(set(lines)) == len(lines)
     return lines
 

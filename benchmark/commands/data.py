@@ -62,9 +62,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     form: Format = None,
 ) -> None:
-    """Look for faults in all rows of a stream.
+    """Look for errors in all rows of a stream.
 
-    Exits with 1 where there is a fault; oddities are listed and do no harm.
+    Exits with 1 where there is an error; warnings are listed and do no harm.
     """
     check_one_form(as_json, form)
     from benchmark.commands import data_tables as data_commands

@@ -145,15 +145,15 @@ def examine(
     Texts and classes are held against the backbone, or against the protocol's where none is given.
 
     Raises:
-        UserError: as `choose`, but for faults of a file, which are in the report.
+        UserError: as `choose`, but for errors of a file, which are in the report.
     """
     from benchmark.data.verification import unread, verify
     from benchmark.models.backbone import load_local
 
     try:
         stream, request = choose(given, order, protocol, folder, settings)
-    except InvalidData as faults:
-        return unread(given, order or "", "", faults.errors)
+    except InvalidData as found:
+        return unread(given, order or "", "", found.errors)
     if backbone is not None:
         request = replace(request, protocol=request.protocol.model_copy(update={"backbone": backbone}))
     reads_text = stream.kind.startswith("text")
@@ -242,8 +242,8 @@ def as_text(report: Report, form: TableFormat | None = None) -> str:
     counts = pd.DataFrame(rows, columns=["task", "split", "rows", "rows of a class"])
     if form is not None:
         return _formed_report(report, counts, form)
-    faults = [one for one in report.errors if one.fault]
-    oddities = [one for one in report.errors if not one.fault]
+    errors = [one for one in report.errors if one.fatal]
+    warnings = [one for one in report.errors if not one.fatal]
     facts = {
         "stream": f"{report.stream}, order {report.order}",
         "licence": report.licence or "not stated",
@@ -255,10 +255,10 @@ def as_text(report: Report, form: TableFormat | None = None) -> str:
     blocks = ["\n".join(f"{key:<{width}}{value}" for key, value in facts.items())]
     if report.counts:
         blocks.append(text_table(counts, colalign=["left", "left", "right", "left"]))
-    for title, errors in (("fault", faults), ("oddity", oddities)):
-        lines = [f"{title}: {one.line}{_rows(one.rows)}" for one in errors]
+    for title, listed in (("error", errors), ("warning", warnings)):
+        lines = [f"{title}: {one.line}{_rows(one.rows)}" for one in listed]
         blocks += ["\n".join(lines)] if lines else []
-    blocks.append(f"{len(faults)} faults, {len(oddities)} oddities")
+    blocks.append(f"{len(errors)} errors, {len(warnings)} warnings")
     return "\n\n".join(blocks)
 
 
@@ -267,7 +267,7 @@ def _formed_report(report: Report, counts: pd.DataFrame, form: TableFormat) -> s
 
     from benchmark.publishing.paper_tables import frame_table, write_tables
 
-    lines = [{"kind": "fault" if one.fault else "oddity", "what": one.line} for one in report.errors]
+    lines = [{"kind": "error" if one.fatal else "warning", "what": one.line} for one in report.errors]
     stream = f"{report.stream}, order {report.order}"
     found = pd.DataFrame(lines, columns=["kind", "what"])
     return write_tables([frame_table(stream, counts), frame_table(f"{stream}: findings", found)], form)

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from benchmark.running.events import Callback, Event, RunDone, RunStarted, StepDone, TaskDone
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from benchmark.running.run import Run
+    from rich.progress import Progress, TaskID
 
 
 @contextmanager
@@ -50,12 +48,7 @@ def counting(total: int, what: str, file: TextIO) -> Iterator[Callable[[str], No
 
         yield show
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=16)
-    note = TextColumn("{task.fields[note]}", markup=False)
-    with Progress(*columns, note, console=Console(file=file), transient=True) as bars:
+    with _bars(file) as bars:
         bar = bars.add_task(what, total=total, note="")
 
         def draw(name: str) -> None:
@@ -64,6 +57,16 @@ def counting(total: int, what: str, file: TextIO) -> Iterator[Callable[[str], No
             bars.update(bar, completed=begun - 1, note=f"{begun}/{total} {name}, {left()} left")
 
         yield draw
+
+
+def _bars(file: TextIO) -> Progress:
+    """Return bars with a name and a note each, which leave the terminal as it was."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=16)
+    note = TextColumn("{task.fields[note]}", markup=False)
+    return Progress(*columns, note, console=Console(file=file), transient=True)
 
 
 @dataclass
@@ -123,9 +126,9 @@ class PlainProgress:
         if isinstance(event, RunStarted):
             line = "\n".join(remark_lines(event))
         elif isinstance(event, TaskDone):
-            line = f"{label(event.run)} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
+            line = f"{event.run.name} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
         elif isinstance(event, RunDone):
-            line = f"{label(event.run)} | {verdict(event)} | {self.pace.done} of {self.pace.total} runs"
+            line = f"{event.run.name} | {verdict(event)} | {self.pace.done} of {self.pace.total} runs"
         if line:
             print(line, file=self.file, flush=True)
 
@@ -135,17 +138,8 @@ class TerminalProgress:
 
     def __init__(self, total: int, file: TextIO) -> None:
         """Draw `total` runs on the terminal behind `file`."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
         self.pace = Pace(total)
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=Console(file=file),
-            transient=True,
-        )
+        self.progress = _bars(file)
         self.run = self.progress.add_task("runs", total=total, note=f"0/{total}")
         self.bars: dict[str, TaskID] = {}
 
@@ -167,7 +161,7 @@ class TerminalProgress:
             self.progress.remove_task(self.bars.pop(event.run.identity))
         if isinstance(event, RunDone) and event.outcome.error:
             self.progress.console.print(
-                f"{label(event.run)} | {verdict(event)}", markup=False, highlight=False
+                f"{event.run.name} | {verdict(event)}", markup=False, highlight=False
             )
         self._draw_run()
 
@@ -175,7 +169,7 @@ class TerminalProgress:
         """Move the bar of a run at work; between tasks its note shows the last score."""
         name = event.run.identity
         if name not in self.bars:
-            self.bars[name] = self.progress.add_task(label(event.run), total=1.0, note="")
+            self.bars[name] = self.progress.add_task(event.run.name, total=1.0, note="")
         bar = self.bars[name]
         self.progress.update(bar, completed=self.pace.fractions.get(name, 0.0))
         if isinstance(event, RunStarted):
@@ -195,14 +189,9 @@ class TerminalProgress:
         self.progress.update(self.run, completed=finished, note=note)
 
 
-def label(run: Run) -> str:
-    """Return the name under which a run is shown."""
-    return run.name
-
-
 def remark_lines(event: RunStarted) -> list[str]:
     """Return what is to be known of a run before it is learned, one line each."""
-    return [f"{label(event.run)} | note: {remark}" for remark in event.remarks]
+    return [f"{event.run.name} | note: {remark}" for remark in event.remarks]
 
 
 def task_line(event: TaskDone) -> str:

@@ -18,21 +18,21 @@ from benchmark.printable import printable
 
 @dataclass(frozen=True)
 class DataError:
-    """One fault, or one oddity that does no harm by itself.
+    """One error, or one warning of what does no harm by itself.
 
     Attributes:
         message: what was found; names the file where one row of a file is meant.
         task: the task, or "" where it is about the whole stream or a file.
         split: `train`, `validation` or `test`, or "".
         rows: places in that split, counted from 1; empty where no single rows are meant.
-        fault: whether the data must not be used as they are.
+        fatal: whether the data must not be used as they are.
     """
 
     message: str
     task: str = ""
     split: str = ""
     rows: tuple[int, ...] = ()
-    fault: bool = True
+    fatal: bool = True
 
     @property
     def place(self) -> str:
@@ -46,7 +46,7 @@ class DataError:
 
 
 class InvalidData(UserError):
-    """Mistakes in data, all that one reading found; the message is the first and how many more there are."""
+    """Errors in data, all that one reading found; the message is the first and how many more there are."""
 
     def __init__(self, errors: Sequence[DataError], command: str = "") -> None:
         """Keep the errors.
@@ -58,7 +58,7 @@ class InvalidData(UserError):
         self.errors, self.command = tuple(errors), command
         more = len(errors) - 1
         listing = f"; all: {command}" if command else ""
-        tail = f" (and {more} more fault{'s' if more > 1 else ''}{listing})" if more else ""
+        tail = f" (and {more} more error{'s' if more > 1 else ''}{listing})" if more else ""
         super().__init__(errors[0].line + tail)
 
 

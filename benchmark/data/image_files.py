@@ -69,9 +69,9 @@ def left_out(folders: Iterable[Path]) -> list[DataError]:
         for (folder, ending), count in counts.items():
             files = f"{count} file{'s' if count > 1 else ''}"
             what = f"{files} ending in {ending}" if ending else f"{files} without an ending"
-            fault = ending in OTHER_PICTURES or ending in SUFFIXES
+            fatal = ending in OTHER_PICTURES or ending in SUFFIXES
             why = "not in the folder of a class" if folder == split else f"read are: {', '.join(SUFFIXES)}"
-            errors.append(DataError(f"{folder}: {what} not read; {why}", fault=fault))
+            errors.append(DataError(f"{folder}: {what} not read; {why}", fatal=fatal))
     return errors
 
 

@@ -26,9 +26,9 @@ def load(stream: Stream, request: Request) -> LoadedStream:
         raise unknown("order", request.order, stream.orders, "bench list streams")
     try:
         loaded = stream.load(replace(request, data_dir=data_dir(request.data_dir)))
-    except InvalidData as faults:
+    except InvalidData as found:
         command = f"bench data verify {stream.name} --order {request.order}"
-        raise InvalidData(faults.errors, faults.command or command) from None
+        raise InvalidData(found.errors, found.command or command) from None
     if request.protocol.first_tasks is not None:
         most = request.protocol.first_tasks
         loaded = replace(loaded, tasks=loaded.tasks[:most], needs_adapter=loaded.needs_adapter[:most])

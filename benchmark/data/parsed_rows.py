@@ -43,7 +43,7 @@ def splits(
         names: of the splits; one may have no rows.
         key: what the rows depend on: `contents` of the files, names of the labels, `code_of` what parses.
         rows: yields the rows; called only where they are not in the cache. What it raises is passed on; but
-            where faults are gathered, the rows that it yields before it raises are returned.
+            where errors are collected, the rows that it yields before it raises are returned.
     """
 
     def build(arrays: Arrays) -> None:

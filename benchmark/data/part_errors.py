@@ -51,7 +51,7 @@ class TaskFacts:
 
 
 def case_errors(what: str, places: Mapping[str, str]) -> Iterator[DataError]:
-    """Yield a fault for each name that differs from an earlier one only by case or in Unicode.
+    """Yield an error for each name that differs from an earlier one only by case or in Unicode.
 
     Args:
         places: each name with where it comes first.
@@ -66,14 +66,14 @@ def case_errors(what: str, places: Mapping[str, str]) -> Iterator[DataError]:
 
 
 def class_errors(task: TaskFacts) -> Iterator[DataError]:
-    """Yield a fault for each label that no training row has."""
+    """Yield an error for each label that no training row has."""
     for label, place in task.labels.items():
         if label not in task.places["train"]:
             yield DataError(f"{place}: the label '{label}' is that of no training row")
 
 
 def split_errors(part: RowsTable, task: TaskFacts, classes: Sequence[str]) -> Iterator[DataError]:
-    """Yield a fault for each split without rows, and for each class without rows in a split."""
+    """Yield an error for each split without rows, and for each class without rows in a split."""
     where = source_of(part)
     for split in ("train",) if part.test_share is not None else ("train", "test"):
         if not task.counts[split]:
@@ -86,7 +86,7 @@ def split_errors(part: RowsTable, task: TaskFacts, classes: Sequence[str]) -> It
 
 
 def id_errors(twice: Mapping[tuple[str, str], Sequence[tuple[str, str]]], task: str) -> Iterator[DataError]:
-    """Yield a fault for each row whose id an earlier row of the task has.
+    """Yield an error for each row whose id an earlier row of the task has.
 
     Args:
         twice: id and place of such rows, at least, by task and split.
@@ -100,7 +100,7 @@ def id_errors(twice: Mapping[tuple[str, str], Sequence[tuple[str, str]]], task: 
 
 
 def size_errors(task: TaskFacts) -> Iterator[DataError]:
-    """Yield a fault for the first image of another size than the first one."""
+    """Yield an error for the first image of another size than the first one."""
     every = [seen for split in SPLITS for seen in task.sizes[split]]
     for (height, width), place in every:
         first_height, first_width = every[0][0]

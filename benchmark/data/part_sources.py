@@ -93,7 +93,7 @@ class PartSource:
         """
         gone: list[DataError] = []
         folders = self._split_folders(gone)
-        errors += (one for one in left_out(folders.values()) if one.fault)
+        errors += (one for one in left_out(folders.values()) if one.fatal)
         found = {split: class_folders(path) for split, path in folders.items()}
         filled = {label for classes in found.values() for label, paths in classes.items() if paths}
         if not filled and not gone:
@@ -117,7 +117,7 @@ class PartSource:
                 folders = self._split_folders([])
             except UserError:
                 return []
-        return [one.message for one in left_out(folders.values()) if not one.fault]
+        return [one.message for one in left_out(folders.values()) if not one.fatal]
 
     @property
     def image_folder(self) -> Path | None:

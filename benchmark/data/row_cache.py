@@ -138,12 +138,12 @@ def remove(entry: EntryFacts) -> None:
 
 
 def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
-    """Return the arrays as `cached` does; where faults are gathered, what is sound of faulty ones as well.
+    """Return the arrays as `cached` does; where errors are collected, what is sound of faulty ones as well.
 
     Those are mapped from files that are gone with the process.
 
     Raises:
-        UserError: something is faulty and nobody gathers faults, or nothing of it is sound.
+        UserError: something is faulty and nobody collects errors, or nothing of it is sound.
     """
     try:
         with strict():

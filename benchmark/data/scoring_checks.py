@@ -22,7 +22,7 @@ ANSWERING = ("seq2seq", "causal")
 def scoring_errors(
     tasks: Sequence[Task], protocol: Protocol, kind: str | None, tokenizer: Any = None
 ) -> Iterator[DataError]:
-    """Yield what makes scores mean less than they seem to; a fault where a run is refused.
+    """Yield what makes scores mean less than they seem to; an error where a run is refused.
 
     Args:
         kind: of the backbone; None where it is not known.
@@ -43,25 +43,25 @@ def remarks(tasks: Sequence[Task], protocol: Protocol, backbone: LoadedBackbone)
     """Return what a run reports before it begins.
 
     Raises:
-        UserError: its scores would mean nothing; the message has all of `scoring_errors` that are faults.
+        UserError: its scores would mean nothing; the message has all of `scoring_errors` that are fatal.
     """
     found = list(scoring_errors(tasks, protocol, backbone.kind, backbone.tokenizer))
-    raise_any([one for one in found if one.fault])
+    raise_any([one for one in found if one.fatal])
     return tuple(one.line for one in found)
 
 
-def _equal_answers(tasks: Sequence[Task], protocol: Protocol, fault: bool) -> Iterator[DataError]:
+def _equal_answers(tasks: Sequence[Task], protocol: Protocol, fatal: bool) -> Iterator[DataError]:
     """Yield the classes that the protocol's normaliser makes equal, where answers are compared as texts."""
     for names in _alike(tasks, NORMALISERS[protocol.normaliser]):
         yield DataError(
             f"the classes {names} are equal to the normaliser '{protocol.normaliser}', so that a backbone "
             "that answers in text is right with either; use --set normaliser=exact or --set decoding=labels",
-            fault=fault,
+            fatal=fatal,
         )
 
 
 def _cut_answers(
-    tasks: Sequence[Task], protocol: Protocol, tokenizer: Any, fault: bool
+    tasks: Sequence[Task], protocol: Protocol, tokenizer: Any, fatal: bool
 ) -> Iterator[DataError]:
     """Yield the classes whose tokens do not fit in an answer, and those that are equal once they are cut."""
     room = protocol.target_length - 1  # the last one is the end of the answer
@@ -74,7 +74,7 @@ def _cut_answers(
         yield DataError(
             f"the classes {names} are equal in their first {room} tokens, all that an answer of {length} "
             "holds: no backbone that answers in text tells them apart; use --set target_length=N",
-            fault=fault,
+            fatal=fatal,
         )
     for task in tasks:
         lengths = {name: len(tokens(name)) for name in task.classes}
@@ -85,7 +85,7 @@ def _cut_answers(
                 f"backbone that answers in text is right with them: {_listed(long)}; use --set "
                 f"target_length={max(lengths.values()) + 1}",
                 task.name,
-                fault=False,
+                fatal=False,
             )
 
 
@@ -108,7 +108,7 @@ def _single_classes(tasks: Sequence[Task], protocol: Protocol) -> Iterator[DataE
         yield DataError(
             f"{which} one class, and the local loss of one class is always 0: nothing is learned from it; "
             "use --set loss=full",
-            fault=False,
+            fatal=False,
         )
 
 
@@ -126,7 +126,7 @@ def _unseen_by_rouge(tasks: Sequence[Task]) -> Iterator[DataError]:
                 'whatever is answered; use metric = "rouge-l-all-scripts"',
                 task.name,
                 "test",
-                fault=False,
+                fatal=False,
             )
 
 

@@ -28,8 +28,8 @@ from pydantic import ValidationError
 
 from benchmark.data.data_errors import InvalidData
 from benchmark.data.stream_schema import AS_LISTED, NAME, StreamFile
+from benchmark.data.toml_errors import TomlError, errors_of, in_lines, unknown_key
 from benchmark.data.toml_file import content_of, text_of
-from benchmark.data.toml_mistakes import Mistake, in_lines, mistakes_of, unknown_key
 from benchmark.protocol import Protocol
 from benchmark.registry import STREAMS, normalise
 from benchmark.stream import LoadedStream, Request, Sources, Stream
@@ -72,38 +72,38 @@ def read_stream(path: Path) -> Stream:
 
 def _checked(text: str, path: Path) -> tuple[StreamFile, dict[str, Protocol]]:
     content = content_of(text, path)
-    mistakes: list[Mistake] = []
+    errors: list[TomlError] = []
     protocols: dict[str, Protocol] = {}
     tables = content.get("protocol")
-    # Files of before the first run's protocol was renamed go on; mistakes in it keep their lines.
+    # Files of before the first run's protocol was renamed go on; errors in it keep their lines.
     former = False
     if isinstance(tables, dict) and FORMERLY in tables and "smoke" not in tables:
         former = True
         tables = {"smoke" if name == FORMERLY else name: table for name, table in tables.items()}
         content = content | {"protocol": tables}
     if isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()):
-        protocols = _protocols(tables, path, mistakes)
+        protocols = _protocols(tables, path, errors)
     try:
         layout = StreamFile.model_validate(content)
     except ValidationError as error:
-        mistakes = [*mistakes_of(error, StreamFile), *mistakes]
+        errors = [*errors_of(error, StreamFile), *errors]
     else:
         for key, entry in STREAMS.entries.items():
             if normalise(key) == normalise(layout.name):
-                mistakes.append((("name",), f"'{layout.name}' is taken by {entry.location}; choose another"))
+                errors.append((("name",), f"'{layout.name}' is taken by {entry.location}; choose another"))
     if former:
         smoke = ("protocol", "smoke")
-        mistakes = [
+        errors = [
             (("protocol", FORMERLY, *place[2:]) if place[:2] == smoke else place, words)
-            for place, words in mistakes
+            for place, words in errors
         ]
-    if mistakes:
-        raise InvalidData(in_lines(mistakes, text, path), f"bench data verify {path}") from None
+    if errors:
+        raise InvalidData(in_lines(errors, text, path), f"bench data verify {path}") from None
     return layout, protocols
 
 
 def _protocols(
-    tables: Mapping[str, Mapping[str, Any]], path: Path, mistakes: list[Mistake]
+    tables: Mapping[str, Mapping[str, Any]], path: Path, errors: list[TomlError]
 ) -> dict[str, Protocol]:
     made = {}
     valid = Protocol.model_fields.keys() - {"name"}
@@ -111,14 +111,14 @@ def _protocols(
     for name in sorted(tables, key=lambda name: name != "smoke"):
         values, place = tables[name], ("protocol", name)
         if not re.fullmatch(NAME, name):
-            mistakes.append((place, "a name consists of letters, digits and dashes"))
+            errors.append((place, "a name consists of letters, digits and dashes"))
             continue
         if "name" in values:
-            mistakes.append(((*place, "name"), unknown_key("name", valid)))
+            errors.append(((*place, "name"), unknown_key("name", valid)))
         try:
             made[name] = Protocol.model_validate({"source": path.name, **values, "name": name})
         except ValidationError as error:
-            mistakes += mistakes_of(error, Protocol, place, hidden=("name",))
+            errors += errors_of(error, Protocol, place, hidden=("name",))
     return made
 
 

@@ -48,7 +48,7 @@ class Record:
 
 
 class Reader:
-    """Reads the rows of one table of a stream's file; faults of single rows are collected, not raised."""
+    """Reads the rows of one table of a stream's file; errors of single rows are collected, not raised."""
 
     def __init__(self, kind: str, task: str, source: PartSource, errors: list[DataError]) -> None:
         """Say what is read.
@@ -83,7 +83,7 @@ class Reader:
         places = {what: names.index(name) for what, name in wanted.items()}
         texts = [names.index(name) for name in columns.texts]
         for split, table in self.source.tables(names, self.errors):
-            faults = []
+            errors = []
             with collect_into(gone):
                 try:
                     for number, row in table.rows:
@@ -92,11 +92,11 @@ class Reader:
                         try:
                             yield self._record(table, number, split, values)
                         except UserError as error:
-                            faults.append(DataError(f"{table.origin}, row {number}: {error}"))
+                            errors.append(DataError(f"{table.origin}, row {number}: {error}"))
                 except Lacking:
-                    faults.clear()  # each row says the same
+                    errors.clear()  # each row says the same
                     raise
-            self.errors += faults
+            self.errors += errors
 
     def _record(self, table: Table, number: int, split: str, values: Mapping[str, Any]) -> Record:
         """Return a row.

@@ -12,7 +12,7 @@ from benchmark.data.data_errors import DataError, InvalidData, collect_into, rai
 from benchmark.data.hub import Hub
 from benchmark.data.part_sources import PartSource
 from benchmark.data.stream_records import Reader
-from benchmark.data.stream_schema import Cut, StreamFile, TaskTable, order_fault, source_of
+from benchmark.data.stream_schema import Cut, StreamFile, TaskTable, order_error, source_of
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Task
 
@@ -58,7 +58,7 @@ def load(layout: StreamFile, path: Path, request: Request) -> LoadedStream:
     if isinstance(value, list):
         by_name = {task.name: task for task in tasks}
         # Rows that could not be read may have been all of a task's, which then is not missing in the order.
-        if not errors and (wrong := order_fault(value, list(by_name))):
+        if not errors and (wrong := order_error(value, list(by_name))):
             raise UserError(f"{path}: orders.{request.order}: {wrong}")
         tasks = [by_name[name] for name in value if name in by_name]
     return LoadedStream(tasks, origin, revisions=revisions, notes=tuple(notes), checked=True)

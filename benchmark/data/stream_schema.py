@@ -218,11 +218,11 @@ class StreamFile(TomlTable):
             return
         if not (isinstance(value, list) and all(isinstance(task, str) for task in value)):
             raise ValueError(f"orders.{name}: an order is a list of task names or '{AS_LISTED}'")
-        if tasks and (wrong := order_fault(value, tasks)):
+        if tasks and (wrong := order_error(value, tasks)):
             raise ValueError(f"orders.{name}: {wrong}")
 
 
-def order_fault(order: Iterable[str], tasks: list[str]) -> str:
+def order_error(order: Iterable[str], tasks: list[str]) -> str:
     """Return why an order is not a permutation of the tasks, or ""."""
     listed = list(order)
     for name in listed:

@@ -1,4 +1,4 @@
-"""Files of TOML that a user writes: read, checked, and every mistake reported with its line."""
+"""Files of TOML that a user writes: read, checked, and every error reported with its line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.data.toml_mistakes import in_lines, mistakes_of
+from benchmark.data.toml_errors import errors_of, in_lines
 from benchmark.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -68,6 +68,6 @@ def checked(path: Path, what: str, model: type[Model], command: str = "") -> Mod
     try:
         return model.model_validate(content_of(text, path))
     except ValidationError as error:
-        errors = in_lines(list(mistakes_of(error, model)), text, path)
+        errors = in_lines(list(errors_of(error, model)), text, path)
     more = f" (see: {command})" if command else ""
     raise UserError("; ".join(one.line for one in errors) + more)

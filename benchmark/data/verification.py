@@ -54,8 +54,8 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing found is a fault."""
-        return not any(one.fault for one in self.errors)
+        """Whether nothing found is an error."""
+        return not any(one.fatal for one in self.errors)
 
 
 def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = None) -> Report:
@@ -76,7 +76,7 @@ def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = N
     tasks = [task for task in loaded.tasks if read_whole or any(map(len, splits_of(task).values()))]
     if not loaded.checked and (tasks or read_whole):
         errors += validation_errors(tasks)
-    errors += (DataError(note, fault=False) for note in loaded.notes)
+    errors += (DataError(note, fatal=False) for note in loaded.notes)
     for task in tasks:
         if all(parts_agree(rows) for rows in splits_of(task).values()):
             errors += () if loaded.checked else lacking(task)
@@ -133,7 +133,7 @@ def lacking(task: Task) -> Iterator[DataError]:
 def inspect(task: Task) -> Iterator[DataError]:
     """Yield what is wrong or odd with the contents of one task's rows.
 
-    Faults: rows of test that are also in train or validation.
+    Errors: rows of test that are also in train or validation.
     Oddities: rows that repeat within a split, rows equal up to case and blanks, training rows in validation,
     passages that recur between splits, empty texts and empty references.
     """
@@ -149,7 +149,7 @@ def inspect(task: Task) -> Iterator[DataError]:
 def _empty(task: str, split: str, rows: Examples) -> Iterator[DataError]:
     blank = [place for place, text in enumerate(rows.texts, 1) if not text.strip()]
     if blank:
-        yield DataError(f"{_number(blank, 'empty text')}", task, split, tuple(blank), fault=False)
+        yield DataError(f"{_number(blank, 'empty text')}", task, split, tuple(blank), fatal=False)
     answers = enumerate(rows.references or [], 1)
     unanswered = [place for place, accepted in answers if any(not one.strip() for one in accepted)]
     if unanswered:
@@ -158,7 +158,7 @@ def _empty(task: str, split: str, rows: Examples) -> Iterator[DataError]:
             task,
             split,
             tuple(unanswered),
-            fault=False,
+            fatal=False,
         )
 
 
@@ -190,7 +190,7 @@ def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]
     if both:
         lines = [place for places in both for place in places]
         message = f"{_number(lines, 'row')} also in {other}"
-        yield DataError(message, task, name, tuple(lines), fault=other == "test")
+        yield DataError(message, task, name, tuple(lines), fatal=other == "test")
     if not rows.texts:
         return
     near = {_squeezed(key): places for key, places in there.items()}
@@ -202,13 +202,13 @@ def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]
     ]
     if lines:
         message = f"{_number(lines, 'row')} also in {other} up to case and blanks"
-        yield DataError(message, task, name, tuple(lines), fault=False)
+        yield DataError(message, task, name, tuple(lines), fatal=False)
     theirs, ours = _places(others, _passage), _places(rows, _passage)
     recurring = [places for key, places in ours.items() if key and key in theirs]
     if recurring:
         lines = sorted(place for places in recurring for place in places)
         message = f"{_number(recurring, 'passage')} also in {other}, with other questions"
-        yield DataError(message, task, name, tuple(lines), fault=False)
+        yield DataError(message, task, name, tuple(lines), fatal=False)
 
 
 def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[DataError]:
@@ -221,7 +221,7 @@ def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[DataError]:
                 message = (
                     f"the class '{name}' differs only by {difference(name, other)} from '{other}' of {before}"
                 )
-                yield DataError(message, task.name, fault=False)
+                yield DataError(message, task.name, fatal=False)
 
 
 def too_long(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Iterator[DataError]:
@@ -239,7 +239,7 @@ def too_long(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Itera
                     f"{len(over)} of {len(lengths)} texts are cut at {rule} ({protocol.backbone}); "
                     f"the longest has {max(lengths)}"
                 )
-                yield DataError(message, task.name, split, tuple(over), fault=False)
+                yield DataError(message, task.name, split, tuple(over), fatal=False)
 
 
 def _places(rows: Examples, key: Key, among: Sequence[int] | None = None) -> dict[str | bytes, list[int]]:
@@ -269,7 +269,7 @@ def _groups(groups: Sequence[Sequence[int]], what: str, task: str, split: str) -
     shown = "; ".join(" = ".join(str(place) for place in places) for places in groups[:10])
     more = f"; {len(groups) - 10} more" if len(groups) > 10 else ""
     lines = tuple(place for places in groups for place in places)
-    return DataError(f"{what} in rows {shown}{more}", task, split, lines, fault=False)
+    return DataError(f"{what} in rows {shown}{more}", task, split, lines, fatal=False)
 
 
 def _number(things: Sequence[Any], name: str) -> str:

@@ -42,7 +42,7 @@ ATTESTED_SENTENCE = (
 )
 
 
-def claim_faults(result: Result) -> Iterator[str]:
+def claim_errors(result: Result) -> Iterator[str]:
     """Yield, a line each, what a result claims and the registry or its stream contradicts."""
     yield from _counts(result)
     yield from _backbone(result)

@@ -74,8 +74,8 @@ def mark(path: Path, scores: Scores, root: Path) -> Path:
             f"{root / 'results'} does not hold {path} as it is here; bench submit places it, then --mark it"
         )
     made = mark_of(result, path.with_suffix(".safetensors").read_bytes(), scores)
-    for fault in contradictions(made, result):
-        raise UserError(f"{path} cannot be marked: {fault}")
+    for error in contradictions(made, result):
+        raise UserError(f"{path} cannot be marked: {error}")
     file, problems = side_file(root, result, RESCORED), []
     before = [line for _, line in lines_of(file, Mark, problems)] if file.is_file() else []
     if problems:
@@ -112,10 +112,10 @@ def rescored(root: Path, results: Iterable[Result]) -> tuple[frozenset[str], lis
             if result is None or side_file(root, result, RESCORED) != path:
                 problems.append(f"{where} marks {made.key}, which is no result published beside it")
                 continue
-            faults = contradictions(made, result)
+            errors = contradictions(made, result)
             if made.key in keys:
-                faults.append("it is marked twice")
-            problems += [f"{where}, {result.name}: {fault}" for fault in faults]
-            if not faults:
+                errors.append("it is marked twice")
+            problems += [f"{where}, {result.name}: {error}" for error in errors]
+            if not errors:
                 keys.add(made.key)
     return frozenset(keys), problems

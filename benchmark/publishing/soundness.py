@@ -23,8 +23,8 @@ def check_sound(result: Result, path: Path | str) -> None:
     Raises:
         UserError: something does, as after an edit by hand.
     """
-    for fault in contradictions(result):
-        raise UserError(f"{path}: {fault}")
+    for error in contradictions(result):
+        raise UserError(f"{path}: {error}")
 
 
 def contradictions(result: Result) -> Iterator[str]:

@@ -19,14 +19,14 @@ from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
 from benchmark.publishing import marks, ran
 from benchmark.publishing.checksums import publish, unlisted
-from benchmark.publishing.claims import SHA256, claim_faults
+from benchmark.publishing.claims import SHA256, claim_errors
 from benchmark.publishing.collect import differing, flatten, load_files, placed_files, same_run
 from benchmark.publishing.side_files import side_files
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, each_result, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import exact_stream
-from benchmark.running.checkpoint import fault_beside
+from benchmark.running.checkpoint import error_beside
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
@@ -75,7 +75,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
     refused: list[str] = []
     given = dict.fromkeys(file for source in paths for file in find(source))
     for path, where, result in each_result(given, refused):
-        reasons = list(faults(result, path))
+        reasons = list(validation_errors(result, path))
         refused += [f"{where}: {reason}" for reason in reasons]
         if reasons:
             continue
@@ -103,18 +103,18 @@ def recheck(root: Path) -> list[str]:
     results = [result for _, result in published]
     problems += [*marks.rescored(root, results)[1], *ran.left_out(root, results)]
     for path, result in published:
-        problems += [f"{path}: {result.name}: {reason}" for reason in faults(result, path)]
+        problems += [f"{path}: {result.name}: {reason}" for reason in validation_errors(result, path)]
     entries = [Entry(path, result, path) for path, result in published]
     return [*problems, *_against_others(entries, [])]
 
 
-def faults(result: Result, path: Path) -> Iterator[str]:
+def validation_errors(result: Result, path: Path) -> Iterator[str]:
     """Yield every reason why a result cannot be published, as far as it shows without other results.
 
     Args:
         path: of the result, for what lies beside it.
     """
-    for check in (contradictions, claim_faults, _numbers, _row_scores, _source, incomplete, _protocol):
+    for check in (contradictions, claim_errors, _numbers, _row_scores, _source, incomplete, _protocol):
         yield from check(result)
     yield from _adapters(result, path)
 
@@ -124,9 +124,9 @@ def _adapters(result: Result, path: Path) -> Iterator[str]:
     if result.adapters_sha256 is None or not SHA256.fullmatch(result.adapters_sha256):
         yield "it states no hash of its adapters, so that its scores could not be proved"
     elif path.with_suffix(".safetensors").is_file():
-        fault = fault_beside(path, result.key, result.adapters_sha256)
-        if fault is not None:
-            yield fault
+        error = error_beside(path, result.key, result.adapters_sha256)
+        if error is not None:
+            yield error
 
 
 def _row_scores(result: Result) -> Iterator[str]:
@@ -177,7 +177,7 @@ def _protocol(result: Result) -> Iterator[str]:
     try:
         registered = exact_stream(result.stream).protocols
     except UserError:
-        return  # reported by `claim_faults`
+        return  # reported by `claim_errors`
     try:
         if result.protocol not in registered:
             raise unknown(

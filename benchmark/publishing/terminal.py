@@ -57,10 +57,10 @@ def show(result: Result, path: Path | None = None) -> str:
 
 
 def _adapters(result: Result, path: Path) -> str:
-    from benchmark.running.checkpoint import fault_beside
+    from benchmark.running.checkpoint import error_beside
 
-    fault = fault_beside(path, result.key, result.adapters_sha256)
-    return fault or f"{path.with_suffix('.safetensors').name} is whole and of this run"
+    error = error_beside(path, result.key, result.adapters_sha256)
+    return error or f"{path.with_suffix('.safetensors').name} is whole and of this run"
 
 
 def _parameters(result: Result) -> dict[str, Any]:

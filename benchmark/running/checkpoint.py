@@ -114,7 +114,7 @@ def read_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
         raise UserError(f"{path} is not a whole safetensors file: {error}") from None
 
 
-def fault_beside(path: Path, key: str, sha256: str | None) -> str | None:
+def error_beside(path: Path, key: str, sha256: str | None) -> str | None:
     """Return what is wrong with the adapters beside a result; None where they are whole and its own.
 
     Args:

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from benchmark.data.toml_errors import errors_of, in_lines
 from benchmark.data.toml_file import content_of, text_of
-from benchmark.data.toml_mistakes import in_lines, mistakes_of
 from benchmark.errors import UserError
 from benchmark.registry import METHODS
 from benchmark.results import Tuned
@@ -122,6 +122,6 @@ def read_tuned(path: Path) -> dict[str, TunedValues]:
         try:
             sections[method] = TunedValues.model_validate(content)
         except ValidationError as error:
-            findings = in_lines(list(mistakes_of(error, TunedValues, (method,))), text, path)
-            raise UserError("; ".join(finding.line for finding in findings)) from None
+            errors = in_lines(list(errors_of(error, TunedValues, (method,))), text, path)
+            raise UserError("; ".join(one.line for one in errors)) from None
     return sections

@@ -47,8 +47,8 @@ def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSe
         for classes in found
     ]
     unread = left_out(present)
-    raise_or_collect([one for one in unread if one.fault])
-    notes = tuple(one.message for one in unread if not one.fault)
+    raise_or_collect([one for one in unread if one.fatal])
+    notes = tuple(one.message for one in unread if not one.fatal)
     return replace(image_set(root, *rows, tuple(names)), notes=notes)
 
 

@@ -94,10 +94,10 @@ def check(found: ImageSet, where: str) -> None:
         UserError: a split is empty, class names are equal but for case, or a class has images in one split
             only; the message names the set and the class.
     """
-    raise_or_collect([DataError(f"{where}: {fault}") for fault in _faults(found)])
+    raise_or_collect([DataError(f"{where}: {error}") for error in _errors(found)])
 
 
-def _faults(found: ImageSet) -> Iterator[str]:
+def _errors(found: ImageSet) -> Iterator[str]:
     alike: dict[str, list[str]] = {}
     for name in found.names:
         alike.setdefault(folded(name), []).append(name)

@@ -1,4 +1,4 @@
-"""Mistakes in a TOML text, each with the line that it is in and the nearest valid key."""
+"""Errors in a TOML text, each with the line that it is in and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Keys = tuple[str | int, ...]
 """The way to a key: names of tables and keys, and places in lists of tables."""
 
 MOST_LINES = 5_000
-"""Of longer files mistakes are reported without their lines: each line costs a reading of all above it."""
+"""Of longer files errors are reported without their lines: each line costs a reading of all above it."""
 
-Mistake = tuple[Keys, str]
+TomlError = tuple[Keys, str]
 """The way to a key, and what is wrong there."""
 
 
-def mistakes_of(
+def errors_of(
     error: ValidationError, model: type[BaseModel], inside: Keys = (), hidden: Collection[str] = ()
-) -> Iterator[Mistake]:
+) -> Iterator[TomlError]:
     """Yield what a check of a table found.
 
     Args:
@@ -60,20 +60,20 @@ def _fields(model: type[BaseModel], table: Sequence[str | int]) -> Iterable[str]
     return model.model_fields
 
 
-def in_lines(mistakes: Sequence[Mistake], text: str, path: Path) -> list[DataError]:
-    """Return each mistake in one line: the file and the line in it, the key and what is wrong there."""
-    lines = lines_of(text, [keys for keys, _ in mistakes])
-    errors = []
+def in_lines(errors: Sequence[TomlError], text: str, path: Path) -> list[DataError]:
+    """Return each error in one line: the file and the line in it, the key and what is wrong there."""
+    lines = lines_of(text, [keys for keys, _ in errors])
+    found = []
     # As they stand in the file; a key that is missing may be one that is misspelled above.
-    for keys, message in sorted(mistakes, key=lambda mistake: lines.get(mistake[0], len(text))):
+    for keys, message in sorted(errors, key=lambda each: lines.get(each[0], len(text))):
         # What is unknown is named by the message.
         named = keys[:-1] if message.startswith("unknown key ") else keys
         place = ""
         for part in named:
             place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
         where = f"{path}, line {lines[keys]}" if keys in lines else str(path)
-        errors.append(DataError(" ".join(f"{where}: {place + ': ' if place else ''}{message}".split())))
-    return errors
+        found.append(DataError(" ".join(f"{where}: {place + ': ' if place else ''}{message}".split())))
+    return found
 
 
 def lines_of(text: str, wanted: Iterable[Keys]) -> dict[Keys, int]:
