@@ -194,7 +194,7 @@ def test_changes_of_other_targets_are_refused(key: str) -> None:
         other.restore(method.state())
 
 
-def test_magmax_cannot_go_on_with_a_adapter_of_another_rank() -> None:
+def test_magmax_cannot_go_on_with_an_adapter_of_another_rank() -> None:
     method, _ = trained("magmax", 1)
     other = tiny.make_method("magmax", "encoder", torch.float64, settings={"rank": 3})
     with pytest.raises(UserError, match=r"rank 2 and the protocol rank 3; set it with --set rank=2"):

@@ -129,7 +129,7 @@ class Redundancy:
             "stream": self.result.stream,
             "order": self.result.order,
             "seed": self.result.seed,
-            "tasks_with_a_adapter": list(self.tasks),
+            "tasks_with_an_adapter": list(self.tasks),
             "overlaps": [asdict(each) for each in self.overlaps],
             "shapes": [asdict(each) for each in self.shapes],
         }
