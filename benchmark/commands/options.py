@@ -77,7 +77,7 @@ DeviceName = Annotated[
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do not reuse finished or started runs.")]
-Retry = Annotated[bool, typer.Option("--retry", help="Run runs again that failed before.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Run failed runs again.")]
 Timeout = Annotated[float | None, typer.Option(help="Timeout per run, in seconds; uses Ray.")]
 Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster: auto or ray://host:port. Default: this machine.")

@@ -160,9 +160,7 @@ class TerminalProgress:
         elif event.run.identity in self.bars:
             self.progress.remove_task(self.bars.pop(event.run.identity))
         if isinstance(event, RunDone) and event.outcome.error:
-            self.progress.console.print(
-                f"{event.run.name} | {verdict(event)}", markup=False, highlight=False
-            )
+            self.progress.console.print(f"{event.run.name} | {verdict(event)}", markup=False, highlight=False)
         self._draw_run()
 
     def _draw(self, event: RunStarted | StepDone | TaskDone) -> None:

@@ -48,10 +48,10 @@ class Outcomes(Part):
 
     margin: Annotated[float, Field(gt=0, description="points of AIA that count as no loss")] = 1.0
     smallest_difference: Annotated[
-        float, Field(gt=0, description="points of AIA that a gate's choice must be worth to matter")
+        float, Field(gt=0, description="smallest difference that matters, in points of AIA")
     ] = 1.0
     smallest_auc: Annotated[
-        float, Field(gt=0, lt=0.5, description="above 0.5, that a gate's sight must have to matter")
+        float, Field(gt=0, lt=0.5, description="smallest AUC that matters, above 0.5")
     ] = 0.15
     level: Annotated[float, Field(gt=0.5, lt=1, description="of each one-sided bound and test")] = 0.95
     power: Annotated[float, Field(gt=0.5, lt=1, description="that the number of runs needed is for")] = 0.8
