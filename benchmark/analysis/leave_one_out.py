@@ -111,7 +111,7 @@ def with_stack(
     Raises:
         UserError: the adapters or the data are not those of the result, or the method keeps no adapter stack.
     """
-    loaded, fingerprint = load_data(run_of(result, stream_files), data_dir)
+    loaded, fingerprint = load_data(run_of(result, *stream_files), data_dir)
     stored = result.provenance.data_fingerprint
     if fingerprint != stored:
         raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")

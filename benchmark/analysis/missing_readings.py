@@ -38,7 +38,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     missing = lacking(result)
     if not missing:
         return []
-    loaded, fingerprint = load_data(run_of(result, () if stream_file is None else (stream_file,)), data_dir)
+    loaded, fingerprint = load_data(run_of(result, stream_file), data_dir)
     if fingerprint != result.provenance.data_fingerprint:
         raise UserError(f"the data here are not those of {path}: no reading can be added to it")
     method = rebuild(result, path, loaded.tasks)

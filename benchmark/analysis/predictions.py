@@ -82,7 +82,7 @@ def predict(path: Path, data_dir: Path | None, stream_file: Path | None = None) 
         UserError: result, adapters or data cannot be read.
     """
     result = read(path)
-    loaded, _ = load_data(run_of(result, () if stream_file is None else (stream_file,)), data_dir)
+    loaded, _ = load_data(run_of(result, stream_file), data_dir)
     method = rebuild(result, path, loaded.tasks)
     tables = [_of_task(method, i, task, _scored(task, result)) for i, task in enumerate(loaded.tasks)]
     return Predictions(

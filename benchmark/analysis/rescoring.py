@@ -96,7 +96,7 @@ def rescore(
             setting is none of scoring.
     """
     result = read(path)
-    run = run_of(result, () if stream_file is None else (stream_file,))
+    run = run_of(result, stream_file)
     protocol = _changed(run.protocol, settings)
     loaded, fingerprint = load_data(run, data_dir)
     other = fingerprint != result.provenance.data_fingerprint

@@ -89,7 +89,7 @@ def _tasks(
     if model.backbone.kind in ("vector", "image") or model.protocol.prompt in WITHOUT_WORDS:
         return model.tasks
     try:
-        run = run_of(result, () if stream_file is None else (stream_file,))
+        run = run_of(result, stream_file)
         return load_data(run, data_dir)[0].tasks
     except UserError as error:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +17,16 @@ from benchmark.running.run import Run
 from benchmark.stream import Examples, Task
 
 
-def run_of(result: Result, stream_files: Sequence[Path] = ()) -> Run:
+def run_of(result: Result, *stream_files: Path | None) -> Run:
     """Return the run of a result, whose data can be loaded.
 
     Args:
-        stream_files: that describe streams; the one of the result's stream is taken.
+        stream_files: that describe streams, None being none; the one of the result's stream is taken.
 
     Raises:
         UserError: a file cannot be read, or the result's stream is not listed and none of the files is its.
     """
-    files = {load_stream(str(path)).name: path for path in stream_files}
+    files = {load_stream(str(path)).name: path for path in stream_files if path is not None}
     if result.stream not in files and result.stream not in STREAMS.entries:
         given = ", ".join(f"{path} describes '{name}'" for name, path in files.items())
         raise UserError(
@@ -56,7 +55,7 @@ def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Meth
         method.restore(state)
     except KeyError as error:
         raise UserError(f"the adapters beside {path} are of another method: {error} is missing") from None
-    except (ValueError, IndexError, RuntimeError, TypeError) as error:  # as torch tells of shapes that differ
+    except (ValueError, IndexError, RuntimeError, TypeError) as error:  # as torch reports shapes that differ
         raise UserError(f"the adapters beside {path} are of other shapes: {describe_error(error)}") from None
     # Of a method that builds on this one, whose further tensors would otherwise go unnoticed.
     own = method.state()
