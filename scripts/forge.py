@@ -174,8 +174,8 @@ def main() -> int:
             found = "unseen" if found == ATTESTED != side.expected else found
             counts[found] += 1
             print(f"{found:<9} {name}: {line[:160]}")
-    told = ", ".join(f"{counts[kind]} {kind}" for kind in ("refused", "attested", "unseen"))
-    print(f"{sum(counts.values())} forgeries: {told}")
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in ("refused", "attested", "unseen"))
+    print(f"{sum(counts.values())} forgeries: {summary}")
     return 1 if counts["unseen"] else 0
 
 

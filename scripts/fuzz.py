@@ -55,8 +55,8 @@ def fault_of(given: Input) -> tuple[str, int, str]:
         signal.alarm(0)
     shown = done.output
     if done.exception is not None and not isinstance(done.exception, SystemExit):
-        told = "".join(traceback.format_exception(done.exception)[-3:])
-        return "traceback", done.exit_code, f"{type(done.exception).__name__}: {told}"
+        message = "".join(traceback.format_exception(done.exception)[-3:])
+        return "traceback", done.exit_code, f"{type(done.exception).__name__}: {message}"
     if "Traceback (most recent" in shown:
         return "traceback", done.exit_code, shown
     if "internal error:" in shown or "BENCH_DEBUG=1 shows where" in shown:
@@ -113,8 +113,8 @@ def main() -> int:
             if fault:
                 faults[fault] += 1
                 line = " ".join(shown.split())[-600:]
-                told = f"{fault} | {area} {number} | {given.note} | {given.command!r:.300} | {line!r}"
-                print(told, file=sys.stderr, flush=True)
+                message = f"{fault} | {area} {number} | {given.note} | {given.command!r:.300} | {line!r}"
+                print(message, file=sys.stderr, flush=True)
         os.chdir(where)
     total = sum(kinds.values())
     print(f"{total} inputs ({', '.join(f'{area} {kinds[area]}' for area in areas)}) in seed {chosen.seed}")

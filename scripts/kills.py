@@ -165,7 +165,7 @@ class Ground:
 
 
 def at_work(out: Path) -> int:
-    """Return the bytes that runs have told of so far."""
+    """Return the bytes that runs have reported so far."""
     return sum(path.stat().st_size for path in (SweepFolder(out).root / "events").glob("*"))
 
 

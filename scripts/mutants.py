@@ -1,4 +1,4 @@
-"""Change one thing in the code, run the tests that import it, and tell which changes no test notices.
+"""Change one thing in the code, run the tests that import it, and report which changes no test notices.
 
     python scripts/mutants.py --count 60 --seed 0            # a fresh sample over the core's files
     python scripts/mutants.py --count 5 benchmark/scoring    # five in one folder

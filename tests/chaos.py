@@ -52,7 +52,7 @@ class Sweep:
         return self.process
 
     def events(self) -> int:
-        """Return the bytes that the runs have told so far."""
+        """Return the bytes that the runs have reported so far."""
         return sum(path.stat().st_size for path in (SweepFolder(self.out).root / "events").glob("*"))
 
     def wait(self) -> int:

@@ -1,4 +1,4 @@
-"""Loads image streams from small folders of one-coloured images and tells what is in them."""
+"""Loads image streams from small folders of one-coloured images and says what is in them."""
 
 import pytest
 

@@ -48,13 +48,13 @@ def lose_nodes(runs: list[Run], out: Path, nodes: int, kills: int, every: int) -
     Raises:
         AssertionError: a run did not complete, or fewer nodes were lost than asked for.
     """
-    told: list[Event] = []
+    seen: list[Event] = []
     with cluster(nodes) as (started, alive):
         lost: list[Any] = []
 
         def callback(event: Event) -> None:
-            told.append(event)
-            tasks = sum(isinstance(event, TaskDone) for event in told)
+            seen.append(event)
+            tasks = sum(isinstance(event, TaskDone) for event in seen)
             if isinstance(event, TaskDone) and tasks % every == 0 and len(lost) < kills:
                 lost.append(alive.pop(0))
                 alive.append(started.add_node(num_cpus=1))
@@ -64,7 +64,7 @@ def lose_nodes(runs: list[Run], out: Path, nodes: int, kills: int, every: int) -
         outcomes = run(runs, out, None, 1, "cpu", False, callback, conditions)
     assert len(lost) == kills, f"the sweep ended after {len(lost)} losses"
     assert all(outcome.state == "complete" for outcome in outcomes), [one.error for one in outcomes]
-    return told
+    return seen
 
 
 def main(file: Annotated[Path, typer.Argument(help="A sweep file.")], nodes: int = 3, kills: int = 1) -> None:
@@ -76,10 +76,10 @@ def main(file: Annotated[Path, typer.Argument(help="A sweep file.")], nodes: int
     with tempfile.TemporaryDirectory() as folder:
         undisturbed, disturbed = Path(folder) / "undisturbed", Path(folder) / "disturbed"
         run(runs, undisturbed, None, 1, "cpu", False, lambda event: None)
-        told = lose_nodes(runs, disturbed, nodes, kills, every=max(1, len(runs) // 3))
+        seen = lose_nodes(runs, disturbed, nodes, kills, every=max(1, len(runs) // 3))
         expected, found = content(undisturbed), content(disturbed)
     assert found == expected, sorted(name for name in expected if found.get(name) != expected[name])
-    tasks = [(event.run.identity, event.task) for event in told if isinstance(event, TaskDone)]
+    tasks = [(event.run.identity, event.task) for event in seen if isinstance(event, TaskDone)]
     twice = len(tasks) - len(set(tasks))
     print(
         f"{kills} of {nodes} nodes killed; {len(runs)} runs complete, {len(set(tasks))} tasks, "

@@ -1,4 +1,4 @@
-"""`bench data verify` tells all that is wrong with texts at once, each fault in a line with file and row.
+"""`bench data verify` reports all that is wrong with texts at once, each error in a line with file and row.
 
 Every test breaks several files in several ways; what training says of the same files is one line.
 """
@@ -24,7 +24,7 @@ from benchmark.errors import UserError
 from tasks.sources import natural_instructions, text_classification
 from tests.test_benchmark_layouts import dump, olora, superni_folders, trace_folders
 from tests.test_stream_files import HEAD, SMOKE, write
-from tests.verified import assert_told, refused, verified
+from tests.verified import assert_reported, refused, verified
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -33,7 +33,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         lines.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def test_noted_faults_are_raised_together_or_gathered_while_reading_goes_on() -> None:
+def test_noted_errors_are_raised_together_or_gathered_while_reading_goes_on() -> None:
     def read() -> str:
         errors: list[DataError] = []
         for name in ("a", "b"):
@@ -75,7 +75,7 @@ def test_standard_cl(tmp_path: Path) -> None:
         write_rows(folder / f"{name}.jsonl.gz", listed)
     (folder / "yahoo.jsonl.gz").unlink()
     (folder / "tasks.json").write_text(json.dumps({"tasks": table}), encoding="utf-8")
-    assert_told(
+    assert_reported(
         verified("standard-cl", tmp_path),
         "longseq/dbpedia.jsonl.gz, row 2: split: Input should be 'train', 'dev' or 'test'",
         "longseq/dbpedia.jsonl.gz, row 2: text: Field required",
@@ -95,7 +95,7 @@ def test_standard_cl(tmp_path: Path) -> None:
     assert "dbpedia.jsonl.gz, row 2: split" in said
     assert said.endswith("(and 6 more errors; all: bench data verify standard-cl --order 1)")
     (folder / "tasks.json").write_text("{", encoding="utf-8")
-    assert_told(
+    assert_reported(
         verified("standard-cl", tmp_path),
         "longseq/tasks.json is not JSON",
         "longseq/yahoo.jsonl.gz does not exist",
@@ -115,7 +115,7 @@ def test_folders_of_o_lora_and_that_no_cache_keeps_what_was_read_of_faulty_ones(
     (tmp_path / "TC/yahoo/test.json").write_text("[1", encoding="utf-8")
     for _ in range(2):
         lines = verified("standard-cl", tmp_path)
-        assert_told(
+        assert_reported(
             [line for line in lines if "no rows of the class" not in line],
             "TC/agnews/train.json, row 1: sentence: Field required",
             "TC/agnews/train.json, row 2: the label 'Wrld' is not one of: World",
@@ -162,7 +162,7 @@ def test_superni(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12])
     del facts[list(facts)[-1]]
     (tmp_path / "superni" / "tasks.json").write_text(json.dumps({"tasks": facts}), encoding="utf-8")
-    assert_told(
+    assert_reported(
         verified("superni", tmp_path),
         f"superni/{first}.jsonl.gz, row 2: outputs: no reference",
         f"superni/{first}.jsonl.gz, row 3: outputs: Input should be a valid list",
@@ -182,7 +182,7 @@ def test_superni_in_the_folders_of_sapt(tmp_path: Path) -> None:
     dump(tmp_path / first / "train.json", {"Instances": [*rows, {"id": "k"}], "Definition": "x"})
     dump(tmp_path / first / "test.json", {"Instances": [], "Definition": "x"})
     (tmp_path / second / "train.json").unlink()
-    assert_told(
+    assert_reported(
         verified("superni", tmp_path),
         f"{first}/train.json, row 2: the id 'i' is already that of",
         f"{first}/train.json, row 3: output: no reference",
@@ -226,7 +226,7 @@ def test_trace(tmp_path: Path, published: bool) -> None:
         (tmp_path / "trace" / "NumGLUE-cm.jsonl.gz").unlink()
         fomc, py150 = "trace/FOMC.jsonl.gz, row 2", "trace/Py150.jsonl.gz, row 7"
         more = ["trace/NumGLUE-cm.jsonl.gz does not exist"]
-    assert_told(
+    assert_reported(
         verified("trace", tmp_path),
         f"{fomc}: prompt: does not begin with 'What is the monetary",
         f"{fomc}: answer: 'no' begins with none of ABC",
@@ -263,7 +263,7 @@ def test_a_stream_of_tables(tmp_path: Path) -> None:
     rows = [{"text": "d", "label": "x", "id": "8"}, {"text": 3, "label": "w", "id": "9"}]
     table(tmp_path / "three-test.jsonl", *map(json.dumps, rows), "{")
     table(tmp_path / "four-train.csv", header, "a,x,1", "a,x,1")
-    assert_told(
+    assert_reported(
         verified(path, None),
         "one-train.csv, row 2: no text in the column 'text'",
         "one-train.csv, row 3: the id '1' is that of one-train.csv, row 1",

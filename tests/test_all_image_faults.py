@@ -1,4 +1,4 @@
-"""`bench data verify` tells all that is wrong with images at once, each fault in a line with its file."""
+"""`bench data verify` reports all that is wrong with images at once, each error in a line with its file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.image_files import save, split_folders
 from tests.test_benchmark_layouts import dump
 from tests.test_stream_files import PICTURES, SMOKE, photos, write
-from tests.verified import assert_told, refused, verified
+from tests.verified import assert_reported, refused, verified
 
 
 def archive(folder: Path, arrays: dict[str, Any], names: object, stem: str) -> None:
@@ -38,20 +38,20 @@ def test_images_in_arrays(tmp_path: Path, name: str, colours: tuple[int, ...]) -
     arrays["train_labels"][[3, 5]] = count, -1
     arrays["test_labels"][7] = 99
     archive(tmp_path, arrays, {"class_names": names}, stem)
-    told = f"vision/{stem}.npz: {{}} row {{}} has the label {{}}, not one of 0 to {count - 1}"
+    reported = f"vision/{stem}.npz: {{}} row {{}} has the label {{}}, not one of 0 to {count - 1}"
     lines = verified(name, tmp_path, "--set", "tasks=2")
-    assert_told(
+    assert_reported(
         [line for line in lines if "no rows of the class" not in line],
-        told.format("train", 3, count),
-        told.format("train", 5, -1),
-        told.format("test", 7, 99),
+        reported.format("train", 3, count),
+        reported.format("train", 5, -1),
+        reported.format("test", 7, 99),
     )
     (line,) = [line for line in lines if "no rows of the class" in line]
     assert line.endswith(f"test: no rows of the class '{names[7]}'")
     del arrays["train_labels"]
     arrays["test_images"] = arrays["test_images"].astype(np.float32)
     archive(tmp_path, arrays, {"class_nams": names}, stem)
-    assert_told(
+    assert_reported(
         verified(name, tmp_path),
         f"vision/{stem}.json: class_names: Field required",
         f"vision/{stem}.npz has no array 'train_labels'",
@@ -67,7 +67,7 @@ def test_image_folders(tmp_path: Path) -> None:
     (root / "test/cat/0.png").unlink()
     save(root / "test/gnu/0.png", 1)
     (root / "train/dog").rename(root / "train/Eel")
-    assert_told(
+    assert_reported(
         verified("imagenet-a", tmp_path, *small),
         "imagenet-a: the class names Eel and eel differ in nothing but case",
         "imagenet-a: the class Eel has no test images",
@@ -81,7 +81,7 @@ def test_image_folders(tmp_path: Path) -> None:
     assert said.startswith(f"{root}: the class names Eel and eel")
     for path in (root / "test").rglob("*.png"):
         path.unlink()
-    assert_told(
+    assert_reported(
         [line for line in verified("imagenet-a", tmp_path, *small) if "differ" not in line],
         "imagenet-a: the test split holds no images",
         "imagenet-a/train/ant/1.png, row 3: not a readable image",
@@ -101,7 +101,7 @@ def test_the_archive_of_tiny_imagenet(tmp_path: Path) -> None:
     (root / "val" / "val_annotations.txt").write_text("\n".join(lines), encoding="utf-8")
     (root / "train" / wnids[0] / "images" / "0.JPEG").write_bytes(b"no picture")
     (root / "val" / "images" / "3.JPEG").unlink()
-    assert_told(
+    assert_reported(
         verified("tiny-imagenet", tmp_path, "--set", "classes=200", "--set", "tasks=2", "--set", "size=8"),
         "tiny-imagenet-200/val/val_annotations.txt, row 2: m00000001 is not in wnids.txt",
         "tiny-imagenet-200/val/val_annotations.txt, row 3: 1 fields, not 3",
@@ -125,7 +125,7 @@ def test_a_stream_of_image_folders(tmp_path: Path) -> None:
     path = write(tmp_path, PICTURES + SMOKE)
     lines = verified(path, None)
     # Each of these images is one colour throughout, the same in train and in test.
-    assert_told(
+    assert_reported(
         [line for line in lines if "also in test" not in line],
         "photos/train/c1/broken.jpg: not a readable image",
         "photos/test/c3/0.png: not a readable image",
@@ -138,7 +138,7 @@ def test_a_stream_of_image_folders(tmp_path: Path) -> None:
     )
     assert len(lines) > 8
     (tmp_path / "photos/test").rename(tmp_path / "photos/tset")
-    assert_told(
+    assert_reported(
         verified(path, None),
         "photos/train/c1/broken.jpg: not a readable image",
         "photos has no folder 'test'; it has: train, tset",

@@ -98,7 +98,7 @@ def test_two_columns_become_one_text_with_their_names(tmp_path: Path) -> None:
     assert loaded.tasks[0].train.texts[0] == "premise: a cat sleeps train 0\nhypothesis: it rests"
 
 
-def test_a_row_without_one_of_them_is_told(tmp_path: Path) -> None:
+def test_a_row_without_one_of_them_is_reported(tmp_path: Path) -> None:
     stream = read_stream(write_pairs(tmp_path, hypothesis=" "))
     with pytest.raises(UserError, match="no text in the column 'hypothesis'"):
         stream.load(Request("1", 0, stream.protocols["smoke"], None))

@@ -1,4 +1,4 @@
-"""The list of what was published: an edit that keeps every number consistent is told all the same."""
+"""The list of what was published: an edit that keeps every number consistent is reported all the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.factories import result, save
 BOARDS = Path(__file__).parents[1] / "leaderboards"
 
 
-def test_an_edit_that_keeps_all_numbers_is_told_by_file(tmp_path: Path) -> None:
+def test_an_edit_that_keeps_all_numbers_is_reported_by_file(tmp_path: Path) -> None:
     paths = save(tmp_path, result(seed=0), result(seed=1))
     checksums.record(tmp_path / "results", paths)
     assert len(load(tmp_path)[0]) == 2
@@ -31,7 +31,7 @@ def test_an_edit_that_keeps_all_numbers_is_told_by_file(tmp_path: Path) -> None:
     assert len(problems) == 1 and str(paths[0]) in problems[0] and "was changed after" in problems[0]
 
 
-def test_a_published_result_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_published_result_that_is_gone_is_reported(tmp_path: Path) -> None:
     paths = save(tmp_path, result(seed=0), result(seed=1))
     checksums.record(tmp_path / "results", paths)
     paths[1].unlink()
@@ -45,7 +45,7 @@ def test_results_that_are_not_listed_are_taken_as_they_are(tmp_path: Path) -> No
     assert second.is_file() and len(load(tmp_path)[0]) == 2
 
 
-def test_a_line_that_is_none_is_told_with_its_number(tmp_path: Path) -> None:
+def test_a_line_that_is_none_is_reported_with_its_number(tmp_path: Path) -> None:
     (tmp_path / checksums.NAME).write_text("0" * 64 + "  a.json\nrubbish\n")
     with pytest.raises(UserError, match="SHA256SUMS, line 2: expected what sha256sum prints, not 'rubbish'"):
         checksums.stated(tmp_path)

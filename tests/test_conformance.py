@@ -222,21 +222,21 @@ def test_backbone_is_counted_without_what_a_method_adds(key: str, kind: str) -> 
 
 @everywhere
 def test_restored_method_answers_the_same(key: str, kind: str) -> None:
-    told = story(key, kind)
+    finished = story(key, kind)
     again = fresh(key, kind)
-    again.restore(told.method.state())
-    assert pack(again.state()) == pack(told.method.state())
+    again.restore(finished.method.state())
+    assert pack(again.state()) == pack(finished.method.state())
     for t in (0, TASKS - 1):
-        assert answers(again, t) == answers(told.method, t)
+        assert answers(again, t) == answers(finished.method, t)
 
 
 @everywhere
 def test_stopped_and_continued_gives_the_same_bytes(key: str, kind: str) -> None:
-    told = story(key, kind)
+    finished = story(key, kind)
     again = fresh(key, kind, seed=5)
-    again.restore(told.states[TASKS - 2])
+    again.restore(finished.states[TASKS - 2])
     tiny.learn(again, TASKS - 1)
-    assert pack(again.state()) == pack(told.states[-1])
+    assert pack(again.state()) == pack(finished.states[-1])
 
 
 @on_one_kind
@@ -274,18 +274,18 @@ def test_task_is_withheld_unless_declared(
     method = tiny.make_method(key, kind, settings={"head": head, **SHORT})
     for t in range(TASKS):
         tiny.learn(method, t)
-    told: list[int | None] = []
+    visible: list[int | None] = []
     original = method.predict
 
     def watched(batch: Any, task: int | None) -> list[Any]:
-        told.append(task)
+        visible.append(task)
         return original(batch, task)
 
     monkeypatch.setattr(method, "predict", watched)
     share = evaluate(method, 1, tiny.rows(method, 1, "test"), method.task_model.tasks[1].test)
     assert 0 <= share <= 1
     given = head == "task-incremental" or type(method).needs.task_id
-    assert set(told) == {1 if given else None}
+    assert set(visible) == {1 if given else None}
 
 
 @on_one_kind

@@ -49,19 +49,19 @@ def test_random_tasks_are_drawn_by_the_seed_and_hold_the_first() -> None:
 
 
 def test_random_plan_outlives_the_process() -> None:
-    told = control("keep-random", 3, tasks=6, seed=1)
-    tiny.learn(told, 0)
+    rule = control("keep-random", 3, tasks=6, seed=1)
+    tiny.learn(rule, 0)
     other = next(
         made
         for seed in range(20)
-        if not torch.equal((made := control("keep-random", 3, 6, seed)).wanted, told.wanted)
+        if not torch.equal((made := control("keep-random", 3, 6, seed)).wanted, rule.wanted)
     )
-    other.restore({name: value.clone() for name, value in told.state().items()})
-    assert torch.equal(other.wanted, told.wanted)
+    other.restore({name: value.clone() for name, value in rule.state().items()})
+    assert torch.equal(other.wanted, rule.wanted)
     for t in range(1, 6):
-        tiny.learn(told, t)
+        tiny.learn(rule, t)
         tiny.learn(other, t)
-    assert tiny.same(other.state(), told.state())
+    assert tiny.same(other.state(), rule.state())
 
 
 @pytest.mark.parametrize("key", RULES)

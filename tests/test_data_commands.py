@@ -63,24 +63,24 @@ def report(*tasks: Task) -> Report:
     return verify(stream(*tasks), Request("1", 0, PLAIN, None))
 
 
-def told(found: Report, fatal: bool) -> list[tuple[str, tuple[int, ...]]]:
+def reported(found: Report, fatal: bool) -> list[tuple[str, tuple[int, ...]]]:
     return [(one.line, one.rows) for one in found.errors if one.fatal is fatal]
 
 
-def test_every_fault_is_told_at_once_with_task_split_and_row() -> None:
+def test_every_error_is_reported_at_once_with_task_split_and_row() -> None:
     train = replace(rows("a", "b", "c", "d", labels=[0, 0, 0, 0]), ids=["1", "1", "2", "3"])
     validation = rows("v", "t2")
     test = rows("t1", "t2", "c")
     found = report(replace(task(train, test, validation), classes=("No", "no")))
     assert not found.sound
-    assert told(found, True) == [
+    assert reported(found, True) == [
         ("t: the classes 'No' and 'no' differ only by case", ()),
         ("t, train: rows 1, 2 have the same id '1'", (1, 2)),
         ("t, train: no rows of the class 'no'", ()),
         ("t, train: 1 row also in test", (3,)),
         ("t, validation: 1 row also in test", (2,)),
     ]
-    assert told(found, False) == [("rebuilt", ())]
+    assert reported(found, False) == [("rebuilt", ())]
 
 
 def test_oddities_do_no_harm() -> None:
@@ -88,7 +88,7 @@ def test_oddities_do_no_harm() -> None:
     test = rows("X", "y")
     found = report(task(train, test, rows("v", "w")))
     assert found.sound
-    assert told(found, False) == [
+    assert reported(found, False) == [
         ("rebuilt", ()),
         ("t, train: 1 empty text", (5,)),
         ("t, train: the same content in rows 3 = 4", (3, 4)),
@@ -102,7 +102,7 @@ def test_oddities_do_no_harm() -> None:
 def test_passages_are_counted_once_and_their_rows_listed() -> None:
     train = rows("question: a passage: P", "question: b passage: P", "question: c passage: Q")
     test = rows("question: d passage: P", "question: e\npassage: P", labels=[0, 1])
-    assert ("t, train: 1 passage also in test, with other questions", (1, 2)) in told(
+    assert ("t, train: 1 passage also in test, with other questions", (1, 2)) in reported(
         report(task(train, test)), False
     )
 
@@ -110,8 +110,8 @@ def test_passages_are_counted_once_and_their_rows_listed() -> None:
 def test_empty_references_are_odd_and_missing_ones_a_fault() -> None:
     train = Examples(["a", "b", "c"], None, [["x", ""], [], ["y"]], ["1", "2", "3"])
     found = report(Task("t", train, Examples(["d"], None, [["z"]], ["4"])))
-    assert ("t, train: row 2 has no reference", (2,)) in told(found, True)
-    assert ("t, train: 1 row with an empty reference", (1,)) in told(found, False)
+    assert ("t, train: row 2 has no reference", (2,)) in reported(found, True)
+    assert ("t, train: 1 row with an empty reference", (1,)) in reported(found, False)
 
 
 def test_equal_pictures_are_found_and_the_counts_are_by_class() -> None:
@@ -119,7 +119,7 @@ def test_equal_pictures_are_found_and_the_counts_are_by_class() -> None:
     train = Examples(pixels[:3], np.array([0, 1, 0]), None, ["1", "2", "3"])
     test = Examples(pixels[[1, 3]], np.array([1, 0]), None, ["4", "5"])
     found = report(task(train, test))
-    assert told(found, True) == [("t, train: 1 row also in test", (2,))]
+    assert reported(found, True) == [("t, train: 1 row also in test", (2,))]
     assert [(one.split, one.rows, one.labels) for one in found.counts] == [
         ("train", 3, {"no": 2, "yes": 1}),
         ("test", 2, {"no": 1, "yes": 1}),
@@ -187,7 +187,7 @@ def test_the_samples_are_sound_and_their_oddities_known(name: str, bench_data: P
         assert {one.rows for one in found.counts} == {400, 100}
 
 
-def test_the_command_lists_all_faults_of_a_file_and_exits_with_1(tmp_path: Path) -> None:
+def test_the_command_lists_all_errors_of_a_file_and_exits_with_1(tmp_path: Path) -> None:
     text = 'name = "x"\ntitel = "X"\n[protocol.smoke]\nepoch = 2\n'
     (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     done = CliRunner().invoke(app, ["data", "verify", str(tmp_path / "x.toml")])

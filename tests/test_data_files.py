@@ -93,7 +93,7 @@ def test_missing_empty_truncated_and_plain_files_are_named(tmp_path):
     fails(lambda: read(latin), "latin.gz")
 
 
-def test_json_faults_are_named(tmp_path):
+def test_json_errors_are_named(tmp_path):
     path = tmp_path / "t.json"
     fails(lambda: data_files.read_json(path, Line), "t.json")
     path.write_text("{")
@@ -137,7 +137,7 @@ def pictures(folder, **changed):
     return lambda: read_images(folder / "p.npz", folder / "p.json", dimensions=3)
 
 
-def test_image_and_label_faults_are_named(tmp_path):
+def test_image_and_label_errors_are_named(tmp_path):
     assert len(pictures(tmp_path)().train) == 4
     fails(pictures(tmp_path, train_labels=np.array([0, 1, 0])), "p.npz", "4 train images but 3 train labels")
     fails(pictures(tmp_path, test_labels=np.array([0, 2])), "p.npz: test row 1 has the label 2")

@@ -80,8 +80,8 @@ def test_what_lies_among_images_and_is_not_read_is_named(tmp_path: Path) -> None
         save(tmp_path / "photos/train" / name, 9)
     save(tmp_path / "photos/test/4.png", 9)
     for _ in range(2):
-        told = [line.removeprefix(f"{tmp_path}/photos/").partition("; ")[0] for line in faults(path)]
-        assert told == [
+        reported = [line.removeprefix(f"{tmp_path}/photos/").partition("; ")[0] for line in faults(path)]
+        assert reported == [
             "test: 1 file ending in .png not read",
             "train/c0: 2 files ending in .tif not read",
             "train/c1: 1 file ending in .gif not read",
@@ -140,13 +140,13 @@ def test_text_is_text(name: str, tmp_path: Path) -> None:
 def test_labels_that_only_unicode_tells_apart_are_explained(tmp_path: Path) -> None:
     assert NFC != NFD and unicodedata.normalize("NFC", NFD) == NFC
     (line, *_) = faults(labelled(tmp_path, NFD, NFC))
-    told = (
+    reported = (
         f"row 2: the label '{NFD}' differs only by how Unicode writes it (NFC makes both equal) from '{NFC}'"
     )
-    assert told in line
+    assert reported in line
     path = labelled(tmp_path, NFD, NFC)
     path.write_text(path.read_text(encoding="utf-8").replace("[protocol", f'classes = ["{NFC}"]\n[protocol'))
-    assert any(told in line for line in faults(path))
+    assert any(reported in line for line in faults(path))
 
 
 def test_a_class_that_is_no_text_is_refused_by_the_check() -> None:
@@ -195,7 +195,7 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         ("task,split,text,label,id\n".encode("utf-16"), "save it as UTF-8"),
     ],
 )
-def test_another_separator_or_encoding_is_told_with_what_to_do(
+def test_another_separator_or_encoding_is_reported_with_what_to_do(
     content: bytes, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "tickets.csv").write_bytes(content)
@@ -203,14 +203,14 @@ def test_another_separator_or_encoding_is_told_with_what_to_do(
     assert words in line
 
 
-def test_a_name_that_no_file_can_have_is_told_with_its_row(tmp_path: Path) -> None:
+def test_a_name_that_no_file_can_have_is_reported_with_its_row(tmp_path: Path) -> None:
     save(tmp_path / "1.png", 1)
     lines = ["a,train,1.png,x", "a,test,1\0.png,x"]
     rows(tmp_path, "task,split,image,label", *lines)
     columns = 'columns = { task = "task", split = "split", image = "image", label = "label" }'
     part = f'[table]\nsource = {{ path = "tickets.csv" }}\n{columns}\n'
-    told = faults(write(tmp_path, HEAD.replace("text-classification", "image") + part + SMOKE))
-    assert f"{tmp_path}/tickets.csv, row 2: '1\\x00.png' names no file" in told
+    reported = faults(write(tmp_path, HEAD.replace("text-classification", "image") + part + SMOKE))
+    assert f"{tmp_path}/tickets.csv, row 2: '1\\x00.png' names no file" in reported
 
 
 # --- limits
@@ -219,8 +219,8 @@ def test_a_name_that_no_file_can_have_is_told_with_its_row(tmp_path: Path) -> No
 def test_a_row_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "LONGEST_ROW", 100)
     path = labelled(tmp_path, "y" * 200)
-    told = "after row 1: a line of more than 100 characters; rows that long are not read"
-    assert any(told in line for line in faults(path))
+    reported = "after row 1: a line of more than 100 characters; rows that long are not read"
+    assert any(reported in line for line in faults(path))
     rows(tmp_path, "task,split,text,label,id", f"a,train,{'y' * 200},x,1")
     assert any(
         "a line of more than 100 characters" in line for line in faults(write(tmp_path, HEAD + TABLE + SMOKE))

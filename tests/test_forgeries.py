@@ -84,8 +84,8 @@ def score(path: Path, root: Path, *more: str) -> tuple[int, str]:
 
 def test_a_result_that_was_scored_again_is_shown_as_re_scored(boards: Path, sound: Path) -> None:
     assert "re-scored" not in (boards / "toy.md").read_text(encoding="utf-8")
-    code, told = score(sound, boards)
-    assert code == 0 and f"marked as re-scored in {boards / 'results' / 'toy' / 'smoke.rescored'}" in told
+    code, reported = score(sound, boards)
+    assert code == 0 and f"marked as re-scored in {boards / 'results' / 'toy' / 'smoke.rescored'}" in reported
     CliRunner().invoke(app, ["leaderboard", "--root", str(boards), "--out", str(boards)])
     assert "| re-scored |" in (boards / "toy.md").read_text(encoding="utf-8")
     assert checked(boards) == (0, "leaderboards are up to date\n")
@@ -108,16 +108,16 @@ def test_a_row_of_which_some_runs_were_scored_again_says_how_many(sound: Path) -
 def test_what_is_not_published_or_does_not_come_out_again_gets_no_mark(
     sound: Path, boards: Path, tmp_path: Path
 ) -> None:
-    code, told = score(sound, tmp_path / "elsewhere")
-    assert code == 2 and "does not hold" in told
+    code, reported = score(sound, tmp_path / "elsewhere")
+    assert code == 2 and "does not hold" in reported
     assert score(sound, boards, "--set", "protocol.decoding=labels")[0] == 2
     # Whatever the adapters give, a result that was edited after it was published is not the published one.
     copy = tmp_path / "copy" / sound.name
     copy.parent.mkdir()
     write(read(sound).model_copy(update={"report": [{"kept": True}, {}]}), copy)
     copy.with_suffix(".safetensors").write_bytes(sound.with_suffix(".safetensors").read_bytes())
-    code, told = score(copy, boards)
-    assert code == 2 and "as it is here" in told
+    code, reported = score(copy, boards)
+    assert code == 2 and "as it is here" in reported
     assert not (boards / "results" / "toy" / f"smoke{RESCORED}").exists()
 
 
@@ -125,8 +125,8 @@ def test_a_seed_that_was_run_and_is_left_out_shows(two_seeds: Path, tmp_path: Pa
     first, second = sorted(two_seeds.parent.glob("*.json"))
     assert submit([first], tmp_path).refused == ()
     CliRunner().invoke(app, ["leaderboard", "--root", str(tmp_path), "--out", str(tmp_path)])
-    code, told = checked(tmp_path)
-    assert code == 1 and "seq-lora with order 1, seed 1 was run and is not published" in told
+    code, reported = checked(tmp_path)
+    assert code == 1 and "seq-lora with order 1, seed 1 was run and is not published" in reported
     assert submit([make_clean(second)], tmp_path).refused == ()
     CliRunner().invoke(app, ["leaderboard", "--root", str(tmp_path), "--out", str(tmp_path)])
     assert checked(tmp_path) == (0, "leaderboards are up to date\n")
@@ -166,26 +166,26 @@ def test_what_is_genuine_is_up_to_date(boards: Path) -> None:
 
 def test_an_edited_page_is_out_of_date(boards: Path) -> None:
     (boards / "toy.md").write_text("edited", encoding="utf-8")
-    code, told = checked(boards)
-    assert code == 1 and "out of date" in told and "toy.md" in told.replace("\n", "")
+    code, reported = checked(boards)
+    assert code == 1 and "out of date" in reported and "toy.md" in reported.replace("\n", "")
 
 
 def test_a_result_that_the_list_does_not_hold_fails_the_check(boards: Path) -> None:
     listed = boards / "results" / NAME
     listed.write_text("", encoding="utf-8")
-    code, told = checked(boards)
-    assert code == 1 and "smoke.jsonl is not listed in" in told
+    code, reported = checked(boards)
+    assert code == 1 and "smoke.jsonl is not listed in" in reported
     listed.unlink()
-    code, told = checked(boards)
-    assert code == 1 and f"{listed} is missing" in told.replace("\n", "")
+    code, reported = checked(boards)
+    assert code == 1 and f"{listed} is missing" in reported.replace("\n", "")
 
 
 def test_a_result_without_the_hash_of_its_adapters_fails_the_check(sound: Path, tmp_path: Path) -> None:
     place = tmp_path / "results" / "toy" / "smoke" / "one.json"
     write(read(sound).model_copy(update={"adapters_sha256": None}), place)
     record(tmp_path / "results", [place])
-    code, told = checked(tmp_path)
-    assert code == 1 and "states no hash of its adapters" in told
+    code, reported = checked(tmp_path)
+    assert code == 1 and "states no hash of its adapters" in reported
 
 
 def test_a_board_of_nothing_has_nothing_to_check(tmp_path: Path) -> None:
@@ -202,14 +202,14 @@ def test_missing_and_cut_adapters_are_said(sound: Path, tmp_path: Path) -> None:
     path.write_bytes(sound.read_bytes())
     whole = sound.with_suffix(".safetensors").read_bytes()
 
-    def told() -> str:
+    def reported() -> str:
         return CliRunner().invoke(app, ["show", str(path)]).output
 
-    assert f"no adapters at {file}" in told()
+    assert f"no adapters at {file}" in reported()
     file.write_bytes(whole[:-1])
-    assert "is not a whole safetensors file" in told()
+    assert "is not a whole safetensors file" in reported()
     file.write_bytes(whole)
-    assert "one.safetensors is whole and of this run" in told()
+    assert "one.safetensors is whole and of this run" in reported()
 
 
 def test_a_finished_run_without_its_adapters_is_skipped_with_a_word(tmp_path: Path) -> None:

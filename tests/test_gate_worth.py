@@ -103,8 +103,8 @@ def test_worth_tells_what_every_lambda_decides() -> None:
         method, rows, selection = at_selection("vector", {"epochs": 5}, sparsity=price, **options)
         train(method, selection, rows, (0, 1, selection.name), lambda share: None)
         method.end_task(1, rows)
-        told = method.report(1)
-        assert (told["worth"]["selection"]["worth"], told["kept"]) == (worth, kept)
+        reported = method.report(1)
+        assert (reported["worth"]["selection"]["worth"], reported["kept"]) == (worth, kept)
 
 
 def test_measuring_leaves_what_is_learned_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_measuring_leaves_what_is_learned_to_the_last_bit(monkeypatch: pytest.Mo
     assert tiny.same(*states)
 
 
-def test_the_first_adapter_is_not_weighed_and_no_validation_rows_are_told() -> None:
+def test_the_first_adapter_is_not_weighed_and_no_validation_rows_are_reported() -> None:
     method: Any = tiny.make_method("litelora", "vector")
     tiny.learn(method, 0)
     assert method.report(0)["worth"] == {}

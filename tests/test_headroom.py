@@ -37,7 +37,7 @@ def test_the_gap_is_over_the_best_reading_on_paired_runs() -> None:
         ([0.8], [0.6], 0.1, "1 paired run gives no standard error"),
     ],
 )
-def test_each_rule_is_told_with_its_figure(
+def test_each_rule_is_reported_with_its_figure(
     joint: list[float], frozen: list[float], chance: float, words: str
 ) -> None:
     found = measure_headroom(dict(enumerate(joint)), {"ncm": dict(enumerate(frozen))}, chance)

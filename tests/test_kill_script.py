@@ -35,10 +35,10 @@ def test_runs_that_nothing_hits_prove_nothing(monkeypatch: pytest.MonkeyPatch, t
 
 def test_a_run_that_was_lost_for_memory_counts_once() -> None:
     lost = "the worker was lost 3 times: Task was killed due to the node running low on memory."
-    told = (
+    reported = (
         f"seq-lora on toy, order 1, seed 0 | failed: {lost} | 1 of 2 runs\nfailed: seq-lora on toy: {lost}\n"
     )
-    assert kills.lost_for_memory(told) == 1
+    assert kills.lost_for_memory(reported) == 1
     assert kills.lost_for_memory("failed: seq-lora on toy: no good\n") == 0
 
 

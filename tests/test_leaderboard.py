@@ -137,8 +137,8 @@ def test_a_need_younger_than_a_result_does_not_split_its_row(tmp_path):
 
 
 def test_head_protocols_have_sections_of_their_own(tmp_path):
-    told = Protocol(name="tiny", source="made up", backbone="seed", head="task-incremental")
-    text = built(tmp_path, result(), result("beta", protocol=told))
+    task_incremental = Protocol(name="tiny", source="made up", backbone="seed", head="task-incremental")
+    text = built(tmp_path, result(), result("beta", protocol=task_incremental))
     assert [line for line in text.splitlines() if line.startswith("## tiny")] == [
         "## tiny, seed, class-incremental",
         "## tiny, seed, task-incremental",

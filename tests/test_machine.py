@@ -96,7 +96,7 @@ def test_memory_that_is_refused_stops_one_run_and_is_not_its_failure(
     assert_goes_on(out)
 
 
-def test_a_folder_that_is_lost_in_the_middle_is_told_or_made_anew(
+def test_a_folder_that_is_lost_in_the_middle_is_reported_or_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "runs"
@@ -117,7 +117,7 @@ def test_a_folder_that_is_lost_in_the_middle_is_told_or_made_anew(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_an_output_that_takes_nothing_is_told_in_one_line() -> None:
+def test_an_output_that_takes_nothing_is_reported_in_one_line() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with open("/dev/full", "w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "benchmark", "list"]

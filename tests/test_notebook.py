@@ -236,9 +236,9 @@ def test_finished_runs_are_read_and_those_of_a_registered_class_run_again(
     assert capsys.readouterr().out == ""
     assert len(bench.run("mine", "own-toy", **short)) == 1
     again = bench.run(["mine", "frozen"], "toy", **short | {"quiet": False})
-    told = capsys.readouterr().out.splitlines()
-    assert [line for line in told if "skipped" in line and "mine" in line] == []
-    assert len([line for line in told if "skipped" in line and "frozen" in line]) == 1
+    reported = capsys.readouterr().out.splitlines()
+    assert [line for line in reported if "skipped" in line and "mine" in line] == []
+    assert len([line for line in reported if "skipped" in line and "frozen" in line]) == 1
     assert [run.matrix for run in again] == [run.matrix for run in first]
     kept = bench.run("mine", "toy", fresh=False, **short)
     assert kept[0].timing == again.select(method="mine")[0].timing

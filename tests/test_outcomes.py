@@ -95,7 +95,7 @@ def test_whatever_changes_an_outcome_has_it_found_out_again(tmp_path: Path) -> N
         assert printed == prints.fingerprint(tasks)
 
 
-def test_a_fault_is_told_at_every_start(tmp_path: Path) -> None:
+def test_an_error_is_reported_at_every_start(tmp_path: Path) -> None:
     path = texts(tmp_path)
     for _ in range(2):
         with pytest.raises(UserError, match="scores on validation rows, but the task 'two' has none"):

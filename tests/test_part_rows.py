@@ -201,19 +201,21 @@ def test_words_around_texts_are_no_part_of_the_rows(
     assert task.train.inputs == before.tasks[0].train.inputs
 
 
-def test_faults_are_told_each_time_and_the_rows_beside_them_are_not_kept(cache: Path, tmp_path: Path) -> None:
+def test_errors_are_reported_each_time_and_the_rows_beside_them_are_not_kept(
+    cache: Path, tmp_path: Path
+) -> None:
     path = image_table(tmp_path)
     (tmp_path / "photos" / "9.png").write_bytes(b"no picture")
     (tmp_path / "photos" / "11.png").unlink()
-    told = []
+    reported = []
     for _ in range(2):
         with pytest.raises(InvalidData) as caught:
             loaded(path)
-        told.append([one.line for one in caught.value.errors])
+        reported.append([one.line for one in caught.value.errors])
         assert not list(cache.rglob("places.npy"))
-    assert told[0] == told[1] and len(told[0]) == 2
-    assert "row 10: not a readable image" in told[0][0]
-    assert "row 12: the image does not exist" in told[0][1]
+    assert reported[0] == reported[1] and len(reported[0]) == 2
+    assert "row 10: not a readable image" in reported[0][0]
+    assert "row 12: the image does not exist" in reported[0][1]
     save(tmp_path / "photos" / "9.png", 9)
     save(tmp_path / "photos" / "11.png", 11)
     assert len(loaded(path).tasks) == 2 and list(cache.rglob("places.npy"))

@@ -64,8 +64,8 @@ def test_pages_say_what_is_not_pefts_default(tuner: str) -> None:
         tuner, set()
     )
     page = " ".join(inspection.method(f"seq-{tuner}").split())
-    told = page.partition("Defaults that differ from the released program: of peft's configuration ")[2]
-    assert told.startswith("none") != (tuner in NOT_PEFTS)
+    reported = page.partition("Defaults that differ from the released program: of peft's configuration ")[2]
+    assert reported.startswith("none") != (tuner in NOT_PEFTS)
 
 
 def test_sizes_are_pefts_defaults_on_a_vit_b_and_smaller_on_small_layers() -> None:

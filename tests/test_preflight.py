@@ -1,4 +1,4 @@
-"""Before the first run: how long it takes, and whether device and data are there, each told in one line."""
+"""Before the first run: how long it takes, and whether device and data are there, each in one line."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_dry_run_of_a_first_run_has_an_estimate(tmp_path: Path, monkeypatch: p
     assert (run["seconds"], run["by_published_runs"], run["state"]) == (90, True, "missing")
 
 
-def test_a_missing_device_is_told_once_before_any_run(tmp_path: Path) -> None:
+def test_a_missing_device_is_reported_once_before_any_run(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     done = CliRunner().invoke(app, [*DIGITS, "--seed", "0-2", "--device", "cuda:1", "--out", str(tmp_path)])
@@ -123,7 +123,7 @@ def test_ray_and_the_user_do_not_both_choose_a_gpu(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "--device cuda:1 names one; use --device cuda" in done.stderr
 
 
-def test_missing_data_are_told_once_with_what_needs_none(
+def test_missing_data_are_reported_once_with_what_needs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))

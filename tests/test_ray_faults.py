@@ -40,9 +40,9 @@ def test_random_kills_under_ray_change_no_byte(tmp_path: Path) -> None:
 def test_a_run_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> None:
     runs = plan("seq-lora", "toy", seeds="0-1", settings=["epochs=60"])
     run(runs, tmp_path / "here", None, 1, "cpu", False, lambda event: None)
-    told = lose_nodes(runs, tmp_path / "there", nodes=1, kills=1, every=2)
+    seen = lose_nodes(runs, tmp_path / "there", nodes=1, kills=1, every=2)
     assert content(tmp_path / "there") == content(tmp_path / "here")
-    tasks = [(event.run.seed, event.task) for event in told if isinstance(event, TaskDone)]
+    tasks = [(event.run.seed, event.task) for event in seen if isinstance(event, TaskDone)]
     # Nothing is learned twice but the task that was under way.
     assert sorted(set(tasks)) == [(seed, t) for seed in (0, 1) for t in range(6)]
     assert len(tasks) <= 13
@@ -69,7 +69,7 @@ def test_a_faulty_run_fails_alone_under_ray(
 
 
 def test_workers_that_ray_kills_for_memory_change_no_byte(tmp_path: Path) -> None:
-    # Each run is lost as often as is borne, is told as failed, and goes on once the guard lets it be.
+    # Each run is lost as often as is borne, is reported as failed, and goes on once the guard lets it be.
     tally = kills.suffer("memory", tmp_path / "memory", 3, seed=0)
     assert tally.kills.total() >= 3 and tally.files > 0
     assert tally.differing == []

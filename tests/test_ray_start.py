@@ -1,4 +1,4 @@
-"""How Ray is started: what is told meanwhile, and what is refused in one line. Nothing here starts it."""
+"""How Ray is started: what is reported meanwhile, and what is refused in one line. Nothing here starts it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_ray_that_does_not_start_is_one_line(
     assert all(word in str(caught.value) for word in words)
 
 
-def test_a_wait_is_told_at_its_start_meanwhile_and_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_is_reported_at_its_start_meanwhile_and_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "REMIND_SECONDS", 0.05)
     lines: list[str] = []
     with on_ray.waiting("starting it", lines.append):

@@ -68,7 +68,7 @@ def results_in(folder: Path) -> list[Path]:
     return found
 
 
-def told(verb: str, done: Result) -> str:
+def reported(verb: str, done: Result) -> str:
     """Return what is wrong with the way a verb ended, or ""."""
     if done.exit_code == 0:
         return ""
@@ -91,7 +91,7 @@ def test_every_verb_reads_every_result(learned: Path, tmp_path: Path) -> None:
             "redundancy": ["analyse", "redundancy", path],
             "export": ["export", path, tmp_path / path.stem, "--card"],
         }.items():
-            complaint = told(verb, bench(*arguments))
+            complaint = reported(verb, bench(*arguments))
             if complaint:
                 wrong.append(f"{verb} {path.stem}: {complaint}")
     assert wrong == []
@@ -105,7 +105,7 @@ def test_a_folder_of_all_of_them_becomes_a_page_a_board_and_a_site(learned: Path
         "leaderboard": ["leaderboard", "--root", learned, "--out", boards],
         "site": ["develop", "site", "build", "--root", learned, "--out", site, "--no-pictures"],
     }.items():
-        assert told(verb, bench(*arguments)) == ""
+        assert reported(verb, bench(*arguments)) == ""
     text = page.read_text(encoding="utf-8")
     for path in results_in(learned):
         assert path.stem.partition("-order-")[0] in text, "every method has its place on the page"

@@ -92,10 +92,10 @@ def test_buffer_survives_a_restart(kind: str, policy: str) -> None:
     for either in made:
         tiny.learn(either, 2)
     assert pack(again.state()) == pack(method.state())
-    told = method.report(2)
-    assert (told["stored_rows"], told["of_rows"]) == (5, 36)
+    reported = method.report(2)
+    assert (reported["stored_rows"], reported["of_rows"]) == (5, 36)
     held = [x for name, x in method.state().items() if name.startswith("buffer.")]
-    assert told["buffer_bytes"] == method.accounting().auxiliary_bytes == sum(x.nbytes for x in held)
+    assert reported["buffer_bytes"] == method.accounting().auxiliary_bytes == sum(x.nbytes for x in held)
 
 
 @pytest.mark.parametrize("pixels", ["backbone", "unit"])

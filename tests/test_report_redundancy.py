@@ -59,7 +59,7 @@ def test_a_folder_shows_the_first_run_of_each_method_that_has_adapters(tmp_path)
     assert "merged keeps no low-rank adapters" in text and bare.stem not in text
 
 
-def test_damaged_adapters_are_told_by_file_after_the_page_is_written(tmp_path):
+def test_damaged_adapters_are_reported_by_file_after_the_page_is_written(tmp_path):
     (path,) = save(tmp_path, result())
     path.with_suffix(".safetensors").write_bytes(b"half")
     with pytest.raises(UserError, match=r"-0\.safetensors is not a whole safetensors file"):

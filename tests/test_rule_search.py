@@ -100,14 +100,14 @@ def test_the_grid_goes_on_beyond_its_end_by_its_own_ratio() -> None:
 
 def test_a_trial_below_the_median_of_the_earlier_ones_ends() -> None:
     earlier = Earlier({1: [0.9], 2: [0.4, 0.6]})
-    told = RuleTrial(earlier)
-    told.report(0.1, 1)
-    assert not told.should_prune(), "before the second task nothing can be forgotten"
-    told.report(0.5, 2)
-    assert not told.should_prune(), "the median of 0.4 and 0.6 is 0.5"
-    told.report(0.49, 2)
-    assert told.should_prune()
-    told.close()
+    latest = RuleTrial(earlier)
+    latest.report(0.1, 1)
+    assert not latest.should_prune(), "before the second task nothing can be forgotten"
+    latest.report(0.5, 2)
+    assert not latest.should_prune(), "the median of 0.4 and 0.6 is 0.5"
+    latest.report(0.49, 2)
+    assert latest.should_prune()
+    latest.close()
     assert earlier.scores == {1: [0.9, 0.1], 2: [0.4, 0.6, 0.49]}
 
 
@@ -145,7 +145,7 @@ def test_joint_training_is_searched_on_the_first_tasks_too(tmp_path: Path) -> No
     assert all(facts.state == "complete" and facts.tasks == 2 for facts in found.trials)
 
 
-def test_what_cannot_be_searched_is_told() -> None:
+def test_what_cannot_be_searched_is_reported() -> None:
     def reason(method: str) -> str:
         return why_not(as_search(rule(), method, "toy", None, None, ()), rule())
 

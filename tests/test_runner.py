@@ -82,7 +82,7 @@ def test_every_learned_task_is_reported_with_or_without_optimiser_steps(tmp_path
     assert ranpac.result is not None and joint.result is not None
     # RanPAC steps on its first task alone, and chooses a ridge on each.
     assert [steps > 0 for steps in ranpac.result.steps] == [True, False, False]
-    assert [told["ridge"] > 0 for told in ranpac.result.report] == [True, True, True]
+    assert [found["ridge"] > 0 for found in ranpac.result.report] == [True, True, True]
     # What joint training leaves out until its last task has nothing to report.
     assert joint.result.report[:2] == [{}, {}]
 
@@ -112,7 +112,9 @@ def test_an_exception_in_a_method_is_one_line_and_the_others_go_on(
         go(runs("seq-lora"), tmp_path)
 
 
-def test_a_mistake_found_in_a_run_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_found_in_a_run_is_reported_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> None:
         raise UserError("not on a\nMonday")
 
@@ -274,11 +276,11 @@ def test_a_worker_tells_the_same_events_through_its_log(
     assert tail.events() == []
     monkeypatch.setattr(event_log, "STEP_SECONDS", 0.0)  # every step, however short
     outcome = losses.run_limited(Job(run, tmp_path / "there", None, "cpu", False))
-    told = tail.events()
+    found = tail.events()
     assert tail.events() == []
     _, events = go([run], tmp_path / "here")
     assert outcome.error is None
-    assert [_timeless(event) for event in told] == [_timeless(event) for event in events[:-1]]
+    assert [_timeless(event) for event in found] == [_timeless(event) for event in events[:-1]]
 
 
 def _timeless(event: Event) -> Event:

@@ -34,7 +34,7 @@ def reported(
     return [(one.fatal, one.line) for one in scoring_errors(tasks, protocol, kind, tokenizer)]
 
 
-def test_classes_that_the_normaliser_makes_equal_are_told_and_refused() -> None:
+def test_classes_that_the_normaliser_makes_equal_are_reported_and_refused() -> None:
     names = ("C", "C#", "C++", "D")
     part = words(*"abcd", labels=[0, 1, 2, 3])
     tasks = [Task("web", part, part, classes=names)]
@@ -52,7 +52,7 @@ class Letters:
         return {"input_ids": list(map(ord, text))}
 
 
-def test_classes_that_an_answer_is_too_short_for_are_told_and_refused() -> None:
+def test_classes_that_an_answer_is_too_short_for_are_reported_and_refused() -> None:
     part = words("a", "b", labels=[0, 1])
     tasks = [Task("t", part, part, classes=("abroad", "abrupt"))]
     # Of 4 tokens one is the end, so "abr" is left of both; the longest label has 6 letters.

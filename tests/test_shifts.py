@@ -70,7 +70,7 @@ def test_a_run_is_its_order_and_its_seed():
     assert len(others) == 4
 
 
-def test_too_many_classes_and_other_kinds_of_streams_are_told_in_one_line():
+def test_too_many_classes_and_other_kinds_of_streams_are_reported_in_one_line():
     with pytest.raises(UserError, match="has 10 classes; 10 tasks of 2 need 20: set classes to at most 1"):
         shifts.load(asked(classes=2))
     with pytest.raises(UserError, match="over=toy: a stream of images is expected, not one of kind vector"):

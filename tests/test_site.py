@@ -96,8 +96,8 @@ def test_a_run_tells_its_spread_and_its_runs(tmp_path):
     _, page, *_ = built(tmp_path, *(result(seed=s, last=last) for s, last in enumerate([0.5, 0.6, 0.7])))
     details = [each.get("data-detail") for tag, each in page.tags if tag == "td"]
     # Forgetting is 0.9 - last.
-    told = "order forward, seed 0: 40.0\norder forward, seed 1: 30.0\norder forward, seed 2: 20.0"
-    assert f"standard deviation 10.0, n = 3\n{told}" in details
+    reported = "order forward, seed 0: 40.0\norder forward, seed 1: 30.0\norder forward, seed 2: 20.0"
+    assert f"standard deviation 10.0, n = 3\n{reported}" in details
 
 
 def test_every_result_lies_beside_the_page_and_is_linked(tmp_path):

@@ -62,7 +62,7 @@ EDITS: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize(("spoil", "reason"), EDITS.values(), ids=EDITS)
-def test_what_was_edited_is_told_by_file_and_never_averaged_in(tmp_path, spoil, reason):
+def test_what_was_edited_is_reported_by_file_and_never_averaged_in(tmp_path, spoil, reason):
     path = spoiled(tmp_path, spoil)
     found, (problem,) = load(tmp_path)
     assert len(found) == 2 and str(path) in problem and reason in problem

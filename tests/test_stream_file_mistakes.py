@@ -55,7 +55,7 @@ def test_the_former_name_of_the_first_protocol_is_read(tmp_path: Path) -> None:
     assert list(both.protocols) == ["smoke", "quick"]
 
 
-def test_slips_are_all_told_with_their_lines(tmp_path: Path) -> None:
+def test_slips_are_all_reported_with_their_lines(tmp_path: Path) -> None:
     text = """# A comment.
 name = "tickets"
 titel = "Support tickets"
@@ -91,8 +91,8 @@ valid = 0.1
 epochs = 0
 """
     path = write(tmp_path, text)
-    told = [line.removeprefix(f"{path}").partition(" (valid: ")[0] for line in faults(path)]
-    assert told == [
+    reported = [line.removeprefix(f"{path}").partition(" (valid: ")[0] for line in faults(path)]
+    assert reported == [
         ", line 3: unknown key 'titel', did you mean 'title'?",
         ", line 6: unknown key 'classes', did you mean 'tasks'?",
         ", line 11: tasks[0].columns: unknown key 'txt', did you mean 'text'?",

@@ -212,7 +212,7 @@ def test_pictures_of_other_shapes_are_scaled_by_their_shorter_side(tmp_path: Pat
     assert "wide.png: 12x6 pixels, others 6x6; set `size`" in line
 
 
-def test_bad_pictures_are_all_told(tmp_path: Path) -> None:
+def test_bad_pictures_are_all_reported(tmp_path: Path) -> None:
     photos(tmp_path)
     (tmp_path / "photos/train/c1/broken.jpg").write_bytes(b"no picture")
     (tmp_path / "photos/test/c4/0.png").unlink()
@@ -263,8 +263,8 @@ def test_rows_without_a_split_are_drawn_once_by_class(tmp_path: Path) -> None:
 )
 def test_a_bad_row_is_one_line_with_file_and_row(text: str, words: str, tmp_path: Path) -> None:
     rows(tmp_path, *GOOD[:2], text, *GOOD[3:])
-    told = [line.replace(f"{tmp_path}/", "") for line in faults(write(tmp_path, HEAD + TABLE + SMOKE))]
-    assert any(line.startswith(words) for line in told), told
+    reported = [line.replace(f"{tmp_path}/", "") for line in faults(write(tmp_path, HEAD + TABLE + SMOKE))]
+    assert any(line.startswith(words) for line in reported), reported
 
 
 def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_pickles_and_missing_files_are_not_opened(tmp_path: Path) -> None:
         load_stream("nowhere.toml")
 
 
-def test_the_hub_out_of_reach_is_told_with_the_way_around_it(
+def test_the_hub_out_of_reach_is_reported_with_the_way_around_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub

@@ -73,7 +73,7 @@ def test_one_rule_gives_three_words(lower: float, upper: float, word: str) -> No
     assert judge(bounds(lower, upper), -1.0, -1.0) == word
 
 
-def test_no_loss_is_confirmed_a_loss_refuted_and_noise_told_with_the_runs_it_takes() -> None:
+def test_no_loss_is_confirmed_a_loss_refuted_and_noise_reported_with_the_runs_it_takes() -> None:
     assert non_inferiority([0.1, -0.2, 0.0, 0.1], PLANNED).word == "confirmed"
     assert non_inferiority([-3.1, -3.2, -3.0, -3.1], PLANNED).word == "refuted"
     noise = non_inferiority([4.0, -4.0, 3.0, -3.0], PLANNED)

@@ -304,7 +304,7 @@ def test_a_reference_row_that_learned_all_at_once_has_its_last_stage_alone(tmp_p
     assert submit([path], tmp_path / "boards").refused == ()
 
 
-def test_every_reason_is_told(tmp_path):
+def test_every_reason_is_reported(tmp_path):
     path = laid(tmp_path, dirty(rescored(run())))
     broken = tmp_path / "broken.json"
     broken.write_text("{")
@@ -339,8 +339,8 @@ def test_nothing_is_compared_with_broken_boards(tmp_path):
 
 def only_fewer_rows(reason: str) -> bool:
     """Whether all that a result changes of its protocol is how many rows of a task it saw, as tables tell."""
-    _, told, changed = reason.partition("its protocol is not the registered 'smoke': ")
-    return bool(told) and all(
+    _, reported, changed = reason.partition("its protocol is not the registered 'smoke': ")
+    return bool(reported) and all(
         change.split("=")[0] in ("train_limit", "test_limit") for change in changed.split(", ")
     )
 

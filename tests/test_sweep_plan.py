@@ -201,7 +201,7 @@ def test_a_large_plan_is_shown_by_method(tmp_path: Path) -> None:
     assert text.rstrip().endswith("200 runs: 200 missing; about an unknown time with 2 at a time")
 
 
-def test_loggers_are_off_and_one_from_a_package_is_told_every_event(
+def test_loggers_are_off_and_one_from_a_package_gets_every_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = (
@@ -223,8 +223,8 @@ def test_loggers_are_off_and_one_from_a_package_is_told_every_event(
         assert not (tmp_path / "told").exists()
         done = CliRunner().invoke(app, [*flags, "--fresh", "--log", "notes"])
         assert done.exit_code == 0, done.stderr
-        told = (tmp_path / "told").read_text(encoding="utf-8").split()
-        assert told == ["TaskDone", "TaskDone", "RunDone"]
+        reported = (tmp_path / "told").read_text(encoding="utf-8").split()
+        assert reported == ["TaskDone", "TaskDone", "RunDone"]
         wrong = CliRunner().invoke(app, [*flags, "--log", "note"])
         assert wrong.exit_code == 2 and "did you mean 'notes'?" in wrong.stderr
     finally:

@@ -88,7 +88,7 @@ def test_the_head_is_counted_apart() -> None:
     assert (counted.trainable, counted.head_trainable) == (4, 34)
 
 
-def test_the_finished_share_of_a_task_is_told() -> None:
+def test_the_finished_share_of_a_task_is_reported() -> None:
     class Listed(Fleeting):
         def phases(self, t: int) -> Any:
             return list(super().phases(t))

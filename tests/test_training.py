@@ -137,8 +137,8 @@ def head_only() -> Method:
 
 
 def test_a_method_without_hyperparameters_trains_as_one_with_their_defaults() -> None:
-    told, plain = tiny.make_method("frozen", "vector"), head_only()  # both train the head alone
-    (expected,), (phase,) = (list(tiny.begin(method, 0)[1]) for method in (told, plain))
+    frozen, plain = tiny.make_method("frozen", "vector"), head_only()  # both train the head alone
+    (expected,), (phase,) = (list(tiny.begin(method, 0)[1]) for method in (frozen, plain))
     # Adam at 1e-3 without weight decay, for the protocol's two epochs in batches of four.
     assert (phase.optimizer, phase.momentum, phase.epochs, phase.batch_size) == ("adam", 0.0, 2, 4)
     assert [(group.learning_rate, group.weight_decay) for group in phase.groups] == [(1e-3, 0.0)]

@@ -191,11 +191,11 @@ def test_a_zero_shot_result_brings_its_untrained_model():
 def test_the_command_prints_text_and_json(tmp_path):
     joint = [[None] * 3, [None] * 3, [0.95, 0.92, 0.91]]
     write(result("joint", scores=joint), tmp_path / "joint.json")
-    told = bench("metrics", tmp_path / "one.json", "--joint", tmp_path / "joint.json", "--json")
-    assert_one_line_error(told, "no result at")
+    reported = bench("metrics", tmp_path / "one.json", "--joint", tmp_path / "joint.json", "--json")
+    assert_one_line_error(reported, "no result at")
     write(result(), tmp_path / "one.json")
-    told = bench("metrics", tmp_path / "one.json", "--joint", tmp_path / "joint.json", "--json")
-    printed = {each["name"]: each["value"] for each in json.loads(told.stdout)}
+    reported = bench("metrics", tmp_path / "one.json", "--joint", tmp_path / "joint.json", "--json")
+    printed = {each["name"]: each["value"] for each in json.loads(reported.stdout)}
     assert printed["intransigence"] == pytest.approx(0.08 / 3)  # (0.05 + 0.02 + 0.01) / 3
     shown = bench("metrics", tmp_path / "one.json")
     assert shown.returncode == 0 and "LibContinual" in shown.stdout

@@ -136,19 +136,19 @@ def test_published_values_name_their_source() -> None:
         ("[frozen\n", ["is not TOML"]),
     ],
 )
-def test_a_faulty_file_is_told_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_a_faulty_file_is_reported_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
     path = tmp_path / "smoke.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as reported:
         read_tuned(path)
-    assert str(path) in str(told.value) and "\n" not in str(told.value)
-    assert all(word in str(told.value) for word in words)
+    assert str(path) in str(reported.value) and "\n" not in str(reported.value)
+    assert all(word in str(reported.value) for word in words)
 
 
 @pytest.mark.parametrize("key", METHODS.names())
 def test_every_method_says_which_defaults_are_not_those_of_its_program(key: str) -> None:
-    told = " ".join(method_page(key).partition("\n\ndefined in")[0].split())
-    assert "Defaults that differ from the released program: " in told
+    reported = " ".join(method_page(key).partition("\n\ndefined in")[0].split())
+    assert "Defaults that differ from the released program: " in reported
 
 
 def test_no_method_file_holds_tuned_values_or_measured_results() -> None:

@@ -90,8 +90,8 @@ def test_a_span_must_be_one(low: float, high: float, log: bool) -> None:
         Between(low, high, log)
 
 
-class Told:
-    """Stands in for a trial: remembers what it is told and gives up when a value is below a half."""
+class FakeTrial:
+    """Stands in for a trial: remembers what is reported and gives up when a value is below a half."""
 
     def __init__(self) -> None:
         self.values: dict[int, float] = {}
@@ -104,14 +104,14 @@ class Told:
 
 
 def test_a_trial_of_two_runs_is_judged_by_the_mean_of_both() -> None:
-    told = Told()
-    judge = Judge(told)  # type: ignore[arg-type]
+    reporting = FakeTrial()
+    judge = Judge(reporting)  # type: ignore[arg-type]
     assert not judge.hopeless(0, 2, 0.75)
     assert not judge.hopeless(1, 2, 0.25), "the last task of a run is never the end"
     judge.complete(0.25, 2)
     # Third task of the trial: (0.25 + 0.5) / 2 = 0.375, which the stand-in gives up.
     assert judge.hopeless(0, 2, 0.5)
-    assert told.values == {1: 0.75, 2: 0.25, 3: 0.375}
+    assert reporting.values == {1: 0.75, 2: 0.25, 3: 0.375}
     assert judge.latest == (3, 0.375)
     assert not judge.hopeless(1, 3, None), "what is not measured is not judged"
 

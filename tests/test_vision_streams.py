@@ -106,7 +106,7 @@ def test_the_class_order_and_the_slices_reach_the_result(tmp_path, name, classes
         assert not any("the last of" in note for note in stream.notes)
 
 
-def test_a_number_of_tasks_that_leaves_a_rest_is_told(tmp_path):
+def test_a_number_of_tasks_that_leaves_a_rest_is_reported(tmp_path):
     split_folders(tmp_path / "cifar100", [f"c{k}" for k in range(10)], train=1)
     stream = loaded("cifar100", tmp_path, tasks=4)
     # 10 classes in 4 tasks: ceil(10 / 4) = 3 a task leaves 1 for the last.
@@ -268,8 +268,8 @@ def test_a_dry_run_prints_the_published_settings():
         *("tasks 10", "epochs 20", "batch_size 128", "rank 10", "targets query+value", "pixels unit"),
     ):
         assert part in text, text
-    told = json.loads(json.dumps(run_data(runs[0])))["config"]
-    assert told["parameters"] == {"size": 224, "tasks": 10, "test_view": "centre"}
+    reported = json.loads(json.dumps(run_data(runs[0])))["config"]
+    assert reported["parameters"] == {"size": 224, "tasks": 10, "test_view": "centre"}
 
 
 def test_chosen_settings_win_over_those_a_protocol_goes_with():

@@ -29,7 +29,7 @@ def verified(stream: object, folder: Path | None, *more: str) -> list[str]:
     return lines
 
 
-def assert_told(lines: Sequence[str], *expected: str) -> None:
+def assert_reported(lines: Sequence[str], *expected: str) -> None:
     """Check that each line begins with one of the expected texts, and that none of these is left."""
     assert len(lines) == len(expected), "\n".join(lines)
     for text in expected:
