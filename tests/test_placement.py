@@ -97,7 +97,7 @@ def without_numbers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(fake_impls.op_implementations_dict, LOOK, host)
     monkeypatch.setattr(training, "shuffled", in_order)
     # Looks at the losses of an epoch together, when it ends.
-    monkeypatch.setattr(training.LossWatch, "check", lambda watch: None)
+    monkeypatch.setattr(training.LossCheck, "check", lambda losses: None)
     monkeypatch.setattr(tiny, "backbone", on_two_devices)
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
