@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 StreamKind = Literal["vector", "image", "text-classification", "text-to-text"]
 Side = Literal["start", "end"]
+LEARNED_BY: dict[str, tuple[str, ...]] = {
+    "vector": ("vector",),
+    "image": ("image",),
+    "text-classification": ("encoder", "seq2seq", "causal"),
+    "text-to-text": ("seq2seq", "causal"),
+}
+"""The kinds of backbone that learn a kind of stream: an encoder by a head, a language model by answers."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,11 @@ class Stream:
     def default_protocol(self) -> str:
         """The first protocol named."""
         return next(iter(self.protocols))
+
+    def run_index(self, order: str, seed: int) -> int | None:
+        """Return i where these are the order and the seed of run i: the i-th order, and seed i."""
+        orders = list(self.orders)
+        return seed if seed < len(orders) and orders[seed] == order else None
 
 
 def protocols(*listed: Protocol) -> dict[str, Protocol]:

@@ -19,7 +19,7 @@ from benchmark.registry import STREAMS
 from benchmark.result_files import pack, read_all
 from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Reading, read, write
 from benchmark.running import readings
-from benchmark.running.learner import news, run_index
+from benchmark.running.learner import news
 from benchmark.running.readings import Reader, only_masks, packed_stage, rows_a_class
 from tests import tiny
 from tests.factories import matrix, result
@@ -141,8 +141,8 @@ def test_a_report_says_each_thing_once() -> None:
 def test_a_run_has_its_index_as_order_and_seed() -> None:
     stream = STREAMS.load("digits")
     first, second, *_ = stream.orders
-    assert run_index(stream, first, 0) == 0 and run_index(stream, second, 1) == 1
-    assert run_index(stream, first, 1) is None
+    assert stream.run_index(first, 0) == 0 and stream.run_index(second, 1) == 1
+    assert stream.run_index(first, 1) is None
 
 
 @pytest.fixture

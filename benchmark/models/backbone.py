@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["vector", "image", "encoder", "seq2seq", "causal"]
 
-# What can learn what: an encoder classifies with a head, a text-to-text model answers with a label string.
-LEARNS: dict[str, tuple[str, ...]] = {
-    "vector": ("vector",),
-    "image": ("image",),
-    "text-classification": ("encoder", "seq2seq", "causal"),
-    "text-to-text": ("seq2seq", "causal"),
-}
-
 
 @dataclass(frozen=True)
 class Backbone:

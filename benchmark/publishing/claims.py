@@ -18,14 +18,12 @@ from pydantic import BaseModel, ValidationError
 
 from benchmark.data.class_orders import permutation
 from benchmark.errors import UserError, first_of, unknown
-from benchmark.models.backbone import LEARNS
 from benchmark.registry import BACKBONES, METHODS
 from benchmark.results import ACCOUNTING, Result
 from benchmark.running.catalogue import exact_stream, load_method
-from benchmark.running.learner import run_index
 from benchmark.running.run import Run
 from benchmark.scoring.task_metrics import NAMES
-from benchmark.stream import Stream
+from benchmark.stream import LEARNED_BY, Stream
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ATTESTED = frozenset(
@@ -146,7 +144,7 @@ def _method(result: Result) -> Iterator[str]:
 def _stream(result: Result, stream: Stream) -> Iterator[str]:
     if result.backbone in BACKBONES.entries:
         kind = BACKBONES.load(result.backbone).kind
-        if kind not in LEARNS[stream.kind]:
+        if kind not in LEARNED_BY[stream.kind]:
             yield f"a backbone of kind {kind} cannot learn '{stream.name}', which is {stream.kind}"
     parameters = result.config.get("parameters", {})
     if stream.parameters is not None:
@@ -160,7 +158,7 @@ def _order(result: Result, stream: Stream) -> Iterator[str]:
     if result.order not in stream.orders:
         yield str(unknown("order", result.order, stream.orders, f"bench list orders --stream {stream.name}"))
         return
-    run = run_index(stream, result.order, result.seed)
+    run = stream.run_index(result.order, result.seed)
     if result.run != run:
         yield f"it states to be run {result.run}, but order {result.order} and seed {result.seed} make {run}"
     names = [task.name for task in result.tasks]

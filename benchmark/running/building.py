@@ -23,7 +23,7 @@ from benchmark.running.accumulation import require_cheaper_steps
 from benchmark.running.checkpoint import reseed
 from benchmark.running.run import Run
 from benchmark.settings import refine
-from benchmark.stream import StreamKind, Task
+from benchmark.stream import LEARNED_BY, StreamKind, Task
 
 
 def prepare_device(name: str, gpus: int = 1) -> torch.device:
@@ -74,10 +74,10 @@ def build(
     protocol = run.protocol
     placement = Placement(device, gpus, protocol.quantization, protocol.precision)
     backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights, placement)
-    if kind is not None and backbone.kind not in backbones.LEARNS[kind]:
+    if kind is not None and backbone.kind not in LEARNED_BY[kind]:
         raise UserError(
             f"the stream '{run.stream}' is {kind}, which a backbone of kind {backbone.kind} "
-            f"('{run.backbone}') cannot learn; it takes: {', '.join(backbones.LEARNS[kind])} "
+            f"('{run.backbone}') cannot learn; it takes: {', '.join(LEARNED_BY[kind])} "
             "(see: bench list backbones)"
         )
     make = METHODS.load(run.method)

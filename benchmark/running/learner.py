@@ -37,7 +37,7 @@ from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
 from benchmark.running.training import evaluate, train
 from benchmark.scoring.metrics import headline, mean_of_seen
-from benchmark.stream import Examples, LoadedStream, Stream
+from benchmark.stream import Examples, LoadedStream
 
 
 class Learner:
@@ -242,7 +242,7 @@ class Learner:
             stream=run.stream,
             order=run.order,
             seed=run.seed,
-            run=run_index(load_stream(run.stream_reference), run.order, run.seed),
+            run=load_stream(run.stream_reference).run_index(run.order, run.seed),
             backbone=run.backbone,
             backbone_weights=self.backbone.weights_hash,
             protocol=run.protocol.name,
@@ -311,12 +311,6 @@ class Learner:
             samples_per_second=[task.samples_per_second for task in tasks],
             peak_memory_bytes=peak_memory(self.device, self.gpus),
         )
-
-
-def run_index(stream: Stream, order: str, seed: int) -> int | None:
-    """Return i where these are the order and the seed of run i: the i-th order of the stream, and seed i."""
-    orders = list(stream.orders)
-    return seed if seed < len(orders) and orders[seed] == order else None
 
 
 def news(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
