@@ -35,6 +35,15 @@ def test_the_normalised_score_is_the_share_of_the_gap_that_is_closed(tmp_path):
     }
 
 
+def test_a_probe_of_all_tasks_is_no_ceiling(tmp_path):
+    ends = reference_rows()
+    counts = ends[1].parameters.model_copy(update={"trainable": [0, 0, 0], "adapters": [0, 0, 0]})
+    probes = [keyed(end.model_copy(update={"method": "probe", "parameters": counts})) for end in ends[1::2]]
+    text = front(tmp_path, *(result(seed=s) for s in range(3)), *ends, *probes)
+    rows = {row["method"]: row[COLUMN] for row in records(text, "Rehearsal-free")}
+    assert rows == {"alpha": "33 (33 to 33)"}  # (0.7 - 0.6) / 0.3, as without the probe.
+
+
 def test_the_interval_counts_that_the_gap_varies_with_the_share(tmp_path):
     # Floor 0.6, 0.5, 0.7, 0.6, 0.6, ceiling 0.9, alpha 0.7: of gaps 0.3, 0.4, 0.2, 0.3, 0.3 it closes 0.1,
     # 0.2, 0, 0.1, 0.1, together 0.5 / 1.5. From a third of the gap these are 0, 0.067, -0.067, 0, 0 off:

@@ -1,9 +1,9 @@
 """The normalised score: how much of the gap between forgetting freely and learning all at once is closed.
 
 The two ends are reference rows, found by what their results show and not by a name. The floor trains one
-adapter on every task in turn and asks for nothing; the ceiling learned all tasks in one go, so that its
-matrix has a last row alone. A share of a gap that is narrow, uncertain, seen in few runs, or has an end that
-nobody tuned says little, and is not shown.
+adapter on every task in turn and asks for nothing; the ceiling trained adapters on all tasks in one go, so
+that its matrix has a last row alone (a linear probe learns all tasks too, and no adapter). A share of a gap
+that is narrow, uncertain, seen in few runs, or has an end that nobody tuned says little, and is not shown.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def _is_floor(row: Row) -> bool:
 
 def _is_ceiling(row: Row) -> bool:
     earlier = [cell for run in row.results for stage in run.matrix[:-1] for cell in stage]
-    return bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(LEADING))
+    at_once = bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(LEADING))
+    return at_once and all(max(run.parameters.trainable) > 0 for run in row.results)
 
 
 def _interval(gained: np.ndarray, possible: np.ndarray) -> tuple[float, float] | None:
