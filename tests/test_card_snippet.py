@@ -89,7 +89,6 @@ def check_scores(result: Result, tasks: list[Task], found: list[list[str]]) -> N
 @pytest.mark.parametrize(
     ("kind", "method", "settings"),
     [
-        ("encoder", "inc-lora", {}),
         ("encoder", "litelora", {"prompt": "olora", "source_length": 12}),
         ("encoder", "inc-lora", {"head": "nearest-class-mean"}),
         ("seq2seq", "sd-lora", {}),
