@@ -56,7 +56,7 @@ def processor_seconds(module: list[str], printed: Path) -> float:
     """Run a module and return the seconds that its process computed; what it prints goes to a file.
 
     Raises:
-        RuntimeError: it failed; the end of what it printed is told.
+        RuntimeError: it failed; the message ends with what it printed.
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
     with open(printed, "w", encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
     python -m scripts.authors_program FOLDER WORK
 
-`scripts.authors_loop` starts it and tells what is measured. Their files are read and not changed: what
+`scripts.authors_loop` starts it and says what is measured. Their files are read and not changed: what
 they take from a GPU, from the hub and from their data folder is put in their modules' place here.
 """
 

@@ -26,17 +26,17 @@ def test_a_folder_without_their_program_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--tasks", "3"], "--tasks 3: expected 1, 2, 4, 5, 10 or 20; theirs holds 20 adapters"),
         (["--tasks", "50"], "--tasks 50: expected 1, 2, 4, 5, 10 or 20; theirs holds 20 adapters"),
         (["--epochs", "0"], "--epochs 0: expected 1 or more"),
     ],
 )
-def test_work_that_no_side_can_do_is_refused(program, capsys, flags, told):
+def test_work_that_no_side_can_do_is_refused(program, capsys, flags, message):
     with pytest.raises(SystemExit):
         authors_loop.main([str(program), *flags])
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_packages_that_their_program_lacks_are_named(program, capsys, monkeypatch):

@@ -65,11 +65,7 @@ class Placement:
         whole = (self.device.index or 0) if self.device.type == "cuda" else self.device.type
         given: dict[str, Any] = {"device_map": {"": whole}}
         if self.gpus > 1:
-            import transformers
-
-            with torch.device("meta"):
-                module = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-            given["device_map"] = device_map(module, self.gpus)
+            given["device_map"] = device_map(shape_of(config), self.gpus)
         if self.quantization != "none":
             given["quantization_config"] = self._configuration()
         return given
@@ -97,12 +93,24 @@ class Placement:
             )
         from transformers import BitsAndBytesConfig
 
-        if self.quantization == "int8":
-            return BitsAndBytesConfig(load_in_8bit=True)
-        computed = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        return BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=computed
-        )
+        return BitsAndBytesConfig(**bitsandbytes_settings(self.quantization, self.precision))
+
+
+def bitsandbytes_settings(quantization: str, precision: str) -> dict[str, Any]:
+    """Return what transformers' `BitsAndBytesConfig` takes for a quantization that is not none."""
+    if quantization == "int8":
+        return {"load_in_8bit": True}
+    numbers = "bfloat16" if precision == "bf16" else "float32"
+    return {"load_in_4bit": True, "bnb_4bit_quant_type": quantization, "bnb_4bit_compute_dtype": numbers}
+
+
+def shape_of(config: Any) -> nn.Module:
+    """Return a causal model of a configuration on the meta device: shapes, and no numbers."""
+    import transformers
+
+    with torch.device("meta"):
+        module = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return module.eval().requires_grad_(False)
 
 
 def is_quantized(layer: nn.Linear) -> bool:

@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from benchmark.data import prompts
+from benchmark.models.placement import bitsandbytes_settings
 from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.models.task_model import TaskModel
 from benchmark.protocol import Protocol
@@ -218,9 +219,8 @@ def _quantized(protocol: Protocol) -> str:
     """Return the options that store the base model's weights as the run did, where it quantized them."""
     if protocol.quantization == "none":
         return ""
-    numbers = "bfloat16" if protocol.precision == "bf16" else "float32"
-    four = f"load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_compute_dtype=torch.{numbers}"
-    how = "load_in_8bit=True" if protocol.quantization == "int8" else four
+    settings = bitsandbytes_settings(protocol.quantization, protocol.precision)
+    how = ", ".join(f"{name}={value!r}" for name, value in settings.items())
     return f", device_map={{'': 'cpu'}},\n    quantization_config=BitsAndBytesConfig({how})"
 
 

@@ -90,9 +90,8 @@ def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
     """
     listed = stated(folder)
     if (folder / NEXT).is_file():
-        _write(
-            folder / NAME, listed
-        )  # before it is replaced: what it alone lists would be reported as changed
+        # Before it is replaced: what it alone lists would be reported as changed.
+        _write(folder / NAME, listed)
     later = {_name(folder, path): sha256(data).hexdigest() for path, data in files.items()}
     _write(folder / NEXT, listed | later)
     for path, data in files.items():

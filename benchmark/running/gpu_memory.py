@@ -9,6 +9,7 @@ counted: what a product needs while it is computed, what the allocator holds bac
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.lora.layer import LoraLinear
 from benchmark.lora.stack import AdapterStack
 from benchmark.models.backbone import Backbone, LoadedBackbone, quiet
 from benchmark.models.blocks import find_stacks
 from benchmark.models.checkpointing import checkpoint_blocks
 from benchmark.models.label_scores import last_logits
-from benchmark.models.placement import NUMBER, split, stored_bytes
+from benchmark.models.placement import NUMBER, shape_of, split, stored_bytes
 from benchmark.models.precision import round_frozen
 from benchmark.registry import BACKBONES
 from benchmark.running.kept_tensors import OUTSIDE, Kept, Products
@@ -92,6 +94,7 @@ def _configuration(run: Run) -> Any:
     """Return the configuration of a run's causal model, without the network; None where there is none."""
     import transformers
 
+    quiet(transformers)
     if run.backbone_folder is not None:
         config = transformers.AutoConfig.from_pretrained(run.backbone_folder, trust_remote_code=False)
         causal = not config.is_encoder_decoder
@@ -114,9 +117,9 @@ def step_memory(config: Any, protocol: Protocol, gpus: int = 1) -> GpuMemory:
     rows = -(-protocol.batch_size // protocol.micro_batches)
     tokens = protocol.source_length + protocol.target_length
     module, adapters = _on_meta(config, protocol)
-    places = split(module, gpus) if gpus > 1 else []
-    activations = _activations(config, protocol, rows, tokens, places)
-    weights, copies = _weights(module, adapters, protocol, places)
+    gpu_of = dict(enumerate(split(module, gpus)))
+    activations = _activations(config, protocol, rows, tokens, gpu_of)
+    weights, copies = _weights(module, protocol, gpu_of)
     adapter = NUMBER * sum(parameter.numel() for parameter in adapters.parameters())
     quantized = protocol.quantization != "none"
     if quantized:
@@ -130,18 +133,9 @@ def step_memory(config: Any, protocol: Protocol, gpus: int = 1) -> GpuMemory:
     return max((on(gpu) for gpu in range(gpus)), key=lambda found: found.total)
 
 
-def _plain(config: Any) -> nn.Module:
-    import transformers
-
-    quiet(transformers)
-    with torch.device("meta"):
-        module = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return module.eval().requires_grad_(False)
-
-
 def _on_meta(config: Any, protocol: Protocol) -> tuple[nn.Module, AdapterStack]:
     """Return a model with an adapter, and its weights in the formats that products take them in."""
-    module = _plain(config)
+    module = shape_of(config)
     with torch.device("meta"):
         adapters = AdapterStack(
             *(module, protocol.targets, protocol.rank, 1.0, protocol.dropout, None, protocol.blocks)
@@ -153,7 +147,7 @@ def _on_meta(config: Any, protocol: Protocol) -> tuple[nn.Module, AdapterStack]:
 
 
 def _weights(
-    module: nn.Module, adapters: AdapterStack, protocol: Protocol, places: list[int]
+    module: nn.Module, protocol: Protocol, gpu_of: Mapping[int, int]
 ) -> tuple[Counter[int], Counter[int]]:
     """Return the bytes of the weights and of the adapted layers' copies, by GPU."""
     (stack,) = find_stacks(module)
@@ -162,7 +156,7 @@ def _weights(
     counted = set()
     for name, part in module.named_modules():
         block = stack.index(name)
-        gpu = places[block] if places and block is not None else 0
+        gpu = 0 if block is None else gpu_of[block]
         for own, parameter in part.named_parameters(recurse=False):
             if id(parameter) in counted or own.startswith("lora_"):
                 continue
@@ -171,25 +165,26 @@ def _weights(
                 weights[gpu] += stored_bytes(parameter, protocol.quantization)
             else:
                 weights[gpu] += parameter.numel() * parameter.element_size()
-        if any(part is layer for layer in adapters.layers.values()):
+        if isinstance(part, LoraLinear):
             copies[gpu] += NUMBER * part.get_parameter("base.weight").numel()
     return weights, copies
 
 
-def _activations(config: Any, protocol: Protocol, rows: int, tokens: int, places: list[int]) -> Counter[int]:
-    """Return the bytes that a micro-batch keeps, by GPU."""
+def _activations(
+    config: Any, protocol: Protocol, rows: int, tokens: int, gpu_of: Mapping[int, int]
+) -> Counter[int]:
+    """Return the bytes that a micro-batch keeps, by GPU; what is outside the blocks is on the first."""
     found: Counter[int] = Counter()
     kept = _kept(config, protocol, rows, tokens, protocol.gradient_checkpointing)
     for block, size in kept.items():
-        found[places[block] if places and block != OUTSIDE else 0] += size
+        found[gpu_of.get(block, 0)] += size
     if protocol.gradient_checkpointing:
         # And all that one block keeps while its own gradient is computed.
         whole = _kept(config, protocol, rows, tokens, checkpointed=False)
         largest: Counter[int] = Counter()
         for block, size in whole.items():
             if block != OUTSIDE:
-                gpu = places[block] if places else 0
-                largest[gpu] = max(largest[gpu], size)
+                largest[gpu_of[block]] = max(largest[gpu_of[block]], size)
         found += largest
     return found
 

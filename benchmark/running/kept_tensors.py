@@ -33,7 +33,7 @@ class Kept:
 
         Args:
             known: storages, by `_cdata`, that are not counted, such as the weights'.
-            blocks: whose passes tell the place.
+            blocks: whose passes set the place.
         """
         self.known, self.place = known, OUTSIDE
         self._found: dict[int, tuple[int, Tensor]] = {}
@@ -68,7 +68,7 @@ class Products(TorchFunctionMode):
 
         Args:
             bf16: float32 becomes bfloat16 first.
-            keep_inputs: is told the input of every linear layer that has a gradient, as LLM.int8 keeps it.
+            keep_inputs: gets the input of every linear layer that has a gradient, as LLM.int8 keeps it.
         """
         super().__init__()
         self.bf16, self.keep_inputs = bf16, keep_inputs
