@@ -68,6 +68,8 @@ def show(classes: list[Task], name: str, domain: str) -> Task:
     """Return one task of the given classes in a domain; ids name the class and the row within it."""
     import numpy as np
 
+    from benchmark.data.shown_images import ShownImages
+
     splits = []
     for split in ("train", "test"):
         images, labels, ids = [], [], []
@@ -79,7 +81,7 @@ def show(classes: list[Task], name: str, domain: str) -> Task:
         stacked = np.concatenate(images)
         # A row's noise follows its class and place, so that it does not depend on the block it is shown in.
         numbers = np.array([_number(each) for each in ids])
-        splits.append(Examples(DOMAINS[domain](stacked, numbers), np.array(labels, np.int64), None, ids))
+        splits.append(Examples(ShownImages(stacked, numbers, domain), np.array(labels, np.int64), None, ids))
     return Task(name, *splits, classes=tuple(one.name for one in classes))
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from benchmark.data import image_shifts
+from benchmark.data import image_shifts, outcomes
+from benchmark.data.fingerprint import fingerprint_of
+from benchmark.data.shown_images import ShownImages
 from benchmark.errors import UserError
 from benchmark.running.catalogue import load_stream
-from benchmark.stream import Request
+from benchmark.stream import Examples, Request
 from tasks import shifts
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 8, 8, 3)).astype(np.uint8)
@@ -27,6 +29,28 @@ def test_a_domain_keeps_shape_and_type_and_gives_equal_rows_equal_pixels(name):
         assert shifted.shape == images.shape and shifted.dtype == np.uint8
         # Alone or among others, a row looks the same.
         assert np.array_equal(shift(images[1:2], ROWS[1:2]), shifted[1:2])
+
+
+@pytest.mark.parametrize("name", list(image_shifts.DOMAINS))
+def test_images_made_when_read_are_those_made_at_once(name):
+    shown = ShownImages(IMAGES, ROWS, name)
+    at_once = image_shifts.DOMAINS[name](IMAGES, ROWS)
+    assert np.array_equal(shown[:], at_once) and np.array_equal(shown[1], at_once[1])
+    chosen = shown[np.array([2, 0])]
+    assert chosen.shape == (2, 8, 8, 3) and np.array_equal(chosen[:], at_once[[2, 0]])
+    assert fingerprint_of(Examples(chosen)) == fingerprint_of(Examples(at_once[[2, 0]]))
+
+
+def test_the_fingerprint_of_images_made_when_read_is_found_once(monkeypatch):
+    shown = ShownImages(IMAGES, ROWS, "negative")
+    first = outcomes.fingerprint_of(Examples(shown))
+    monkeypatch.setitem(image_shifts.DOMAINS, "negative", lambda images, rows: 1 / 0)
+    assert outcomes.fingerprint_of(Examples(ShownImages(IMAGES, ROWS, "negative"))) == first
+    # Other images, other rows of noise and another domain are others.
+    assert (
+        len({ShownImages(IMAGES + i, ROWS + j, k).identity for i in (0, 1) for j in (0, 1) for k in "ab"})
+        == 8
+    )
 
 
 def test_negative_moves_each_channel_to_the_next():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from benchmark.errors import UserError
 from benchmark.results import Result
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
+from benchmark.study import page as pages
 from benchmark.study import verdicts
+from benchmark.study.curve_plot import draw
 from benchmark.study.evidence import gather
 from benchmark.study.members import Members
 from benchmark.study.path import choose_lambda, place_lambdas, predict_kept, round_digits
@@ -123,6 +126,15 @@ def test_a_run_that_chooses_is_not_reported(tmp_path: Path) -> None:
         read_study(str(path))
 
 
+def test_the_path_is_of_reported_runs(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'title = "t"\nstream = "toy"\nruns = "0-4"\ntuning = "7"\npath = { runs = "4-5" }\n', encoding="utf-8"
+    )
+    with pytest.raises(UserError, match=r"path\.runs: 5 is none of the reported runs, 0-4"):
+        read_study(str(path))
+
+
 def test_mistakes_in_a_name_or_a_file_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"there is no study sweeps.lite-study.toml \(there are: litelora, toy\)"
@@ -202,7 +214,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]
     folder = tmp_path_factory.mktemp("study")
     file = StudyFile(
         title="Made up", stream="toy", runs="0-2", tuning="7-8", shuffles=2,
-        path=PathRule(values=4, tolerance=1.5),
+        path=PathRule(values=4, tolerance=1.5, runs="0-1"),
         set={"tasks": 4, "planes": 2},
     )  # fmt: skip
     study, names = Study(file, folder), []
@@ -229,17 +241,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]
 
 def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tuple[Study, list[str]]) -> None:
     study, names = finished
-    assert names[:4] == ["tuning at lambda 0", "tuning on the path", "run 0: path", "run 0: controls"]
-    assert len(names) == 2 + 2 * 3
+    assert names[:4] == [
+        "tuning at lambda 0",
+        "tuning on the path",
+        "run 0: lambda* and rivals",
+        "run 0: controls",
+    ]
+    assert names[4:6] == ["run 0: path", "run 0: keep-random"]
+    # Four stages of each of the two runs that take the path, and two of the third.
+    assert len(names) == 2 + 4 + 4 + 2 == study.count_stages()
     # Worths 0.1, 0.1, 0.2, 0.2, 0.3, 0.3 of two tuning runs: a third of the way of five steps is 1 2/3, at
     # 0.1 + 2/3 of 0.1; two thirds are 3 1/3, at 0.2 + 1/3 of 0.1; beyond is 1.5 x 0.3.
     assert study.lambdas() == [0.0, 0.167, 0.233, 0.45]
     assert study.complete() == [0, 1, 2]
 
 
-def test_with_several_at_a_time_all_paths_are_one_stage(finished: tuple[Study, list[str]]) -> None:
-    apart, together = ([*finished[0].stages(each)] for each in (False, True))
-    assert [stage.name for stage in together[2:]] == ["runs 0-2: path", "runs 0-2: controls"]
+def test_with_several_workers_as_many_runs_are_one_stage(finished: tuple[Study, list[str]]) -> None:
+    apart, together = ([*finished[0].stages(each)] for each in (1, 2))
+    parts = ("lambda* and rivals", "controls", "path", "keep-random")
+    expected = [f"runs 0-1: {part}" for part in parts] + ["run 2: lambda* and rivals", "run 2: controls"]
+    assert [stage.name for stage in together[2:]] == expected
+    assert len(together) == finished[0].count_stages(2)
     known = [{run.identity for stage in stages for run in stage.runs} for stages in (apart, together)]
     assert known[0] == known[1]
 
@@ -256,7 +278,7 @@ def test_evidence_stands_on_what_was_kept(finished: tuple[Study, list[str]]) -> 
     assert evidence.decisions("litelora")[0].precision == 1.0 and evidence.third[0].word == "confirmed"
     for value, (guessed, kept, alike) in evidence.predictions().items():
         assert (guessed, alike) == (kept, 1.0), f"at {value} the worths say it all"
-    assert all(height > 0 for height in evidence.height_differences())
+    assert len(evidence.height_differences()) == 2 and all(h > 0 for h in evidence.height_differences())
 
 
 def test_rules_that_can_keep_only_the_same_are_one_run(finished: tuple[Study, list[str]]) -> None:
@@ -274,7 +296,7 @@ def test_a_run_that_lacks_a_result_is_left_out_of_every_table(
     gone = study.members.reference(1).identity
     results = {key: result for key, result in study._results.items() if key != gone}
     monkeypatch.setattr(study, "_results", results)
-    assert study.complete() == [0, 2]
+    assert study.complete() == [0, 2] and study.complete_paths() == [0]
     with pytest.raises(Missing, match="there is no result of sd-lora on toy, order 1, seed 1"):
         study.result(study.members.reference(1))
     assert len(gather(study).rows["sd-lora"]) == 2
@@ -287,7 +309,7 @@ def test_the_page_is_made_again_from_published_results_alone(
     file = tmp_path / "made-up.toml"
     file.write_text(
         'title = "Made up"\nstream = "toy"\nruns = "0-2"\ntuning = "7-8"\nshuffles = 2\n'
-        "set = { tasks = 4, planes = 2 }\npath = { values = 4, tolerance = 1.5 }\n",
+        "set = { tasks = 4, planes = 2 }\npath = { values = 4, tolerance = 1.5, runs = '0-1' }\n",
         encoding="utf-8",
     )
 
@@ -303,6 +325,12 @@ def test_the_page_is_made_again_from_published_results_alone(
     for text in ("## Verdict", "**confirmed**", "| shuffled gate", "| oracle", "made-up.svg", "3 runs"):
         assert text in first
     assert "<svg" in (tmp_path / "kept" / "made-up.svg").read_text(encoding="utf-8")
+
+
+def test_a_page_whose_paths_are_not_complete_shows_the_rows_alone(finished: tuple[Study, list[str]]) -> None:
+    evidence = replace(gather(finished[0]), path_runs=())
+    text = pages.write(evidence, "name", "command")
+    assert "## At lambda*" in text and "## The path" not in text and "path of lambda" not in draw(evidence)
 
 
 def test_a_page_without_a_complete_run_gets_one_line(tmp_path: Path) -> None:

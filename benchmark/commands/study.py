@@ -53,9 +53,8 @@ def study(
 
 def _run_all(found: Study, options: RunOptions) -> int:
     """Run stage after stage and return the exit code; a stage that is not complete ends the study."""
-    together = options.workers > 1
-    total = 2 + 2 * (1 if together else len(found.file.run_numbers))
-    for place, stage in enumerate(found.stages(together), 1):
+    total = found.count_stages(options.workers)
+    for place, stage in enumerate(found.stages(options.workers), 1):
         left = [run for run in stage.runs if options.fresh or not found.has(run)]
         done = f"{len(stage.runs) - len(left)} of {len(stage.runs)} done"
         print(f"stage {place} of {total}, {stage.name}: {done}", flush=True)
@@ -72,7 +71,7 @@ def _next(found: Study, options: RunOptions) -> str:
     from benchmark.commands import plan_report
     from benchmark.running.forecast import forecast
 
-    for stage in found.stages(options.workers > 1):
+    for stage in found.stages(options.workers):
         left = [run for run in stage.runs if not found.has(run)]
         if left:
             plan = forecast(left, options.out, options.data_dir)

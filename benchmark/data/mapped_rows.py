@@ -115,7 +115,13 @@ class TextLists(Ragged[list[str]]):
 
 
 class MappedImages(Sequence[np.ndarray]):
-    """Decoded images; an index array chooses some, as of a numpy array."""
+    """Decoded images; an index array chooses some, as of a numpy array.
+
+    Attributes:
+        costly: whether an image is made when it is read, so that even few are better not read twice.
+    """
+
+    costly = False
 
     def __init__(
         self,

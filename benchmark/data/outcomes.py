@@ -1,7 +1,8 @@
 """Fingerprints of rows, found out once: to make one, every row has to be read, image by image.
 
 But rows that come from the cache are what they were, so theirs is kept beside them, under what it depends on
-and the code that makes it. That of few rows, and of rows from elsewhere, is made each time; it is the same.
+and the code that makes it; and so is that of images that are made when they are read. That of few rows, and
+of rows from elsewhere, is made each time; it is the same.
 """
 
 from __future__ import annotations
@@ -30,20 +31,25 @@ def fingerprint(tasks: list[Task]) -> str:
 
 def fingerprint_of(rows: Examples) -> str:
     """Return the fingerprint of one split, see `benchmark.data.fingerprint.fingerprint_of`."""
-    state = _state([rows]) if len(rows) >= MANY else None
+    state = _state([rows]) if _worth_keeping([rows]) else None
     return _remembered("fingerprint of rows", state, code_of(prints), lambda: prints.fingerprint_of(rows))
 
 
 def state_of(tasks: Sequence[Task]) -> str | None:
     """Return what differs where tasks do; None for few rows and for rows that are not from the cache."""
     rows = [part for task in tasks for part in (task.train, task.validation, task.test) if part is not None]
-    if sum(map(len, rows)) < MANY:
+    if not _worth_keeping(rows):
         return None
     state = _state(rows)
     if state is None:
         return None
     facts = [[task.name, task.classes, asdict(task.wording), task.validation is None] for task in tasks]
     return hashlib.sha256(json.dumps([state, facts]).encode()).hexdigest()
+
+
+def _worth_keeping(parts: Sequence[Examples]) -> bool:
+    made = any(isinstance(part.inputs, MappedImages) and part.inputs.costly for part in parts)
+    return made or sum(map(len, parts)) >= MANY
 
 
 def _state(parts: Sequence[Examples]) -> str | None:
@@ -55,6 +61,8 @@ def _state(parts: Sequence[Examples]) -> str | None:
                 digest.update(json.dumps([column.identity, len(column), rows]).encode())
             elif column is None or len(column) == 0:
                 digest.update(b"none")
+            elif column is part.ids and isinstance(part.inputs, MappedImages):
+                digest.update(json.dumps(list(column)).encode())
             else:
                 return None
         digest.update(b"none" if part.labels is None else _printed(part.labels).encode())

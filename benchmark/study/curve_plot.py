@@ -33,9 +33,11 @@ def draw(evidence: Evidence) -> str:
     drawn = figure(7.0, 4.6)
     axes = drawn.add_subplot()
     lines = {"litelora, path of lambda": evidence.gate, "keep-random, as many kept": evidence.at_random}
+    if not evidence.path_runs:
+        lines = {}
     for index, (label, found) in enumerate(lines.items()):
         _line(axes, list(found.values()), COLOURS[index], "-" if index == 0 else "--", label)
-    star = evidence.gate[evidence.chosen]
+    star = evidence.rows["litelora"]
     axes.plot(
         [100 * _reduction(star)], [_score(star)], marker="o", markersize=11, markerfacecolor="none",
         markeredgecolor=COLOURS[0], linestyle="", label=text(f"lambda* = {evidence.chosen:g}"),

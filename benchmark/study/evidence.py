@@ -27,11 +27,13 @@ class Evidence:
     """The complete runs of a study.
 
     Attributes:
-        runs: their numbers; every table stands on all of them.
+        runs: their numbers; every table at lambda* stands on all of them.
+        path_runs: those of them that took the whole path, of which the curves are; it may be none.
     """
 
     study: Study
     runs: tuple[int, ...]
+    path_runs: tuple[int, ...]
 
     @cached_property
     def chosen(self) -> float:
@@ -45,9 +47,9 @@ class Evidence:
 
     @cached_property
     def gate(self) -> dict[float, list[Result]]:
-        """LiteLoRA's results by lambda, in the order of runs."""
+        """LiteLoRA's results by lambda, in the order of the runs that took the path."""
         return {
-            value: [self.study.result(self.study.path(number)[value]) for number in self.runs]
+            value: [self.study.result(self.study.path(number)[value]) for number in self.path_runs]
             for value in self.lambdas
         }
 
@@ -55,19 +57,23 @@ class Evidence:
     def at_random(self) -> dict[float, list[Result]]:
         """By lambda, keep-random's results with as many adapters."""
         return {
-            value: [self.study.result(self.study.at_random(number)[value]) for number in self.runs]
+            value: [self.study.result(self.study.at_random(number)[value]) for number in self.path_runs]
             for value in self.lambdas
         }
 
     @cached_property
     def rows(self) -> dict[str, list[Result]]:
         """The rows of the table at lambda*, LiteLoRA first; of the shuffled gate one a permutation."""
-        found: dict[str, list[Result]] = {"litelora": self.gate[self.chosen]}
+        ends = [
+            {value: self.study.result(run) for value, run in self.study.ends(number).items()}
+            for number in self.runs
+        ]
+        found: dict[str, list[Result]] = {"litelora": [each[self.chosen] for each in ends]}
         for number in self.runs:
             parts = self.study.rivals(number) | self.study.controls(number)
             for name, run in parts.items():
                 found.setdefault(name, []).append(self.study.result(run))
-        found["litelora, lambda 0"] = self.gate[0.0]
+        found["litelora, lambda 0"] = [each[0.0] for each in ends]
         return {name: results for name, results in found.items() if len(results) == len(self.runs)}
 
     def scores(self, name: str, metric: str = AIA, reading: str = TRAINED_HEAD) -> np.ndarray | None:
@@ -105,7 +111,9 @@ class Evidence:
     def results(self) -> list[Result]:
         """Return every result that the page is made of, each once."""
         tuning = [result for results in self.study.tuning().values() for result in results]
-        own = [self.study.result(run) for number in self.runs for run in self.study.all_of(number)]
+        runs = [run for number in self.runs for run in self.study.rows_of(number)]
+        runs += [run for number in self.path_runs for run in self.study.curves_of(number)]
+        own = [self.study.result(run) for run in runs]
         return list({result.key: result for result in [*tuning, *own]}.values())
 
     # --- the planned outcomes
@@ -141,7 +149,7 @@ class Evidence:
     def height_differences(self) -> list[float]:
         """Return of each run the mean height of the reduction-score curve over keep-random's, in points."""
         found = []
-        for place in range(len(self.runs)):
+        for place in range(len(self.path_runs)):
             ours = [_point(self.gate[value][place]) for value in self.lambdas]
             theirs = [_point(self.at_random[value][place]) for value in self.lambdas]
             height = height_difference(ours, theirs)
@@ -157,7 +165,7 @@ class Evidence:
         found = {}
         for value in self.lambdas:
             guessed, kept, alike = [], [], []
-            for place in range(len(self.runs)):
+            for place in range(len(self.path_runs)):
                 said = predict_kept(worths_of(self.gate[0.0][place]), value)
                 done = decisions_of(self.gate[value][place])
                 guessed.append(1 + sum(said))
@@ -192,7 +200,7 @@ def gather(study: Study) -> Evidence:
         raise UserError(
             f"no reported run of the study is complete in {study.folder}; bench study goes on with it"
         )
-    return Evidence(study, tuple(runs))
+    return Evidence(study, tuple(runs), tuple(study.complete_paths()))
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

@@ -42,20 +42,26 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         conclude(*verdicts, evidence.reduction),
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
         f"![Score against adapters dropped]({name}.svg)",
-        "Lines: mean over runs, with a band of one standard error.",
+        f"Lines: mean over the {len(evidence.path_runs)} runs that took the path; points: over all; with "
+        "one standard error."
+        if evidence.path_runs
+        else "Points: mean over runs, with one standard error.",
         "## At lambda*",
         "Average incremental accuracy (AIA) x 100 by three readings, the paper's pooled measures A and F, "
         "adapters active at the end, and LiteLoRA's AIA less the row's with its 95 % interval. The shuffled "
         f"gate is the mean of {file.shuffles} permutations a run. Where LiteLoRA kept one adapter or all, "
         "rules that keep as many keep the same, and their row has its own run.",
         markdown(rows(evidence)),
-        "## The path",
-        "LiteLoRA at each lambda beside keep-random with as many adapters; *predicted* is the number kept "
-        "that the worths at lambda 0 of the same run say, *alike* the share of single decisions that "
-        "they say right.",
-        markdown(path(evidence)),
-        secondary(evidence),
     ]
+    if evidence.path_runs:
+        parts += [
+            "## The path",
+            f"Runs {', '.join(map(str, evidence.path_runs))}: LiteLoRA at each lambda, and keep-random with "
+            "as many adapters; *predicted* is the number kept that the worths at lambda 0 of the same run "
+            "say, *alike* the share of single decisions that they say right.",
+            markdown(path(evidence)),
+            secondary(evidence),
+        ]
     if first.needs_adapter:
         parts += [
             "## Kept beside needed",

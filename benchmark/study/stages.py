@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.result_files import find, records
@@ -103,6 +104,10 @@ class Study:
 
     # --- one reported run
 
+    def ends(self, number: int) -> dict[float, Run]:
+        """Return LiteLoRA at lambda* and at 0 on a reported run."""
+        return {value: self.members.gate(number, value) for value in sorted({0.0, self.chosen()})}
+
     def path(self, number: int) -> dict[float, Run]:
         """Return LiteLoRA at every lambda on a reported run."""
         return {value: self.members.gate(number, value) for value in self.lambdas()}
@@ -150,17 +155,28 @@ class Study:
         same = same_kept(decisions_of(self.result(gate)))
         return gate if same else self.members.control(method, number, **chosen)
 
-    def all_of(self, number: int) -> list[Run]:
-        """Return every run that a reported run's rows and curves are made of."""
-        groups = (self.path(number), self.rivals(number), self.controls(number), self.at_random(number))
+    def rows_of(self, number: int) -> list[Run]:
+        """Return every run that a reported run's rows at lambda* are made of."""
+        groups = (self.ends(number), self.rivals(number), self.controls(number))
         return [run for group in groups for run in group.values()]
 
+    def curves_of(self, number: int) -> list[Run]:
+        """Return every run that a reported run's curves are made of."""
+        return [*self.path(number).values(), *self.at_random(number).values()]
+
     def complete(self) -> list[int]:
-        """Return the reported runs whose results are all there: every table stands on these."""
+        """Return the reported runs whose rows are all there: every table at lambda* stands on these."""
+        return self._complete(self.file.run_numbers, self.rows_of)
+
+    def complete_paths(self) -> list[int]:
+        """Return those of them whose curves are there too."""
+        return self._complete([n for n in self.file.path_numbers if n in self.complete()], self.curves_of)
+
+    def _complete(self, numbers: Sequence[int], needed: Callable[[int], list[Run]]) -> list[int]:
         found = []
-        for number in self.file.run_numbers:
+        for number in numbers:
             try:
-                if all(self.has(run) for run in self.all_of(number)):
+                if all(self.has(run) for run in needed(number)):
                     found.append(number)
             except Missing:
                 continue
@@ -168,29 +184,44 @@ class Study:
 
     # --- the order of work
 
-    def stages(self, together: bool = False) -> Iterator[Stage]:
+    def stages(self, at_once: int = 1) -> Iterator[Stage]:
         """Yield what is to be run; the results of a stage must be there before the next is asked for.
 
+        Reported runs come in groups, each complete with its path before the next begins, so that a study that
+        is stopped stands on whole runs.
+
         Args:
-            together: put the paths of all reported runs into one stage, and their controls into another, so
-                that many can be run at a time. Otherwise reported runs come one after another, and a study
-                that is stopped stands on whole runs.
+            at_once: reported runs in a group, so that as many workers have enough to do.
         """
         tuning = self.file.tuning_numbers
         yield self._stage("tuning at lambda 0", [self.members.gate(n, 0.0, tuning=True) for n in tuning])
         path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
         yield self._stage("tuning on the path", path)
+        for group in self.groups(at_once):
+            name = f"run {group[0]}" if len(group) == 1 else f"runs {group[0]}-{group[-1]}"
+            known = [part for n in group for part in (self.ends(n), self.rivals(n))]
+            yield self._stage(f"{name}: lambda* and rivals", _runs(known))
+            yield self._stage(f"{name}: controls", _runs([self.controls(n) for n in group]))
+            if curves := [n for n in group if n in self.file.path_numbers]:
+                yield self._stage(f"{name}: path", _runs([self.path(n) for n in curves]))
+                yield self._stage(f"{name}: keep-random", _runs([self.at_random(n) for n in curves]))
+
+    def groups(self, at_once: int) -> list[list[int]]:
+        """Return the reported runs in the groups that are run together."""
         numbers = self.file.run_numbers
-        for group in [numbers] if together else [[number] for number in numbers]:
-            name = f"run {group[0]}" if len(group) == 1 else f"runs {self.file.runs}"
-            parts = [part for n in group for part in (self.path(n), self.rivals(n))]
-            yield self._stage(f"{name}: path", [run for part in parts for run in part.values()])
-            parts_of_controls = [part for n in group for part in (self.controls(n), self.at_random(n))]
-            controls = [run for part in parts_of_controls for run in part.values()]
-            yield self._stage(f"{name}: controls", controls)
+        return [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
+
+    def count_stages(self, at_once: int = 1) -> int:
+        """Return how many stages there are, before their runs are known."""
+        groups = self.groups(at_once)
+        return 2 + sum(4 if set(group) & set(self.file.path_numbers) else 2 for group in groups)
 
     def _stage(self, name: str, runs: list[Run]) -> Stage:
         return Stage(name, list({run.identity: run for run in runs}.values()))
+
+
+def _runs(groups: Sequence[Mapping[Any, Run]]) -> list[Run]:
+    return [run for group in groups for run in group.values()]
 
 
 def points(result: Result, metric: str = AIA, reading: str = "trained_head") -> float:

@@ -38,6 +38,9 @@ class PathRule(Part):
     """
 
     values: Annotated[int, Field(ge=3, le=30, description="of lambda, 0 among them")] = 8
+    runs: Annotated[
+        Names | None, Field(description="reported runs that take the whole path; none: all of them")
+    ] = None
     tolerance: Annotated[
         float, Field(ge=0, description="points of AIA that lambda* may lie below lambda 0 on the tuning runs")
     ] = 0.5
@@ -86,6 +89,11 @@ class StudyFile(Part):
         return parse_seeds(self.runs)
 
     @property
+    def path_numbers(self) -> list[int]:
+        """The reported runs that take the whole path."""
+        return self.run_numbers if self.path.runs is None else parse_seeds(self.path.runs)
+
+    @property
     def tuning_numbers(self) -> list[int]:
         """The runs that choose."""
         return parse_seeds(self.tuning)
@@ -111,4 +119,6 @@ def read_study(asked: str) -> tuple[Path, StudyFile]:
             f"{path}: run {both[0]} both chooses lambda and is reported; give tuning other runs than "
             f"{file.runs}"
         )
+    if strange := sorted(set(file.path_numbers) - set(file.run_numbers)):
+        raise UserError(f"{path}: path.runs: {strange[0]} is none of the reported runs, {file.runs}")
     return path, file
