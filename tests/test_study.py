@@ -247,9 +247,9 @@ def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tup
         "run 0: lambda* and rivals",
         "run 0: controls",
     ]
-    assert names[4:6] == ["run 0: path", "run 0: keep-random"]
-    # Four stages of each of the two runs that take the path, and two of the third.
-    assert len(names) == 2 + 4 + 4 + 2 == study.count_stages()
+    # Two stages of each of the three runs, then two of each of the two that take the path.
+    assert names[8:10] == ["run 0: path", "run 0: keep-random"]
+    assert len(names) == 2 + 2 * 3 + 2 * 2 == study.count_stages()
     # Worths 0.1, 0.1, 0.2, 0.2, 0.3, 0.3 of two tuning runs: a third of the way of five steps is 1 2/3, at
     # 0.1 + 2/3 of 0.1; two thirds are 3 1/3, at 0.2 + 1/3 of 0.1; beyond is 1.5 x 0.3.
     assert study.lambdas() == [0.0, 0.167, 0.233, 0.45]
@@ -258,9 +258,9 @@ def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tup
 
 def test_with_several_workers_as_many_runs_are_one_stage(finished: tuple[Study, list[str]]) -> None:
     apart, together = ([*finished[0].stages(each)] for each in (1, 2))
-    parts = ("lambda* and rivals", "controls", "path", "keep-random")
-    expected = [f"runs 0-1: {part}" for part in parts] + ["run 2: lambda* and rivals", "run 2: controls"]
-    assert [stage.name for stage in together[2:]] == expected
+    rows, curves = ("lambda* and rivals", "controls"), ("path", "keep-random")
+    expected = [f"{runs}: {part}" for runs in ("runs 0-1", "run 2") for part in rows]
+    assert [stage.name for stage in together[2:]] == expected + [f"runs 0-1: {part}" for part in curves]
     assert len(together) == finished[0].count_stages(2)
     known = [{run.identity for stage in stages for run in stage.runs} for stages in (apart, together)]
     assert known[0] == known[1]

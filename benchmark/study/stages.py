@@ -187,8 +187,8 @@ class Study:
     def stages(self, at_once: int = 1) -> Iterator[Stage]:
         """Yield what is to be run; the results of a stage must be there before the next is asked for.
 
-        Reported runs come in groups, each complete with its path before the next begins, so that a study that
-        is stopped stands on whole runs.
+        What the planned outcomes need comes first, and reported runs come in groups, each complete before the
+        next begins, so that a study that is stopped stands on whole runs.
 
         Args:
             at_once: reported runs in a group, so that as many workers have enough to do.
@@ -197,31 +197,33 @@ class Study:
         yield self._stage("tuning at lambda 0", [self.members.gate(n, 0.0, tuning=True) for n in tuning])
         path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
         yield self._stage("tuning on the path", path)
-        for group in self.groups(at_once):
-            name = f"run {group[0]}" if len(group) == 1 else f"runs {group[0]}-{group[-1]}"
+        for group in groups(self.file.run_numbers, at_once):
             known = [part for n in group for part in (self.ends(n), self.rivals(n))]
-            yield self._stage(f"{name}: lambda* and rivals", _runs(known))
-            yield self._stage(f"{name}: controls", _runs([self.controls(n) for n in group]))
-            if curves := [n for n in group if n in self.file.path_numbers]:
-                yield self._stage(f"{name}: path", _runs([self.path(n) for n in curves]))
-                yield self._stage(f"{name}: keep-random", _runs([self.at_random(n) for n in curves]))
-
-    def groups(self, at_once: int) -> list[list[int]]:
-        """Return the reported runs in the groups that are run together."""
-        numbers = self.file.run_numbers
-        return [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
+            yield self._stage(f"{_named(group)}: lambda* and rivals", _runs(known))
+            yield self._stage(f"{_named(group)}: controls", _runs([self.controls(n) for n in group]))
+        for group in groups(self.file.path_numbers, at_once):
+            yield self._stage(f"{_named(group)}: path", _runs([self.path(n) for n in group]))
+            yield self._stage(f"{_named(group)}: keep-random", _runs([self.at_random(n) for n in group]))
 
     def count_stages(self, at_once: int = 1) -> int:
         """Return how many stages there are, before their runs are known."""
-        groups = self.groups(at_once)
-        return 2 + sum(4 if set(group) & set(self.file.path_numbers) else 2 for group in groups)
+        return 2 + sum(2 * len(groups(n, at_once)) for n in (self.file.run_numbers, self.file.path_numbers))
 
     def _stage(self, name: str, runs: list[Run]) -> Stage:
         return Stage(name, list({run.identity: run for run in runs}.values()))
 
 
-def _runs(groups: Sequence[Mapping[Any, Run]]) -> list[Run]:
-    return [run for group in groups for run in group.values()]
+def groups(numbers: list[int], at_once: int) -> list[list[int]]:
+    """Return the numbers of runs in the groups that are run together."""
+    return [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
+
+
+def _named(group: Sequence[int]) -> str:
+    return f"run {group[0]}" if len(group) == 1 else f"runs {group[0]}-{group[-1]}"
+
+
+def _runs(parts: Sequence[Mapping[Any, Run]]) -> list[Run]:
+    return [run for group in parts for run in group.values()]
 
 
 def points(result: Result, metric: str = AIA, reading: str = "trained_head") -> float:
