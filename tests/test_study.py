@@ -46,15 +46,16 @@ def test_too_few_different_worths_and_none_get_one_line() -> None:
         place_lambdas([-0.1, 0.0], 4)
 
 
-def test_lambda_star_drops_most_of_those_that_lose_little() -> None:
-    scores = {0.0: [80.0, 82.0], 0.1: [80.6, 81.0], 0.2: [80.4, 80.8], 0.3: [70.0, 72.0]}
+def test_lambda_star_scores_highest_of_those_that_drop_enough() -> None:
+    scores = {0.0: [80.0, 82.0], 0.1: [79.6, 80.0], 0.2: [80.4, 80.8], 0.3: [70.0, 72.0]}
     reductions = {0.0: [0.0, 0.0], 0.1: [0.3, 0.3], 0.2: [0.5, 0.7], 0.3: [0.9, 0.9]}
-    # Means 81, 80.8, 80.6, 71: within half a point are all but the last; 0.2 drops most.
-    assert choose_lambda(scores, reductions, 0.5) == 0.2
-    assert choose_lambda(scores, reductions, 0.3) == 0.1
-    assert choose_lambda(scores, reductions, 20.0) == 0.3
+    # Means 81, 79.8, 80.6, 71 at reductions 0, 0.3, 0.6, 0.9.
+    assert choose_lambda(scores, reductions, 0.2) == 0.2
+    assert choose_lambda(scores, reductions, 0.3) == 0.2
+    assert choose_lambda(scores, reductions, 0.61) == 0.3
+    assert choose_lambda(scores, reductions, 0.95) == 0.3, "where none drops enough, what drops most"
     alike = {value: [0.5] for value in scores}
-    assert choose_lambda(scores, alike, 0.5) == 0.0, "of equal reductions the best score"
+    assert choose_lambda(alike, reductions, 0.2) == 0.3, "of equal scores the larger reduction"
 
 
 def test_a_worth_above_lambda_is_kept() -> None:
@@ -214,7 +215,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]
     folder = tmp_path_factory.mktemp("study")
     file = StudyFile(
         title="Made up", stream="toy", runs="0-2", tuning="7-8", shuffles=2,
-        path=PathRule(values=4, tolerance=1.5, runs="0-1"),
+        path=PathRule(values=4, least_reduction=0.25, runs="0-1"),
         set={"tasks": 4, "planes": 2},
     )  # fmt: skip
     study, names = Study(file, folder), []
@@ -268,7 +269,7 @@ def test_with_several_workers_as_many_runs_are_one_stage(finished: tuple[Study, 
 
 def test_evidence_stands_on_what_was_kept(finished: tuple[Study, list[str]]) -> None:
     evidence = gather(finished[0])
-    # A tolerance of 1.5 points allows one adapter dropped, a point, and not two.
+    # One of four adapters has to go; each costs a point, so that no more do.
     assert evidence.reduction == 0.25
     assert evidence.first.word == "confirmed" and evidence.differences("sd-lora") == pytest.approx(
         [1.0, 2.0, 1.0]
@@ -309,7 +310,7 @@ def test_the_page_is_made_again_from_published_results_alone(
     file = tmp_path / "made-up.toml"
     file.write_text(
         'title = "Made up"\nstream = "toy"\nruns = "0-2"\ntuning = "7-8"\nshuffles = 2\n'
-        "set = { tasks = 4, planes = 2 }\npath = { values = 4, tolerance = 1.5, runs = '0-1' }\n",
+        "set = { tasks = 4, planes = 2 }\npath = { values = 4, least_reduction = 0.25, runs = '0-1' }\n",
         encoding="utf-8",
     )
 

@@ -168,8 +168,8 @@ def fixed(evidence: Evidence) -> str:
     lines = [f"{each.claim} - {each.rule}." for each in (evidence.first, evidence.second, third)]
     lines += [
         f"Lambda: {file.path.values} values, 0 and quantiles of the worths of adapters at lambda 0 on runs "
-        f"{file.tuning}, to {BEYOND:g} times the largest; lambda* drops most of those whose AIA lies at most "
-        f"{file.path.tolerance:g} points below lambda 0 there.",
+        f"{file.tuning}, to {BEYOND:g} times the largest; lambda* scores highest of those that drop at "
+        f"least {file.path.least_reduction:.0%} there, the least that the paper claims to cost nothing.",
         f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true "
         f"difference of 0, of 2 at {file.outcomes.smallest_difference:g} points, of 3 at an AUC of "
         f"{0.5 + file.outcomes.smallest_auc:g}.",

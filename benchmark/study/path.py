@@ -47,20 +47,24 @@ def round_digits(value: float) -> float:
 
 
 def choose_lambda(
-    scores: Mapping[float, Sequence[float]], reductions: Mapping[float, Sequence[float]], tolerance: float
+    scores: Mapping[float, Sequence[float]],
+    reductions: Mapping[float, Sequence[float]],
+    least_reduction: float,
 ) -> float:
-    """Return lambda*: of those at most `tolerance` below lambda 0 the one with the largest mean reduction.
+    """Return lambda*: of those that drop at least a share of the adapters, the one of highest mean score.
 
-    Of equal reductions the higher mean score decides, and of equal scores the smaller lambda.
+    Of equal scores the larger reduction decides, then the smaller lambda. Where none drops as many, those
+    that drop most are left to choose from.
 
     Args:
-        scores: of each lambda, 0 among them, on the tuning runs.
-        reductions: of each lambda on the same runs.
-        tolerance: in the unit of the scores.
+        scores: of each lambda on the tuning runs.
+        reductions: of each lambda on the same runs, 0 to 1.
+        least_reduction: the share, 0 to 1.
     """
-    least = float(np.mean(scores[0.0])) - tolerance
-    fit = [value for value in scores if np.mean(scores[value]) >= least]
-    return max(fit, key=lambda value: (np.mean(reductions[value]), np.mean(scores[value]), -value))
+    dropped = {value: float(np.mean(found)) for value, found in reductions.items()}
+    asked = min(least_reduction, max(dropped.values())) - 1e-9
+    fit = [value for value in scores if dropped[value] >= asked]
+    return max(fit, key=lambda value: (np.mean(scores[value]), dropped[value], -value))
 
 
 def predict_kept(worths: Sequence[float], value: float) -> list[bool]:

@@ -100,7 +100,7 @@ class Study:
         reductions = {
             value: [result.reduction or 0.0 for result in results] for value, results in found.items()
         }
-        return choose_lambda(scores, reductions, self.file.path.tolerance)
+        return choose_lambda(scores, reductions, self.file.path.least_reduction)
 
     # --- one reported run
 

@@ -41,9 +41,10 @@ class PathRule(Part):
     runs: Annotated[
         Names | None, Field(description="reported runs that take the whole path; none: all of them")
     ] = None
-    tolerance: Annotated[
-        float, Field(ge=0, description="points of AIA that lambda* may lie below lambda 0 on the tuning runs")
-    ] = 0.5
+    least_reduction: Annotated[
+        float,
+        Field(gt=0, lt=1, description="share of the adapters that lambda* drops at least on the tuning runs"),
+    ] = 0.2
 
 
 class Outcomes(Part):
