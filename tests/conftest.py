@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# As in a run: two processes of pytest share two cores, and what they start shares them too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def bench_data() -> Path:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from benchmark.running import sweep_folder
-from tests.chaos import chaos
 from tests.command import ROOT, install
 from tests.outputs import content
 
@@ -132,11 +131,11 @@ def check_goes_on(start: Start, out: Path, undisturbed: dict[str, bytes], *flags
 def test_a_run_that_hangs_is_ended_and_the_others_go_on(
     start: Start, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "90"]
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "60"]
     code, printed, errors = ended(start(*command, FAULT="hang"))
     assert code == 1
     assert errors.count("\n") == 1
-    assert "took longer than --timeout 90 seconds, in" in errors and "faulty_method.py" in errors
+    assert "took longer than --timeout 60 seconds, in" in errors and "faulty_method.py" in errors
     assert "seq-lora on toy, order 1, seed 0 | complete" in printed
     check_goes_on(start, tmp_path, undisturbed, "--retry")
 
@@ -185,18 +184,6 @@ def test_a_worker_that_dies_is_replaced(start: Start, undisturbed: dict[str, byt
     # No task is learned twice.
     assert all(printed.count(f"faulty on toy, order 1, seed 0 | task {t}/3") == 1 for t in (1, 2, 3))
     assert content(out) == undisturbed
-
-
-def test_a_run_that_kills_every_worker_fails_alone(
-    start: Start, undisturbed: dict[str, bytes], tmp_path: Path
-) -> None:
-    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", tmp_path, "--timeout", "300"]
-    code, printed, errors = ended(start(*command, FAULT="die"))
-    assert code == 1
-    assert errors.count("\n") == 1
-    assert "the worker was lost 3 times: The worker died unexpectedly" in errors
-    assert "seq-lora on toy, order 1, seed 0 | complete" in printed
-    check_goes_on(start, tmp_path, undisturbed, "--retry")
 
 
 def test_a_full_disk_stops_the_run_in_one_line_and_the_same_command_goes_on(
@@ -255,20 +242,3 @@ def test_ctrl_c_twice_stops_now(start: Start, tmp_path: Path) -> None:
     assert "task 3/6" not in printed
     (progress,) = tmp_path.rglob("progress.json")
     assert len(json.loads(progress.read_bytes())["tasks"]) == 2
-
-
-SWEEP = """
-[[run]]
-method = "seq-lora,litelora"
-stream = "toy"
-seed = "0-1"
-"""
-
-
-def test_random_kills_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Commits made meanwhile are kept out of the results.
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
-    file = tmp_path / "sweep.toml"
-    file.write_text(SWEEP, encoding="utf-8")
-    hits = chaos(file, tmp_path, kills=5, seed=3, workers=1, longest=1.5)
-    assert hits["driver"] and hits["worker"]

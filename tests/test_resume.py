@@ -310,30 +310,26 @@ def kill_again_and_again(command: list[str], out: Path, times: int, drawn: rando
     def learned(process: subprocess.Popen[bytes]) -> bool:
         return b"| task " in log.read_bytes()
 
-    moments = [(writing, 0.0), (learned, 0.2), (shown, 2.0), (writing, 0.002), (learned, 0.2)][:times]
+    moments = [(writing, 0.0), (learned, 0.2), (shown, 2.0)][:times]
     kills = sum(kill(start(command, out, log), sign, drawn.uniform(0, most)) for sign, most in moments)
     assert start(command, out, log).wait(timeout=300) == 0, log.read_text(encoding="utf-8")
     return kills
 
 
-def check_kills(command: list[str], folder: Path, times: int, seed: int) -> dict[str, bytes]:
-    """Check that a run killed at random moments ends as an uninterrupted one, and return what that left."""
+def check_kills(command: list[str], folder: Path, times: int, seed: int) -> None:
+    """Check that a run killed at random moments ends as an uninterrupted one."""
     once = start(command, folder / "once", folder / "once.log")
     assert once.wait(timeout=300) == 0, (folder / "once.log").read_text(encoding="utf-8")
     expected = content(folder / "once")
     assert kill_again_and_again(command, folder / "killed", times, random.Random(seed)) >= 2
     assert content(folder / "killed") == expected
     assert len(folders(folder / "killed")) == 2
-    return expected
 
 
 @pytest.mark.slow
 def test_a_run_on_vectors_killed_for_real_ends_with_the_same_bytes(tmp_path: Path) -> None:
     command = ["run", "--method", "litelora", "--stream", "toy"]
-    expected = check_kills(command, tmp_path, times=5, seed=1)
-    again = start(command, tmp_path / "twice", tmp_path / "twice.log")
-    assert again.wait(timeout=300) == 0
-    assert content(tmp_path / "twice") == expected
+    check_kills(command, tmp_path, times=3, seed=1)
 
 
 @pytest.mark.slow
