@@ -1,4 +1,4 @@
-"""Puts the site of the boards into the documentation: an mkdocs hook, so that links to it are checked."""
+"""Puts boards and studies into the documentation: an mkdocs hook, so that links to them are checked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FOLDER = "boards"
+STUDIES = "studies"
 NONE = "<!doctype html><html lang='en'><title>Boards</title><p>No results are published.</p></html>"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the boards and the result files, below `boards/`."""
+    """Add boards and result files below `boards/`, and studies below `studies/`."""
     from mkdocs.structure.files import File
 
-    for name, content in pages(Path(config.config_file_path).parent / "leaderboards").items():
+    root = Path(config.config_file_path).parent / "leaderboards"
+    for name, content in pages(root).items():
         files.append(File.generated(config, f"{FOLDER}/{name}", content=content))
+    for path in sorted((root / STUDIES).glob("*")):
+        files.append(File.generated(config, f"{STUDIES}/{path.name}", content=path.read_bytes()))
     return files
 
 
