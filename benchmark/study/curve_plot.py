@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SINGLE = {
     "sd-lora": "s",
+    "litelora, lambda 0": "^",
+    "keep-random": "x",
     "shuffled gate": "v",
     "oracle": "*",
     "greedy (rehearsal)": "P",
@@ -38,17 +40,18 @@ def draw(evidence: Evidence) -> str:
     for index, (label, found) in enumerate(lines.items()):
         _line(axes, list(found.values()), COLOURS[index], "-" if index == 0 else "--", label)
     star = evidence.rows["litelora"]
-    axes.plot(
-        [100 * _reduction(star)], [_score(star)], marker="o", markersize=11, markerfacecolor="none",
-        markeredgecolor=COLOURS[0], linestyle="", label=text(f"lambda* = {evidence.chosen:g}"),
+    scores = np.array([points(result) for result in star])
+    axes.errorbar(
+        [100 * _reduction(star)], [scores.mean()], yerr=[_error(scores)], marker="o", markersize=11,
+        markerfacecolor="none", color=COLOURS[0], linestyle="",
+        label=text(f"litelora, lambda* = {evidence.chosen:g}"),
     )  # fmt: skip
-    for index, (name, marker) in enumerate(SINGLE.items(), len(lines)):
+    for index, (name, marker) in enumerate(SINGLE.items(), 1):
         if name in evidence.names:
-            scores = evidence.scores(name)
-            assert scores is not None
-            error = scores.std(ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+            reached = evidence.scores(name)
+            assert reached is not None
             axes.errorbar(
-                [100 * _reduction(evidence.result_of(name))], [scores.mean()], yerr=[error],
+                [100 * _reduction(evidence.result_of(name))], [reached.mean()], yerr=[_error(reached)],
                 color=COLOURS[index % len(COLOURS)], marker=marker, linestyle="", label=text(name),
             )  # fmt: skip
     axes.set(xlabel="adapters dropped, %", ylabel="average incremental accuracy x 100")
@@ -60,8 +63,7 @@ def _line(axes: Axes, groups: Sequence[Sequence[Result]], colour: str, line: str
     found = []
     for results in groups:
         scores = np.array([points(result) for result in results])
-        error = scores.std(ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
-        found.append((100 * _reduction(results), scores.mean(), error))
+        found.append((100 * _reduction(results), scores.mean(), _error(scores)))
     places, means, errors = map(np.array, zip(*sorted(found), strict=True))
     axes.plot(places, means, color=colour, linestyle=line, marker=".", label=text(label))
     axes.fill_between(places, means - errors, means + errors, color=colour, alpha=0.15, linewidth=0)
@@ -71,5 +73,6 @@ def _reduction(results: Sequence[Result]) -> float:
     return float(np.mean([result.reduction or 0.0 for result in results]))
 
 
-def _score(results: Sequence[Result]) -> float:
-    return float(np.mean([points(result) for result in results]))
+def _error(scores: np.ndarray) -> float:
+    """Return the standard error of a mean; 0 where one score tells none."""
+    return float(scores.std(ddof=1) / len(scores) ** 0.5) if len(scores) > 1 else 0.0

@@ -171,8 +171,8 @@ def fixed(evidence: Evidence) -> str:
         f"{file.tuning}, to {BEYOND:g} times the largest; lambda* scores highest of those that drop at "
         f"least {file.path.least_reduction:.0%} there, the least that the paper claims to cost nothing.",
         f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true "
-        f"difference of 0, of 2 at {file.outcomes.smallest_difference:g} points, of 3 at an AUC of "
-        f"{0.5 + file.outcomes.smallest_auc:g}.",
+        f"difference of 0, of 2 at the least that matters, {file.outcomes.smallest_difference:g}, of 3 at an "
+        f"AUC of {0.5 + file.outcomes.smallest_auc:g}. A deviation of few runs is itself uncertain.",
         "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there "
         "being three outcomes: each answers a question of its own.",
     ]
