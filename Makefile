@@ -16,7 +16,7 @@ test: $(VENV)/.full
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bench leaderboard --check
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 leaderboard: $(VENV)/.base
 	$(BIN)/bench leaderboard

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# As in a run: two processes of pytest share two cores, and what they start shares them too.
+# As in a run: three processes of pytest share two cores, and what they start shares them too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
