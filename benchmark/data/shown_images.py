@@ -46,9 +46,6 @@ class ShownImages(MappedImages):
         shown = image_shifts.DOMAINS[self._domain](self._pixels[rows], self._numbers[rows])
         return shown if isinstance(chosen, slice) else shown[0]
 
-    def release(self) -> None:
-        """Do nothing: the images are in memory."""
-
 
 def identity_of(images: np.ndarray, numbers: np.ndarray, domain: str) -> str:
     """Return what tells images in a domain from any others: the stored ones, and what is done to them."""

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SINGLE = {
-    "sd-lora": "s",
-    "litelora, lambda 0": "^",
-    "keep-random": "x",
-    "shuffled gate": "v",
-    "oracle": "*",
-    "greedy (rehearsal)": "P",
-    "gate on held-out rows": "D",
+    "litelora, lambda 0": ("^", 0),
+    "keep-random": ("x", 1),
+    "sd-lora": ("s", 2),
+    "shuffled gate": ("v", 3),
+    "oracle": ("*", 4),
+    "greedy (rehearsal)": ("P", 5),
+    "gate on held-out rows": ("D", 6),
 }
-"""Rows that are one point of the picture, with their markers."""
+"""Rows that are one point of the picture, with marker and colour; 0 and 1 are those of the two lines."""
 
 
 def draw(evidence: Evidence) -> str:
@@ -46,13 +46,13 @@ def draw(evidence: Evidence) -> str:
         markerfacecolor="none", color=COLOURS[0], linestyle="",
         label=text(f"litelora, lambda* = {evidence.chosen:g}"),
     )  # fmt: skip
-    for index, (name, marker) in enumerate(SINGLE.items(), 1):
+    for name, (marker, colour) in SINGLE.items():
         if name in evidence.names:
             reached = evidence.scores(name)
             assert reached is not None
             axes.errorbar(
                 [100 * _reduction(evidence.result_of(name))], [reached.mean()], yerr=[_error(reached)],
-                color=COLOURS[index % len(COLOURS)], marker=marker, linestyle="", label=text(name),
+                color=COLOURS[colour], marker=marker, linestyle="", label=text(name),
             )  # fmt: skip
     axes.set(xlabel="adapters dropped, %", ylabel="average incremental accuracy x 100")
     drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)

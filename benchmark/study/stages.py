@@ -157,12 +157,11 @@ class Study:
 
     def rows_of(self, number: int) -> list[Run]:
         """Return every run that a reported run's rows at lambda* are made of."""
-        groups = (self.ends(number), self.rivals(number), self.controls(number))
-        return [run for group in groups for run in group.values()]
+        return _runs([self.ends(number), self.rivals(number), self.controls(number)])
 
     def curves_of(self, number: int) -> list[Run]:
         """Return every run that a reported run's curves are made of."""
-        return [*self.path(number).values(), *self.at_random(number).values()]
+        return _runs([self.path(number), self.at_random(number)])
 
     def complete(self) -> list[int]:
         """Return the reported runs whose rows are all there: every table at lambda* stands on these."""
@@ -170,7 +169,8 @@ class Study:
 
     def complete_paths(self) -> list[int]:
         """Return those of them whose curves are there too."""
-        return self._complete([n for n in self.file.path_numbers if n in self.complete()], self.curves_of)
+        with_rows = self.complete()
+        return self._complete([n for n in self.file.path_numbers if n in with_rows], self.curves_of)
 
     def _complete(self, numbers: Sequence[int], needed: Callable[[int], list[Run]]) -> list[int]:
         found = []
