@@ -40,8 +40,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_random_kills_under_ray_change_no_byte(tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(SWEEP, encoding="utf-8")
-    hits = chaos(file, tmp_path, kills=3, seed=0, workers=2, longest=1.0)
-    assert sum(hits.values()) >= 2
+    hits = chaos(file, tmp_path, kills=5, seed=3, workers=2, longest=1.0)
+    assert hits["driver"] and hits["worker"]
 
 
 def test_a_run_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> None:
