@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from benchmark import row_scores
 from benchmark.errors import UserError, first_of, unwritable
-from benchmark.printable import control_character
+from benchmark.printable import control_character_of_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -368,7 +368,7 @@ def parse(data: bytes, where: str) -> Result:
         raise UserError(f"{where} is not a valid result: it holds half a character (\\ud...)") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not a valid result: {error}") from None
-    if mark := control_character(found):
+    if mark := control_character_of_json(text, found):
         raise UserError(f"{where} is not a valid result: it holds the control character {mark}")
     version = found.get("schema_version") if isinstance(found, dict) else None
     if version != SCHEMA:

@@ -14,7 +14,7 @@ from benchmark import registry
 from benchmark.cli import app
 from benchmark.data.checks import validation_errors
 from benchmark.errors import UserError
-from benchmark.printable import control_character, printable
+from benchmark.printable import control_character, control_character_of_json, printable
 from benchmark.publishing.model_card import card
 from benchmark.registry import Registry
 from benchmark.results import read
@@ -31,6 +31,11 @@ def test_what_is_a_control_character() -> None:
     # Letters of any script, joiners between them and wide spaces are names like others.
     assert control_character(["caf\u00e9", "\u0645\u06cc\u200c\u062e", "\u3000", 3, None]) == ""
     assert printable(f"a\n{RED}b\r") == "a\n<U+001B>[31mb<U+000D>"
+    # A control character comes out of JSON only where the text holds it, or an escape of it.
+    for text, mark in [(f'["{RED}"]', "U+001B"), ('{"a": ["\\u202e"]}', "U+202E"), ('["a\\nb"]', "U+000A")]:
+        assert control_character_of_json(text, json.loads(text, strict=False)) == mark
+    for text in ['{\n\t"a": ["b"]\n}', '["C:\\\\runs"]']:
+        assert control_character_of_json(text, json.loads(text)) == ""
     assert str(UserError(f"unknown '{RED}'")) == "unknown '<U+001B>[31m'"
 
 

@@ -18,7 +18,7 @@ from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 from benchmark.registry import LOGGERS
-from benchmark.results import Result, write
+from benchmark.results import Result, read, write
 from benchmark.running.data_index import DataIndex
 from benchmark.running.events import RunDone, TaskDone
 from benchmark.running.forecast import Cost, History, forecast, longest_first
@@ -95,7 +95,7 @@ def test_a_plan_of_ten_thousand_runs_and_a_thousand_skips_are_quick(tmp_path: Pa
     started = time.process_time()
     asked = plan("frozen,seq-lora", "toy", seeds="0-999", settings=SMALL)
     assert len(forecast(asked * 5, tmp_path, None).runs) == 10_000
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 4  # 0.6 measured; a busy core takes twice the time
     half = asked[::2]
     (first,) = go(half[:1], tmp_path)
     assert first.result is not None and first.path is not None
@@ -104,14 +104,20 @@ def test_a_plan_of_ten_thousand_runs_and_a_thousand_skips_are_quick(tmp_path: Pa
     for run in half:
         index.note(run, found, loaded)
         write(Result(**kept | {"seed": run.seed}), run.path(tmp_path, found))
-    # The best of three: other tests in this process leave much behind for the collector to go through.
-    took = []
+    paths = [run.path(tmp_path, found) for run in half]
+    # Beside what reading the results costs, since a busy core takes twice the time for either; the best of
+    # three, since other tests in this process leave much behind for the collector to go through.
+    took, reading = [], []
     for _ in range(3):
         gc.collect()
         started = time.process_time()
+        for path in paths:
+            read(path)
+        reading.append(time.process_time() - started)
+        started = time.process_time()
         outcomes = go(half, tmp_path)
         took.append(time.process_time() - started)
-    assert min(took) < 1, took
+    assert min(took) < 5 * min(reading), (took, reading)
     assert len(outcomes) == 1000 and all(outcome.skipped for outcome in outcomes)
 
 
