@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -332,6 +334,16 @@ def test_a_page_whose_paths_are_not_complete_shows_the_rows_alone(finished: tupl
     evidence = replace(gather(finished[0]), path_runs=())
     text = pages.write(evidence, "name", "command")
     assert "## At lambda*" in text and "## The path" not in text and "path of lambda" not in draw(evidence)
+
+
+def test_the_page_says_how_the_rates_were_chosen(finished: tuple[Study, list[str]]) -> None:
+    evidence = gather(finished[0])
+    assert "litelora not tuned here, sd-lora not tuned here" in pages.searched(evidence)
+    assert "outcome 1 is about these settings" in pages.searched(evidence)
+    searched = factories.result(provenance=factories.provenance(tuned=factories.tuned(trials=9)))
+    both: Any = SimpleNamespace(rows={"litelora": [searched], "sd-lora": [searched]})
+    said = pages.searched(both)
+    assert "litelora tuned, 9 trials, sd-lora tuned, 9 trials" in said and "outcome 1" not in said
 
 
 def test_a_page_without_a_complete_run_gets_one_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.one_sided import bound_mean, p_above
 from benchmark.scoring.statistics import student_interval
 from benchmark.study.evidence import Evidence, mean_of
+from benchmark.study.members import GATE, REFERENCE
 from benchmark.study.path import BEYOND
 from benchmark.study.stages import points
 from benchmark.study.verdicts import conclude
@@ -41,6 +42,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         "## Verdict",
         conclude(*verdicts, evidence.reduction),
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
+        searched(evidence),
         f"![Score against adapters dropped]({name}.svg)",
         f"Lines: mean over the {len(evidence.path_runs)} runs that took the path; points: over all; with "
         "one standard error."
@@ -71,6 +73,19 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         ]
     parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", fixed(evidence)]
     return "\n\n".join(parts) + "\n"
+
+
+def searched(evidence: Evidence) -> str:
+    """Return how the hyper-parameters of the two methods were chosen, and what that leaves of outcome 1."""
+    marks = {}
+    for name in (GATE, REFERENCE):
+        tuned = evidence.rows[name][0].provenance.tuned
+        marks[name] = "not tuned here" if tuned is None else tuned.mark
+    said = ", ".join(f"{name} {mark}" for name, mark in marks.items())
+    said = f"Learning rates: {said}; every other row has {GATE}'s."
+    if "not tuned here" in marks.values():
+        said += " Where a rate was not searched, outcome 1 is about these settings and not about the methods."
+    return said
 
 
 def rows(evidence: Evidence) -> pd.DataFrame:
