@@ -9,7 +9,8 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,19 @@ def tokenizer(kind: str) -> Any:
     )
 
 
+@cache
+def loaded_once(kind: str) -> LoadedBackbone:
+    """Return a backbone to copy; on its blocks no counter hangs."""
+    loaded = backbones.load("linear" if kind == "vector" else str(folder(kind)))
+    for block in loaded.passes.shares:
+        block._forward_hooks.clear()
+    return loaded
+
+
 def backbone(kind: str, dtype: torch.dtype = torch.float32) -> LoadedBackbone:
     """Return a backbone of its own: nothing that a test does to it reaches another test."""
-    loaded = backbones.load("linear" if kind == "vector" else str(folder(kind)))
+    loaded = loaded_once(kind)
+    loaded = replace(loaded, module=deepcopy(loaded.module))
     loaded.module.to(dtype).eval()
     return loaded
 

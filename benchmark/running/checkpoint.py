@@ -143,7 +143,10 @@ def seed_for(*parts: object) -> int:
 def reseed(*parts: object) -> torch.Generator:
     """Seed torch's global generators, and return one of our own for the order of rows."""
     seed = seed_for(*parts)
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # The call above would keep the seed, and the stack it came from, for devices that are not there.
+        torch.default_generator.manual_seed(seed)
     return torch.Generator().manual_seed(seed)
 
 
