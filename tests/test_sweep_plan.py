@@ -95,7 +95,7 @@ def test_a_plan_of_ten_thousand_runs_and_a_thousand_skips_are_quick(tmp_path: Pa
     started = time.process_time()
     asked = plan("frozen,seq-lora", "toy", seeds="0-999", settings=SMALL)
     assert len(forecast(asked * 5, tmp_path, None).runs) == 10_000
-    assert time.process_time() - started < 4  # 0.6 measured; a busy core takes twice the time
+    assert time.process_time() - started < 2
     half = asked[::2]
     (first,) = go(half[:1], tmp_path)
     assert first.result is not None and first.path is not None

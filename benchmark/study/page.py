@@ -77,13 +77,10 @@ def write(evidence: Evidence, name: str, command: str) -> str:
 
 def searched(evidence: Evidence) -> str:
     """Return how the hyper-parameters of the two methods were chosen, and what that leaves of outcome 1."""
-    marks = {}
-    for name in (GATE, REFERENCE):
-        tuned = evidence.rows[name][0].provenance.tuned
-        marks[name] = "not tuned here" if tuned is None else tuned.mark
-    said = ", ".join(f"{name} {mark}" for name, mark in marks.items())
-    said = f"Learning rates: {said}; every other row has {GATE}'s."
-    if "not tuned here" in marks.values():
+    tuned = {name: evidence.rows[name][0].provenance.tuned for name in (GATE, REFERENCE)}
+    marks = ", ".join(f"{name} {each.mark if each else 'not tuned here'}" for name, each in tuned.items())
+    said = f"Learning rates: {marks}; every other row has {GATE}'s."
+    if not all(tuned.values()):
         said += " Where a rate was not searched, outcome 1 is about these settings and not about the methods."
     return said
 
