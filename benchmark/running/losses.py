@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 from collections import Counter
 from pathlib import Path
 
@@ -19,12 +20,14 @@ LOST_LIMIT = 3
 def run_limited(job: Job) -> Outcome:
     """Run a job in this process and end the whole process if it takes longer than its limit.
 
-    The interpreter's own watchdog does it, which also ends what hangs outside Python. Where it was then, or
+    What a new worker imports is not of the run and does not count: beside others it can take a minute. The
+    interpreter's own watchdog does it, which also ends what hangs outside Python. Where it was then, or
     where it was when something outside Python broke, is left in a file that `lost` reads.
     """
     with open(_trace(job), "w", encoding="utf-8") as trace:
         faulthandler.enable(trace)
         if job.conditions.timeout is not None:
+            importlib.import_module("benchmark.running.learner")
             faulthandler.dump_traceback_later(job.conditions.timeout, exit=True, file=trace)
         try:
             return run_job(job, _ignore)

@@ -101,11 +101,11 @@ class Evidence:
         """Return results that stand for a row in what permutations share: how many adapters there are."""
         return self.rows[f"{SHUFFLED} 1"] if name == SHUFFLED else self.rows[name]
 
-    def differences(self, name: str) -> list[float]:
-        """Return LiteLoRA at lambda* minus a row, in points of AIA, one a run."""
-        ours, theirs = self.scores("litelora"), self.scores(name)
+    def differences(self, name: str, of: str = "litelora") -> list[float]:
+        """Return a row, LiteLoRA at lambda* unless told, minus another, in points of AIA, one a run."""
+        ours, theirs = self.scores(of), self.scores(name)
         if ours is None or theirs is None:
-            raise UserError(f"litelora or {name} lacks {AIA}: score_at must be every")
+            raise UserError(f"{of} or {name} lacks {AIA}: score_at must be every")
         return [float(value) for value in ours - theirs]
 
     def results(self) -> list[Result]:

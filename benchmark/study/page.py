@@ -16,6 +16,8 @@ from benchmark.study.path import BEYOND
 from benchmark.study.stages import points
 from benchmark.study.verdicts import conclude
 
+CHOICES = (("oracle", "keep-random"), ("keep-first", "keep-last"))
+"""Rules compared to see what a stream rewards: what it calls needed, and old adapters over new."""
 READ = {TRAINED_HEAD: "AIA", CLASS_MEANS: "AIA, class means", TASK_INCREMENTAL: "AIA, task id"}
 
 
@@ -54,6 +56,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         f"gate is the mean of {file.shuffles} permutations a run. Where LiteLoRA kept one adapter or all, "
         "rules that keep as many keep the same, and their row has its own run.",
         markdown(rows(evidence)),
+        *choices(evidence),
     ]
     if evidence.path_runs:
         parts += [
@@ -99,6 +102,14 @@ def rows(evidence: Evidence) -> pd.DataFrame:
         record["litelora minus it"] = "" if name == "litelora" else _interval(evidence.differences(name))
         table.append(record)
     return pd.DataFrame(table)
+
+
+def choices(evidence: Evidence) -> list[str]:
+    """Return whether it matters at all which adapters are kept, by rules that do not learn it."""
+    pairs = [(of, name) for of, name in CHOICES if of in evidence.rows and name in evidence.rows]
+    said = [f"{of} less {name} {_interval(evidence.differences(name, of))}" for of, name in pairs]
+    head = "Whether a choice can matter here, by rules that are not learned (AIA, 95 %)"
+    return [f"{head}: {'; '.join(said)}."] if said else []
 
 
 def path(evidence: Evidence) -> pd.DataFrame:
