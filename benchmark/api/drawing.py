@@ -69,7 +69,7 @@ class Plots:
         return parts[0].rows
 
 
-def _shown(drawn: Figure) -> Figure:
+def _shown(chart: Figure) -> Figure:
     # A notebook shows what has this attribute; figures made without pyplot have none.
-    setattr(drawn, "_repr_svg_", partial(svg, drawn))  # noqa: B010
-    return drawn
+    setattr(chart, "_repr_svg_", partial(svg, chart))  # noqa: B010
+    return chart

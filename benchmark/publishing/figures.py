@@ -67,11 +67,11 @@ def drawings(part: Section) -> Iterator[Drawing]:
     """Yield the pictures of a section's boards."""
     for board in boards(part.rows):
         measured = [row for row in (*board.rows, *board.apart) if row.values("average_anytime")]
-        drawn = measured[:MOST_DRAWN]
+        shown = measured[:MOST_DRAWN]
         title, name = board.title, _slug(board.title)
-        which = f"{title}, the best {len(drawn)} of {len(measured)}" if len(measured) > len(drawn) else title
-        if drawn and len(part.results[0].tasks) > 1:
-            curves, lost = plots.accuracy_over_tasks(drawn), plots.forgetting_per_task(drawn)
+        which = f"{title}, the best {len(shown)} of {len(measured)}" if len(measured) > len(shown) else title
+        if shown and len(part.results[0].tasks) > 1:
+            curves, lost = plots.accuracy_over_tasks(shown), plots.forgetting_per_task(shown)
             yield Drawing(f"curves-{name}", f"{which}: mean score of the tasks seen", curves)
             yield Drawing(f"forgetting-{name}", f"{which}: forgetting of each task", lost)
         ranking = friedman({named(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
@@ -91,8 +91,8 @@ def _further(part: Section, paths: dict[int, Path]) -> Iterator[Drawing]:
     for row in part.rows:
         name = _slug(row.name)
         yield Drawing(f"matrix-{name}", f"{row.name}: first run", plots.score_matrix(row.first))
-        for kind, drawn in _redundancy(row.first, paths).items():
-            yield Drawing(f"{kind}-{name}", f"{row.name}: {plots.REDUNDANCY[kind]}", drawn)
+        for kind, chart in _redundancy(row.first, paths).items():
+            yield Drawing(f"{kind}-{name}", f"{row.name}: {plots.REDUNDANCY[kind]}", chart)
 
 
 def _redundancy(result: Result, paths: dict[int, Path]) -> dict[str, Figure]:

@@ -119,26 +119,26 @@ def looks(rows: Sequence[Row]) -> list[dict[str, Any]]:
     Args:
         rows: at most as many of one colour as there are markers are told apart.
     """
-    drawn: dict[str, int] = {}
+    turns: dict[str, int] = {}
     found = []
     for row in rows:
         colour = colour_of(row.first.method)
         # The first marker goes with the colour: a method alone in its colour looks the same everywhere.
-        turn = drawn.get(colour, 0)
-        drawn[colour] = turn + 1
+        turn = turns.get(colour, 0)
+        turns[colour] = turn + 1
         marker = MARKERS[(COLOURS.index(colour) + turn) % len(MARKERS)]
         found.append({"color": colour, "marker": marker, "linestyle": LINES[turn % len(LINES)]})
     return found
 
 
-def add_legend(drawn: Figure, axes: Axes) -> None:
+def add_legend(chart: Figure, axes: Axes) -> None:
     """Put the legend below the axes, where it hides nothing, and make room for it."""
     look = _look.get()
     handles, labels = axes.get_legend_handles_labels()
     columns = look.columns if max(map(len, labels), default=0) < 28 or look is SCREEN else 1
     line = 0.22 * look.legend / SCREEN.legend
-    drawn.set_figheight(look.height + line * -(-len(labels) // columns))
-    drawn.legend(
+    chart.set_figheight(look.height + line * -(-len(labels) // columns))
+    chart.legend(
         handles, labels, loc="outside lower center", ncols=columns, fontsize=look.legend, frameon=False
     )
 
@@ -154,22 +154,22 @@ def text(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def svg(drawn: Figure) -> str:
+def svg(chart: Figure) -> str:
     """Return a figure as SVG text."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
     # The same bytes as `savefig`, which would draw everything once more before, to find the layout.
-    FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})
+    FigureCanvasSVG(chart).print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()
 
 
-def data_uri(drawn: Figure) -> str:
+def data_uri(chart: Figure) -> str:
     """Return a figure as an address that holds it: an image of its own, whose identifiers meet no other's."""
-    return "data:image/svg+xml," + quote(svg(drawn), safe=" =:/;,()")
+    return "data:image/svg+xml," + quote(svg(chart), safe=" =:/;,()")
 
 
-def save(drawn: Figure, path: Path, kinds: Sequence[str] = FILES) -> list[Path]:
+def save(chart: Figure, path: Path, kinds: Sequence[str] = FILES) -> list[Path]:
     """Write `<path>.svg` and so on, and return the files.
 
     Args:
@@ -179,13 +179,13 @@ def save(drawn: Figure, path: Path, kinds: Sequence[str] = FILES) -> list[Path]:
     for kind in kinds:
         # Not with_suffix: a name may hold dots.
         paths.append(path.parent / f"{path.name}.{kind}")
-        atomic_write(paths[-1], _bytes(drawn, kind))
+        atomic_write(paths[-1], _bytes(chart, kind))
     return paths
 
 
-def _bytes(drawn: Figure, kind: str) -> bytes:
+def _bytes(chart: Figure, kind: str) -> bytes:
     if kind == "svg":
-        return svg(drawn).encode()
+        return svg(chart).encode()
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
+    chart.savefig(buffer, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
     return buffer.getvalue()

@@ -32,10 +32,10 @@ MOST_NUMBERS = 12
 def score_matrix(result: Result) -> Figure:
     """Draw R[t][i] x 100: a row for each stage, a column for each task."""
     cells = 100 * as_array(result.matrix)
-    drawn = _heatmap(cells, "score x 100", limits=(0, 100), digits=0)
-    axes = drawn.axes[0]
+    chart = _heatmap(cells, "score x 100", limits=(0, 100), digits=0)
+    axes = chart.axes[0]
     axes.set(xlabel="on task", ylabel="after task", title=text(result.name))
-    return drawn
+    return chart
 
 
 def redundancy(found: Redundancy) -> dict[str, Figure]:
@@ -47,23 +47,23 @@ def redundancy(found: Redundancy) -> dict[str, Figure]:
 
 def overlaps(found: Redundancy) -> Figure:
     """Draw the overlap of the row spaces and of the column spaces of every two tasks' adapters."""
-    drawn = figure(8.0, 3.6)
+    chart = figure(8.0, 3.6)
     for place, side in enumerate(("rows", "columns"), 1):
-        axes = drawn.add_subplot(1, 2, place)
+        axes = chart.add_subplot(1, 2, place)
         names = [str(task + 1) for task in found.tasks]
         _fill(axes, found.matrix(side), "overlap", (0, 1), 2, names, names)
         axes.set(xlabel="task", title=f"{side[:-1]} spaces")
-    drawn.axes[0].set_ylabel("task")
-    drawn.suptitle(text(found.result.name))
-    return drawn
+    chart.axes[0].set_ylabel("task")
+    chart.suptitle(text(found.result.name))
+    return chart
 
 
 def residuals(found: Redundancy) -> Figure:
     """Draw what the fit by earlier adapters leaves of each task's, and what random ones would leave."""
     from matplotlib.ticker import MaxNLocator
 
-    drawn = figure()
-    axes = drawn.add_subplot()
+    chart = figure()
+    axes = chart.add_subplot()
     kinds = ["residual", *(["effect_residual"] if found.has_effects else [])]
     for index, kind in enumerate(kinds):
         for name, line in ((kind, "-"), (f"{kind}_random", ":")):
@@ -78,8 +78,8 @@ def residuals(found: Redundancy) -> Figure:
         xlabel="task", ylabel="residual after the fit by earlier adapters", title=text(found.result.name)
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(drawn, axes)
-    return drawn
+    add_legend(chart, axes)
+    return chart
 
 
 def accuracy_over_tasks(rows: Sequence[Row]) -> Figure:
@@ -94,15 +94,15 @@ def accuracy_over_tasks(rows: Sequence[Row]) -> Figure:
 
 def active_over_tasks(rows: Sequence[Row]) -> Figure:
     """Draw the active adapters after each task, with the deviation over runs."""
-    drawn = _curves(
+    chart = _curves(
         rows,
         lambda run: np.array(run.active_adapters, dtype=float),
         "after task",
         "active adapters",
         apart=0.03,
     )
-    drawn.axes[0].set_ylim(bottom=0)
-    return drawn
+    chart.axes[0].set_ylim(bottom=0)
+    return chart
 
 
 def forgetting_per_task(rows: Sequence[Row]) -> Figure:
@@ -113,9 +113,9 @@ def forgetting_per_task(rows: Sequence[Row]) -> Figure:
         last = len(scores) - 1
         return np.array([scores[i:last, i].max() - scores[last, i] for i in range(last)])
 
-    drawn = _curves(rows, lost, "task, by position", "forgetting x 100")
-    drawn.axes[0].axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    return drawn
+    chart = _curves(rows, lost, "task, by position", "forgetting x 100")
+    chart.axes[0].axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    return chart
 
 
 def score_against_stored(rows: Sequence[Row]) -> Figure:
@@ -123,8 +123,8 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
 
     The front is that of the methods without needs; what needs more, and the reference rows, are hollow.
     """
-    drawn = figure()
-    axes = drawn.add_subplot()
+    chart = figure()
+    axes = chart.add_subplot()
     free, held = [], []
     scored = [row for row in rows if row.values("average_performance")]
     for row, look in zip(scored, looks(scored), strict=True):
@@ -148,8 +148,8 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     # Ticks alone would put the edge through the outermost points.
     axes.set_xlim(-linear / 4, 1.5 * max([linear, *held]))
     axes.set(xlabel="stored adapter parameters", ylabel="average performance x 100")
-    add_legend(drawn, axes)
-    return drawn
+    add_legend(chart, axes)
+    return chart
 
 
 def sensitivity(points: Sequence[tuple[float, float]], chosen: float | None) -> Figure:
@@ -159,8 +159,8 @@ def sensitivity(points: Sequence[tuple[float, float]], chosen: float | None) -> 
         points: learning rate and score x 100.
         chosen: the rate that the search took.
     """
-    drawn = figure(5.2, 3.0)
-    axes = drawn.add_subplot()
+    chart = figure(5.2, 3.0)
+    axes = chart.add_subplot()
     best = {rate: max(score for other, score in points if other == rate) for rate, _ in points}
     axes.plot(*zip(*points, strict=True), linestyle="", marker="o", color=COLOURS[7], markersize=4)
     axes.plot(list(best), list(best.values()), color=COLOURS[0], marker="o", markersize=5)
@@ -168,7 +168,7 @@ def sensitivity(points: Sequence[tuple[float, float]], chosen: float | None) -> 
         axes.axvline(chosen, color=COLOURS[1], linestyle="--", linewidth=1)
     axes.set_xscale("log")
     axes.set(xlabel="learning rate (dashed: chosen)", ylabel="validation AP x 100")
-    return drawn
+    return chart
 
 
 def standing(
@@ -184,8 +184,8 @@ def standing(
         intervals: in 0..1 by label; of a row without one the lowest and highest run are drawn.
     """
     # Narrow, so that its text can be read where it is as wide as a phone.
-    drawn = figure(3.9, 1.4 + 0.3 * len(rows), scale_height=False)
-    axes = drawn.add_subplot()
+    chart = figure(3.9, 1.4 + 0.3 * len(rows), scale_height=False)
+    axes = chart.add_subplot()
     for place, row in enumerate(rows):
         values = [100 * value for value in row.values("average_performance")]
         low, high = intervals.get(row.label, (min(values) / 100, max(values) / 100))
@@ -207,14 +207,14 @@ def standing(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set(xlabel="average performance (AP) x 100")
     axes.grid(axis="x", color="0.9", linewidth=0.6)
-    return drawn
+    return chart
 
 
 def critical_difference(ranking: Ranking) -> Figure:
     """Draw mean ranks, the best on top; methods in the band cannot be told from the best one (Nemenyi)."""
     names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
-    drawn = figure(height=1.2 + 0.25 * len(names), scale_height=False)
-    axes = drawn.add_subplot()
+    chart = figure(height=1.2 + 0.25 * len(names), scale_height=False)
+    axes = chart.add_subplot()
     ranks = [ranking.mean_ranks[name] for name in names]
     reach = ranking.critical_difference
     axes.axvspan(ranks[0], ranks[0] + reach, color=COLOURS[5], alpha=0.3, linewidth=0)
@@ -223,7 +223,7 @@ def critical_difference(ranking: Ranking) -> Figure:
     axes.invert_yaxis()
     title = f"{ranking.blocks} runs, critical difference {reach:.1f}"
     axes.set(xlabel="mean rank, 1 is the best", title=title)
-    return drawn
+    return chart
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -247,8 +247,8 @@ def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: f
     """
     from matplotlib.ticker import MaxNLocator
 
-    drawn = figure()
-    axes = drawn.add_subplot()
+    chart = figure()
+    axes = chart.add_subplot()
     for index, (row, look) in enumerate(zip(rows, looks(rows), strict=True)):
         table = np.stack([values(run) for run in row.results])
         positions, mean = np.arange(1, table.shape[1] + 1) + apart * index, table.mean(axis=0)
@@ -259,8 +259,8 @@ def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: f
             axes.fill_between(positions, mean - spread, mean + spread, **band)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(drawn, axes)
-    return drawn
+    add_legend(chart, axes)
+    return chart
 
 
 def _described(row: Row) -> str:
@@ -270,10 +270,10 @@ def _described(row: Row) -> str:
 
 
 def _heatmap(cells: np.ndarray, label: str, limits: tuple[float, float], digits: int) -> Figure:
-    drawn = figure(5.2, 4.4)
+    chart = figure(5.2, 4.4)
     names = [str(i + 1) for i in range(len(cells))]
-    _fill(drawn.add_subplot(), cells, label, limits, digits, names, names)
-    return drawn
+    _fill(chart.add_subplot(), cells, label, limits, digits, names, names)
+    return chart
 
 
 def _fill(

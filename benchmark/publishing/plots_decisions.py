@@ -36,8 +36,8 @@ def decisions(found: dict[str, Decisions]) -> Figure:
     red where not. The first task, which no gate is asked about, is grey. Below a mark stands the gate's final
     logit, where there is one.
     """
-    drawn = figure(height=1.4 + 0.42 * len(found))
-    axes = drawn.add_subplot()
+    chart = figure(height=1.4 + 0.42 * len(found))
+    axes = chart.add_subplot()
     for line, each in enumerate(found.values()):
         for t, (need, kept) in enumerate(zip(each.needed, each.kept, strict=True), 1):
             colour = "0.5" if t == 1 else RIGHT if need == kept else WRONG
@@ -55,4 +55,4 @@ def decisions(found: dict[str, Decisions]) -> Figure:
     axes.set_xticks(range(1, 1 + max(len(each.needed) for each in found.values())))
     axes.set_xlabel("task")
     axes.set_title("square: needed, disc: kept, cross: needed and dropped, red: wrong", fontsize=8)
-    return drawn
+    return chart

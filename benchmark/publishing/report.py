@@ -84,7 +84,7 @@ def _run(result: Result, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     pictures = [
         framed("Score on each task after each task", score_map(result)),
         figure("Active adapters after each task", plots.active_over_tasks([row])),
-        *(figure(caption, drawn) for caption, drawn in _decisions([result])),
+        *(figure(caption, chart) for caption, chart in _decisions([result])),
     ]
     overlaps, problems = redundancy([row], paths, depth, level=2)
     text = "\n".join(
@@ -113,14 +113,14 @@ def _section(part: Section, paths: Paths, depth: Depth) -> tuple[str, list[str]]
         if ranking is not None:
             pictures.append(figure(f"{board.title}: mean ranks", plots.critical_difference(ranking)))
     for start in range(0, len(part.rows), MOST_DRAWN):
-        drawn = part.rows[start : start + MOST_DRAWN]
-        anytime = [row for row in drawn if row.values("average_anytime")]
+        shown = part.rows[start : start + MOST_DRAWN]
+        anytime = [row for row in shown if row.values("average_anytime")]
         if anytime:
             pictures.append(figure("Mean score of the tasks seen", plots.accuracy_over_tasks(anytime)))
             if len(part.results[0].tasks) > 1:
                 pictures.append(figure("Forgetting of each task", plots.forgetting_per_task(anytime)))
-        pictures.append(figure("Active adapters", plots.active_over_tasks(drawn)))
-    pictures += [figure(caption, drawn) for caption, drawn in _decisions(part.results)]
+        pictures.append(figure("Active adapters", plots.active_over_tasks(shown)))
+    pictures += [figure(caption, chart) for caption, chart in _decisions(part.results)]
     pictures.append(figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
         pictures.append(framed(f"{row.name}: scores of its first run", score_map(row.first)))

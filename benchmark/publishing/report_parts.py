@@ -73,10 +73,10 @@ def gallery(figures: Sequence[str]) -> str:
     return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
 
 
-def figure(caption: str, drawn: Figure) -> str:
+def figure(caption: str, chart: Figure) -> str:
     """Return a picture inside the page."""
     return (
-        f'<figure>\n<img alt="{escape(caption)}" src="{data_uri(drawn)}">\n'
+        f'<figure>\n<img alt="{escape(caption)}" src="{data_uri(chart)}">\n'
         f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
     )
 

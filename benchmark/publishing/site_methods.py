@@ -170,11 +170,11 @@ def _curves(place: str, found: TunedValues) -> Iterator[Curve]:
     points = sensitivity(found)
     if len({rate for rate, _ in points}) > 1:
         chosen = found.values.get("learning_rate")
-        drawn = plots.sensitivity(points, chosen if isinstance(chosen, float) else None)
+        chart = plots.sensitivity(points, chosen if isinstance(chosen, float) else None)
         caption = (
             f"{place}: validation score of {len(points)} trials over the learning rate; chosen: {chosen}"
         )
-        yield Curve(caption, data_uri(drawn))
+        yield Curve(caption, data_uri(chart))
 
 
 def sensitivity(found: TunedValues) -> list[tuple[float, float]]:

@@ -51,12 +51,12 @@ def opening(parts: Sequence[Section], laid: Mapping[int, Sequence[Board]], pictu
     references = _references(part)
     shown = board.rows[:MOST_DRAWN]
     ends = list(references.values())
-    drawn = data_uri(plots.standing(shown, ends, board.intervals, short_names)) if pictures else ""
+    chart = data_uri(plots.standing(shown, ends, board.intervals, short_names)) if pictures else ""
     which = "" if len(shown) == len(board.rows) else f", the best {len(shown)} of {len(board.rows)}"
     what = "95 % intervals over runs and test rows" if board.intervals else "the lowest to the highest run"
     caption = f"{part.stream}, {board.title.lower()}{which}: mean AP over {board.runs} runs, with {what}"
     setting = f"{len(part.results[0].tasks)} tasks one after the other, {part.backbone}"
-    return Opening(part.stream, setting, in_words(part, laid[id(part)]), caption, drawn)
+    return Opening(part.stream, setting, in_words(part, laid[id(part)]), caption, chart)
 
 
 def _references(part: Section) -> dict[str, Row]:

@@ -32,8 +32,8 @@ def draw(evidence: Evidence) -> str:
 
     LiteLoRA's line goes through its lambdas and keep-random's through the same numbers of adapters.
     """
-    drawn = figure(7.0, 4.6)
-    axes = drawn.add_subplot()
+    chart = figure(7.0, 4.6)
+    axes = chart.add_subplot()
     lines = {"litelora, path of lambda": evidence.gate, "keep-random, as many kept": evidence.at_random}
     if not evidence.path_runs:
         lines = {}
@@ -55,8 +55,8 @@ def draw(evidence: Evidence) -> str:
                 color=COLOURS[colour], marker=marker, linestyle="", label=text(name),
             )  # fmt: skip
     axes.set(xlabel="adapters dropped, %", ylabel="average incremental accuracy x 100")
-    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    return svg(drawn)
+    chart.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return svg(chart)
 
 
 def _line(axes: Axes, groups: Sequence[Sequence[Result]], colour: str, line: str, label: str) -> None:
