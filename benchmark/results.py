@@ -35,8 +35,8 @@ change the prediction of some row; forward-equivalents as `benchmark.models.forw
 TRAINED_HEAD, CLASS_MEANS, TASK_INCREMENTAL = "trained_head", "class_means", "task_incremental"
 READINGS = {
     TRAINED_HEAD: "what the method answers under the protocol: its trained head, own classifier or text",
-    CLASS_MEANS: "nearest class mean, by cosine, of the final features of up to 20 train rows a class: rows "
-    "of the evaluator, which the method never sees",
+    CLASS_MEANS: "nearest class mean, by cosine, of the final features of up to 20 training rows a "
+    "class, which the evaluator reads again after every stage; the method need not keep them",
     TASK_INCREMENTAL: "the task id is given: classes of other tasks are masked",
 }
 """Three readings of one model; the first decides where only one is shown."""

@@ -5,7 +5,8 @@ import pytest
 from benchmark.publishing import leaderboard, site
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Row, sections
-from benchmark.results import CLASS_MEANS, TRAINED_HEAD
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
+from benchmark.scoring.statistics_rows import number_rows
 from tests.factories import matrix, provenance, readings, result, save, with_rows
 from tests.test_leaderboard import records
 
@@ -117,27 +118,50 @@ def test_the_caption_states_runs_power_and_how_ranks_repeat(tmp_path):
     # two runs, none in the third, with (2 - 1)(3 - 1) = 2 degrees of freedom: s^2 = 4 (2/3 * 0.005)^2 / 2.
     text = built(tmp_path, *several("a", 0.61, 0.60, 0.59), *several("b", 0.50, 0.50, 0.50))
     noise = 2 / 3 * 0.005 * (4 / 2) ** 0.5
+    from scipy.stats import t
+
     from benchmark.scoring.statistics_best import visible_ratio
 
+    # Of two rows Tukey's difference is Student's: t(0.975, 2) s sqrt(2 / 3).
+    marked = 100 * noise * t.ppf(0.975, 2) * (2 / 3) ** 0.5
+    assert f"Rows more than {marked:.1f} points of AP below the highest are not marked" in text
     seen = 100 * noise * visible_ratio(2, 3)
-    assert f"The smallest difference this table can see is {seen:.1f} points of AP (80 % power)" in text
+    assert f"of rows truly {seen:.1f} points worse than the best, 80 % are found so" in text
     three = [*several("a", 0.6, 0.7, 0.8), *several("b", 0.5, 0.6, 0.7), *several("c", 0.4, 0.5, 0.6)]
     assert "Ranks in two halves of the runs correlate with 1.00." in built(tmp_path / "b", *three)
 
 
 def test_rows_are_compared_over_runs_and_never_over_tasks_of_one_run(tmp_path):
     methods = {"a": 0.6, "b": 0.5, "c": 0.4}
-    runs = [result(m, s, last=last + s / 50) for s in range(3) for m, last in methods.items()]
+    runs = [result(m, s, last=last + s / 50) for s in range(6) for m, last in methods.items()]
     text = built(tmp_path, *runs)
     table = text.split("#### Compared: rehearsal-free\n\n")[1]
     first, second, third = [
         [run.strip() for run in line.split("|")[1:-1]] for line in table.splitlines()[2:5]
     ]
-    # AP differs by 2/3 of 0.1 in each of three runs, without noise: the least p of three runs is 2 / 2^3.
+    # AP differs by 2/3 of 0.1 in each of six runs, without noise: the least p of six runs is 2 / 2^6.
     assert first == ["a", "1.0", "", "", "", ""]
-    assert second == ["b", "2.0", "6.7", "6.7 to 6.7", "0.250", "0.500"]
+    assert second == ["b", "2.0", "6.7", "6.7 to 6.7", "0.031", "0.062"]
     assert third[:3] == ["c", "3.0", "13.3"]
-    assert "Friedman over 3 runs of 3 rows" in table
+    assert "Friedman over 6 runs of 3 rows" in table
+    # Of five runs p is 2 / 2^5 at the least, which can show nothing at 5 %.
+    fewer = built(tmp_path / "five", *(run for run in runs if run.seed < 5))
+    assert "signed-rank p |" not in fewer and "95 % interval |" in fewer
+
+
+def test_rows_that_could_be_best_are_counted_by_other_readings_too(tmp_path):
+    """By the trained head a leads; by class means b does, and c cannot be told from it."""
+    runs = []
+    for name, head, means in (("a", 0.8, 0.3), ("b", 0.5, 0.7), ("c", 0.4, 0.69)):
+        for seed in range(3):
+            noise = 0.03 * ((seed + ord(name)) % 3 - 1)
+            own = readings(matrix(means + noise))[TRAINED_HEAD]
+            both = readings(matrix(head + noise)) | {CLASS_MEANS: own}
+            runs.append(result(name, seed, last=head + noise, readings=both))
+    board = one_board(*runs)
+    assert [row.label for row in board.rows] == ["a", "b", "c"] and board.winner == "a"
+    assert board.could_be_best_by(CLASS_MEANS) == 2 and board.could_be_best_by(TASK_INCREMENTAL) is None
+    assert "Rehearsal-free: by class means 2 of 3 rows could be best." in built(tmp_path, *runs)
 
 
 def test_what_a_method_needs_keeps_two_rows_of_one_name_apart():
@@ -171,8 +195,8 @@ def test_intervals_stand_where_the_scores_of_test_rows_were_kept(tmp_path):
     board = one_board(*runs)
     low, high = board.intervals["a"]
     # All runs are alike, so that the 30 rows alone make the noise: a third of the root of the sum of
-    # 0.6 * 0.4 / 10 twice and 0.9 * 0.1 / 10, which is 0.0796.
-    assert high - low == pytest.approx(2 * 1.96 * 0.0796, rel=0.15) and low < 0.7 < high
+    # 0.6 * 0.4 / 9 twice and 0.9 * 0.1 / 9, which is 0.0839, times t of 29 degrees of freedom, 2.045.
+    assert high - low == pytest.approx(2 * 2.045 * 0.0839, rel=0.01) and low < 0.7 < high
     first, second = records(built(tmp_path, *runs), "Rehearsal-free")
     assert first["AP, 95 %"] == f"{100 * low:.1f} to {100 * high:.1f}" and second["AP, 95 %"] == ""
 
@@ -180,7 +204,7 @@ def test_intervals_stand_where_the_scores_of_test_rows_were_kept(tmp_path):
 def test_a_test_row_is_known_by_its_task_and_place():
     turned = provenance(("plums", "pears", "apples"))
     (section,) = sections([result(), result(seed=1, names=("plums", "apples"), provenance=turned)])
-    first, second = section.rows[0].row_numbers()
+    first, second = number_rows(section.rows[0].results)
     assert [numbers[0] for numbers in first] == [0, 10, 20]  # apples, pears, plums, of 10 rows each
     assert [numbers.tolist() for numbers in second] == [list(range(20, 30)), list(range(10))]
 

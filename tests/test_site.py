@@ -80,7 +80,7 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     apart, ends = "Rehearsal-free: with fewer runs", "References: floor and ceiling"
     assert list(page.tables) == ["Rehearsal-free", apart, "Rehearsal-based", ends, "Costs"]
     head, first, second = page.tables["Rehearsal-free"]
-    scores = ["AP ↑", "AIA (AAA) ↑", "forgetting ↓", "BWT ↑", "AP worst"]
+    scores = ["AP ↑", "AIA (AAA) ↑", "forgetting ↓", "BWT ↑", "learning acc. ↑", "AP worst"]
     assert head == ["method", "could be best", *scores, "n", "results"]
     # AP of a run: (last + last + 0.9) / 3, so alpha has 63.3, 70.0 and 76.7; it leads beta by 26.7.
     assert first[:4] == ["alpha", "yes", "70.0 ± 6.7", "78.3 ± 3.9"] and first[-3:-1] == ["63.3", "3"]
@@ -197,7 +197,7 @@ def test_a_board_says_in_plain_words_what_it_says_and_may_not_claim(tmp_path):
         assert room in text
         says, not_claimed = text.split("What it says", 1)[1].split("What it may not claim", 1)
         assert re.search(r"alpha \(72\.7 ± 2\.1\) and beta \(72\.0 ± 2\.1\) cannot be told apart", says)
-        assert re.search(r"differences below \d+\.\d points are not seen with 5 runs", not_claimed)
+        assert re.search(r"gaps below \d+\.\d points are within the noise of 5 runs", not_claimed)
         assert "Anything about other models, data or budgets: all rows are seed on orchard." in not_claimed
 
 

@@ -11,9 +11,8 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.results import Result
 from benchmark.scoring.statistics_ranks import signed_rank
+from benchmark.scoring.statistics_rows import number_rows, row_interval
 
-REPLICATES = 2000
-SEED = 0
 MEAN = "mean of tasks"
 
 
@@ -22,8 +21,8 @@ class TaskPair:
     """The scores of both on one task after the last one, means over the paired runs, in 0..1.
 
     Attributes:
-        interval: 95 % of the difference by a paired bootstrap over runs and test rows; None where the
-            results keep no scores of rows.
+        interval: 95 % of the difference over runs and test rows; None where the results keep no scores of
+            rows.
     """
 
     task: str
@@ -71,10 +70,11 @@ class Pairing:
     def note(self) -> str:
         """Return what stands behind the numbers."""
         runs = "1 pair of runs" if self.runs == 1 else f"{self.runs} pairs of runs"
+        over = "test rows" if self.runs == 1 else "runs and test rows"
         test = "" if self.p is None else f" Signed-rank p of the mean, n = {self.runs}: {self.p:.3f}."
         return (
             f"Scores x 100 after the last task, {self.names[0]} minus {self.names[1]}, over {runs} with "
-            f"equal order, seed and data. Intervals: paired bootstrap over runs and test rows.{test}"
+            f"equal order, seed and data. Intervals: paired, over {over}.{test}"
         )
 
 
@@ -95,8 +95,9 @@ def pair(first: Sequence[Result], second: Sequence[Result], names: tuple[str, st
         raise UserError("no two of the runs have equal order, seed and data, so nothing is paired")
     names_of = [[task.name for task in run.tasks] for run, _ in pairs]
     alike = all(names == names_of[0] for names in names_of)
+    numbers = number_rows([run for run, _ in pairs])
     tasks = [
-        _compare_task(pairs, i, names_of[0][i] if alike else f"task {i + 1}")
+        _compare_task(pairs, i, names_of[0][i] if alike else f"task {i + 1}", [own[i] for own in numbers])
         for i in range(min(map(len, names_of)))
     ]
     differences = [_mean_of(one) - _mean_of(other) for one, other in pairs]
@@ -107,6 +108,7 @@ def pair(first: Sequence[Result], second: Sequence[Result], names: tuple[str, st
         _interval(
             [[_rows(run, i) for i in range(len(run.tasks))] for run, _ in pairs],
             [[_rows(run, i) for i in range(len(run.tasks))] for _, run in pairs],
+            numbers,
         ),
         sum(task.rows for task in tasks),
     )
@@ -119,11 +121,14 @@ def _identity(run: Result) -> tuple[str, int, str]:
     return run.order, run.seed, run.provenance.data_fingerprint
 
 
-def _compare_task(pairs: Sequence[tuple[Result, Result]], i: int, name: str) -> TaskPair:
+def _compare_task(
+    pairs: Sequence[tuple[Result, Result]], i: int, name: str, numbers: Sequence[np.ndarray]
+) -> TaskPair:
     first, second = ([_score(run, i) for run in side] for side in zip(*pairs, strict=True))
     one, other = ([[_rows(run, i)] for run in side] for side in zip(*pairs, strict=True))
     rows = pairs[0][0].tasks[i].test
-    return TaskPair(name, float(np.mean(first)), float(np.mean(second)), _interval(one, other), rows)
+    reach = _interval(one, other, [[own] for own in numbers])
+    return TaskPair(name, float(np.mean(first)), float(np.mean(second)), reach, rows)
 
 
 def _score(run: Result, i: int) -> float:
@@ -142,12 +147,15 @@ def _rows(run: Result, i: int) -> np.ndarray | None:
 
 
 def _interval(
-    first: Sequence[Sequence[np.ndarray | None]], second: Sequence[Sequence[np.ndarray | None]]
+    first: Sequence[Sequence[np.ndarray | None]],
+    second: Sequence[Sequence[np.ndarray | None]],
+    numbers: Sequence[Sequence[np.ndarray]],
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of the mean over runs of the mean over tasks of paired row differences.
 
     Args:
         first, second: by run and task, the score of each test row; None where it was not kept.
+        numbers: of the rows, see `number_rows`.
     """
     differences: list[list[np.ndarray]] = []
     for one, other in zip(first, second, strict=True):
@@ -157,18 +165,7 @@ def _interval(
                 return None
             own.append(np.asarray(a, float) - np.asarray(b, float))
         differences.append(own)
-    drawn = np.random.RandomState(SEED)
-    # For each run, the means of rows that were drawn with replacement; then runs are drawn.
-    means = np.stack(
-        [
-            np.mean([each[drawn.randint(len(each), size=(REPLICATES, len(each)))].mean(1) for each in own], 0)
-            for own in differences
-        ]
-    )
-    chosen = drawn.randint(len(means), size=(REPLICATES, len(means)))
-    found = means[chosen, np.arange(REPLICATES)[:, None]].mean(1)
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
+    return row_interval(differences, numbers)
 
 
 def _reach(interval: tuple[float, float] | None) -> str:

@@ -11,10 +11,15 @@ import numpy as np
 from benchmark.publishing.collect import Row, is_searched, is_standard
 from benchmark.publishing.grouping import REFERENCES, by_needs
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
-from benchmark.scoring.statistics import FEWEST_RUNS, common_runs, find_twins, spread
-from benchmark.scoring.statistics_best import could_be_best, row_deviations, smallest_visible
-from benchmark.scoring.statistics_bootstrap import hierarchical_interval
+from benchmark.scoring.statistics import FEWEST_RUNS, Runs, common_runs, find_twins, spread
+from benchmark.scoring.statistics_best import (
+    could_be_best,
+    critical_difference,
+    row_deviations,
+    smallest_visible,
+)
 from benchmark.scoring.statistics_ranks import half_correlation
+from benchmark.scoring.statistics_rows import number_rows, row_interval
 
 LEADING = "average_performance"
 READING_COLUMNS = {"AP, class means ↑": CLASS_MEANS, "AP, task id ↑": TASK_INCREMENTAL}
@@ -54,9 +59,7 @@ class Board:
     @cached_property
     def scores(self) -> np.ndarray:
         """The leading score of each row on each run, `(rows, runs)`, in 0..1."""
-        runs = [row.runs(LEADING) for row in self.rows]
-        keys = sorted(runs[0], key=str) if runs else []
-        return np.array([[each[key] for key in keys] for each in runs])
+        return _by_run([row.runs(LEADING) for row in self.rows])
 
     @cached_property
     def best(self) -> frozenset[str]:
@@ -77,6 +80,18 @@ class Board:
         return float(smallest_visible(self.scores)) if self.compared else None
 
     @cached_property
+    def within_noise(self) -> float | None:
+        """How far behind the highest mean a row may be and still be marked, in 0..1."""
+        return float(critical_difference(self.scores)) if self.compared else None
+
+    def could_be_best_by(self, reading: str) -> int | None:
+        """Return how many rows could be best by another reading; None where some run lacks it."""
+        runs = [row.runs(LEADING, reading) for row in self.rows]
+        if not self.compared or any(len(each) != self.runs for each in runs):
+            return None
+        return int(could_be_best(_by_run(runs)).sum())
+
+    @cached_property
     def halves(self) -> float | None:
         """The correlation of the ranks in two halves of the runs."""
         return half_correlation(self.scores) if self.compared else None
@@ -87,9 +102,10 @@ class Board:
         found = {}
         for row in self.rows:
             scores = row.row_scores()
-            reach = None if scores is None else hierarchical_interval(scores, row.row_numbers())
-            if reach is not None:
-                found[row.label] = reach
+            if scores is not None and len(scores) > 1:
+                low, high = row_interval(scores, number_rows(row.results))
+                # A score lies in 0..1, and Student's reach of few runs may not.
+                found[row.label] = max(low, 0.0), min(high, 1.0)
         return found
 
     @cached_property
@@ -109,7 +125,7 @@ class Board:
         return list(filter(None, [self._caption(), self._twins(), self._why_unmarked(), self._unranked()]))
 
     def _caption(self) -> str:
-        if self.visible is None:
+        if self.visible is None or self.within_noise is None:
             return f"All rows stand on the same {_count(self.runs, 'run')}." if self.rows else ""
         ranks = (
             ""
@@ -119,10 +135,10 @@ class Board:
         ends = [f"{100 * noise(row_deviations(self.scores)):.1f}" for noise in (np.min, np.max)]
         noise = " to ".join(dict.fromkeys(ends))
         return (
-            f"All rows stand on the same {self.runs} runs. The smallest difference this table can see is "
-            f"{100 * self.visible:.1f} points of AP (80 % power): rows closer to the best than that may well "
-            f"be as good. The mark takes all rows to have one noise; that of single rows is {noise} points."
-            f"{ranks}"
+            f"All rows stand on the same {self.runs} runs. Rows more than {100 * self.within_noise:.1f} "
+            f"points of AP below the highest are not marked; of rows truly {100 * self.visible:.1f} points "
+            "worse than the best, 80 % are found so. The mark takes all rows to have one noise; that of "
+            f"single rows is {noise} points.{ranks}"
         )
 
     def _twins(self) -> str:
@@ -192,3 +208,9 @@ def mean_score(row: Row, reading: str = TRAINED_HEAD) -> float:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _by_run(runs: Sequence[Runs]) -> np.ndarray:
+    """Return the score of each row on each run, `(rows, runs)`, runs in one order."""
+    keys = sorted(runs[0], key=str) if runs else []
+    return np.array([[each[key] for key in keys] for each in runs])

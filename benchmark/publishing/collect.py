@@ -69,9 +69,10 @@ class Row:
         values = [numbers(result, reading).get(metric) for result in self.results]
         return [] if None in values else [value for value in values if value is not None]
 
-    def runs(self, metric: str) -> Runs:
-        """Return a headline number by what two methods must share to be compared."""
-        return dict(zip((run_key(result) for result in self.results), self.values(metric), strict=False))
+    def runs(self, metric: str, reading: str = TRAINED_HEAD) -> Runs:
+        """Return a number of every run by what two methods must share to be compared."""
+        values = self.values(metric, reading)
+        return dict(zip((run_key(result) for result in self.results), values, strict=False))
 
     def matrices(self) -> dict[Hashable, Hashable]:
         """Return every score of every run, by what two methods must share to be compared."""
@@ -90,24 +91,6 @@ class Row:
                 return None
             found.append(scores)
         return found
-
-    def row_numbers(self) -> list[list[np.ndarray]]:
-        """Return for each run and task a number for each test row, the same for the same row.
-
-        Rows are known by their task, that is its name, classes and number of test rows, and their place in
-        it. Where runs cut classes into tasks in other ways, their rows count as different ones.
-        """
-        starts: dict[Hashable, int] = {}
-        numbers, following = [], 0
-        for result in self.results:
-            own = []
-            for task in result.tasks:
-                key = task.name, tuple(task.classes), task.test
-                if key not in starts:
-                    starts[key], following = following, following + task.test
-                own.append(starts[key] + np.arange(task.test))
-            numbers.append(own)
-        return numbers
 
     def on(self, runs: Collection[Hashable]) -> Row:
         """Return the row with some of its runs alone."""

@@ -7,14 +7,17 @@ import pandas as pd
 from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.tables import markdown, measured, shown
 from benchmark.scoring.statistics import compare
-from benchmark.scoring.statistics_best import critical_difference
 from benchmark.scoring.statistics_ranks import Ranking, friedman, holm, signed_rank
+
+FEWEST_FOR_P = 6
+"""With fewer runs no signed-rank p can be below 5 %."""
 
 DEFINITIONS = {
     "behind": "AP of the first row of the table minus that of the row, over the shared runs, with the "
     "interval that holds for all rows at once (Tukey, 95 %). Where it leaves out 0 the row is not the best.",
     "signed-rank p, Holm p": "two-sided exact p of the signed-rank test against the first row over runs, and "
-    "the same adjusted for all rows of the table (Holm). With n runs p cannot be below 2^(1 - n).",
+    "the same adjusted for all rows of the table (Holm). With n runs p cannot be below 2^(1 - n): both stand "
+    "from 6 runs on.",
     "mean rank": "over runs; 1 is the best.",
     "Friedman, Nemenyi": "whether mean ranks over runs differ at all, and how far apart two must be at 5 %.",
 }
@@ -30,7 +33,7 @@ def compared(board: Board) -> list[str]:
 
 def _table(board: Board, ranking: Ranking | None) -> str:
     first = board.rows[0].runs(LEADING)
-    reach = float(critical_difference(board.scores))
+    reach = board.within_noise or 0.0
     behind = {row.label: compare(first, row.runs(LEADING)) for row in board.rows[1:]}
     p_values = {label: signed_rank(each.differences) for label, each in behind.items()}
     adjusted = holm({label: p for label, p in p_values.items() if p is not None})
@@ -45,9 +48,12 @@ def _table(board: Board, ranking: Ranking | None) -> str:
                 "95 % interval": ""
                 if found is None
                 else f"{100 * (found - reach):.1f} to {100 * (found + reach):.1f}",
-                "signed-rank p": _p(p_values.get(row.label)),
-                "Holm p": _p(adjusted.get(row.label)),
             }
+            | (
+                {"signed-rank p": _p(p_values.get(row.label)), "Holm p": _p(adjusted.get(row.label))}
+                if board.runs >= FEWEST_FOR_P
+                else {}
+            )
         )
     return markdown(measured(pd.DataFrame(records)))
 

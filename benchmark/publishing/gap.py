@@ -1,7 +1,8 @@
 """The normalised score: how much of the gap between forgetting freely and learning all at once is closed.
 
-The two ends are reference rows, found by what their results show and not by a name. The floor trains one
-adapter on every task in turn and asks for nothing; the ceiling trained adapters on all tasks in one go, so
+The two ends are reference rows, found by what their results show and not by a name. The floor asks for
+nothing: one adapter trained on every task in turn, or the head alone on frozen features where that scores
+higher, since an adapter that collapsed is no floor; the ceiling trained adapters on all tasks in one go, so
 that its matrix has a last row alone (a linear probe learns all tasks too, and no adapter). A share of a gap
 that is narrow, uncertain, seen in few runs, or has an end that nobody tuned says little, and is not shown.
 """
@@ -15,7 +16,7 @@ import numpy as np
 
 from benchmark.publishing.board import LEADING
 from benchmark.publishing.collect import Row, tuning_mark
-from benchmark.scoring.statistics import FEWEST_RUNS, student_reach
+from benchmark.scoring.statistics import FEWEST_RUNS, spread, student_reach
 from benchmark.scoring.statistics_normalised import measure_gap
 
 
@@ -44,9 +45,11 @@ class Gap:
     def closed(self, row: Row) -> Closed | None:
         """Return the share of the mean gap that a row closes over shared runs.
 
-        `sum (row - floor) / sum (ceiling - floor)`; None where no run is shared, or the gap of the shared
-        runs is not above 0.
+        `sum (row - floor) / sum (ceiling - floor)`; None where no run is shared, the gap of the shared runs
+        is not above 0, or the row is given the task id and the ends are not.
         """
+        if "task_id" in row.needs and row.first.protocol_settings.get("head") != "task-incremental":
+            return None
         runs, low, high = (each.runs(LEADING) for each in (row, self.floor, self.ceiling))
         shared = sorted((key for key in runs if key in low and key in high), key=str)
         gained = np.array([runs[key] - low[key] for key in shared])
@@ -63,7 +66,9 @@ def find_gap(rows: Sequence[Row]) -> Gap | str:
     for found, what in ((floors, "sequential"), (ceilings, "joint")):
         if len(found) != 1:
             return f"no {what} reference row" if not found else f"several {what} reference rows"
-    gap = Gap(floors[0], ceilings[0])
+    heads = [row for row in references if _is_frozen(row) and tuning_mark(row.first)]
+    best = max([*floors, *heads], key=lambda row: spread(row.values(LEADING))[0])
+    gap = Gap(best, ceilings[0])
     # Runs of a row share how their values were chosen.
     untuned = [row.label for row in (gap.floor, gap.ceiling) if not tuning_mark(row.first)]
     if untuned:
@@ -78,10 +83,18 @@ def _is_floor(row: Row) -> bool:
     return one and not row.needs
 
 
-def _is_ceiling(row: Row) -> bool:
+def _is_frozen(row: Row) -> bool:
+    frozen = all(max(run.parameters.trainable, default=0) == 0 for run in row.results)
+    return frozen and not row.needs and not _learns_at_once(row) and bool(row.values(LEADING))
+
+
+def _learns_at_once(row: Row) -> bool:
     earlier = [cell for run in row.results for stage in run.matrix[:-1] for cell in stage]
-    at_once = bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(LEADING))
-    return at_once and all(max(run.parameters.trainable) > 0 for run in row.results)
+    return bool(earlier) and all(cell is None for cell in earlier) and bool(row.values(LEADING))
+
+
+def _is_ceiling(row: Row) -> bool:
+    return _learns_at_once(row) and all(max(run.parameters.trainable) > 0 for run in row.results)
 
 
 def _interval(gained: np.ndarray, possible: np.ndarray) -> tuple[float, float] | None:

@@ -29,6 +29,7 @@ from benchmark.results import CLASS_MEANS, Result
 from benchmark.scoring.headroom import CHANCES, FEWEST_ERRORS, Headroom, chance_at_last, measure_headroom
 from benchmark.scoring.statistics import Runs, spread
 from benchmark.scoring.statistics import common_runs as common
+from benchmark.scoring.statistics_rows import number_rows, row_variance
 
 JOINT, FROZEN = "joint", "frozen"
 ON_A_HEAD = ("ncm", "linear-probe")
@@ -73,10 +74,12 @@ class Verdict:
 def figures(found: Headroom) -> str:
     """Return what was measured in one line, in points."""
     readings = ", ".join(f"{name} {100 * mean:.1f}" for name, mean in found.frozen.items())
-    error = "" if found.standard_error is None else f" (standard error {100 * found.standard_error:.1f})"
+    errors = {"runs": found.standard_error, "test rows": found.row_error}
+    known = [f"{100 * error:.1f} over {what}" for what, error in errors.items() if error is not None]
+    error = f" (standard error {', '.join(known)})" if known else ""
     return (
         f"joint {100 * found.joint:.1f}, frozen readings {readings}, chance {100 * found.chance:.1f}; "
-        f"gap {100 * found.gap:.1f} points{error} over {found.n} run{'s' * (found.n != 1)}"
+        f"gap {100 * found.gap:.1f} points{error}, {found.n} run{'s' * (found.n != 1)}"
     )
 
 
@@ -97,6 +100,8 @@ def judge(section: Section) -> Verdict:
     if frozen is not None and (means := _class_means(frozen)):
         readings["frozen, class means"] = means
     measured = measure_headroom(joint.runs(LEADING), readings, _chance(joint.first, headless))
+    if measured is not None and (row := found.get(measured.best)) is not None:
+        measured = replace(measured, row_error=_row_error(joint, row))
     problem = "" if measured else f"its rows {', '.join(needed)} share no run"
     return Verdict(title, measured, {}, problem)
 
@@ -171,6 +176,8 @@ def text_of(found: Iterable[Verdict]) -> str:
             lines.append(f"  joint                {100 * measured.joint:6.1f}")
             error = measured.standard_error
             reach = "" if error is None else f" +- {100 * error:.1f} ({FEWEST_ERRORS} errors needed)"
+            if measured.row_error is not None:
+                reach += f", +- {100 * measured.row_error:.1f} over test rows"
             lines.append(f"  gap                  {100 * measured.gap:6.1f}{reach}, {measured.n} paired runs")
             lines.append(f"  {CHANCES} x chance           {100 * CHANCES * measured.chance:6.1f}")
         lines += [f"  no row {name}: {command}" for name, command in verdict.missing.items()]
@@ -187,6 +194,20 @@ def _pick(rows: Sequence[Row], method: str) -> Row | None:
     """Return the row of a method; of several the one with the most runs, then the best mean."""
     own = [row for row in rows if row.first.method == method and row.values(LEADING)]
     return max(own, key=lambda row: (len(row.results), spread(row.values(LEADING))[0]), default=None)
+
+
+def _row_error(first: Row, second: Row) -> float | None:
+    """Return the standard error of the difference of two rows over the test rows of their shared runs."""
+    runs = common({row.label: row.runs(LEADING) for row in (first, second)})
+    sides = [sorted(row.on(runs).results, key=lambda run: str(run_key(run))) for row in (first, second)]
+    numbers, differences = number_rows(sides[0]), []
+    for one, other in zip(*sides, strict=True):
+        scores = [(one.scores_of_rows(i), other.scores_of_rows(i)) for i in range(len(one.tasks))]
+        own = [a - b for a, b in scores if a is not None and b is not None and len(a) == len(b)]
+        if len(own) < len(one.tasks):
+            return None
+        differences.append(own)
+    return row_variance(differences, numbers) ** 0.5
 
 
 def _class_means(row: Row) -> Runs:

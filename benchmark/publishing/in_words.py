@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.collect import Row, Section, row_method
+from benchmark.publishing.grouping import REHEARSAL_FREE
 from benchmark.publishing.headroom import Verdict, judge
 from benchmark.publishing.tables import share
+from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.statistics import FEWEST_RUNS
 
+NOTHING_TRAINED = ("ncm", "frozen, class means")
+"""Readings of the frozen backbone by class means."""
 MOST_NAMED = 4
 """Rows that are not told apart are named up to so many, and counted beyond."""
 
@@ -53,7 +57,12 @@ def in_words(part: Section, found: Sequence[Board]) -> InWords:
     """
     verdict = judge(part)
     ranked = [board for board in found if board.ranked and board.rows]
-    says = [sentence for board in ranked if (sentence := _standing(board))]
+    says = [
+        sentence
+        for board in ranked
+        for sentence in (_standing(board), _untrained(board, verdict), _other_readings(board))
+        if sentence
+    ]
     limits = [] if verdict.refusal else [limit for board in ranked if (limit := _limit(board))]
     if verdict.refusal:
         limits.append("Which method is better, here or elsewhere: with so little room, order says nothing.")
@@ -113,7 +122,7 @@ def _standing(board: Board) -> str:
     if len(best) <= MOST_NAMED:
         listed = [f"{names[place]} ({scores[place]})" for place in best]
         could = f"{', '.join(listed[:-1])} and {listed[-1]}"
-        tail = "" if len(best) == len(board.rows) else f"; the other {len(board.rows) - len(best)} score less"
+        tail = "" if len(best) == len(board.rows) else _others(board, names[best[0]])
         return f"{group}{could} cannot be told apart by AP{tail}."
     return (
         f"{group}the highest mean is that of {names[0]}, AP {scores[0]}; {len(best)} of {len(board.rows)} "
@@ -121,10 +130,44 @@ def _standing(board: Board) -> str:
     )
 
 
+def _others(board: Board, first: str) -> str:
+    """Return what the rows without the mark are known to be: worse than the highest, not than each marked."""
+    count = len(board.rows) - len(board.best)
+    return f"; the other {count} score{'s' * (count == 1)} less than {first}"
+
+
+def _untrained(board: Board, verdict: Verdict) -> str:
+    """Return that a reading of the frozen backbone for which nothing is trained stands above all rows."""
+    if board.title != REHEARSAL_FREE or verdict.headroom is None:
+        return ""
+    means = [score for name, score in verdict.headroom.frozen.items() if name in NOTHING_TRAINED]
+    best = max(sum(row.values(LEADING)) / len(row.results) for row in board.rows)
+    if not means or max(means) <= best:
+        return ""
+    return (
+        f"{board.title}: no trained head reaches the class means of frozen features, {100 * max(means):.1f}, "
+        "for which nothing is trained: how a head keeps its balance between tasks decides this order."
+    )
+
+
+def _other_readings(board: Board) -> str:
+    """Return how many rows could be best by the readings that take the head's bias away."""
+    if not board.compared or len(board.rows) < 3:
+        return ""
+    counts = {CLASS_MEANS: "class means", TASK_INCREMENTAL: "task id"}
+    found = [
+        f"by {words} {count} of {len(board.rows)}"
+        for reading, words in counts.items()
+        if (count := board.could_be_best_by(reading)) is not None
+    ]
+    return f"{board.title}: {', '.join(found)} rows could be best." if found else ""
+
+
 def _limit(board: Board) -> str:
     if board.visible is None:
         return ""
-    seen = f"differences below {100 * board.visible:.1f} points are not seen with {board.runs} runs"
+    assert board.within_noise is not None
+    seen = f"gaps below {100 * board.within_noise:.1f} points are within the noise of {board.runs} runs"
     if len(board.best) > 1:
         return f"{board.title}: which row marked “could be best” is better, or that they are equal; {seen}."
     return f"{board.title}: how the rows below the first compare with each other; {seen}."

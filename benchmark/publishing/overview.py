@@ -21,10 +21,11 @@ from benchmark.scoring.statistics_normalised import (
 )
 
 INTRODUCTION = (
-    "Normalised score: the share of the gap in average performance that a method closes, from the reference "
-    "row that trains one adapter on every task in turn (0) to the one that learns all tasks at once (100), "
-    "over the runs that all three share. In brackets: its 95 % interval over runs (Student), or the number "
-    "of runs where there are fewer than three. A board counts where both reference rows are tuned, share "
+    "Normalised score: the share of the gap in average performance that a method closes, from the floor (0), "
+    "the better of one adapter trained on every task in turn and the head alone on frozen features, to the "
+    "reference row that learns all tasks at once (100), over the runs that all three share. In brackets: its "
+    "95 % interval over runs (Student), or the number of runs where there are fewer than three. A board "
+    "counts where both reference rows are tuned, share "
     f"{FEWEST_RUNS} runs or more, and stand {100 * SMALLEST_GAP:.0f} points and {FEWEST_ERRORS} standard "
     "errors apart; the last column of the streams says why one does not. Means, medians, and the range "
     f"of the mean when one board is left out, ask for {FEWEST_RUNS} runs or more on every board of a table. "

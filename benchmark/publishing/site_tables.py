@@ -208,8 +208,8 @@ def groups(part: Section, found: Sequence[Board], link: Link) -> list[Table]:
 
 def _column(title: str) -> Column:
     name, _, arrow = title.rpartition(" ")
-    better = {"↑": "higher", "↓": "lower"}[arrow]
-    return Column(title, better, EXPLAINED.get(name, ""))
+    better = {"↑": "higher", "↓": "lower"}.get(arrow)
+    return Column(title, better or "", EXPLAINED.get(name if better else title, ""))
 
 
 def _mark(could: bool) -> Cell:

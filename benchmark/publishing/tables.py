@@ -20,6 +20,7 @@ SCORES = {
     "AIA (AAA) ↑": "average_anytime",
     "forgetting ↓": "forgetting",
     "BWT ↑": "backward_transfer",
+    "learning acc. ↑": "learning_accuracy",
 }
 
 
@@ -36,7 +37,7 @@ COSTS: dict[str, Callable[[Result], float]] = {
     "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
     "forward-equivalents a task ↓": lambda run: _mean_of(run.forward_equivalents),
     "passes ↓": lambda run: run.parameters.passes_per_prediction,
-    "seconds ↓": lambda run: run.timing.total_seconds,
+    "seconds": lambda run: run.timing.total_seconds,
 }
 """What each column of the cost table takes from a run; NaN where nothing was counted."""
 
@@ -54,8 +55,9 @@ DEFINITIONS = {
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
     "AP, class means": READINGS[CLASS_MEANS] + ".",
     "AP, task id": READINGS[TASK_INCREMENTAL] + ".",
-    "AP, 95 %": "interval of AP by a bootstrap over runs and test rows, both drawn with replacement, the "
-    "same rows for all runs: it counts that other test rows would have given other scores too.",
+    "AP, 95 %": "Student's interval of AP over runs and test rows, the same rows for all runs: it counts "
+    "that other test rows would have given other scores too. Rows of a table share runs and test rows, so "
+    "that they may differ where intervals overlap; the mark is what compares them.",
     "AP worst": "the lowest AP of the row's runs.",
     "AIA (AAA)": "average incremental accuracy, the mean over stages of the mean over the tasks seen by "
     "then; also called average anytime accuracy (AAA).",
@@ -63,6 +65,8 @@ DEFINITIONS = {
     "T-1 tasks (Chaudhry); negative where the last is the best.",
     "BWT": "backward transfer, the score after the last task minus the score right after learning, mean over "
     "the first T-1 tasks (GEM).",
+    "learning acc.": "learning accuracy, the score on each task right after it was learned, mean over tasks: "
+    "what learns little has little to forget.",
     "n": "number of runs; the same runs for all rows of a table. A run is a class or task order with a seed.",
     "with fewer runs": "rows that lack some of the table's runs; not compared with it.",
     "selected on test": "the epoch that counts was chosen by its score on TEST rows, as some papers do.",
@@ -81,7 +85,8 @@ DEFINITIONS = {
     "forward-equivalents a task": "forward passes of the backbone on one row, or what costs as much; a "
     "gradient through a block counts twice its forward pass.",
     "passes": "passes through the backbone for one prediction.",
-    "seconds": "wall time of one run, training and scoring; on the machine of that run.",
+    "seconds": "wall time of one run, training and scoring, on the machine of that run and beside what else "
+    "it did: no measure of a method.",
 }
 
 

@@ -28,6 +28,7 @@ class Headroom:
         joint: the mean score of joint LoRA, in 0..1.
         gap: joint minus the best frozen reading.
         standard_error: of the gap, over paired runs; None below two.
+        row_error: of the gap, over test rows sampled for all runs at once; None where rows were not kept.
         n: the runs.
     """
 
@@ -37,6 +38,7 @@ class Headroom:
     gap: float
     standard_error: float | None
     n: int
+    row_error: float | None = None
 
     @property
     def best(self) -> str:

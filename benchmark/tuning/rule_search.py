@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 REFERENCES = ("frozen", "ncm", "linear-probe", "joint", "seq-lora", "independent")
 """Tuned before all other rows, since they decide whether there is headroom."""
 TEXT_TO_TEXT = ("seq2seq", "causal")
-EXTENSIONS = 2
+EXTENSIONS = 6
 FIRST_STEP = 2
 PRUNER = f"from task {FIRST_STEP} on, a trial below the median of those before it ends"
 DIGITS = 3
