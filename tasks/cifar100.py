@@ -23,6 +23,25 @@ SOURCE = ImageSource(
 )
 
 
+STANDARD = image_protocols.standard(
+    source="this suite: a comparison of adapters on a small pretrained ViT; every row searched by the same "
+    "rule, on order natural and seed 1000; runs 1, 2, ... have orders 1, 2, 3, own-4, ... and seeds alike",
+    # 48 train and 10 test rows of each of a task's ten classes; 12 more train rows a class decide the search.
+    train_limit=600,
+    test_limit=100,
+    validation=0.2,
+    # On validation rows of order natural joint LoRA in these blocks read 53 in three epochs where a probe of
+    # frozen features read 39; with 20 rows a class it read 28 and the probe 23.
+    blocks="last:9",
+    epochs=2,
+    # Small steps and many: what a gate decides has to be able to change.
+    batch_size=16,
+    selection_steps=60,
+    # Without both, the best rate of a search on one run lets others of its runs diverge.
+    gradient_clip=1.0,
+    schedule="cosine",
+)
+
 STREAM = Stream(
     name="cifar100",
     title="Split CIFAR-100, 10 tasks of 10 classes",
@@ -33,8 +52,7 @@ STREAM = Stream(
     orders=images.ORDERS,
     protocols=protocols(
         image_protocols.smoke(train_limit=400, test_limit=200),
-        # 60 and 20 rows of each of a task's 10 classes.
-        image_protocols.standard(train_limit=600, test_limit=200),
+        STANDARD,
         image_protocols.litelora("Split CIFAR-100"),
         image_protocols.sdlora(
             "the official configuration for Split CIFAR-100, there with seed 1993 (--order 1); the authors' "

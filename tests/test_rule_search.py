@@ -229,5 +229,5 @@ def test_a_standard_protocol_searches_eight_points_beside_the_reported_runs(key:
 def test_the_standard_image_protocol_keeps_images_at_the_side_of_its_backbone() -> None:
     stream = STREAMS.load("cifar100")
     assert stream.published["standard"] == {"size": 56}
-    # 60 and 20 rows of each of a task's 10 classes.
-    assert (stream.protocols["standard"].train_limit, stream.protocols["standard"].test_limit) == (600, 200)
+    # 60 and 10 rows of each of a task's 10 classes.
+    assert (stream.protocols["standard"].train_limit, stream.protocols["standard"].test_limit) == (600, 100)

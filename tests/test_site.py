@@ -191,8 +191,8 @@ def test_a_board_says_in_plain_words_what_it_says_and_may_not_claim(tmp_path):
     for name in ("index.html", "streams/orchard.html"):
         text = " ".join((tmp_path / "site" / name).read_text().split())
         room = (
-            "There is room for methods to differ: with its weights frozen (ncm) the model scores 50.0, "
-            "trained on all tasks at once (joint) 80.0, and guessing gives 6.7."
+            "There is room for methods to differ: class means of frozen features score 50.0 (ncm), adapters "
+            "trained on all tasks at once 80.0 (joint), and guessing gives 6.7."
         )
         assert room in text
         says, not_claimed = text.split("What it says", 1)[1].split("What it may not claim", 1)
@@ -205,7 +205,7 @@ def test_a_board_without_room_ranks_nothing(tmp_path):
     tiny = Protocol(name="tiny", source="made up", backbone="seed")
     built(tmp_path, *headroom_rows(joint=0.52, protocol=tiny))
     text = " ".join((tmp_path / "site" / "streams" / "orchard.html").read_text().split())
-    assert "there is too little room for one: with its weights frozen (ncm) the model scores 50.0" in text
+    assert "there is too little room for one: class means of frozen features score 50.0 (ncm)" in text
     assert "What it says" not in text and "order says nothing" in text
     assert "the gap is 2.0 points, 5 are needed" in text  # the figures stand below
 

@@ -16,6 +16,13 @@ from benchmark.scoring.statistics import FEWEST_RUNS
 
 NOTHING_TRAINED = ("ncm", "frozen, class means")
 """Readings of the frozen backbone by class means."""
+FROZEN = {
+    "linear-probe": "a probe of frozen features, trained on all tasks at once, scores",
+    "ncm": "class means of frozen features score",
+    "frozen, class means": "class means of frozen features score",
+    "frozen": "with nothing but a head trained, or none, the model scores",
+}
+"""What the readings of the frozen backbone are, in words."""
 MOST_NAMED = 4
 """Rows that are not told apart are named up to so many, and counted beyond."""
 
@@ -96,9 +103,8 @@ def _room(verdict: Verdict) -> str:
         )
     frozen = measured.frozen[measured.best]
     ends = (
-        f"with its weights frozen ({measured.best}) the model scores {100 * frozen:.1f}, "
-        f"trained on all tasks at once (joint) {100 * measured.joint:.1f}, and guessing gives "
-        f"{100 * measured.chance:.1f}"
+        f"{FROZEN[measured.best]} {100 * frozen:.1f} ({measured.best}), adapters trained on all tasks at "
+        f"once {100 * measured.joint:.1f} (joint), and guessing gives {100 * measured.chance:.1f}"
     )
     if verdict.refusal:
         return f"No ranking of adapters follows from this board, there is too little room for one: {ends}."
