@@ -85,7 +85,10 @@ def test_no_loss_is_confirmed_a_loss_refuted_and_noise_reported_with_the_runs_it
     noise = non_inferiority([4.0, -4.0, 3.0, -3.0], PLANNED)
     # Deviation sqrt(50 / 3) = 4.08; a margin of 1 is 0.245 of it: about (1.645 + 0.842)^2 / 0.06 = 103 runs.
     assert noise.word == "undecided" and noise.needed is not None and 100 < noise.needed < 110
-    assert f"{noise.needed} runs would decide it" in noise.sentence
+    assert (
+        f"{noise.needed} runs would confirm it with 80% probability if the true difference were 0"
+        in noise.sentence
+    )
     assert non_inferiority([1.0], PLANNED).word == "undecided"
 
 
@@ -114,8 +117,10 @@ def test_the_conclusion_says_what_the_three_words_mean() -> None:
         return verdicts.Verdict("c", word, "r", "f")
 
     text = conclude(of("confirmed"), of("refuted"), of("undecided"), 0.6)
-    assert "Dropping 60% of the adapters costs LiteLoRA less than the margin" in text
-    assert "worth no more than chance" in text and "is not decided" in text
+    assert text.startswith(
+        "LiteLoRA, which drops 60% of the adapters, loses less than the margin to SD-LoRA; "
+    )
+    assert "worth less over chance than was to matter" in text and "is not decided" in text
     assert "not put to the test" in conclude(of("confirmed"), of("refuted"), of("refuted"), 0.0)
 
 
@@ -166,6 +171,8 @@ def test_a_run_has_the_order_of_its_name_and_where_there_is_none_that_of_its_pla
     assert (shifts.order, shifts.seed) == ("3", 3)
     (board,) = plan("litelora", "shifts", "3", "3", None, "standard", (), need_backbone=False)
     assert shifts.identity == board.identity
+    images = Members(StudyFile(title="", stream="cifar100", runs="2-5", tuning="9"), need_backbone=False)
+    assert [images.gate(number, 0.02).order for number in (2, 3, 4, 5)] == ["2", "3", "own-4", "own-5"]
     _, file = read_study("toy")
     toy = Members(file).gate(0, 0.02)  # The only order is called 1.
     assert (toy.order, toy.seed) == ("1", 0)
@@ -291,7 +298,11 @@ def test_the_page_says_whether_a_choice_can_matter(finished: tuple[Study, list[s
     evidence = gather(finished[0])
     assert evidence.differences("keep-random", of="oracle") == pytest.approx([1.0, 1.0, 1.0])
     (said,) = pages.choices(evidence)
-    assert "oracle less keep-random +1.0 (+1.0 to +1.0)" in said and "keep-first less keep-last +0.0" in said
+    assert "oracle less keep-random, as many as the oracle +1.0 (+1.0 to +1.0)" in said
+    assert "keep-first less keep-last +0.0" in said
+    # LiteLoRA scores 80 at lambda 0, which keeps all four, and 79 at lambda*; the oracle 77, 76 and 77.
+    assert "keeps 100%, LiteLoRA at lambda* scores -1.0 (-1.0 to -1.0)" in pages.beside_all(evidence)
+    assert evidence.differences("litelora, lambda 0", of="oracle") == pytest.approx([-3.0, -4.0, -3.0])
     without = {name: found for name, found in evidence.rows.items() if name not in ("oracle", "keep-last")}
     assert pages.choices(SimpleNamespace(rows=without)) == []  # type: ignore[arg-type]
 

@@ -23,6 +23,8 @@ SINGLE = {
     "oracle": ("*", 4),
     "greedy (rehearsal)": ("P", 5),
     "gate on held-out rows": ("D", 6),
+    "keep-first": ("<", 7),
+    "keep-last": (">", 7),
 }
 """Rows that are one point of the picture, with marker and colour; 0 and 1 are those of the two lines."""
 
@@ -34,7 +36,11 @@ def draw(evidence: Evidence) -> str:
     """
     chart = figure(7.0, 4.6)
     axes = chart.add_subplot()
-    lines = {"litelora, path of lambda": evidence.gate, "keep-random, as many kept": evidence.at_random}
+    taken = len(evidence.path_runs)
+    lines = {
+        f"litelora, path of lambda, {taken} runs": evidence.gate,
+        f"keep-random, as many kept, {taken} runs": evidence.at_random,
+    }
     if not evidence.path_runs:
         lines = {}
     for index, (label, found) in enumerate(lines.items()):
@@ -44,7 +50,7 @@ def draw(evidence: Evidence) -> str:
     axes.errorbar(
         [100 * _reduction(star)], [scores.mean()], yerr=[_error(scores)], marker="o", markersize=11,
         markerfacecolor="none", color=COLOURS[0], linestyle="",
-        label=text(f"litelora, lambda* = {evidence.chosen:g}"),
+        label=text(f"litelora, lambda* = {evidence.chosen:g}, {len(star)} runs"),
     )  # fmt: skip
     for name, (marker, colour) in SINGLE.items():
         if name in evidence.names:

@@ -71,11 +71,12 @@ class Members:
     def _order(self, number: int) -> str:
         """Return the order of run `number`, that of its name or place; a stream with few starts again.
 
-        By name first: the rows of a `standard` board, run i with order i, are then members too.
+        By name first, `4` or `own-4`: the rows of a `standard` board, run i with order i, are members too.
         """
         (reference,) = find_streams(self.file.stream).values()
         orders = list(load_stream(reference).orders)
-        return str(number) if str(number) in orders else orders[number % len(orders)]
+        named = [name for name in (str(number), f"own-{number}") if name in orders]
+        return named[0] if named else orders[number % len(orders)]
 
 
 def as_text(value: Any) -> str:

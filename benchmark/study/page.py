@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
+from benchmark.running.catalogue import load_method
 from benchmark.scoring.one_sided import bound_mean, p_above
 from benchmark.scoring.statistics import student_interval
 from benchmark.study.evidence import Evidence, mean_of
 from benchmark.study.members import GATE, REFERENCE
 from benchmark.study.path import BEYOND
-from benchmark.study.stages import points
+from benchmark.study.stages import AS_MANY, ORACLE, points
 from benchmark.study.verdicts import conclude
 
-CHOICES = (("oracle", "keep-random"), ("keep-first", "keep-last"))
-"""Rules compared to see what a stream rewards: what it calls needed, and old adapters over new."""
+ALL = "litelora, lambda 0"
+CHOICES = ((ORACLE, AS_MANY), (ORACLE, ALL), ("keep-first", "keep-last"))
+"""Rules compared to see what a stream rewards: what it calls needed, at its own number and beside nearly all
+adapters, and old ones over new."""
 READ = {TRAINED_HEAD: "AIA", CLASS_MEANS: "AIA, class means", TASK_INCREMENTAL: "AIA, task id"}
 
 
@@ -44,12 +47,16 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         "## Verdict",
         conclude(*verdicts, evidence.reduction),
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
+        beside_all(evidence),
         searched(evidence),
         f"![Score against adapters dropped]({name}.svg)",
-        f"Lines: mean over the {len(evidence.path_runs)} runs that took the path; points: over all; with "
-        "one standard error."
-        if evidence.path_runs
-        else "Points: mean over runs, with one standard error.",
+        (
+            f"Lines: mean over the {len(evidence.path_runs)} runs that took the path; points: over all, so "
+            "that both stand apart. "
+            if evidence.path_runs
+            else "Points: mean over runs. "
+        )
+        + "Bars: one standard error over runs, unpaired; the table has the differences of pairs.",
         "## At lambda*",
         "Average incremental accuracy (AIA) x 100 by three readings, the paper's pooled measures A and F, "
         "adapters active at the end, and LiteLoRA's AIA less the row's with its 95 % interval. The shuffled "
@@ -83,9 +90,21 @@ def searched(evidence: Evidence) -> str:
     tuned = {name: evidence.rows[name][0].provenance.tuned for name in (GATE, REFERENCE)}
     marks = ", ".join(f"{name} {each.mark if each else 'not tuned here'}" for name, each in tuned.items())
     said = f"Learning rates: {marks}; every other row has {GATE}'s."
+    if tuned[GATE]:
+        default = load_method(GATE).Hyperparameters.model_fields["sparsity"].default
+        said += f" {GATE}'s was searched at its default lambda, {default:g}."
     if not all(tuned.values()):
         said += " Where a rate was not searched, outcome 1 is about these settings and not about the methods."
     return said
+
+
+def beside_all(evidence: Evidence) -> str:
+    """Return what dropping costs against the same method that drops next to nothing."""
+    kept = 1 - float(np.mean([result.reduction or 0.0 for result in evidence.rows[ALL]]))
+    return (
+        f"Not an outcome: less its own lambda 0, which has the same rates and keeps {kept:.0%}, LiteLoRA "
+        f"at lambda* scores {_interval(evidence.differences(ALL))} points of AIA (95 % interval)."
+    )
 
 
 def rows(evidence: Evidence) -> pd.DataFrame:
@@ -199,6 +218,7 @@ def fixed(evidence: Evidence) -> str:
         "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there "
         "being three outcomes: each answers a question of its own.",
     ]
+    lines += [f"Known before: {file.known}"] if file.known else []
     return "\n".join(f"- {line}" for line in lines)
 
 

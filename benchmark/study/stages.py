@@ -18,6 +18,7 @@ from benchmark.study.path import choose_lambda, place_lambdas
 from benchmark.study.study_file import StudyFile
 
 AIA = "average_anytime"
+ORACLE, AS_MANY = "oracle", "keep-random, as many as the oracle"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Study:
     def controls(self, number: int) -> dict[str, Run]:
         """Return the controls that keep as many adapters as LiteLoRA did at lambda*, and the oracle.
 
-        Where it kept one alone, or all, every rule keeps the same, and the run is LiteLoRA's own.
+        The oracle keeps as many as the stream calls needed, and so does a keep-random of its own. Where
+        LiteLoRA kept one alone, or all, every rule keeps the same, and the run is LiteLoRA's own.
         """
         members, gate = self.members, self.members.gate(number, self.chosen())
         result = self.result(gate)
@@ -140,7 +142,9 @@ class Study:
             )
         found["one adapter, rank k r"] = members.control("seq-lora-wide", number, multiple=keep)
         if result.needs_adapter:
-            found["oracle"] = members.control("keep-given", number, decisions=result.needs_adapter)
+            found[ORACLE] = members.control("keep-given", number, decisions=result.needs_adapter)
+            needed = sum(result.needs_adapter)
+            found[AS_MANY] = members.control("keep-random", number, keep=needed)
         return found
 
     def at_random(self, number: int) -> dict[float, Run]:

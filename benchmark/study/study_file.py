@@ -70,6 +70,7 @@ class StudyFile(Part):
         set: settings of the protocol and the stream, for every run.
         settings: of the methods, by key. Controls learn as LiteLoRA does, where theirs are not given.
         shuffles: permutations of the gate's decisions in each run; their scores are averaged.
+        known: what was known of these runs and settings before the file stood; printed on the page.
     """
 
     title: str
@@ -83,6 +84,7 @@ class StudyFile(Part):
     shuffles: Annotated[int, Field(ge=1, le=100)] = 3
     path: PathRule = PathRule()
     outcomes: Outcomes = Outcomes()
+    known: str = ""
 
     @property
     def run_numbers(self) -> list[int]:

@@ -20,6 +20,7 @@ class Verdict:
     Attributes:
         figures: what it was applied to, in words.
         needed: runs that an undecided outcome takes, by the deviation found; None where that is not known.
+        assumed: with what probability, and for which true value, in words.
     """
 
     claim: str
@@ -27,6 +28,7 @@ class Verdict:
     rule: str
     figures: str
     needed: int | None = None
+    assumed: str = ""
 
     @property
     def sentence(self) -> str:
@@ -34,7 +36,7 @@ class Verdict:
         more = ""
         if self.word == "undecided":
             more = (
-                f"; {self.needed} runs would decide it"
+                f"; {self.needed} runs would confirm it {self.assumed}"
                 if self.needed
                 else "; how many runs would decide it is not known"
             )
@@ -65,7 +67,14 @@ def non_inferiority(differences: Sequence[float], planned: Outcomes) -> Verdict:
         return Verdict(claim, "undecided", rule, _too_few(differences))
     word = judge(bounds, -margin, -margin)
     needed = runs_needed(bounds.deviation, margin, planned.level, planned.power)
-    return Verdict(claim, word, rule, _figures(bounds, p_above(differences, -margin)), needed)
+    return Verdict(
+        claim,
+        word,
+        rule,
+        _figures(bounds, p_above(differences, -margin)),
+        needed,
+        _if(planned, "difference", 0),
+    )
 
 
 def better_than_shuffled(differences: Sequence[float], same: int, planned: Outcomes) -> Verdict:
@@ -91,7 +100,7 @@ def better_than_shuffled(differences: Sequence[float], same: int, planned: Outco
     figures = _figures(bounds, p_above(differences, 0.0))
     if same:
         figures += f"; in {same} of them one adapter or all were kept, a difference of 0"
-    return Verdict(claim, word, rule, figures, needed)
+    return Verdict(claim, word, rule, figures, needed, _if(planned, "difference", smallest))
 
 
 def sees_need(
@@ -120,7 +129,7 @@ def sees_need(
     figures += f", upper bound {min(1.0, bounds.upper):.2f}"
     needed = runs_needed(bounds.deviation, planned.smallest_auc, planned.level, planned.power)
     word: Word = "refuted" if bounds.upper < smallest else "undecided"
-    return Verdict(claim, word, rule, figures, needed), test
+    return Verdict(claim, word, rule, figures, needed, _if(planned, "AUC", smallest)), test
 
 
 def conclude(first: Verdict, second: Verdict, third: Verdict, reduction: float) -> str:
@@ -134,23 +143,27 @@ def conclude(first: Verdict, second: Verdict, third: Verdict, reduction: float) 
             "At lambda* LiteLoRA drops no adapter here, so its claim of fewer adapters is not put to the test"
         )
     else:
-        dropping = f"ropping {reduction:.0%} of the adapters costs LiteLoRA"
+        dropping = f"LiteLoRA, which drops {reduction:.0%} of the adapters, loses"
         cost = {
-            "confirmed": f"D{dropping} less than the margin",
-            "refuted": f"D{dropping} more than the margin",
-            "undecided": f"Whether d{dropping} more than the margin is not decided",
+            "confirmed": f"{dropping} less than the margin to SD-LoRA",
+            "refuted": f"{dropping} more than the margin to SD-LoRA",
+            "undecided": f"Whether {dropping} more than the margin to SD-LoRA is not decided",
         }[first.word]
     choice = {
         "confirmed": "its choice of them is better than chance",
-        "refuted": "its choice of them is worth no more than chance",
+        "refuted": "its choice of them is worth less over chance than was to matter",
         "undecided": "that its choice of them is better than chance is not shown",
     }[second.word]
     sight = {
-        "confirmed": "its gate tells which tasks need an adapter",
-        "refuted": "its gate does not tell which tasks need an adapter",
-        "undecided": "whether its gate tells which tasks need an adapter is not decided",
+        "confirmed": "its gate tells the tasks that the stream calls in need of an adapter from the others",
+        "refuted": "its gate does not tell the tasks that the stream calls in need of an adapter",
+        "undecided": "whether its gate tells the tasks in need of an adapter from the others is not decided",
     }[third.word]
     return f"{cost}; {choice}; {sight}."
+
+
+def _if(planned: Outcomes, of: str, true: float) -> str:
+    return f"with {planned.power:.0%} probability if the true {of} were {true:g}"
 
 
 def _figures(bounds: Bounds, p: float | None) -> str:
