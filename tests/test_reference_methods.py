@@ -66,3 +66,5 @@ def test_the_linear_probe_trains_the_whole_head_on_every_task_and_nothing_else()
     (phase,) = method.phases(2)
     trained = {parameter for group in phase.groups for parameter in group.parameters}
     assert trained == set(method.task_model.head.parameters())
+    # Ten times the protocol's epochs: what a probe has not learned yet, headroom would claim for adapters.
+    assert phase.epochs == 10 * method.protocol.epochs
