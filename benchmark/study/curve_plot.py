@@ -10,7 +10,7 @@ import numpy as np
 from benchmark.publishing.plot_style import COLOURS, figure, svg, text
 from benchmark.results import Result
 from benchmark.study.evidence import Evidence
-from benchmark.study.stages import points
+from benchmark.study.stages import AS_MANY, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +25,7 @@ SINGLE = {
     "gate on held-out rows": ("D", 6),
     "keep-first": ("<", 7),
     "keep-last": (">", 7),
+    AS_MANY: ("X", 1),
 }
 """Rows that are one point of the picture, with marker and colour; 0 and 1 are those of the two lines."""
 
