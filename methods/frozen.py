@@ -9,6 +9,10 @@ Defaults that differ from the released program: there is none; learning rate and
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from pydantic import BaseModel
+
 from benchmark.data.batches import Rows
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Method, Phase
@@ -17,7 +21,7 @@ from benchmark.method import Method, Phase
 class Frozen(Method):
     """A linear probe on frozen features."""
 
-    Hyperparameters = LowRankHyperparameters
+    Hyperparameters: ClassVar[type[BaseModel]] = LowRankHyperparameters
     reference = True
     changes = "nothing"
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Needs, Phase
@@ -32,7 +32,7 @@ class ProbeHyperparameters(LowRankHyperparameters):
 class LinearProbe(Frozen):
     """Frozen features, one head, everything at once."""
 
-    Hyperparameters: ClassVar[type[BaseModel]] = ProbeHyperparameters
+    Hyperparameters = ProbeHyperparameters
     needs = Needs(rehearsal=True)
     kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.protocol import Protocol
-from benchmark.publishing import leaderboard, report
+from benchmark.publishing import leaderboard, report, site
 from benchmark.publishing.headroom import verdicts
 from benchmark.scoring.headroom import chance_at_last, measure_headroom
 from tests.factories import STANDARD, headroom_rows, provenance, result, save, tuned
@@ -105,6 +105,60 @@ def test_a_standard_board_without_headroom_is_refused_and_the_others_are_written
     assert "Adapters cannot be compared here: headroom not known" in (tmp_path / "meadow.md").read_text()
     done = CliRunner().invoke(app, ["leaderboard", "--root", str(tmp_path), "--out", str(tmp_path)])
     assert done.exit_code != 0 and done.stderr.count("\n") == 1
+
+
+def test_the_mean_does_not_depend_on_how_runs_are_hashed() -> None:
+    """A page whose figure lies on the edge of rounding was written in two ways, by the order of a set."""
+
+    class Run(str):
+        turn = 1
+
+        def __hash__(self) -> int:
+            return self.turn * int(self)
+
+    def found(turn: int) -> tuple[float, ...]:
+        Run.turn = turn
+        frozen = {Run(run): score for run, score in enumerate([0.62, 0.25, 0.91, 0.98, 0.81, 0.9, 0.31])}
+        measured = measure_headroom({run: score / 2 for run, score in frozen.items()}, {"ncm": frozen}, 0.1)
+        assert measured is not None
+        return measured.joint, measured.gap, *measured.frozen.values()
+
+    # 7 keys in a table of 32: the order of the set turns round.
+    assert found(1) == found(31)
+
+
+def test_a_board_without_headroom_that_is_listed_is_shown_and_ranks_nothing(tmp_path: Path) -> None:
+    save(tmp_path, *headroom_rows(joint=0.52))
+    listed = (
+        '[[board]]\nstream = "orchard"\nprotocol = "standard"\nwhy = "A stricter probe took its room away."\n'
+    )
+    (tmp_path / "measured.toml").write_text(listed, encoding="utf-8")
+    leaderboard.build(tmp_path, tmp_path)
+    page = (tmp_path / "orchard.md").read_text(encoding="utf-8")
+    assert "No ranking of adapters follows from this board" in page and "**What it says**" not in page
+    assert "the gap is 2.0 points, 5 are needed" in page and "A stricter probe took its room away." in page
+    _, site_page, *_ = site.build(tmp_path, tmp_path / "site", pictures=False)
+    assert "A stricter probe took its room away." in site_page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '[[board]]\nstream = "orchard"\nprotocol = "standard"\nwhy = "There was no room, but now is."',
+            "has headroom",
+        ),
+        ('[[board]]\nstream = "orchard"\nprotocol = "standard"', "why"),
+        ('[[boards]]\nstream = "orchard"', "boards"),
+    ],
+)
+def test_a_list_of_boards_that_is_faulty_or_out_of_date_gets_one_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    save(tmp_path, *headroom_rows())
+    (tmp_path / "measured.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        leaderboard.build(tmp_path, tmp_path)
 
 
 def test_references_that_no_search_tuned_give_no_headroom(tmp_path: Path) -> None:

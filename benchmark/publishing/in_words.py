@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.publishing.board import LEADING, Board
@@ -56,11 +56,14 @@ class InWords:
         return tuple((heading, sentences) for heading, sentences in both if sentences)
 
 
-def in_words(part: Section, found: Sequence[Board]) -> InWords:
+def in_words(
+    part: Section, found: Sequence[Board], measured: Mapping[tuple[str, str], str] | None = None
+) -> InWords:
     """Return what a section says and what it may not claim.
 
     Args:
         found: its boards, which keep what they computed.
+        measured: why boards without headroom are shown, see `measured_boards`.
     """
     verdict = judge(part)
     ranked = [board for board in found if board.ranked and board.rows]
@@ -83,7 +86,8 @@ def in_words(part: Section, found: Sequence[Board]) -> InWords:
     limits.append(
         f"Anything about other models, data or budgets: all rows are {part.backbone} on {part.stream}."
     )
-    return InWords(_room(verdict), not verdict.refusal, tuple(says), tuple(limits), verdict.line)
+    line = " ".join(filter(None, [verdict.line, (measured or {}).get((part.stream, part.protocol))]))
+    return InWords(_room(verdict), not verdict.refusal, tuple(says), tuple(limits), line)
 
 
 def short_names(rows: Sequence[Row]) -> list[str]:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmark.errors import Incomplete
 from benchmark.protocol import stored_in_words
-from benchmark.publishing import comparisons, marks
+from benchmark.publishing import comparisons, marks, measured_boards
 from benchmark.publishing.board import Board, boards
 from benchmark.publishing.collect import (
     Section,
-    is_standard,
     load,
     no_search_for_cycles,
     sections,
     selection,
 )
-from benchmark.publishing.headroom import judge
 from benchmark.publishing.in_words import InWords, in_words
+from benchmark.publishing.measured_boards import publishable
 from benchmark.publishing.overview import overview
 from benchmark.publishing.paper_tables import board_tables, write_tables
 from benchmark.publishing.tables import (
@@ -69,7 +68,7 @@ def printed(root: Path, sort_by: str, form: TableFormat) -> str:
     """
     results, problems = load(root)
     require(results, problems, root / "results")
-    grouped, refused = publishable(sections(results))
+    grouped, refused = publishable(sections(results), measured_boards.read(root))
     text = write_tables(board_tables(grouped, sort_by), form)
     if left_out := [*problems, *refused]:
         raise Incomplete(text, left_out)
@@ -102,33 +101,35 @@ def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list
     results, problems = load(root)
     require(results, problems, root / "results")
     rescored, unmarked = marks.rescored(root, results)
-    grouped, refused = publishable(sections(results, rescored))
+    measured = measured_boards.read(root)
+    grouped, refused = publishable(sections(results, rescored), measured)
     streams = sorted({part.stream for part in grouped})
-    texts = {f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by) for name in streams}
+    texts = {
+        f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by, measured)
+        for name in streams
+    }
     front = ["# Leaderboards", f"<!-- {GENERATED} -->", *overview(grouped), GENERATED]
     left_out = [*problems, *unmarked, *refused]
     return texts | {"README.md": "\n\n".join(front) + "\n"}, left_out
 
 
-def publishable(parts: Iterable[Section]) -> tuple[list[Section], list[str]]:
-    """Return the sections that may be published, and a line for each board of adapters without headroom."""
-    kept, refused = [], []
-    for part in parts:
-        verdict = judge(part) if is_standard(part.protocol) else None
-        if verdict is not None and verdict.refusal:
-            refused.append(f"adapters cannot be compared on {verdict.title}: {verdict.refusal}")
-        else:
-            kept.append(part)
-    return kept, refused
+def page(
+    stream: str,
+    parts: Iterable[Section],
+    sort_by: str = TRAINED_HEAD,
+    measured: Mapping[tuple[str, str], str] | None = None,
+) -> str:
+    """Return one stream's page.
 
-
-def page(stream: str, parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> str:
-    """Return one stream's page."""
+    Args:
+        measured: why boards without headroom are shown, see `measured_boards`.
+    """
     blocks = [f"# {plain(stream)}", f"<!-- {GENERATED} -->"]
     shown = list(parts)
     for part in shown:
         found = boards(part.rows)
-        blocks += [f"## {plain(part.title)}", *_words(in_words(part, found)), *_scores(found, sort_by)]
+        blocks += [f"## {plain(part.title)}", *_words(in_words(part, found, measured))]
+        blocks += _scores(found, sort_by)
         blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
     if any(row.proof != "attested" for part in shown for row in part.rows):

@@ -20,12 +20,13 @@ from urllib.parse import quote
 from zlib import crc32
 
 from benchmark.errors import Incomplete, UserError
-from benchmark.publishing import marks, site_tables
+from benchmark.publishing import marks, measured_boards, site_tables
 from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Section, load_files, sections
 from benchmark.publishing.figures import drawings
 from benchmark.publishing.in_words import InWords, in_words
-from benchmark.publishing.leaderboard import facts, publishable
+from benchmark.publishing.leaderboard import facts
+from benchmark.publishing.measured_boards import publishable
 from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_methods import method_page
@@ -87,7 +88,7 @@ def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[
     rescored, unmarked = marks.rescored(root, results)
     problems += unmarked
     paths = {id(result): _path_in_site(path, result) for path, result in found}
-    site = Site(results, paths, pictures, docs, rescored)
+    site = Site(results, paths, pictures, docs, rescored, measured_boards.read(root))
     problems += site.refused
     texts = dict(site.pages())
     for folder in FOLDERS:
@@ -118,10 +119,16 @@ class Site:
         pictures: bool,
         docs: str = "",
         rescored: frozenset[str] = frozenset(),
+        measured: dict[tuple[str, str], str] | None = None,
     ) -> None:
-        """Group the results; `rescored` are the keys of those that bear a mark."""
+        """Group the results; `rescored` are the keys of those that bear a mark.
+
+        Args:
+            measured: why boards without headroom are shown, see `measured_boards`.
+        """
         self.paths, self.pictures, self.docs = paths, pictures, docs
-        self.sections, self.refused = publishable(sections(results, rescored))
+        self.measured = measured or {}
+        self.sections, self.refused = publishable(sections(results, rescored), self.measured)
         self.streams = sorted({part.stream for part in self.sections})
         self.methods = sorted({result.method for result in results})
         self._boards = {id(part): boards(part.rows) for part in self.sections}
@@ -157,7 +164,9 @@ class Site:
             introduction=INTRODUCTION,
             heads=heads,
             titles=dict.fromkeys(table.caption for _, tables in heads for table in tables),
-            sections=[(part, in_words(part, self._boards[id(part)])) for part in self.sections],
+            sections=[
+                (part, in_words(part, self._boards[id(part)], self.measured)) for part in self.sections
+            ],
             opening=opening(self.sections, self._boards, self.pictures),
         )
 
@@ -177,7 +186,7 @@ class Site:
         missing = f"Pictures would take this page above {MOST_BYTES // 10**6} MB: `bench report` draws them."
         return Shown(
             part.title,
-            in_words(part, self._boards[id(part)]),
+            in_words(part, self._boards[id(part)], self.measured),
             site_tables.groups(part, self._boards[id(part)], self._link),
             _drawn(part) if pictures else [],
             missing if self.pictures and not pictures else "",

@@ -69,7 +69,8 @@ def measure_headroom(joint: Runs, frozen: Mapping[str, Runs], chance: float) -> 
         frozen: the same for each reading of the frozen backbone, by name.
         chance: the score of guessing.
     """
-    shared = frozenset(joint).intersection(*frozen.values())
+    # In one order: a sum in the order of a set differs in its last bit from process to process.
+    shared = sorted(frozenset(joint).intersection(*frozen.values()), key=str)
     if not frozen or not shared:
         return None
     means = {name: spread([runs[key] for key in shared])[0] for name, runs in frozen.items()}
