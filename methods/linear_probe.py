@@ -6,7 +6,7 @@ have. Needs all old data, which is why it is a reference and not a competitor. W
 model that answers with text has its zero-shot score instead (the row `frozen`).
 
 A probe that has not converged makes the headroom look larger than it is: the head takes `longer` times
-the protocol's epochs. On stored features these steps cost next to nothing.
+the protocol's epochs, on stored features, for which the backbone is not run again.
 
 Defaults that differ from the released program: there is none; learning rate and optimiser are this suite's.
 """
@@ -41,7 +41,7 @@ class LinearProbe(Frozen):
         return range(self.task_count) if t == self.task_count - 1 else ()
 
     def phases(self, t: int) -> list[Phase]:
-        """Return one phase over the head, long enough to converge."""
+        """Return one phase over the head, longer than the protocol's."""
         epochs = self.hyperparameters.longer * self.epochs(t)
         return [self.main_phase(t, self.head_groups(), name="probe", epochs=epochs)]
 

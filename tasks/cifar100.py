@@ -34,12 +34,7 @@ STANDARD = image_protocols.standard(
     # frozen features read 39; with 20 rows a class it read 28 and the probe 23.
     blocks="last:9",
     epochs=2,
-    # Small steps and many: what a gate decides has to be able to change.
     batch_size=16,
-    selection_steps=60,
-    # Without both, the best rate of a search on one run lets others of its runs diverge.
-    gradient_clip=1.0,
-    schedule="cosine",
 )
 
 STREAM = Stream(

@@ -119,12 +119,7 @@ STANDARD = image_protocols.standard(
     test_limit=80,
     validation=0.3,
     blocks="last:4",
-    # Small steps and many: what a gate decides has to be able to change.
     batch_size=8,
-    selection_steps=60,
-    # Without both, the best rate of a search on one run lets others of its runs diverge.
-    gradient_clip=1.0,
-    schedule="cosine",
     search=image_protocols.search("20"),
 )
 

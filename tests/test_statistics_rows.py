@@ -28,8 +28,8 @@ def test_without_noise_there_is_no_width_and_one_run_has_its_rows_alone():
 
 def binomial(runs, rows, seed, shared):
     """Runs that answer rows right by chance; where the rows are shared, all runs answer them alike."""
-    drawn = np.random.default_rng(seed)
-    answers = [drawn.random(rows) < 0.5 for _ in range(1 if shared else runs)]
+    generator = np.random.default_rng(seed)
+    answers = [generator.random(rows) < 0.5 for _ in range(1 if shared else runs)]
     return [[answers[0 if shared else run].astype(float)] for run in range(runs)]
 
 
@@ -51,8 +51,8 @@ def test_a_shared_test_set_does_not_average_out():
 
 
 def test_runs_that_differ_have_students_reach():
-    drawn = np.random.default_rng(2)
-    runs = [[(drawn.random(2000) < skill).astype(float)] for skill in (0.3, 0.5, 0.7, 0.5, 0.4, 0.6)]
+    generator = np.random.default_rng(2)
+    runs = [[(generator.random(2000) < skill).astype(float)] for skill in (0.3, 0.5, 0.7, 0.5, 0.4, 0.6)]
     low, high = row_interval(runs, [[np.arange(2000)]] * 6)
     # The deviation of the skills is 0.141, and t of five degrees of freedom 2.571; rows add little.
     assert high - low == pytest.approx(2 * 2.571 * 0.141 / 6**0.5, rel=0.15)
@@ -66,13 +66,13 @@ def test_a_wider_level_is_a_wider_interval():
 
 @pytest.mark.parametrize("count", [3, 5, 10])
 def test_the_interval_covers_the_truth_as_often_as_it_says(count):
-    drawn = np.random.default_rng(5)
+    generator = np.random.default_rng(5)
     numbers = [[np.arange(60), np.arange(60, 120)]] * count
     covered = 0
     for _ in range(1000):
-        easy = drawn.normal(size=(2, 60))  # how easy each test row is, for every run
+        easy = generator.normal(size=(2, 60))  # how easy each test row is, for every run
         runs = [
-            [(row + drawn.normal(0, 0.5) + drawn.normal(size=60) > 0) * 1.0 for row in easy]
+            [(row + generator.normal(0, 0.5) + generator.normal(size=60) > 0) * 1.0 for row in easy]
             for _ in range(count)
         ]
         low, high = row_interval(runs, numbers)

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.results import Result
 from benchmark.scoring.statistics_ranks import signed_rank
-from benchmark.scoring.statistics_rows import number_rows, row_interval
+from benchmark.scoring.statistics_rows import number_rows, row_differences, row_interval
 
 MEAN = "mean of tasks"
 
@@ -97,7 +97,7 @@ def pair(first: Sequence[Result], second: Sequence[Result], names: tuple[str, st
     alike = all(names == names_of[0] for names in names_of)
     numbers = number_rows([run for run, _ in pairs])
     tasks = [
-        _compare_task(pairs, i, names_of[0][i] if alike else f"task {i + 1}", [own[i] for own in numbers])
+        _compare_task(pairs, i, names_of[0][i] if alike else f"task {i + 1}", [[own[i]] for own in numbers])
         for i in range(min(map(len, names_of)))
     ]
     differences = [_mean_of(one) - _mean_of(other) for one, other in pairs]
@@ -105,11 +105,7 @@ def pair(first: Sequence[Result], second: Sequence[Result], names: tuple[str, st
         MEAN,
         float(np.mean([_mean_of(one) for one, _ in pairs])),
         float(np.mean([_mean_of(other) for _, other in pairs])),
-        _interval(
-            [[_rows(run, i) for i in range(len(run.tasks))] for run, _ in pairs],
-            [[_rows(run, i) for i in range(len(run.tasks))] for _, run in pairs],
-            numbers,
-        ),
+        _interval(pairs, numbers),
         sum(task.rows for task in tasks),
     )
     return Pairing(
@@ -122,13 +118,11 @@ def _identity(run: Result) -> tuple[str, int, str]:
 
 
 def _compare_task(
-    pairs: Sequence[tuple[Result, Result]], i: int, name: str, numbers: Sequence[np.ndarray]
+    pairs: Sequence[tuple[Result, Result]], i: int, name: str, numbers: Sequence[Sequence[np.ndarray]]
 ) -> TaskPair:
     first, second = ([_score(run, i) for run in side] for side in zip(*pairs, strict=True))
-    one, other = ([[_rows(run, i)] for run in side] for side in zip(*pairs, strict=True))
     rows = pairs[0][0].tasks[i].test
-    reach = _interval(one, other, [[own] for own in numbers])
-    return TaskPair(name, float(np.mean(first)), float(np.mean(second)), reach, rows)
+    return TaskPair(name, float(np.mean(first)), float(np.mean(second)), _interval(pairs, numbers, i), rows)
 
 
 def _score(run: Result, i: int) -> float:
@@ -142,30 +136,20 @@ def _mean_of(run: Result) -> float:
     return float(np.mean([_score(run, i) for i in range(len(run.tasks))]))
 
 
-def _rows(run: Result, i: int) -> np.ndarray | None:
-    return run.scores_of_rows(i)
-
-
 def _interval(
-    first: Sequence[Sequence[np.ndarray | None]],
-    second: Sequence[Sequence[np.ndarray | None]],
-    numbers: Sequence[Sequence[np.ndarray]],
+    pairs: Sequence[tuple[Result, Result]], numbers: Sequence[Sequence[np.ndarray]], task: int | None = None
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of the mean over runs of the mean over tasks of paired row differences.
 
+    None where the rows of a run were not kept.
+
     Args:
-        first, second: by run and task, the score of each test row; None where it was not kept.
         numbers: of the rows, see `number_rows`.
+        task: alone; None for all tasks.
     """
-    differences: list[list[np.ndarray]] = []
-    for one, other in zip(first, second, strict=True):
-        own = []
-        for a, b in zip(one, other, strict=True):
-            if a is None or b is None or len(a) != len(b):
-                return None
-            own.append(np.asarray(a, float) - np.asarray(b, float))
-        differences.append(own)
-    return row_interval(differences, numbers)
+    first, second = zip(*pairs, strict=True)
+    differences = row_differences(first, second, task)
+    return None if differences is None else row_interval(differences, numbers)
 
 
 def _reach(interval: tuple[float, float] | None) -> str:

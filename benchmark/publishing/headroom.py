@@ -29,7 +29,7 @@ from benchmark.results import CLASS_MEANS, Result
 from benchmark.scoring.headroom import CHANCES, FEWEST_ERRORS, Headroom, chance_at_last, measure_headroom
 from benchmark.scoring.statistics import Runs, spread
 from benchmark.scoring.statistics import common_runs as common
-from benchmark.scoring.statistics_rows import number_rows, row_variance
+from benchmark.scoring.statistics_rows import number_rows, row_differences, row_variance
 
 JOINT, FROZEN = "joint", "frozen"
 ON_A_HEAD = ("ncm", "linear-probe")
@@ -200,14 +200,8 @@ def _row_error(first: Row, second: Row) -> float | None:
     """Return the standard error of the difference of two rows over the test rows of their shared runs."""
     runs = common({row.label: row.runs(LEADING) for row in (first, second)})
     sides = [sorted(row.on(runs).results, key=lambda run: str(run_key(run))) for row in (first, second)]
-    numbers, differences = number_rows(sides[0]), []
-    for one, other in zip(*sides, strict=True):
-        scores = [(one.scores_of_rows(i), other.scores_of_rows(i)) for i in range(len(one.tasks))]
-        own = [a - b for a, b in scores if a is not None and b is not None and len(a) == len(b)]
-        if len(own) < len(one.tasks):
-            return None
-        differences.append(own)
-    return row_variance(differences, numbers) ** 0.5
+    differences = row_differences(sides[0], sides[1])
+    return None if differences is None else row_variance(differences, number_rows(sides[0])) ** 0.5
 
 
 def _class_means(row: Row) -> Runs:

@@ -174,9 +174,8 @@ def _other_readings(board: Board) -> str:
 
 
 def _limit(board: Board) -> str:
-    if board.visible is None:
+    if board.within_noise is None:
         return ""
-    assert board.within_noise is not None
     seen = f"gaps below {100 * board.within_noise:.1f} points are within the noise of {board.runs} runs"
     if len(board.best) > 1:
         return f"{board.title}: which row marked “could be best” is better, or that they are equal; {seen}."

@@ -6,7 +6,7 @@ stricter reading of the frozen backbone took its room away, `<root>/measured.tom
     [[board]]
     stream = "shifts"
     protocol = "standard"
-    why = "A probe that was trained until it converged reads more than the one before."
+    why = "A probe that was trained ten times as long reads more than the one before."
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ LOST_LIMIT = 3
 def run_limited(job: Job) -> Outcome:
     """Run a job in this process and end the whole process if it takes longer than its limit.
 
-    What a new worker imports is not of the run and does not count: beside others it can take a minute. The
-    interpreter's own watchdog does it, which also ends what hangs outside Python. Where it was then, or
-    where it was when something outside Python broke, is left in a file that `lost` reads.
+    The interpreter's own watchdog does it, which also ends what hangs outside Python. Where it was then, or
+    where it was when something outside Python broke, is left in a file that `lost` reads. What a new worker
+    imports is not of the run and does not count: beside others it can take a minute.
     """
     with open(_trace(job), "w", encoding="utf-8") as trace:
         faulthandler.enable(trace)

@@ -24,7 +24,7 @@ def row_interval(
     a run of T tasks and N rows, `sum over rows (sum over runs and tasks (x - m) / (n T N))^2 N / (N - 1)`.
     What rows do to a single run is in both, so that intervals are rather too wide than too narrow. Degrees of
     freedom are Satterthwaite's. On simulated runs it covers 93 to 96 % at 3 to 10 runs, where a percentile
-    bootstrap of the same two levels falls to some 75 % at three runs.
+    bootstrap of the same two levels covers 90 % at three and 91 % at five.
 
     Args:
         runs: one entry a run; for each task an array of the scores of its test rows. Scores may be
@@ -90,6 +90,28 @@ def number_rows(runs: Sequence[Result]) -> list[list[np.ndarray]]:
             own.append(starts[key] + np.arange(task.test))
         numbers.append(own)
     return numbers
+
+
+def row_differences(
+    first: Sequence[Result], second: Sequence[Result], task: int | None = None
+) -> list[list[np.ndarray]] | None:
+    """Return by run and task the scores of the test rows of one result minus those of its partner.
+
+    None where a result does not keep them, or the two were scored on unlike rows.
+
+    Args:
+        task: alone; None for all tasks.
+    """
+    differences = []
+    for one, other in zip(first, second, strict=True):
+        own = []
+        for i in range(len(one.tasks)) if task is None else [task]:
+            a, b = one.scores_of_rows(i), other.scores_of_rows(i)
+            if a is None or b is None or len(a) != len(b):
+                return None
+            own.append(np.asarray(a, float) - np.asarray(b, float))
+        differences.append(own)
+    return differences
 
 
 def _own_numbers(runs: Sequence[Scored]) -> list[list[np.ndarray]]:

@@ -102,7 +102,7 @@ class Evidence:
         return self.rows[f"{SHUFFLED} 1"] if name == SHUFFLED else self.rows[name]
 
     def differences(self, name: str, of: str = "litelora") -> list[float]:
-        """Return a row, LiteLoRA at lambda* unless told, minus another, in points of AIA, one a run."""
+        """Return a row, by default LiteLoRA at lambda*, minus another, in points of AIA, one a run."""
         ours, theirs = self.scores(of), self.scores(name)
         if ours is None or theirs is None:
             raise UserError(f"{of} or {name} lacks {AIA}: score_at must be every")

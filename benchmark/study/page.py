@@ -125,8 +125,11 @@ def rows(evidence: Evidence) -> pd.DataFrame:
 
 def choices(evidence: Evidence) -> list[str]:
     """Return whether it matters at all which adapters are kept, by rules that do not learn it."""
-    pairs = [(of, name) for of, name in CHOICES if of in evidence.rows and name in evidence.rows]
-    said = [f"{of} less {name} {_interval(evidence.differences(name, of))}" for of, name in pairs]
+    said = [
+        f"{of} less {name} {_interval(evidence.differences(name, of))}"
+        for of, name in CHOICES
+        if of in evidence.rows and name in evidence.rows
+    ]
     head = "Whether a choice can matter here, by rules that are not learned (AIA, 95 %)"
     return [f"{head}: {'; '.join(said)}."] if said else []
 

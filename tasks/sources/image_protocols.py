@@ -45,6 +45,11 @@ def standard(**changes: object) -> Protocol:
         "rank": 8,
         "targets": ("query", "value"),
         "blocks": "last:9",
+        # Many steps: what a gate decides has to be able to change.
+        "selection_steps": 60,
+        # Without both, the best rate of a search on one run lets others of its runs diverge.
+        "gradient_clip": 1.0,
+        "schedule": "cosine",
         "search": search("natural"),
     }
     return Protocol.model_validate(settings | changes)
