@@ -16,10 +16,11 @@ test: $(VENV)/.full
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bench leaderboard --check
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
 
 leaderboard: $(VENV)/.base
 	$(BIN)/bench leaderboard
+	$(BIN)/python -m scripts.readme_table
 
 # Documentation and boards as one site, into build/docs; fails where a link leads nowhere.
 docs: $(VENV)/.docs

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import pytest
+
+from benchmark.errors import UserError
+from scripts.readme_table import fill
 from tests.command import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BEGIN, END = "<!-- leaderboard:shifts -->", "<!-- /leaderboard:shifts -->"
+BEGIN, END = "<!-- leaderboard:cifar100 -->", "<!-- /leaderboard:cifar100 -->"
+BOARDS = ROOT / "leaderboards"
 
 
 def test_it_is_short() -> None:
     assert len(TEXT.splitlines()) <= 150
 
 
-def test_the_tables_are_the_generated_ones() -> None:
+def test_its_table_is_made_from_the_published_results() -> None:
+    emptied = TEXT.split(BEGIN)[0] + f"{BEGIN}\n{END}" + TEXT.split(END)[1]
+    assert fill(emptied, BOARDS) == TEXT
+
+
+def test_its_words_and_scores_stand_on_the_board() -> None:
     block = TEXT.split(BEGIN)[1].split(END)[0]
-    board = ROOT / "leaderboards" / "shifts.md"
-    page = board.read_text(encoding="utf-8").splitlines()
-    rows = [line for line in block.splitlines() if line.startswith("|")]
-    assert len(rows) >= 6
-    assert [row for row in rows if row not in page] == []
-    # What it says and may not claim stands above them, as on the board.
-    words = [line for line in block.split("Rehearsal-free:\n")[0].splitlines() if line]
-    assert len(words) >= 5 and [line for line in words if line not in page] == []
+    page = (BOARDS / "cifar100.md").read_text(encoding="utf-8")
+    words, table = block.split("| group")
+    lines = [line for line in words.splitlines() if line]
+    assert len(lines) >= 5 and [line for line in lines if line not in page.splitlines()] == []
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert len(rows) >= 5
+    for _, method, ap, *_ in rows:
+        assert any(f"| {method}" in line and f" {ap} " in line for line in page.splitlines())
+
+
+def test_a_mark_without_a_board_is_refused() -> None:
+    text = "<!-- leaderboard:cifr -->\n<!-- /leaderboard:cifr -->"
+    with pytest.raises(UserError, match="the board of cifr; there are cifar100"):
+        fill(text, BOARDS)

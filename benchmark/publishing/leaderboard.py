@@ -128,7 +128,7 @@ def page(
     shown = list(parts)
     for part in shown:
         found = boards(part.rows)
-        blocks += [f"## {plain(part.title)}", *_words(in_words(part, found, measured))]
+        blocks += [f"## {plain(part.title)}", *sentences(in_words(part, found, measured))]
         blocks += _scores(found, sort_by)
         blocks += ["### Costs", cost_table(part.rows), "### Runs", _bullets(facts(part))]
     definitions = DEFINITIONS | comparisons.DEFINITIONS
@@ -138,7 +138,7 @@ def page(
     return "\n\n".join(blocks) + "\n"
 
 
-def _words(said: InWords) -> list[str]:
+def sentences(said: InWords) -> list[str]:
     """Return what a board says and may not claim."""
     blocks = [plain(said.room)]
     for heading, sentences in said.lists:
