@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import Protocol as Interface
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # Whoever writes a method finds here all that the contract speaks of.
 __all__ = [
     "Accounting",
+    "Classifier",
     "Context",
     "Hyperparameters",
     "Method",
@@ -99,6 +101,19 @@ class Context:
     task_count: int
 
 
+class Classifier(Interface):
+    """Answers in place of the task model's head, by what it takes in of each task once it is learned."""
+
+    def begin_task(self) -> None:
+        """Let the head answer, which alone knows the new classes, until the task is learned."""
+
+    def end_task(self, rows: Rows) -> None:
+        """Take in the task's rows, as they are at test time."""
+
+    def predict(self, batch: Batch, task: int | None) -> list[Any]:
+        """Return one prediction per row; `task`, where it is given, masks the other tasks' classes alone."""
+
+
 class Method:
     """Base of every method. A file under `methods/` defines one and names it `METHOD`.
 
@@ -111,7 +126,8 @@ class Method:
         kinds: the kinds of backbone that the method's mathematics allows.
         no_sum: why `low_rank_sum` returns None, for the message of `export`.
         changes_backbone: True where it trains the backbone's own weights; its state then holds them.
-        own_classifier: True where it answers without the task model's head, which then only trains.
+        own_classifier: True where it answers without the task model's head, which then only trains: by a
+            `Classifier`, or by a `predict` of its own.
         changes: what of the model it changes: blocks of it, its input or what the lower blocks are given as
             well, or nothing below the head. What lies below the first change is computed once for each row.
         settled: True where, given the task id, it answers ever after as when that was learned: such a score
@@ -147,6 +163,9 @@ class Method:
     checkpoints: ClassVar[bool] = True
     reads_weights: ClassVar[bool] = False
     tried: ClassVar[bool] = False
+
+    classifier: Classifier | None = None
+    """What answers in place of the head; set by `__init__`, told of each task by the task loop."""
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""
@@ -230,7 +249,7 @@ class Method:
         The scorer withholds `task` (None) unless the method declares `needs.task_id` or the protocol is
         task-incremental.
         """
-        return self.task_model.predict(batch, task)
+        return (self.classifier or self.task_model).predict(batch, task)
 
     def predicting(self) -> AbstractContextManager[None]:
         """Return the context in which a whole task is scored: nothing is trained within it."""

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.data.batches import Batch, Rows
+from benchmark.data.batches import Batch
 from benchmark.method import Context
 from benchmark.state import auxiliary
 from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, by_means, empty_means, head_of
@@ -40,7 +40,6 @@ class APER(FirstTaskAdapted):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
-    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("prototypes")
 
@@ -49,20 +48,6 @@ class APER(FirstTaskAdapted):
         super().__init__(context, hyperparameters)
         self.prototypes = empty_means(self, 2 * self.task_model.backbone.width)
         self.classifier = by_means(self, self.prototypes, self.features)
-
-    def begin_task(self, t: int, rows: Rows) -> None:
-        """Make the adapter at the first task, and let the head answer for now."""
-        super().begin_task(t, rows)
-        self.classifier.learning = True
-
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take in the features of the task's rows."""
-        super().end_task(t, rows)
-        self.classifier.end_task(rows)
-
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer by class means."""
-        return self.classifier.predict(batch, task)
 
     def features(self, batch: Batch) -> Tensor:
         """Return the pretrained and the adapted feature side by side, `(n, 2 width)`."""

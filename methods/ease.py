@@ -38,7 +38,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.data.batches import Batch, Rows
+from benchmark.data.batches import Batch
 from benchmark.lora.layer import exact
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
@@ -71,7 +71,6 @@ class EASE(OneAdapterAtATime):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
-    task_id_only_masks = True
     no_sum = NO_SUM
     schedule = "cosine-by-epoch"  # as in the official code
     keeps = auxiliary("means", "columns")
@@ -83,20 +82,6 @@ class EASE(OneAdapterAtATime):
         self.columns: list[Tensor] = []
         self.complete: list[Tensor] = []
         self.classifier = FeatureClassifier(self, self.features, self.take, self.scores)
-
-    def begin_task(self, t: int, rows: Rows) -> None:
-        """Start a new adapter, and let the head answer for now."""
-        super().begin_task(t, rows)
-        self.classifier.learning = True
-
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take in the features of the task's rows."""
-        super().end_task(t, rows)
-        self.classifier.end_task(rows)
-
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer by means in all spaces."""
-        return self.classifier.predict(batch, task)
 
     def features(self, batch: Batch) -> Tensor:
         """Return the features in every task's space side by side, `(n, spaces width)`."""

@@ -74,7 +74,6 @@ class DriftResistantLoRA(LowRankMethod):
     kinds = KINDS
     whole_batches = True
     own_classifier = True
-    task_id_only_masks = True
     no_sum = NO_SUM
     schedule = "quarter-cosine-by-epoch"  # as in the official code
     keeps = auxiliary("prototypes")
@@ -95,16 +94,6 @@ class DriftResistantLoRA(LowRankMethod):
             moments = self.moments_without_past(rows)
             self.spaces = [leading(moments[name], energy) for name in self.stack.layers]
         super().begin_task(t, rows)
-        self.classifier.learning = True
-
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take in the features of the task's rows."""
-        super().end_task(t, rows)
-        self.classifier.end_task(rows)
-
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer by class means."""
-        return self.classifier.predict(batch, task)
 
     def moments_without_past(self, rows: Rows) -> dict[str, Tensor]:
         """Return the second moments of each layer's inputs while the old adapters are subtracted."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.data.batches import Batch, Rows
 from benchmark.method import Context, Method, Phase
 from benchmark.state import auxiliary
 from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, by_means, empty_means
@@ -32,7 +31,6 @@ class NearestClassMean(Method):
     kinds = KINDS
     changes = "nothing"
     own_classifier = True
-    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("prototypes")
 
@@ -41,20 +39,6 @@ class NearestClassMean(Method):
         super().__init__(context, hyperparameters)
         self.prototypes = empty_means(self)
         self.classifier = by_means(self, self.prototypes)
-
-    def begin_task(self, t: int, rows: Rows) -> None:
-        """Keep the backbone, and let the head answer for now."""
-        super().begin_task(t, rows)
-        self.classifier.learning = True
-
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take in the features of the task's rows."""
-        super().end_task(t, rows)
-        self.classifier.end_task(rows)
-
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer by class means."""
-        return self.classifier.predict(batch, task)
 
     def phases(self, t: int) -> list[Phase]:
         """Return none."""

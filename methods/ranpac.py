@@ -76,7 +76,6 @@ class RanPAC(FirstTaskAdapted):
     needs = NEEDS
     kinds = KINDS
     own_classifier = True
-    task_id_only_masks = True
     no_sum = NO_SUM
     keeps = auxiliary("statistics")
 
@@ -92,16 +91,6 @@ class RanPAC(FirstTaskAdapted):
         super().begin_task(t, rows)
         if not self.hyperparameters.adapt:
             self.stack.discard_current()
-        self.classifier.learning = True
-
-    def end_task(self, t: int, rows: Rows) -> None:
-        """Take in the features of the task's rows."""
-        super().end_task(t, rows)
-        self.classifier.end_task(rows)
-
-    def predict(self, batch: Batch, task: int | None) -> list[Any]:
-        """Answer by ridge regression."""
-        return self.classifier.predict(batch, task)
 
     def phases(self, t: int) -> Iterable[Phase]:
         """Return the first task's phase, where an adapter is wanted."""

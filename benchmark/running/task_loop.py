@@ -77,6 +77,8 @@ def learn_task(
         trained |= _sizes(phase)
     reseed(seed, t, "end")
     method.end_task(t, rows)
+    if method.classifier is not None:
+        method.classifier.end_task(rows)
     given = t if method.needs.task_id else None
     method.task_model.end_task(rows, lambda batch: method.predict(batch, given))
     aligning = method.task_model.alignment()
@@ -111,6 +113,8 @@ def begin_task(method: Method, t: int, encode: Encode, seed: int) -> tuple[Rows,
     reseed(seed, t, "begin")
     method.task_model.begin_task(used)
     method.begin_task(t, rows)
+    if method.classifier is not None:
+        method.classifier.begin_task()
     return rows, method.phases(t)
 
 

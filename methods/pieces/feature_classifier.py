@@ -18,8 +18,7 @@ from benchmark.models.task_model import ClassificationTaskModel
 NEEDS = Needs(stored_statistics=True)
 KINDS = ("vector", "image", "encoder")
 NO_SUM = "statistics of features answer, which a peft checkpoint cannot hold"
-"""What a method that holds a `FeatureClassifier` says of itself, beside `own_classifier` and
-`task_id_only_masks`, which are True."""
+"""What a method whose `classifier` is a `FeatureClassifier` says of itself, beside `own_classifier`."""
 
 
 class FeatureClassifier:
@@ -49,6 +48,10 @@ class FeatureClassifier:
         self.take = take
         self.scores = scores
         self.learning = False
+
+    def begin_task(self) -> None:
+        """Let the head answer for now."""
+        self.learning = True
 
     @torch.no_grad()
     def end_task(self, rows: Rows) -> None:
