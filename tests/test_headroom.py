@@ -137,6 +137,8 @@ def test_a_board_without_headroom_that_is_listed_is_shown_and_ranks_nothing(tmp_
     page = (tmp_path / "orchard.md").read_text(encoding="utf-8")
     assert "No ranking of adapters follows from this board" in page and "**What it says**" not in page
     assert "the gap is 2.0 points, 5 are needed" in page and "A stricter probe took its room away." in page
+    front = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "too little room to compare adapters" in front and "Normalised scores" not in front
     _, site_page, *_ = site.build(tmp_path, tmp_path / "site", pictures=False)
     assert "A stricter probe took its room away." in site_page.read_text(encoding="utf-8")
 

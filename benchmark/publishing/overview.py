@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmark.publishing.collect import Row, Section
+from benchmark.publishing.collect import Row, Section, is_standard
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
+from benchmark.publishing.headroom import judge
 from benchmark.publishing.tables import link, markdown, named, plain
 from benchmark.scoring.statistics_normalised import (
     FEWEST_ERRORS,
@@ -25,7 +26,7 @@ INTRODUCTION = (
     "the better of one adapter trained on every task in turn and the head alone on frozen features, to the "
     "reference row that learns all tasks at once (100), over the runs that all three share. In brackets: its "
     "95 % interval over runs (Student), or the number of runs where there are fewer than three. A board "
-    "counts where both reference rows are tuned, share "
+    "counts where adapters have room, both reference rows are tuned, share "
     f"{FEWEST_RUNS} runs or more, and stand {100 * SMALLEST_GAP:.0f} points and {FEWEST_ERRORS} standard "
     "errors apart; the last column of the streams says why one does not. Means, medians, and the range "
     f"of the mean when one board is left out, ask for {FEWEST_RUNS} runs or more on every board of a table. "
@@ -71,7 +72,7 @@ class Standings:
 
 def standings(parts: Sequence[Section]) -> list[Standings]:
     """Return the normalised scores of every head protocol and group by needs that has any."""
-    found = [(part, find_gap(part.rows)) for part in parts]
+    found = [(part, gap_of(part)) for part in parts]
     ends = [(part, gap) for part, gap in found if isinstance(gap, Gap)]
     groups = []
     for head in sorted({part.head for part, _ in ends}):
@@ -79,6 +80,13 @@ def standings(parts: Sequence[Section]) -> list[Standings]:
         titles = dict.fromkeys(title for part, _ in alike for title in by_needs(part.rows))
         groups += [_standings(head, title, alike) for title in titles]
     return groups
+
+
+def gap_of(part: Section) -> Gap | str:
+    """Return the gap of a section, or in words why none of it is shown."""
+    if is_standard(part.protocol) and judge(part).refusal:
+        return "too little room to compare adapters"
+    return find_gap(part.rows)
 
 
 def _standings(head: str, title: str, ends: Ends) -> Standings:
@@ -101,7 +109,7 @@ def overview(parts: Sequence[Section]) -> list[str]:
             head = group.head
             blocks.append(f"## Normalised scores, {plain(head)}")
         blocks += [f"### {plain(group.title)}", _table(group, parts)]
-    return [*blocks, "## Streams", _streams([(part, find_gap(part.rows)) for part in parts])]
+    return [*blocks, "## Streams", _streams([(part, gap_of(part)) for part in parts])]
 
 
 def _table(group: Standings, parts: Sequence[Section]) -> str:
