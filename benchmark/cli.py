@@ -170,7 +170,7 @@ def leaderboard(
     if form is not None:
         if check:
             raise UserError("--check looks at the written pages and --format prints others; give one of them")
-        typer.echo(boards.printed(root, sort_by.value, form))
+        typer.echo(boards.format_tables(root, sort_by.value, form))
         return
     if not check:
         written = boards.build(root, out, sort_by.value)

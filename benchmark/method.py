@@ -279,7 +279,7 @@ class Method:
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that must outlive the process: the head, and what `keeps` declares."""
         head = {f"head.{name}": tensor for name, tensor in self.task_model.state().items()}
-        return head | state.saved(self)
+        return head | state.collect_saved(self)
 
     @final
     def restore(self, tensors: Mapping[str, Tensor]) -> None:

@@ -33,7 +33,7 @@ OF_A_METHOD = frozenset({"alignment"})
 """Settings that add something to a method: they name its row, and do not set a table apart."""
 
 
-def stored_in_words(quantization: str, attention: str) -> str:
+def describe_storage(quantization: str, attention: str) -> str:
     """Return how frozen weights and attention differ from the plain model's; "" where they do not."""
     weights = "" if quantization == "none" else f"frozen weights in {quantization}"
     return ", ".join(filter(None, [weights, "" if attention == "default" else f"{attention} attention"]))
@@ -191,7 +191,7 @@ class Protocol(BaseModel):
     @property
     def stored(self) -> str:
         """How frozen weights and attention differ from the plain model's, in words; "" where they do not."""
-        return stored_in_words(self.quantization, self.attention)
+        return describe_storage(self.quantization, self.attention)
 
     def identity(self) -> dict[str, Any]:
         """Return the values that name a run, as JSON: all that can change a number, later ones where set.

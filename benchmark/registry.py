@@ -93,7 +93,7 @@ class Registry:
         """
         found: dict[str, Entry] = {}
         taken: dict[str, Entry] = {}
-        for entry in [*self._built_in(), *self._plugged_in()]:
+        for entry in [*self._find_built_in(), *self._find_plugged_in()]:
             if mark := control_character(entry.key):
                 where = f"{entry.location}; rename or uninstall it"
                 raise UserError(f"the name of a {self.kind} holds the control character {mark}: {where}")
@@ -176,7 +176,7 @@ class Registry:
             raise UserError(f"{entry.location} defines no {entry.attribute}, which a {self.kind} must")
         return getattr(module, entry.attribute)
 
-    def _built_in(self) -> Iterator[Entry]:
+    def _find_built_in(self) -> Iterator[Entry]:
         spec = importlib.util.find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:
             return
@@ -185,7 +185,7 @@ class Registry:
                 key = path.stem.replace("_", "-")
                 yield Entry(key, f"{self.package}.{path.stem}", self.attribute, path, None)
 
-    def _plugged_in(self) -> Iterator[Entry]:
+    def _find_plugged_in(self) -> Iterator[Entry]:
         points: list[EntryPoint] = sorted(entry_points(group=self.group), key=lambda point: point.name)
         for point in points:
             distribution = point.dist.name if point.dist else "an unnamed package"

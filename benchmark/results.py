@@ -293,13 +293,13 @@ def to_json(value: Any) -> bytes:
     Blocks are indented; a list of plain values stands on one line, and so does each item of any other list,
     as each row of a matrix.
     """
-    return (_indented(value, 0) + "\n").encode()
+    return (_indent(value, 0) + "\n").encode()
 
 
-def _indented(value: Any, level: int) -> str:
+def _indent(value: Any, level: int) -> str:
     margin = "\n" + " " * (level + 1)
     if isinstance(value, dict) and value:
-        entries = (f"{_on_one_line(name)}: {_indented(value[name], level + 1)}" for name in sorted(value))
+        entries = (f"{_on_one_line(name)}: {_indent(value[name], level + 1)}" for name in sorted(value))
         return "{" + margin + ("," + margin).join(entries) + "\n" + " " * level + "}"
     if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
         return "[" + margin + ("," + margin).join(map(_on_one_line, value)) + "\n" + " " * level + "]"

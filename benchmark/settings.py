@@ -51,9 +51,9 @@ def assign(settings: Iterable[str], known: SettingNames) -> Settings:
         key, value = key_and_value(text, known.command)
         place, dot, name = key.rpartition(".")
         if dot:
-            _qualified(place, name, value, known, chosen)
+            _store_qualified(place, name, value, known, chosen)
         else:
-            _unqualified(name, value, known, chosen)
+            _store_unqualified(name, value, known, chosen)
     return chosen
 
 
@@ -69,7 +69,7 @@ def key_and_value(text: str, command: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _qualified(place: str, name: str, value: str, known: SettingNames, chosen: Settings) -> None:
+def _store_qualified(place: str, name: str, value: str, known: SettingNames, chosen: Settings) -> None:
     """Store a value whose key says where it belongs."""
     if place == "protocol":
         listed = f"bench list protocols --stream {next(iter(known.streams))}"
@@ -85,7 +85,7 @@ def _qualified(place: str, name: str, value: str, known: SettingNames, chosen: S
         chosen.methods[method][name] = value
 
 
-def _unqualified(name: str, value: str, known: SettingNames, chosen: Settings) -> None:
+def _store_unqualified(name: str, value: str, known: SettingNames, chosen: Settings) -> None:
     """Store a value whose key only one of them may know."""
     methods = [key for key, fields in known.methods.items() if name in fields]
     streams = [key for key, fields in known.streams.items() if name in fields]
@@ -142,14 +142,16 @@ def refine(model: type[BaseModel], base: Mapping[str, Any], texts: Mapping[str, 
     """
     values = dict(base)
     for key, text in texts.items():
-        values[key] = _accepted(model, values, key, text, place)
+        values[key] = _find_accepted(model, values, key, text, place)
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"the settings of {place} do not fit together: {_expected(error, None)}") from None
+        raise UserError(
+            f"the settings of {place} do not fit together: {_describe_expected(error, None)}"
+        ) from None
 
 
-def _accepted(model: type[BaseModel], values: Mapping[str, Any], key: str, text: str, place: str) -> Any:
+def _find_accepted(model: type[BaseModel], values: Mapping[str, Any], key: str, text: str, place: str) -> Any:
     """Return the first reading of a text that the field accepts."""
     reason = ""
     for candidate in _readings(text):
@@ -161,7 +163,7 @@ def _accepted(model: type[BaseModel], values: Mapping[str, Any], key: str, text:
             if not any(detail["loc"][:1] == (key,) for detail in error.errors()):
                 return candidate
             if candidate == text:
-                reason = _expected(error, key)
+                reason = _describe_expected(error, key)
     raise UserError(f"bad value for {place}.{key}: got '{text}', expected {reason}")
 
 
@@ -176,7 +178,7 @@ def _readings(text: str) -> list[Any]:
     return readings
 
 
-def _expected(error: ValidationError, key: str | None) -> str:
+def _describe_expected(error: ValidationError, key: str | None) -> str:
     """Return the first reason about a key, or the first of all, in words that follow 'expected'."""
     details = error.errors(include_url=False)
     detail = next((one for one in details if key is None or one["loc"][:1] == (key,)), details[0])

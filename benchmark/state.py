@@ -76,7 +76,7 @@ class Sizes:
         )
 
 
-def declared(owner: object) -> list[Kept]:
+def collect_declared(owner: object) -> list[Kept]:
     """Return what an object's classes declare in `keeps`; a subclass may declare a name again."""
     found: dict[str, Kept] = {}
     for kind in reversed(type(owner).__mro__):
@@ -84,12 +84,12 @@ def declared(owner: object) -> list[Kept]:
     return list(found.values())
 
 
-def saved(owner: object) -> dict[str, Tensor]:
+def collect_saved(owner: object) -> dict[str, Tensor]:
     """Return the tensors of all that an object declares."""
     state: dict[str, Tensor] = {}
-    for kept in declared(owner):
+    for kept in collect_declared(owner):
         tensors = tensors_of(getattr(owner, kept.name))
-        own = tensors if kept.flat else {_joined(kept.name, name): x for name, x in tensors.items()}
+        own = tensors if kept.flat else {_join_names(kept.name, name): x for name, x in tensors.items()}
         twice = _attributes(state) & _attributes(own)
         if twice:
             raise ValueError(f"{type(owner).__name__} and what it holds both keep {', '.join(sorted(twice))}")
@@ -102,19 +102,19 @@ def _attributes(state: Mapping[str, Tensor]) -> set[str]:
 
 
 def restore(owner: object, state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Set all that an object declares to what `saved` returned, on a device."""
+    """Set all that an object declares to what `collect_saved` returned, on a device."""
     moved = {name: tensor.to(device) for name, tensor in state.items()}
-    for kept in declared(owner):
+    for kept in collect_declared(owner):
         own = moved if kept.flat else part(moved, f"{kept.name}.")
         if kept.name in moved:
             own[""] = moved[kept.name]
-        setattr(owner, kept.name, _restored(getattr(owner, kept.name), own, kept))
+        setattr(owner, kept.name, _restore_value(getattr(owner, kept.name), own, kept))
 
 
 def sizes(owner: object) -> Sizes:
     """Return how much of all that an object declares there is."""
     total = Sizes()
-    for kept in declared(owner):
+    for kept in collect_declared(owner):
         value = getattr(owner, kept.name)
         for each in value if isinstance(value, list) else [value]:
             total += _size(each, kept)
@@ -144,14 +144,16 @@ def tensors_of(value: Any) -> dict[str, Tensor]:
         items = list(enumerate(value))
     else:
         return dict(value.state())
-    return {_joined(key, name): tensor for key, each in items for name, tensor in tensors_of(each).items()}
+    return {
+        _join_names(key, name): tensor for key, each in items for name, tensor in tensors_of(each).items()
+    }
 
 
-def _joined(first: object, second: str) -> str:
+def _join_names(first: object, second: str) -> str:
     return f"{first}.{second}" if second else str(first)
 
 
-def _restored(value: Any, state: dict[str, Tensor], kept: Kept) -> Any:
+def _restore_value(value: Any, state: dict[str, Tensor], kept: Kept) -> Any:
     """Return what replaces a value: itself where it takes over a state, else what the state holds."""
     if hasattr(value, "restore"):
         value.restore(state)
@@ -160,14 +162,14 @@ def _restored(value: Any, state: dict[str, Tensor], kept: Kept) -> Any:
         elements = value if value and hasattr(value[0], "restore") else None
         names = {int(name.split(".")[0]) for name in state}
         return [
-            _restored(elements[i] if elements else _fresh(kept), _at(state, str(i)), kept)
+            _restore_value(elements[i] if elements else _fresh(kept), _at(state, str(i)), kept)
             for i in (range(len(elements)) if elements else sorted(names))
         ]
     if isinstance(value, dict):
         objects = {name: each for name, each in value.items() if hasattr(each, "restore")}
         if objects:
-            return {name: _restored(each, _at(state, name), kept) for name, each in objects.items()}
-        return {name: _restored(None, {"": tensor}, kept) for name, tensor in state.items()}
+            return {name: _restore_value(each, _at(state, name), kept) for name, each in objects.items()}
+        return {name: _restore_value(None, {"": tensor}, kept) for name, tensor in state.items()}
     if "" not in state:
         return None
     return nn.Parameter(state[""]) if kept.trained else state[""]

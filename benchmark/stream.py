@@ -55,10 +55,10 @@ class Examples:
 
         chosen = np.asarray(rows, np.int64)
         return Examples(
-            _chosen(self.inputs, chosen),
+            _choose_rows(self.inputs, chosen),
             None if self.labels is None else self.labels[chosen],
-            None if self.references is None else _chosen(self.references, chosen),
-            _chosen(self.ids, chosen) if self.ids else [],
+            None if self.references is None else _choose_rows(self.references, chosen),
+            _choose_rows(self.ids, chosen) if self.ids else [],
         )
 
     @property
@@ -68,7 +68,7 @@ class Examples:
         return cast("Sequence[str]", self.inputs) if isinstance(first, str) else ()
 
 
-def _chosen(values: Any, rows: np.ndarray) -> Any:
+def _choose_rows(values: Any, rows: np.ndarray) -> Any:
     return [values[row] for row in rows] if isinstance(values, (list, tuple)) else values[rows]
 
 

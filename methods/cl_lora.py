@@ -96,7 +96,7 @@ class CLLoRA(LowRankMethod):
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Divide the blocks, and start the shared adapter."""
         super().__init__(context, hyperparameters)
-        self.stack.learned_scales = self._only_chosen
+        self.stack.learned_scales = self._scale_chosen
         self.shared: AdapterStack | None = None
         if self.shared_blocks:
             self.shared = self.make_stack(self.shared_blocks)
@@ -150,7 +150,7 @@ class CLLoRA(LowRankMethod):
         changes: dict[str, Any] = {}
         if self.teacher:
             changes = {
-                "loss": self.distilled,
+                "loss": self.distil,
                 "further_losses": (self.loss,),
                 "after_backward": self.reassign,
             }
@@ -183,7 +183,7 @@ class CLLoRA(LowRankMethod):
         earlier = torch.stack([value.detach() for value in self.weights[:-1]])
         return functional.cosine_similarity(earlier, self.weights[-1][None], dim=1).abs().mean()
 
-    def distilled(self, batch: Batch) -> Tensor:
+    def distil(self, batch: Batch) -> Tensor:
         """Return the weighted cross-entropy of the shared blocks' answers with those of the teacher."""
         self.distilling = True
         assert self.shared is not None and isinstance(self.task_model, ClassificationTaskModel)
@@ -204,7 +204,7 @@ class CLLoRA(LowRankMethod):
             assert lora_b.grad is not None
             lora_b.grad.mul_(row_shares(old)[:, None])
 
-    def _only_chosen(self) -> tuple[Tensor | None, Tensor | None]:
+    def _scale_chosen(self) -> tuple[Tensor | None, Tensor | None]:
         own = [w * (task == self.chosen) for task, w in zip(self.stack.tasks(), self.weights, strict=True)]
         past = own[: len(self.stack.frozen_tasks)]
         scales = torch.stack(past, dim=1).detach() if past else None

@@ -119,13 +119,13 @@ class CodaPrompt(QueryPrompted):
             new = torch.stack([orthonormal(self.share, past_of_block) for past_of_block in past])
             values.append(nn.Parameter(new))
 
-    def _joined(self, values: list[nn.Parameter]) -> Tensor:
+    def _join_sets(self, values: list[nn.Parameter]) -> Tensor:
         """Return a set over all tasks, `(blocks, m x tasks, size)`; a gradient reaches the last task's."""
         return torch.cat([*(x.detach() for x in values[:-1]), values[-1]], dim=1)
 
     def prompted(self, inputs: dict[str, Tensor], query: Tensor) -> Tensor:
         """Return the features under each row's mixture, `(n, width)`."""
-        components, keys, attentions = (self._joined(values) for values in self._sets())
+        components, keys, attentions = (self._join_sets(values) for values in self._sets())
         prefixes = {}
         for number, block in enumerate(self.blocks):
             weights = component_weights(query, keys[number], attentions[number])

@@ -92,11 +92,11 @@ class DualPrompt(QueryPrompted):
             )
         self.prefixes = Prefixes(self.backbone)
         self.shared, self.own = spans(len(self.prefixes.layers), 2, 5)
-        self.general = self._drawn(len(self.shared), 2, hyperparameters.general_length, self.prefixes.width)
+        self.general = self._sample(len(self.shared), 2, hyperparameters.general_length, self.prefixes.width)
         self.experts: list[nn.Parameter] = []
         self.keys: list[nn.Parameter] = []
 
-    def _drawn(self, *shape: int) -> nn.Parameter:
+    def _sample(self, *shape: int) -> nn.Parameter:
         first = next(self.backbone.module.parameters())
         return nn.Parameter(initialisation.uniform(first, *shape, low=-1))
 
@@ -106,8 +106,8 @@ class DualPrompt(QueryPrompted):
         if self.experts:
             self.experts.append(nn.Parameter(self.experts[-1].detach().clone()))
         else:
-            self.experts.append(self._drawn(len(self.own), 2, length, self.prefixes.width))
-        self.keys.append(self._drawn(self.backbone.width))
+            self.experts.append(self._sample(len(self.own), 2, length, self.prefixes.width))
+        self.keys.append(self._sample(self.backbone.width))
 
     def prompted(self, inputs: dict[str, Tensor], query: Tensor) -> Tensor:
         """Return the features under the general prompt and each row's expert, `(n, width)`."""

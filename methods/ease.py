@@ -46,7 +46,7 @@ from benchmark.models.class_means import ClassMeans
 from benchmark.state import auxiliary
 from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, FeatureClassifier, head_of
 from methods.pieces.one_adapter import OneAdapterAtATime
-from methods.pieces.prototypes import completed
+from methods.pieces.prototypes import complete_means
 
 
 class SubspaceHyperparameters(LowRankHyperparameters):
@@ -98,7 +98,7 @@ class EASE(OneAdapterAtATime):
         columns = prototypes.counts.nonzero().flatten()
         self.columns.append(columns)
         self.means.append(self.by_space(prototypes.means[columns]))
-        self.complete = completed(self.means)
+        self.complete = complete_means(self.means)
 
     def by_space(self, features: Tensor) -> Tensor:
         """Return features side by side, `(n, spaces width)`, as `(spaces, n, width)`."""
@@ -122,7 +122,7 @@ class EASE(OneAdapterAtATime):
 
     def after_restore(self) -> None:
         """Complete the means again."""
-        self.complete = completed(self.means)
+        self.complete = complete_means(self.means)
 
 
 METHOD = EASE

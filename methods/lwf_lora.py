@@ -32,7 +32,7 @@ from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.models.task_model import ClassificationTaskModel
 from benchmark.space import Between, Space
-from methods.pieces.distillation import answered_tokens, divergence
+from methods.pieces.distillation import divergence, pick_answer_logits
 from methods.seq_lora import SequentialLoRA
 
 
@@ -87,7 +87,7 @@ class LwFLoRA(SequentialLoRA):
         weight = self.hyperparameters.distillation
         if not self.teacher or not weight:
             return loss
-        old, new = (self._compared(x, batch) for x in (self._before(batch), logits))
+        old, new = (self._pick_old_logits(x, batch) for x in (self._before(batch), logits))
         return loss + weight * divergence(old, new, self.hyperparameters.temperature)
 
     @torch.no_grad()
@@ -99,10 +99,10 @@ class LwFLoRA(SequentialLoRA):
             features = self.task_model.backbone.features(batch.inputs)
         return functional_call(self.task_model.head, self.teacher_head, (features,))
 
-    def _compared(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _pick_old_logits(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.targets is None:
             return logits[:, : self.old_classes]
-        return answered_tokens(logits, batch, self.task_model.backbone.kind == "causal")
+        return pick_answer_logits(logits, batch, self.task_model.backbone.kind == "causal")
 
 
 METHOD = LwFLoRA

@@ -39,13 +39,13 @@ class DareMerging(RunningMerging):
 
     def merge(self, t: int, change: Change) -> Change:
         """Return the mean of t + 1 sparse changes from that of t."""
-        sparse = unflat(dropped(flat(change), self.hyperparameters.density), change)
+        sparse = unflat(drop_entries(flat(change), self.hyperparameters.density), change)
         if not self.running:
             return sparse
         return {name: value + (sparse[name] - value) / (t + 1) for name, value in self.running.items()}
 
 
-def dropped(vector: Tensor, density: float) -> Tensor:
+def drop_entries(vector: Tensor, density: float) -> Tensor:
     """Return a vector with entries kept by chance and divided by that chance, the others zero."""
     from peft.utils.merge_utils import dare_linear
 

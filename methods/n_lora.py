@@ -42,7 +42,7 @@ from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import Context
 from benchmark.space import Between, Space
 from methods.inc_lora import IncrementalLoRA
-from methods.pieces.penalties import crossed_size, dense_size
+from methods.pieces.penalties import dense_size, measure_crossed_size
 
 PUBLISHED = 0.4
 """Lambda of order 1, on the form of the released code."""
@@ -94,7 +94,9 @@ class SparseLoRA(IncrementalLoRA):
         square = layer.base.in_features == layer.base.out_features
         crossed = square if chosen.variant is None else chosen.variant == "official"
         if crossed:
-            return (PUBLISHED if chosen.sparsity is None else chosen.sparsity) * crossed_size(down, up)
+            return (PUBLISHED if chosen.sparsity is None else chosen.sparsity) * measure_crossed_size(
+                down, up
+            )
         weight = chosen.sparsity
         if weight is None:
             weight = dense_weight(len(down), down.shape[1], len(up))

@@ -79,11 +79,11 @@ class OrthogonalSubspaceFineTuning(PeftMethod):
         from peft import OSFConfig
 
         rank: dict[str, int | float] = {
-            f"^{name}$".replace(".", r"\."): self._kept(name, t) for name in self.linears
+            f"^{name}$".replace(".", r"\."): self._count_kept(name, t) for name in self.linears
         }
         self.put_on(OSFConfig(rank_pattern=rank))
 
-    def _kept(self, name: str, t: int) -> int:
+    def _count_kept(self, name: str, t: int) -> int:
         chosen = self.hyperparameters
         passed = t / max(1, self.task_count - 1)
         share = chosen.first_kept + (chosen.last_kept - chosen.first_kept) * passed

@@ -45,7 +45,7 @@ from benchmark.method import Context, Phase
 from benchmark.state import auxiliary
 from methods.pieces.feature_classifier import KINDS, NEEDS, NO_SUM, FeatureClassifier, head_of
 from methods.pieces.first_task import FirstTaskAdapted, FirstTaskHyperparameters
-from methods.pieces.ridge import chosen_ridge, rounding, solution
+from methods.pieces.ridge import choose_ridge, rounding, solution
 
 PUBLISHED_WIDTH, PUBLISHED_FEATURE = 10000, 768
 
@@ -118,7 +118,7 @@ class RanPAC(FirstTaskAdapted):
         held["gram"] = held["gram"] + projected.t() @ projected
         missing = classes - held["products"].shape[1]
         held["products"] = functional.pad(held["products"], (0, missing)) + projected.t() @ targets
-        self.ridge = chosen_ridge(projected, targets, rounding(held["gram"]))
+        self.ridge = choose_ridge(projected, targets, rounding(held["gram"]))
         held["weights"] = solution(held["gram"], held["products"], self.ridge)
 
     def first_statistics(self, features: Tensor) -> dict[str, Tensor]:

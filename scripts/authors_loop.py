@@ -35,7 +35,7 @@ from benchmark.errors import UserError
 from benchmark.models import backbone
 from benchmark.models.backbone_store import VARIABLE as BACKBONES
 from benchmark.models.backbone_store import store
-from benchmark.models.blocks import chosen_blocks
+from benchmark.models.blocks import choose_blocks
 from scripts.authors_program import RATE, SEED, STREAM, Rows, Work
 
 FILES = ("trainer.py", "models/sdlora.py", "backbone/lora.py", "utils/inc_net.py")
@@ -73,7 +73,7 @@ def measure(chosen: argparse.Namespace, work: Work, root: Path) -> Iterator[tupl
     """Yield what ran and its seconds, each side once; `root` holds the cache that all share."""
     printed, some = root / "printed.txt", chosen.blocks
     for blocks in ("all", some):
-        given = {"blocks": chosen_blocks(blocks, work.depth), "scored": chosen.their_scores}
+        given = {"blocks": choose_blocks(blocks, work.depth), "scored": chosen.their_scores}
         command = ["scripts.authors_program", str(chosen.folder), json.dumps({"work": asdict(work), **given})]
         yield f"theirs, {blocks}", processor_seconds(command, printed)
     shutil.rmtree(root / "prefix", ignore_errors=True)
@@ -103,7 +103,7 @@ def read(arguments: list[str]) -> tuple[argparse.Namespace, Work]:
         parser.error(f"their program imports {', '.join(missing)}, not installed here")
     try:
         sizes = backbone.load(chosen.backbone).module.config
-        chosen_blocks(chosen.blocks, sizes.num_hidden_layers)
+        choose_blocks(chosen.blocks, sizes.num_hidden_layers)
     except (UserError, ValueError) as error:
         parser.error(str(error))
     amounts = {name: getattr(chosen, name) for name in DEFAULTS}

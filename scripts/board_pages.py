@@ -31,9 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def pages(root: Path) -> dict[str, bytes]:
     """Return every file of the site of the results under a folder, by its path; a bare page without any."""
     from benchmark.publishing import site
-    from benchmark.publishing.collect import placed_files
+    from benchmark.publishing.collect import find_placed_files
 
-    if not placed_files(root / "results"):
+    if not find_placed_files(root / "results"):
         return {"index.html": NONE.encode()}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "site")

@@ -74,11 +74,11 @@ def _block(block: str) -> str:
         return block
     if first in ("Args:", "Attributes:", "Raises:", "Class attributes:"):
         items = re.sub(r"^    (?! )", "- ", "\n".join(others), flags=re.MULTILINE)
-        return f"{first}\n\n{escaped(re.sub(' {8}', '  ', items))}"
-    return escaped(block)
+        return f"{first}\n\n{escape(re.sub(' {8}', '  ', items))}"
+    return escape(block)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text whose marks mean themselves, but for those within backticks."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else MARKED.sub(r"\\\1", part) for part in parts)
@@ -101,12 +101,12 @@ def fields(model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else code(field.get_default(call_default_factory=True))
         limits = ", ".join(_limits(field.metadata))
-        meaning = escaped(field.description or "")
-        rows.append([code(name), code(written(field.annotation)), default, limits, meaning])
+        meaning = escape(field.description or "")
+        rows.append([code(name), code(write_type(field.annotation)), default, limits, meaning])
     return table(["name", "type", "default", "limits", "meaning"], rows) if rows else "None."
 
 
-def written(annotation: Any) -> str:
+def write_type(annotation: Any) -> str:
     """Return a type as it is written, without the names of modules."""
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
@@ -123,7 +123,7 @@ def about(registry: Registry, name: str) -> str:
     """Return what the file behind a name says of it; the summary of a plug-in."""
     entry = registry.entry(name)
     if entry.path is None:
-        return escaped(entry.summary)
+        return escape(entry.summary)
     return prose(ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or "")
 
 
@@ -137,7 +137,7 @@ def page(title: str, *blocks: str) -> str:
 
 def index(registry: Registry, title: str, command: str) -> str:
     """Return the page that lists a registry and links a page of each entry."""
-    rows = [[f"[{name}]({name}.md)", escaped(entry.summary)] for name, entry in registry.entries.items()]
+    rows = [[f"[{name}]({name}.md)", escape(entry.summary)] for name, entry in registry.entries.items()]
     said = f"{len(rows)} are found here. `{command}` prints the same as the pages."
     return page(title, said, table([registry.kind, "in one line"], rows))
 
@@ -155,7 +155,7 @@ def method(name: str) -> str:
         f"- Kinds of backbone: {', '.join(loaded.kinds)}",
     ]
     tuned = [
-        [code(place), pairs(chosen.values), escaped(chosen.source)]
+        [code(place), pairs(chosen.values), escape(chosen.source)]
         for place, chosen in all_tuned_values(name).items()
     ]
     space = [[code(key), values_tried(values)] for key, values in as_data(space_of(loaded)).items()]
@@ -189,15 +189,15 @@ def stream(name: str) -> str:
         "homepage": loaded.homepage,
         "citation": " ".join(loaded.citation.split()),
     }
-    orders = "\n".join(f"- {escaped(line)}" for line in inspection.orders(name).splitlines())
+    orders = "\n".join(f"- {escape(line)}" for line in inspection.orders(name).splitlines())
     budgets = []
     for key, budget in loaded.protocols.items():
         values = budget.model_dump(mode="json", exclude_defaults=True, exclude={"name", "source"})
-        budgets.append(f"### {key}\n\n{escaped(budget.source)}\n\n{pairs(values)}")
+        budgets.append(f"### {key}\n\n{escape(budget.source)}\n\n{pairs(values)}")
     return page(
         name,
         about(STREAMS, name),
-        "\n".join(f"- {key}: {escaped(value)}" for key, value in facts.items() if value),
+        "\n".join(f"- {key}: {escape(value)}" for key, value in facts.items() if value),
         f"## Settings (`--set`)\n\n{fields(loaded.parameters)}" if loaded.parameters else "",
         f"## Orders\n\n{orders}",
         "## Protocols\n\nWhat differs from the [defaults](../protocol.md).",
@@ -217,7 +217,7 @@ def backbones() -> str:
         preset = BACKBONES.load(name)
         names = ("kind", "feature", "licence", "hub_id")
         facts = {name.removesuffix("_id"): getattr(preset, name) for name in names}
-        lines = "\n".join(f"- {key}: {escaped(str(value))}" for key, value in facts.items() if value)
+        lines = "\n".join(f"- {key}: {escape(str(value))}" for key, value in facts.items() if value)
         blocks.append(f"## {name}\n\n{about(BACKBONES, name)}\n\n{lines}")
     return page("Backbones", "`--backbone` also takes a folder or an id of the Hugging Face hub.", *blocks)
 
@@ -247,7 +247,7 @@ def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
                 yield from _commands(each, f"{name} {child}", context)
         return
     records = [param.get_help_record(context) for param in command.params]
-    rows = [[code(" ".join(flag.split())), escaped(text)] for flag, text in filter(None, records)]
+    rows = [[code(" ".join(flag.split())), escape(text)] for flag, text in filter(None, records)]
     yield "\n\n".join([f"## {name}", prose(help_of(command)), table(["flag", "meaning"], rows)])
 
 
@@ -267,7 +267,7 @@ def metrics() -> str:
 
     blocks = [
         f"### {name}\n\n{prose(getdoc(rule.function) or '')}\n\n"
-        f"{'Higher' if rule.higher_is_better else 'Lower'} is better. Reported by: {escaped(rule.users)}."
+        f"{'Higher' if rule.higher_is_better else 'Lower'} is better. Reported by: {escape(rule.users)}."
         + (" In every result." if name in HEADLINE else "")
         for name, rule in CONVENTIONS.items()
     ]
@@ -278,7 +278,7 @@ def metrics() -> str:
         "`R[t][i]` is the score on task i after task t was learned, both counted from 0; T is the number of "
         "tasks and `n_i` the number of test rows of task i.",
         "## Columns of the boards",
-        "\n".join(f"- **{escaped(name)}**: {escaped(text)}" for name, text in columns.items()),
+        "\n".join(f"- **{escape(name)}**: {escape(text)}" for name, text in columns.items()),
         "## Scores of one task",
         table(["name", "what it is"], scores),
         "## Conventions",

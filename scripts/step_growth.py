@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.profiling.speed import Size, merged, stacked, time_step
+from benchmark.profiling.speed import Size, build_merged, build_stacked, time_step
 from benchmark.profiling.step_timer import StepTimer, one_thread
 
 BOUNDS = {
@@ -27,7 +27,7 @@ BOUNDS = {
     ("learned scales", 50): 1.25,
     ("fixed scales", 50): 1.25,
 }
-VARIANTS = {"learned scales": stacked, "fixed scales": merged}
+VARIANTS = {"learned scales": build_stacked, "fixed scales": build_merged}
 TASKS = (1, 20, 50)
 
 

@@ -58,7 +58,7 @@ STREAM = Stream(
         image_protocols.pilot("exps/ease.json, there with 20 tasks", batch_size=48),
         image_protocols.cllora("cifar.json", epochs=30, batch_size=64, rank=8),
     ),
-    load=SOURCE.sliced,
+    load=SOURCE.load_sliced,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     # `standard` keeps images at the side of its backbone.

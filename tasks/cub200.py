@@ -18,7 +18,7 @@ from benchmark.data.hub import HubSet
 from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets, images
-from tasks.sources.image_sources import ImageSource, Reading, folder_layout, joined, split_folders
+from tasks.sources.image_sources import ImageSource, Reading, folder_layout, join_sources, split_folders
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import sound
 
@@ -106,7 +106,7 @@ SOURCES = {
 
 def load(request: Request) -> LoadedStream:
     """Return tasks over a permutation of the classes, in the split asked for."""
-    return SOURCES[(request.parameters or Parameters()).split].sliced(request)
+    return SOURCES[(request.parameters or Parameters()).split].load_sliced(request)
 
 
 STREAM = Stream(
@@ -123,7 +123,7 @@ STREAM = Stream(
         image_protocols.sdlora("the paper's text for CUB-200 (Adam)", epochs=20),
     ),
     load=load,
-    sources=joined(SOURCES.values()),
+    sources=join_sources(SOURCES.values()),
     parameters=Parameters,
     # The data loaders of SD-LoRA and LiteLoRA are PILOT's.
     published={

@@ -23,7 +23,7 @@ def read() -> images.LabelledImages:
     pixels = np.round(source.images * (255 / 16)).astype(np.uint8)
     train, test = hold_out(Examples(pixels, source.target.astype(np.int64)), TEST_SHARE, seed=0)
     names = tuple(f"digit {number}" for number in range(10))
-    return images.labelled(train.inputs, train.labels, test.inputs, test.labels, names)
+    return images.label_images(train.inputs, train.labels, test.inputs, test.labels, names)
 
 
 def load(request: Request) -> LoadedStream:
@@ -32,7 +32,7 @@ def load(request: Request) -> LoadedStream:
     return images.class_incremental(read(), images.ORDERS[request.order], sizes, "scikit-learn, load_digits")
 
 
-def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
+def state_tasks(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
     """Return the tasks of two digits each; how many rows they have only the data show."""
     parts = images.slices(images.permutation(10, images.ORDERS[order]), TASKS)
     return [
@@ -58,5 +58,5 @@ STREAM = Stream(
     ),
     load=load,
     sources=Sources(bundled="scikit-learn"),
-    stated=stated,
+    stated=state_tasks,
 )

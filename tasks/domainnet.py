@@ -56,7 +56,7 @@ def read_lists(root: Path) -> image_sets.ImageSet | None:
     for number, domain in enumerate(DOMAINS):
         for part, split in enumerate(("train", "test")):
             with collect_into(errors):
-                found = _listed(folder, folder / f"{domain}_{split}.txt", names)
+                found = _list_rows(folder, folder / f"{domain}_{split}.txt", names)
                 rows[part].extend(found)
                 domains[part].extend([number] * len(found))
     raise_or_collect(errors)
@@ -66,7 +66,7 @@ def read_lists(root: Path) -> image_sets.ImageSet | None:
     return image_folders.image_set(folder, *rows, listed, DOMAINS, domains)
 
 
-def _listed(folder: Path, path: Path, names: dict[int, str]) -> list[tuple[Path, int]]:
+def _list_rows(folder: Path, path: Path, names: dict[int, str]) -> list[tuple[Path, int]]:
     """Return the rows of one list, and enter the classes' names, those of the images' folders."""
 
     def checked(line: tuple[int, list[str]]) -> Iterator[image_folders.Row]:
@@ -113,7 +113,7 @@ def load(request: Request) -> LoadedStream:
             f"{'--protocol smoke-domains' if by_domain else '--set scenario=domain-incremental'}"
         )
     if not by_domain:
-        return SOURCE.sliced(request)
+        return SOURCE.load_sliced(request)
     if request.order not in ("1", "natural"):
         raise UserError(f"domainnet's domains have one order; leave --order {request.order} away")
     found = SOURCE.find(request.data_dir)

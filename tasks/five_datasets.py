@@ -9,7 +9,7 @@ from __future__ import annotations
 from benchmark.data.hub import HubSet
 from benchmark.stream import LoadedStream, Request, Stream, Task, protocols
 from tasks.sources import image_protocols, image_sets
-from tasks.sources.image_sources import ImageSource, Reading, joined, split_folders
+from tasks.sources.image_sources import ImageSource, Reading, join_sources, split_folders
 from tasks.sources.image_tables import HubImages
 from tasks.sources.rows import each
 
@@ -61,7 +61,7 @@ STREAM = Stream(
     orders={"1": tuple(source.name for source in SOURCES)},
     protocols=protocols(image_protocols.smoke(train_limit=400, test_limit=200)),
     load=load,
-    sources=joined(SOURCES),
+    sources=join_sources(SOURCES),
     parameters=image_sets.ImageSettings,
     published=image_sets.PUBLISHED,
 )

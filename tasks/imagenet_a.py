@@ -33,7 +33,7 @@ STREAM = Stream(
         image_protocols.sdlora("the authors' log for ImageNet-A, seed 1993 (--order 1)", epochs=20),
         image_protocols.cllora("ina.json", epochs=25, batch_size=32),
     ),
-    load=SOURCE.sliced,
+    load=SOURCE.load_sliced,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     published={**image_sets.PUBLISHED, "litelora": {"test_view": "centre", "tasks": 20}},

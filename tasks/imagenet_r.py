@@ -37,7 +37,7 @@ STREAM = Stream(
         image_protocols.pilot("exps/ease_inr.json", batch_size=16),
         image_protocols.cllora("inr.json", epochs=20, batch_size=32, backbone=image_protocols.VIT),
     ),
-    load=SOURCE.sliced,
+    load=SOURCE.load_sliced,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     published={

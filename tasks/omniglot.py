@@ -37,10 +37,10 @@ def read(request: Request) -> images.LabelledImages:
     """Return the characters of the stream's alphabets, with light ink on dark paper."""
     import numpy as np
 
-    from benchmark.data.files import required
+    from benchmark.data.files import find_required
     from benchmark.errors import UserError
 
-    arrays, table = required(request.data_dir, (ARRAYS, TABLE), "the stream 'omniglot'")
+    arrays, table = find_required(request.data_dir, (ARRAYS, TABLE), "the stream 'omniglot'")
     source = images.read_images(arrays, table, dimensions=3)
     chosen = [c for c, name in enumerate(source.names) if name.partition("/")[0] in ALPHABETS]
     missing = set(ALPHABETS) - {source.names[c].partition("/")[0] for c in chosen}
@@ -55,7 +55,7 @@ def read(request: Request) -> images.LabelledImages:
     ):
         rows = place[labels] >= 0
         parts += [255 - pictures[rows], place[labels[rows]]]
-    return images.labelled(*parts, tuple(source.names[c] for c in chosen))
+    return images.label_images(*parts, tuple(source.names[c] for c in chosen))
 
 
 def by_alphabet(pictures: images.LabelledImages, seed: int | None) -> tuple[list[Task], list[int]]:

@@ -73,12 +73,12 @@ SOURCE = ImageSource(
 
 def load(request: Request) -> LoadedStream:
     """Return tasks over a permutation of the classes."""
-    from benchmark.data.files import required
+    from benchmark.data.files import find_required
 
     settings = request.parameters or Parameters()
     if settings.classes == 200:
-        return SOURCE.sliced(request)
-    arrays, table = required(request.data_dir, (ARRAYS, TABLE), "the stream 'tiny-imagenet'")
+        return SOURCE.load_sliced(request)
+    arrays, table = find_required(request.data_dir, (ARRAYS, TABLE), "the stream 'tiny-imagenet'")
     pictures = images.read_images(arrays, table, dimensions=4)
     seed = images.ORDERS[request.order]
     return images.class_incremental(pictures, seed, settings, "the data folder's vision/")

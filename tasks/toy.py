@@ -133,7 +133,7 @@ def load(request: Request) -> LoadedStream:
     return LoadedStream(tasks, f"synthetic, seed {request.seed}", needs_adapter=needed)
 
 
-def stated(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
+def state_tasks(order: str, parameters: Mapping[str, Any]) -> list[StatedTask]:
     """Return the tasks as the settings alone give them."""
     settings = Parameters.model_validate(parameters)
     return [
@@ -171,6 +171,6 @@ STREAM = Stream(
     load=load,
     parameters=Parameters,
     sources=Sources(bundled="this package, drawn at random"),
-    stated=stated,
+    stated=state_tasks,
     published={SMOKE.name: {"tasks": 6, "planes": 3}},
 )

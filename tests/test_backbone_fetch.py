@@ -146,7 +146,7 @@ def test_half_made_and_foreign_folders_are_made_anew(tmp_path: Path, pinned: Pin
 
     save_file({"w": torch.tensor([9])}, str(store / "tiny" / "model.safetensors"))
     with pytest.raises(UserError, match="are not those of the backbone 'tiny': run `bench backbone fetch"):
-        backbone_store.stored_folder("tiny", right)
+        backbone_store.find_stored_folder("tiny", right)
     backbone_store.make_folder("tiny", pinned, right, lambda line: None)
     assert hash_folder(store / "tiny") == right
     assert left(store) == ["tiny"]

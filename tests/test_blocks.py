@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import UserError
-from benchmark.models.blocks import adapted_blocks, chosen_blocks, find_stacks, first_adapted_block
+from benchmark.models.blocks import choose_blocks, find_adapted_blocks, find_stacks, first_adapted_block
 from benchmark.protocol import Protocol
 from tests import tiny
 
@@ -33,7 +33,7 @@ class Experts(nn.Module):
     ],
 )
 def test_a_choice_means_block_numbers(choice: str, count: int, expected: tuple[int, ...]) -> None:
-    assert chosen_blocks(choice, count) == expected
+    assert choose_blocks(choice, count) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_choice_means_block_numbers(choice: str, count: int, expected: tuple[i
 )
 def test_blocks_that_are_not_there_are_named(choice: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        chosen_blocks(choice, 12)
+        choose_blocks(choice, 12)
 
 
 @pytest.mark.parametrize("value", ["last", "last:", "-1", "1;2", "middle:3", "1.5"])
@@ -88,7 +88,7 @@ def test_lists_inside_blocks_are_not_taken_for_blocks() -> None:
 
 def test_a_backbone_without_blocks_takes_no_choice() -> None:
     with pytest.raises(UserError, match="has no list of blocks; the only valid value is all"):
-        adapted_blocks(tiny.backbone("vector").module, "last:1")
+        find_adapted_blocks(tiny.backbone("vector").module, "last:1")
     assert first_adapted_block(tiny.backbone("vector").module, "all") == 0
 
 

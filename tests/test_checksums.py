@@ -48,7 +48,7 @@ def test_results_that_are_not_listed_are_taken_as_they_are(tmp_path: Path) -> No
 def test_a_line_that_is_none_is_reported_with_its_number(tmp_path: Path) -> None:
     (tmp_path / checksums.NAME).write_text("0" * 64 + "  a.json\nrubbish\n")
     with pytest.raises(UserError, match="SHA256SUMS, line 2: expected what sha256sum prints, not 'rubbish'"):
-        checksums.stated(tmp_path)
+        checksums.read_stated(tmp_path)
 
 
 def test_sha256sum_reads_the_list(tmp_path: Path) -> None:
@@ -95,4 +95,4 @@ def test_publishing_that_is_cut_short_leaves_nothing_to_mend(
 def test_every_published_result_is_listed() -> None:
     results = BOARDS / "results"
     places = {path.relative_to(results).as_posix() for path in results.glob("*/*.*")}
-    assert places == checksums.stated(results).keys()
+    assert places == checksums.read_stated(results).keys()

@@ -247,7 +247,7 @@ def test_distilled_loss_by_hand_and_what_it_reaches() -> None:
     tiny.randomise(method.shared)
     batch = tiny.whole(taken)
     method.classifier_scale.data.fill_(3.0)
-    loss = method.distilled(batch)
+    loss = method.distil(batch)
     module, rows = method.task_model.backbone.module, torch.cat(list(method.task_model.head.weights))
     logits = []
     with torch.no_grad(), first_blocks(module, method.shared.layers, 1):
@@ -262,14 +262,14 @@ def test_distilled_loss_by_hand_and_what_it_reaches() -> None:
     assert torch.isclose(loss, expected)
     for factor in [*method.stack.parameters(), *method.shared.parameters()]:
         factor.requires_grad_(True)
-    method.distilled(batch).backward()
+    method.distil(batch).backward()
     assert all(up.grad.abs().max() > 0 for up in method.shared.parameters()[1::2])
     assert all(factor.grad is None for factor in method.stack.parameters()), "later blocks are left out"
     # At the teacher itself the divergence is least: nothing pulls the shared adapter.
     for factor, old in zip(method.shared.parameters(), method.teacher, strict=True):
         factor.data.copy_(old)
         factor.grad = None
-    method.distilled(batch).backward()
+    method.distil(batch).backward()
     assert all(up.grad.abs().max() < 1e-12 for up in method.shared.parameters()[1::2])
 
 
@@ -304,7 +304,7 @@ def test_distilled_steps_draw_the_shared_adapter_to_the_teacher() -> None:
     for _ in range(200):
         for up in ups:
             up.grad = None
-        loss = method.distilled(batch)
+        loss = method.distil(batch)
         loss.backward()
         method.reassign()
         losses.append(loss.item())
@@ -312,7 +312,7 @@ def test_distilled_steps_draw_the_shared_adapter_to_the_teacher() -> None:
             up.data -= 0.05 * up.grad
     for up, old in zip(ups, method.teacher[1::2], strict=True):
         up.data.copy_(old)
-    least = method.distilled(batch).item()
+    least = method.distil(batch).item()
     assert losses[0] - least > 1e-3
     assert losses[-1] - least < (losses[0] - least) / 2
 

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from benchmark.data import files, toml_file
-from benchmark.data.image_decoding import opened
+from benchmark.data.image_decoding import open_upright
 from benchmark.data.names import in_order
 from benchmark.errors import UserError
 from benchmark.running.catalogue import load_stream
@@ -38,23 +38,23 @@ def png(image: PIL.Image.Image, **options: object) -> bytes:
 def test_sixteen_bits_keep_their_higher_eight() -> None:
     # 0x1234 = 18 * 256 + 52 and 0xFFFF = 255 * 256 + 255; Pillow's own conversion makes 255 of both.
     grey = PIL.Image.fromarray(np.array([[0x1234, 0xFFFF]], np.uint16))
-    assert np.asarray(opened(png(grey))).tolist() == [[[18] * 3, [255] * 3]]
+    assert np.asarray(open_upright(png(grey))).tolist() == [[[18] * 3, [255] * 3]]
 
 
 def test_sixteen_bits_of_which_nothing_would_be_left_are_refused() -> None:
     # 3 and 200 are both 0 in the higher eight bits.
     with pytest.raises(UserError, match="of one colour once 8 of its 16 bits is all that is kept"):
-        opened(png(PIL.Image.fromarray(np.array([[3, 200]], np.uint16))))
+        open_upright(png(PIL.Image.fromarray(np.array([[3, 200]], np.uint16))))
 
 
 def test_transparency_is_laid_on_white() -> None:
     # A black stroke on transparent black: without its transparency the image is black throughout.
     drawing = np.zeros((1, 2, 4), np.uint8)
     drawing[0, 0, 3] = 255
-    assert np.asarray(opened(png(PIL.Image.fromarray(drawing)))).tolist() == [[[0] * 3, [255] * 3]]
+    assert np.asarray(open_upright(png(PIL.Image.fromarray(drawing)))).tolist() == [[[0] * 3, [255] * 3]]
     drawing[..., :3] = 255  # a white stroke, of which nothing is left on white
     with pytest.raises(UserError, match="what lies on white is all that is kept"):
-        opened(png(PIL.Image.fromarray(drawing)))
+        open_upright(png(PIL.Image.fromarray(drawing)))
 
 
 def test_cameras_rotation_marks_are_followed() -> None:
@@ -62,7 +62,7 @@ def test_cameras_rotation_marks_are_followed() -> None:
     mark = PIL.Image.Exif()
     mark[0x0112] = 6
     image = PIL.Image.fromarray(np.array([[[1] * 3, [2] * 3], [[3] * 3, [4] * 3]], np.uint8))
-    assert np.asarray(opened(png(image, exif=mark)))[..., 0].tolist() == [[3, 1], [4, 2]]
+    assert np.asarray(open_upright(png(image, exif=mark)))[..., 0].tolist() == [[3, 1], [4, 2]]
 
 
 def test_what_lies_among_images_and_is_not_read_is_named(tmp_path: Path) -> None:

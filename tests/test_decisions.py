@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.publishing import report
-from benchmark.publishing.plots_decisions import RIGHT, WRONG, decisions, known_decisions
+from benchmark.publishing.plots_decisions import RIGHT, WRONG, decisions, find_decisions
 from benchmark.publishing.terminal import result_table
 from benchmark.scoring.decisions import Decisions, read_decisions
 from tests.factories import result, save
@@ -85,4 +85,4 @@ def test_a_report_has_the_picture_where_the_answer_is_known(tmp_path):
     for folder, shown in (("known", True), ("unknown", False)):
         page = report.build(tmp_path / folder, tmp_path / f"{folder}.html").read_text(encoding="utf-8")
         assert ("Adapters kept beside those needed" in page) is shown
-    assert len(known_decisions([*known, known[0]])) == 3, "two results of one name are both drawn"
+    assert len(find_decisions([*known, known[0]])) == 3, "two results of one name are both drawn"

@@ -73,7 +73,7 @@ def test_names_follow_the_attributes() -> None:
     layers = ["by_layer.block.0.query", "by_layer.block.0.value"]
     gates = ["gates.0.hidden", "gates.0.key"]
     counters = ["counters.0.count", "counters.1.count"]
-    assert list(state.saved(filled())) == ["weight", "mean", *counters, *keys, *layers, *gates]
+    assert list(state.collect_saved(filled())) == ["weight", "mean", *counters, *keys, *layers, *gates]
 
 
 def test_sizes_are_those_of_what_is_declared() -> None:
@@ -87,7 +87,7 @@ def test_what_was_saved_is_restored_as_what_it_was() -> None:
     made, again = filled(), Derived()
     made.keys[10].data.fill_(7.0)
     made.counters[1].count += 5
-    state.restore(again, state.saved(made), torch.device("cpu"))
+    state.restore(again, state.collect_saved(made), torch.device("cpu"))
     assert isinstance(again.weight, nn.Parameter) and torch.equal(again.weight, made.weight)
     assert again.keys[10].tolist() == [7.0] * 4, "the eleventh comes after the tenth, not after the first"
     assert all(isinstance(key, nn.Parameter) for key in again.keys)
@@ -95,7 +95,7 @@ def test_what_was_saved_is_restored_as_what_it_was() -> None:
     assert isinstance(again.gates[0]["key"], nn.Parameter) and again.gates[0].keys() == {"hidden", "key"}
     assert again.mean.dtype == torch.float64 and again.counters[1].count.item() == 5
     empty = Derived()
-    state.restore(empty, state.saved(Derived()), torch.device("cpu"))
+    state.restore(empty, state.collect_saved(Derived()), torch.device("cpu"))
     assert empty.mean is None and empty.keys == [] and empty.by_layer == {} and empty.counters == []
 
 
@@ -112,7 +112,7 @@ def test_a_name_kept_twice_is_refused() -> None:
             return {"mean": torch.zeros(1)}
 
     with pytest.raises(ValueError, match="Holder and what it holds both keep mean"):
-        state.saved(Holder())
+        state.collect_saved(Holder())
 
 
 # --- how methods are written

@@ -15,7 +15,7 @@ from benchmark.cli import app
 from benchmark.publishing.checksums import NAME, record
 from benchmark.publishing.claims import ATTESTED_SENTENCE
 from benchmark.publishing.collect import Row
-from benchmark.publishing.ran import known_runs, runs_of_row
+from benchmark.publishing.ran import find_runs, runs_of_row
 from benchmark.publishing.side_files import RAN, RESCORED
 from benchmark.publishing.submission import recheck, submit
 from benchmark.results import read, write
@@ -141,7 +141,7 @@ def test_a_seed_whose_result_was_deleted_shows_all_the_same(two_seeds: Path, tmp
     assert '["1", 1]' in (tmp_path / "results" / "toy" / f"smoke{RAN}").read_text(encoding="utf-8")
     # Without the folder's own notes the results that lie there are what is known.
     shutil.rmtree(out / ".sweep")
-    assert runs_of_row(read(first), known_runs(first.parent, read(first))) == {("1", 0)}
+    assert runs_of_row(read(first), find_runs(first.parent, read(first))) == {("1", 0)}
 
 
 def test_runs_with_other_settings_are_no_runs_of_the_row(two_seeds: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_runs_with_other_settings_are_no_runs_of_the_row(two_seeds: Path, tmp_pa
     shutil.copytree(two_seeds.parents[2], out)
     again(out, "--set", "learning_rate=0.5", "--seed", "3")
     first = sorted(out.glob("toy/smoke/*.json"))[0]
-    assert runs_of_row(read(first), known_runs(first.parent, read(first))) == {("1", 0), ("1", 1)}
+    assert runs_of_row(read(first), find_runs(first.parent, read(first))) == {("1", 0), ("1", 1)}
 
 
 def make_clean(path: Path) -> Path:

@@ -19,7 +19,7 @@ from benchmark.errors import UserError
 from benchmark.method import Context, Method
 from benchmark.models import prefix_store
 from benchmark.models.make import make_task_model
-from benchmark.models.prefix_cache import FrozenPrefix, make_prefix, padded
+from benchmark.models.prefix_cache import FrozenPrefix, make_prefix, pad_states
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import reseed
 from benchmark.running.training import evaluate
@@ -196,8 +196,8 @@ def test_a_half_precision_store_rounds_once(dtype: str, bound: float, cache: Pat
 
 def test_states_are_padded_as_tokens_are() -> None:
     short, long = torch.ones(1, 2), torch.full((3, 2), 2.0)
-    assert padded([short, long], left=False)[0].tolist() == [[1, 1], [0, 0], [0, 0]]
-    assert padded([short, long], left=True)[0].tolist() == [[0, 0], [0, 0], [1, 1]]
+    assert pad_states([short, long], left=False)[0].tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert pad_states([short, long], left=True)[0].tolist() == [[0, 0], [0, 0], [1, 1]]
 
 
 def test_joined_batches_pad_states_or_leave_them_out() -> None:

@@ -12,10 +12,10 @@ from torch.nn import functional
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
-from benchmark.running.tuned_values import tuned_values
+from benchmark.running.tuned_values import find_tuned_values
 from methods.gainlora import gate_value, layer_inputs
 from methods.pieces.penalties import overlap
-from methods.pieces.queries import pooled_embeddings
+from methods.pieces.queries import pool_embeddings
 from methods.pieces.subspace_memory import SubspaceMemory
 from tests import tiny
 
@@ -47,7 +47,7 @@ def test_query_is_the_mean_embedding_of_real_prompt_tokens(kind: str) -> None:
     prompts = rows.rows.prompts  # type: ignore[attr-defined]
     expected = torch.stack([table[torch.tensor(ids)].mean(0) for ids in prompts])
     for training in (False, True):
-        found = pooled_embeddings(method.task_model.backbone, tiny.whole(rows, training))
+        found = pool_embeddings(method.task_model.backbone, tiny.whole(rows, training))
         assert torch.allclose(found, expected)
 
 
@@ -140,8 +140,8 @@ def test_gainlora_remembers_as_much_as_the_released_scripts() -> None:
     settings = METHODS.load("gainlora").Hyperparameters()
     assert (settings.energy, settings.gate_energy) == (0.995, 0.995)
     for stream in ("superni", "long-sequence"):
-        assert tuned_values("gainlora", stream, "gainlora")["energy"] == 0.995
-        assert tuned_values("inflora", stream, "gainlora")["energy"] == 0.995
+        assert find_tuned_values("gainlora", stream, "gainlora")["energy"] == 0.995
+        assert find_tuned_values("inflora", stream, "gainlora")["energy"] == 0.995
 
 
 def test_base_o_lora_keeps_its_penalty() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from benchmark.data import image_decoding, prompts
 from benchmark.data.batches import ImageRows, TokenRows
-from benchmark.data.encoding import NOT_IN_TOKENS, resized, token_key, tokenizer_identity
+from benchmark.data.encoding import NOT_IN_TOKENS, resize_images, token_key, tokenizer_identity
 from benchmark.data.fingerprint import fingerprint
 from benchmark.data.images import ImageSettings, resize
 from benchmark.data.load import load
@@ -127,11 +127,11 @@ def test_images_are_resized_once_to_what_they_would_be_one_by_one(shape):
     settings = ImageSettings(16)
     whole = resize(images, 16)
     for source in (images, mapped):
-        rows = ImageRows(resized(source, 16), torch.zeros(len(images)), settings)
+        rows = ImageRows(resize_images(source, 16), torch.zeros(len(images)), settings)
         batch = rows.batch([299, 0, 131])
         expected = (whole[[299, 0, 131]].float() / 255 - 0.5) / 0.5
         assert torch.equal(batch.inputs["pixel_values"], expected)
-    assert resized(images, shape[1]) is images, "the right size is not copied"
+    assert resize_images(images, shape[1]) is images, "the right size is not copied"
 
 
 def test_a_fingerprint_of_mapped_images_sees_pixels_and_order():

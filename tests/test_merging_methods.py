@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from methods.magmax import larger
-from methods.merge_dare import dropped
+from methods.merge_dare import drop_entries
 from methods.p_and_m import best_share
 from methods.pieces.merging import current_change, flat, unflat
 from tests import tiny
@@ -61,7 +61,7 @@ def test_trim_elect_average_by_hand() -> None:
 
 def test_dropped_entries_are_zero_and_the_others_divided_by_the_share() -> None:
     torch.manual_seed(0)
-    kept = dropped(torch.ones(10_000), 0.25)
+    kept = drop_entries(torch.ones(10_000), 0.25)
     assert set(kept.tolist()) == {0.0, 4.0}
     # The mean of 10000 draws of 0 or 4 with mean 1 has deviation sqrt(0.25 0.75) 4 / 100 = 0.017.
     assert abs(kept.mean() - 1) < 0.07
@@ -96,7 +96,7 @@ def wanted_change(key: str, method: Any, changes: list[dict[str, Tensor]]) -> di
     sparse = []
     for t, vector in enumerate(vectors):
         tiny.reseed(0, t, "end")
-        sparse.append(dropped(vector, 0.5))
+        sparse.append(drop_entries(vector, 0.5))
     return unflat(torch.stack(sparse).mean(0), changes[0])
 
 

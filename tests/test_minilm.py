@@ -42,7 +42,7 @@ def test_other_weights_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_folder_cache: None
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"not the published weights")
-    monkeypatch.setattr(minilm, "_packaged_folder", lambda: tmp_path)
+    monkeypatch.setattr(minilm, "_find_packaged_folder", lambda: tmp_path)
     with pytest.raises(UserError, match="sha256 differs") as caught:
         minilm.minilm_folder()
     assert "\n" not in str(caught.value)

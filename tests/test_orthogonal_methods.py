@@ -194,13 +194,13 @@ def test_both_prices_by_hand() -> None:
     # B A has the rows (5 x 2, 5 x -1) = (10, -5) and (0, -4 x 3) = (0, -12): 27. A B has the rows
     # (2 x 5, -1 x -4) = (10, 4) and (0, 3 x -4) = (0, -12): 26.
     assert penalties.dense_size(layer.current.lora_A, layer.current.lora_B).item() == 27
-    assert penalties.crossed_size(layer.current.lora_A, layer.current.lora_B).item() == 26
+    assert penalties.measure_crossed_size(layer.current.lora_A, layer.current.lora_B).item() == 26
 
 
 def test_square_layers_have_the_price_of_the_released_code() -> None:
     method, rows = at_task(0, "n-lora")  # 32 x 32 layers: the code's form, at the lambda of its scripts
     dense, crossed = (
-        sum_over_layers(method, size) for size in (penalties.dense_size, penalties.crossed_size)
+        sum_over_layers(method, size) for size in (penalties.dense_size, penalties.measure_crossed_size)
     )
     plain = method.task_model.loss(tiny.whole(rows))
     assert torch.isclose(method.loss(tiny.whole(rows)), plain + 0.4 * crossed)
@@ -223,7 +223,7 @@ def test_other_layers_have_the_form_of_the_paper_at_a_lambda_of_its_own() -> Non
 def test_both_forms_price_random_factors_alike() -> None:
     torch.manual_seed(0)
     down, up = torch.randn(8, 384), torch.randn(384, 8)
-    dense, crossed = penalties.dense_size(down, up), penalties.crossed_size(down, up)
+    dense, crossed = penalties.dense_size(down, up), penalties.measure_crossed_size(down, up)
     # Sums of absolute normal numbers: d^2 sqrt(r) against r^2 sqrt(d), so (384 / 8)^1.5 = 333 apart.
     assert dense / crossed == pytest.approx(333, rel=0.25)
     assert dense_weight(8, 384, 384) * dense == pytest.approx(0.4 * crossed, rel=0.25)
@@ -246,5 +246,5 @@ def test_price_makes_the_update_smaller() -> None:
     for price in (0.0, 1.0):
         method = tiny.make_method("n-lora", "encoder", sparsity=price, learning_rate=0.01)
         tiny.learn(method, 0)
-        sizes.append(sum_over_layers(method, penalties.crossed_size).item())
+        sizes.append(sum_over_layers(method, penalties.measure_crossed_size).item())
     assert sizes[1] < 0.8 * sizes[0]

@@ -22,8 +22,8 @@ def weights(method: Any) -> dict[str, torch.Tensor]:
 def test_kept_share_rises_evenly_over_the_tasks() -> None:
     method = osf(first_kept=0.5, last_kept=0.9)
     # 32 directions, 3 tasks: shares 0.5, 0.7, 0.9.
-    assert [method._kept(next(iter(method.linears)), t) for t in range(3)] == [16, 22, 29]
-    assert osf(last_kept=0.999)._kept(next(iter(method.linears)), 2) == 31, (
+    assert [method._count_kept(next(iter(method.linears)), t) for t in range(3)] == [16, 22, 29]
+    assert osf(last_kept=0.999)._count_kept(next(iter(method.linears)), 2) == 31, (
         "something is always left to train"
     )
 

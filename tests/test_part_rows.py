@@ -99,7 +99,7 @@ def sources_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: Any) -> None:
         raise AssertionError("a source was opened")
 
-    monkeypatch.setattr(table_files, "_separated", closed)
+    monkeypatch.setattr(table_files, "_read_separated", closed)
     monkeypatch.setattr(table_files, "_json_lines", closed)
     monkeypatch.setattr(hub_tables, "from_parquet", closed)
     monkeypatch.setattr(stream_records, "decode", closed)

@@ -76,7 +76,7 @@ def test_a_taken_over_score_is_the_one_that_would_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = run(tmp_path / "a", "independent").readings
-    monkeypatch.setattr(learner.Learner, "_settled", lambda *_: None)
+    monkeypatch.setattr(learner.Learner, "_take_over", lambda *_: None)
     assert run(tmp_path / "b", "independent").readings == taken
 
 
@@ -93,7 +93,7 @@ def test_a_plan_says_what_the_prefix_takes_and_refuses_other_blocks() -> None:
 def test_the_cache_is_listed_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(row_cache.VARIABLE, str(tmp_path / "cache"))
     assert "is empty" in invoke("data", "cache").stdout
-    row_cache.cached("tokens", ["k"], lambda arrays: arrays.append("a", np.zeros(4)))
+    row_cache.map_cached("tokens", ["k"], lambda arrays: arrays.append("a", np.zeros(4)))
     lines = invoke("data", "cache").stdout.splitlines()
     assert lines[-1].split()[:2] == ["tokens", "1"]
     wrong = invoke("data", "cache", "--clear", "tokns")

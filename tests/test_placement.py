@@ -95,7 +95,7 @@ def without_numbers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             return [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
 
     monkeypatch.setitem(fake_impls.op_implementations_dict, LOOK, host)
-    monkeypatch.setattr(training, "shuffled", in_order)
+    monkeypatch.setattr(training, "shuffle_batches", in_order)
     # Looks at the losses of an epoch together, when it ends.
     monkeypatch.setattr(training.LossCheck, "check", lambda losses: None)
     monkeypatch.setattr(tiny, "backbone", on_two_devices)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from benchmark.scoring.curve_area import height_difference, mean_height
 from benchmark.scoring.one_sided import bound_mean, p_above, runs_needed
-from benchmark.scoring.rank_permutation import doubled_ranks, permute_auc, sums
+from benchmark.scoring.rank_permutation import double_ranks, permute_auc, sums
 
 # --- bounds of a mean
 
@@ -63,7 +63,7 @@ def test_runs_needed_reach_the_power_and_no_fewer_do() -> None:
 
 def test_doubled_ranks_of_ties() -> None:
     # 3 and 3 share ranks 2 and 3: 2.5, doubled 5.
-    assert doubled_ranks([5.0, 3.0, 3.0, 1.0]) == [8, 5, 5, 2]
+    assert double_ranks([5.0, 3.0, 3.0, 1.0]) == [8, 5, 5, 2]
 
 
 def test_sums_count_every_subset() -> None:

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from benchmark.method import Method
 from benchmark.models.task_model import best_columns
-from methods.pieces.prototypes import completed
-from methods.pieces.ridge import RIDGES, chosen_ridge, held_out_errors, rounding, solution
+from methods.pieces.prototypes import complete_means
+from methods.pieces.ridge import RIDGES, choose_ridge, measure_held_out_errors, rounding, solution
 from tests import tiny
 
 KEYS = ("ncm", "aper", "ranpac", "ease")
@@ -165,7 +165,7 @@ def test_held_out_errors_are_those_of_ridge_regression(rows: int) -> None:
     x, other = drawn.randn(rows, 12), drawn.randn(5, 12)
     y, answers = drawn.randn(rows, 3), drawn.randn(5, 3)
     tensors = [torch.from_numpy(value) for value in (x, y, other, answers)]
-    ours = held_out_errors(*tensors)
+    ours = measure_held_out_errors(*tensors)
     for ridge, error in zip(RIDGES, ours, strict=True):
         if ridge < 1e-6 and rows < 12:
             continue  # scikit-learn's own solution of a singular system is rounding here
@@ -178,11 +178,11 @@ def test_ridge_follows_the_noise() -> None:
     rows = torch.from_numpy(drawn.randn(100, 30))
     truth = rows @ torch.from_numpy(drawn.randn(30, 2))
     noise = torch.from_numpy(drawn.randn(100, 2))
-    assert chosen_ridge(rows, truth) == RIDGES[0]
-    assert chosen_ridge(rows, truth, least=0.5) == 1.0
-    assert chosen_ridge(rows, noise) >= 10
+    assert choose_ridge(rows, truth) == RIDGES[0]
+    assert choose_ridge(rows, truth, least=0.5) == 1.0
+    assert choose_ridge(rows, noise) >= 10
     # Of one row nothing is left to choose by: the largest.
-    assert chosen_ridge(rows[:1], truth[:1]) == RIDGES[-1]
+    assert choose_ridge(rows[:1], truth[:1]) == RIDGES[-1]
 
 
 def test_ridge_is_not_lost_in_the_rounding_of_a_float32_gram_matrix() -> None:
@@ -200,7 +200,7 @@ def test_ridge_is_not_lost_in_the_rounding_of_a_float32_gram_matrix() -> None:
     least = rounding(gram)
     assert 10 < least < 100
     assert error(100.0) < 0.5 < 100 < error(1e-8)
-    assert chosen_ridge(rows, targets, 1e12) == RIDGES[-1], "where no ridge is large enough"
+    assert choose_ridge(rows, targets, 1e12) == RIDGES[-1], "where no ridge is large enough"
 
 
 def test_ranpac_is_ridge_regression_on_all_tasks_together() -> None:
@@ -262,7 +262,7 @@ def test_completion_by_hand() -> None:
     # class lies at (4 0.7311, 8 0.2689) in space 1.
     old = torch.tensor([[[2.0, 0.0]]])
     new = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[4.0, 0.0], [0.0, 8.0]]])
-    full = completed([old, new])
+    full = complete_means([old, new])
     assert torch.equal(full[0][0], old[0])
     assert torch.allclose(full[0][1], torch.tensor([[2.9242, 2.1515]]), atol=1e-4)
     assert torch.equal(full[1], new)
@@ -271,7 +271,7 @@ def test_completion_by_hand() -> None:
 def test_completion_is_by_all_classes_from_the_space_s_task_on() -> None:
     generator = torch.Generator().manual_seed(0)
     means = [torch.randn(t + 1, 2, 5, generator=generator) for t in range(3)]
-    full = completed(means)
+    full = complete_means(means)
     newer = torch.cat([means[1][0], means[2][0]])
     for place in range(2):
         cosines = torch.stack([torch.cosine_similarity(means[0][0, place], row, dim=0) for row in newer])

@@ -20,7 +20,7 @@ from benchmark.result_files import pack, read_all
 from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Reading, read, write
 from benchmark.running import readings
 from benchmark.running.learner import news
-from benchmark.running.readings import Reader, only_masks, packed_stage, rows_a_class
+from benchmark.running.readings import Reader, only_masks, pack_stage, rows_a_class
 from tests import tiny
 from tests.factories import matrix, result
 from tests.factories import readings as made_up
@@ -128,7 +128,7 @@ def test_rows_of_class_means_are_few_and_the_same_each_time() -> None:
 
 def test_a_stage_is_ragged_and_its_scores_are_means_of_its_rows() -> None:
     scores = {0: {TRAINED_HEAD: [1.0, 0.0, 1.0, 0.0]}, 2: {TRAINED_HEAD: [1.0, 1.0, 1.0, 0.0]}}
-    stage = packed_stage(scores, ["accuracy"] * 3, {CLASS_MEANS: "none", TASK_INCREMENTAL: "none"})
+    stage = pack_stage(scores, ["accuracy"] * 3, {CLASS_MEANS: "none", TASK_INCREMENTAL: "none"})
     # Bits 1010 -> 0xA0 = "oA==", 1110 -> 0xE0 = "4A=="; task 2 was not asked for.
     assert stage == {TRAINED_HEAD: {"scores": [0.5, None, 0.75], "rows": ["oA==", "", "4A=="]}}
 

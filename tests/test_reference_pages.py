@@ -69,8 +69,8 @@ def test_each_command_shown_has_its_flags() -> None:
 
 
 def test_marks_mean_themselves_outside_code() -> None:
-    assert reference.escaped("sum_k B_k * [x]") == r"sum\_k B\_k \* \[x\]"
-    assert reference.escaped("the `lora_A` of a_b") == r"the `lora_A` of a\_b"
+    assert reference.escape("sum_k B_k * [x]") == r"sum\_k B\_k \* \[x\]"
+    assert reference.escape("the `lora_A` of a_b") == r"the `lora_A` of a\_b"
 
 
 def test_a_docstring_keeps_its_formulas_and_lists_its_arguments() -> None:

@@ -22,7 +22,7 @@ from benchmark.data.mapped_rows import (
     map_images,
 )
 from benchmark.data.parsed_rows import ParsedRow, contents, splits
-from benchmark.data.row_cache import cached
+from benchmark.data.row_cache import map_cached
 from benchmark.errors import UserError
 
 KEY = ["a key"]
@@ -48,7 +48,7 @@ class Builder:
 
 
 def opened(build, key=KEY):
-    found = cached("things", key, build)
+    found = map_cached("things", key, build)
     assert found["numbers"].tolist() == list(range(10)) and found["none"].shape == (0, 3)
     return found
 
@@ -169,7 +169,7 @@ def test_an_error_while_building_leaves_nothing(folder):
         raise ValueError("no more rows")
 
     with pytest.raises(ValueError, match="no more rows"):
-        cached("things", KEY, fail)
+        map_cached("things", KEY, fail)
     assert [path.suffix for path in (folder / "things").iterdir()] == [".lock"]
     opened(Builder())
 
@@ -182,13 +182,13 @@ def test_blocks_of_another_type_are_refused(folder, monkeypatch):
     for place in (str(folder), "off"):
         monkeypatch.setenv("BENCH_CACHE", place)
         with pytest.raises(ValueError, match="holds rows of int64"):
-            cached("things", KEY, mix)
+            map_cached("things", KEY, mix)
 
 
 SCRIPT = """
 import os, sys, time
 import numpy as np
-from benchmark.data.row_cache import cached
+from benchmark.data.row_cache import map_cached
 
 def build(arrays):
     with open(sys.argv[1], "a") as log:
@@ -199,7 +199,7 @@ def build(arrays):
     arrays.append("numbers", np.arange(4, 10))
     arrays.append("none", np.zeros((0, 3), np.float32))
 
-print(int(cached("things", ["a key"], build)["numbers"].sum()), flush=True)
+print(int(map_cached("things", ["a key"], build)["numbers"].sum()), flush=True)
 """
 
 
@@ -239,7 +239,7 @@ def made(rows, kind, writer):
         for start in range(0, max(1, len(rows)), 3):
             writer(out)(rows[start : start + 3])
 
-    found = cached("rows", [kind, json.dumps(rows)], build)
+    found = map_cached("rows", [kind, json.dumps(rows)], build)
     return found["rows"], found["rows_offsets"]
 
 

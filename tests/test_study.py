@@ -361,11 +361,11 @@ def test_a_page_whose_paths_are_not_complete_shows_the_rows_alone(finished: tupl
 
 def test_the_page_says_how_the_rates_were_chosen(finished: tuple[Study, list[str]]) -> None:
     evidence = gather(finished[0])
-    assert "litelora not tuned here, sd-lora not tuned here" in pages.searched(evidence)
-    assert "outcome 1 is about these settings" in pages.searched(evidence)
+    assert "litelora not tuned here, sd-lora not tuned here" in pages.describe_search(evidence)
+    assert "outcome 1 is about these settings" in pages.describe_search(evidence)
     searched = factories.result(provenance=factories.provenance(tuned=factories.tuned(trials=9)))
     both: Any = SimpleNamespace(rows={"litelora": [searched], "sd-lora": [searched]})
-    said = pages.searched(both)
+    said = pages.describe_search(both)
     assert "litelora tuned, 9 trials, sd-lora tuned, 9 trials" in said and "outcome 1" not in said
 
 

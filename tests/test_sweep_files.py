@@ -63,10 +63,10 @@ def holder(out: Path) -> subprocess.Popen[str]:
 
 def test_a_run_has_one_owner_until_its_process_dies(tmp_path: Path) -> None:
     folder, (run,) = SweepFolder(tmp_path), runs()
-    assert not folder.claimed(run)
+    assert not folder.is_claimed(run)
     process = holder(tmp_path)
     try:
-        assert folder.claimed(run)
+        assert folder.is_claimed(run)
         with folder.claim(run) as ours:
             assert not ours
         mine, theirs = go(runs(seeds="1,0"), tmp_path)
@@ -76,7 +76,7 @@ def test_a_run_has_one_owner_until_its_process_dies(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     # The system released the lock of the killed process: nothing has to be deleted by hand.
-    assert not folder.claimed(run)
+    assert not folder.is_claimed(run)
     assert [outcome.state for outcome in go([run], tmp_path)] == ["complete"]
 
 
@@ -197,15 +197,15 @@ def test_changed_data_is_loaded_again(change: str, tmp_path: Path, monkeypatch: 
     (run,) = runs()
     loaded, found = load_data(run, None)
     DataIndex(tmp_path / "out", data).note(run, found, loaded)
-    assert DataIndex(tmp_path / "out", data).known(run) == found
-    assert DataIndex(tmp_path / "out", data).known(replace(run, seed=5)) is None
+    assert DataIndex(tmp_path / "out", data).find_fingerprint(run) == found
+    assert DataIndex(tmp_path / "out", data).find_fingerprint(replace(run, seed=5)) is None
     if change == "file":
         (data / "rows.csv").write_text("1,2,3", encoding="utf-8")
     elif change == "new file":
         (data / "more.csv").write_text("", encoding="utf-8")
     else:
         os.utime(data / "rows.csv", ns=(1, 1))
-    assert DataIndex(tmp_path / "out", data).known(run) is None
+    assert DataIndex(tmp_path / "out", data).find_fingerprint(run) is None
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "/root", ".hidden", "a\\b", "", "line\nbreak"])

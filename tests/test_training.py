@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.batches import VectorRows, shuffled
+from benchmark.data.batches import VectorRows, shuffle_batches
 from benchmark.errors import UserError
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import TRAINING, Context, Hyperparameters, Method, ParameterGroup, Phase
@@ -105,7 +105,7 @@ def test_the_order_of_rows_follows_the_place() -> None:
 
 
 def test_every_row_is_seen_once_an_epoch_in_an_order_of_the_seed() -> None:
-    orders = [list(shuffled(7, 3, torch.Generator().manual_seed(seed))) for seed in (1, 1, 2)]
+    orders = [list(shuffle_batches(7, 3, torch.Generator().manual_seed(seed))) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert [len(chosen) for chosen in orders[0]] == [3, 3, 1]
     assert sorted(row for chosen in orders[0] for row in chosen) == list(range(7))

@@ -16,12 +16,18 @@ from benchmark.commands.inspection import method as method_page
 from benchmark.errors import UserError
 from benchmark.registry import METHODS, STREAMS
 from benchmark.running.plan import plan
-from benchmark.running.tuned_values import all_tuned_values, folders, read_tuned, tuned_files, tuned_values
+from benchmark.running.tuned_values import (
+    all_tuned_values,
+    find_tuned_values,
+    folders,
+    list_tuned_files,
+    read_tuned,
+)
 from tests import tiny
 from tests.command import ROOT
 
 (FOLDER,) = folders("litelora")
-FILES = tuned_files(FOLDER)
+FILES = list_tuned_files(FOLDER)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -49,13 +55,13 @@ def test_a_search_chose_the_best_of_its_trials(path: Path) -> None:
 
 def test_a_value_is_found_by_method_stream_and_protocol() -> None:
     # Its search on digits scored 62.0, 68.7, 70.7, 65.9 and 55.2 at 0.001, 0.003, 0.01, 0.03 and 0.1.
-    assert tuned_values("litelora", "digits", "smoke") == {"learning_rate": 0.01}
-    assert tuned_values("litelora", "digits", "none such") == {}
-    assert tuned_values("ncm", "digits", "smoke") == {}
+    assert find_tuned_values("litelora", "digits", "smoke") == {"learning_rate": 0.01}
+    assert find_tuned_values("litelora", "digits", "none such") == {}
+    assert find_tuned_values("ncm", "digits", "smoke") == {}
 
 
 def test_o_lora_s_long_script_sets_its_penalty_by_task() -> None:
-    values = tuned_values("o-lora", "long-sequence", "olora")
+    values = find_tuned_values("o-lora", "long-sequence", "olora")
     method: Any = tiny.make_method("o-lora", "vector", stream=tiny.tasks("vector", 15, 2, 2), **values)
     weights = []
     for t in range(15):
@@ -170,8 +176,8 @@ def test_an_installed_wheel_brings_the_files(tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     asked = "import json, sys; sys.path.insert(0, sys.argv[1])\n"
-    asked += "from benchmark.running.tuned_values import tuned_values\n"
-    asked += "print(json.dumps(tuned_values('litelora', 'digits', 'smoke')))"
+    asked += "from benchmark.running.tuned_values import find_tuned_values\n"
+    asked += "print(json.dumps(find_tuned_values('litelora', 'digits', 'smoke')))"
     options = [sys.executable, "-I", "-c", asked, site]
     done = subprocess.run(options, capture_output=True, text=True, check=True, timeout=300, cwd=tmp_path)
     assert json.loads(done.stdout) == {"learning_rate": 0.01}

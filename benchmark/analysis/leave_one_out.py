@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import Result, read
-from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.rebuilding import rebuild, rebuild_run
 from benchmark.running.training import evaluate
 from benchmark.running.worker import load_data
 from benchmark.stream import LoadedStream
@@ -111,7 +111,7 @@ def with_stack(
     Raises:
         UserError: the adapters or the data are not those of the result, or the method keeps no adapter stack.
     """
-    loaded, fingerprint = load_data(run_of(result, *stream_files), data_dir)
+    loaded, fingerprint = load_data(rebuild_run(result, *stream_files), data_dir)
     stored = result.provenance.data_fingerprint
     if fingerprint != stored:
         raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.results import READINGS, TRAINED_HEAD, Reading, Result, read, write
-from benchmark.running.readings import Reader, packed_stage
-from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.readings import Reader, pack_stage
+from benchmark.running.rebuilding import rebuild, rebuild_run
 from benchmark.running.worker import load_data
 
 
@@ -38,7 +38,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     missing = lacking(result)
     if not missing:
         return []
-    loaded, fingerprint = load_data(run_of(result, stream_file), data_dir)
+    loaded, fingerprint = load_data(rebuild_run(result, stream_file), data_dir)
     if fingerprint != result.provenance.data_fingerprint:
         raise UserError(f"the data here are not those of {path}: no reading can be added to it")
     method = rebuild(result, path, loaded.tasks)
@@ -50,7 +50,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
         if result.matrix[-1][i] is not None and examples is not None:
             scores[i] = reader.read(i, method.task_model.encode(task, examples), examples)
     metrics = [facts.metric for facts in result.tasks]
-    stage = packed_stage(scores, metrics, reader.blank)
+    stage = pack_stage(scores, metrics, reader.blank)
     again = stage[TRAINED_HEAD]["scores"]
     stored = result.matrix[-1][: len(again)]
     if again != stored:

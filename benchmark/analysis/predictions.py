@@ -12,7 +12,7 @@ import pandas as pd
 from benchmark.data.batches import by_length
 from benchmark.results import Result, atomic_write, read
 from benchmark.running.readings import score_rows, visible_task_id
-from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.rebuilding import rebuild, rebuild_run
 from benchmark.running.worker import load_data
 from benchmark.text_table import text_table
 
@@ -82,9 +82,11 @@ def predict(path: Path, data_dir: Path | None, stream_file: Path | None = None) 
         UserError: result, adapters or data cannot be read.
     """
     result = read(path)
-    loaded, _ = load_data(run_of(result, stream_file), data_dir)
+    loaded, _ = load_data(rebuild_run(result, stream_file), data_dir)
     method = rebuild(result, path, loaded.tasks)
-    tables = [_of_task(method, i, task, _scored(task, result)) for i, task in enumerate(loaded.tasks)]
+    tables = [
+        _of_task(method, i, task, _pick_scored_rows(task, result)) for i, task in enumerate(loaded.tasks)
+    ]
     return Predictions(
         pd.concat(tables, ignore_index=True), {task.name: task.classes for task in loaded.tasks}
     )
@@ -104,7 +106,7 @@ def save(predictions: Predictions, path: Path) -> Path:
     return written
 
 
-def _scored(task: Task, result: Result) -> Examples:
+def _pick_scored_rows(task: Task, result: Result) -> Examples:
     by_validation = result.protocol_settings.get("score_on") == "validation"
     return task.validation if by_validation and task.validation is not None else task.test
 
@@ -125,14 +127,14 @@ def _of_task(method: Method, i: int, task: Task, examples: Examples) -> pd.DataF
         {
             "task": task.name,
             "id": ids,
-            "prediction": [_named(answer, names) for answer in answers],
-            "reference": [_named(each, names) for each in model.references(task, examples)],
+            "prediction": [_name_answer(answer, names) for answer in answers],
+            "reference": [_name_answer(each, names) for each in model.references(task, examples)],
             "score": score_rows(method, i, answers, examples),
         }
     )
 
 
-def _named(value: Any, names: list[str]) -> str:
+def _name_answer(value: Any, names: list[str]) -> str:
     """Return an answer as text: a class by its name, several accepted texts with line breaks between."""
     if isinstance(value, int):
         return names[value]

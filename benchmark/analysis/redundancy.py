@@ -243,7 +243,7 @@ def couples(found: Redundancy) -> list[dict[str, str]]:
     )
     return [
         {"tasks": f"{first + 1}, {second + 1}"}
-        | {title: shown(found.mean(first, second, name), digits) for title, name, digits in columns}
+        | {title: format_number(found.mean(first, second, name), digits) for title, name, digits in columns}
         for first, second in _couples(found.tasks)
     ]
 
@@ -259,7 +259,9 @@ def _shape(found: Redundancy, task: int) -> dict[str, str]:
     if found.has_effects:
         columns["of its effect"] = ("effect_residual", 4)
         columns["by random "] = ("effect_residual_random", 4)
-    numbers = {title: shown(found.shape(task, name), digits) for title, (name, digits) in columns.items()}
+    numbers = {
+        title: format_number(found.shape(task, name), digits) for title, (name, digits) in columns.items()
+    }
     return {"task": str(task + 1)} | numbers
 
 
@@ -272,7 +274,7 @@ def _mean(values: list[Any]) -> float | None:
     return fmean(known) if known else None
 
 
-def shown(value: float | None, digits: int) -> str:
+def format_number(value: float | None, digits: int) -> str:
     """Return a number as text, blank where there is none."""
     return "" if value is None else f"{value:.{digits}f}"
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
-from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.rebuilding import rebuild, rebuild_run
 from benchmark.running.run import plain
 from benchmark.running.training import evaluate
 from benchmark.running.worker import load_data
@@ -74,8 +74,8 @@ class Rescored:
         stored, again = [*self.stored, _mean(self.stored)], [*self.found.scores, self.found.mean]
         rows = {
             "task": [*self.found.tasks, "mean"],
-            "stored": [_shown(score) for score in stored],
-            "again": [_shown(score) for score in again],
+            "stored": [_format_score(score) for score in stored],
+            "again": [_format_score(score) for score in again],
         }
         return text_table(pd.DataFrame(rows))
 
@@ -96,8 +96,8 @@ def rescore(
             setting is none of scoring.
     """
     result = read(path)
-    run = run_of(result, stream_file)
-    protocol = _changed(run.protocol, settings)
+    run = rebuild_run(result, stream_file)
+    protocol = _change_scoring(run.protocol, settings)
     loaded, fingerprint = load_data(run, data_dir)
     other = fingerprint != result.provenance.data_fingerprint
     if other and data_dir is None:
@@ -142,7 +142,7 @@ def write(scores: Scores, result: Path, name: str) -> Path:
     return path
 
 
-def _changed(protocol: Protocol, settings: Sequence[str]) -> Protocol:
+def _change_scoring(protocol: Protocol, settings: Sequence[str]) -> Protocol:
     """Return a protocol with settings of scoring changed."""
     chosen: dict[str, str] = {}
     for text in settings:
@@ -184,5 +184,5 @@ def _mean(row: Sequence[float | None]) -> float | None:
     return mean_of_seen(row, len(row))
 
 
-def _shown(score: float | None) -> str:
+def _format_score(score: float | None) -> str:
     return "-" if score is None else f"{100 * score:.2f}"

@@ -35,7 +35,7 @@ class Plots:
             raise UserError("no run was scored after each task, which curves need; see score_at")
         if len(rows) > MOST_DRAWN:
             raise UserError(f"{len(rows)} rows are too many to draw; select at most {MOST_DRAWN}")
-        return _shown(plots.accuracy_over_tasks(rows))
+        return _show_as_svg(plots.accuracy_over_tasks(rows))
 
     def pareto(self) -> Figure:
         """Draw average performance against stored adapter parameters, and the Pareto front.
@@ -43,7 +43,7 @@ class Plots:
         Raises:
             UserError: the runs stand in several tables.
         """
-        return _shown(plots.score_against_stored(self._rows()))
+        return _show_as_svg(plots.score_against_stored(self._rows()))
 
     def matrix(self, run: int | None = None) -> Figure:
         """Draw the score matrix of one run.
@@ -59,7 +59,7 @@ class Plots:
             raise UserError(f"a matrix is of one run and here are {count}; give run=0 to run={count - 1}")
         if run is not None and not 0 <= run < count:
             raise UserError(f"run={run} is none of the {count} runs, which count from 0")
-        return _shown(plots.score_matrix(self.results[run or 0]))
+        return _show_as_svg(plots.score_matrix(self.results[run or 0]))
 
     def _rows(self) -> Sequence[Row]:
         parts = self.results.sections()
@@ -69,7 +69,7 @@ class Plots:
         return parts[0].rows
 
 
-def _shown(chart: Figure) -> Figure:
+def _show_as_svg(chart: Figure) -> Figure:
     # A notebook shows what has this attribute; figures made without pyplot have none.
     setattr(chart, "_repr_svg_", partial(svg, chart))  # noqa: B010
     return chart

@@ -81,10 +81,10 @@ def run(
     if not isinstance(workers, int) or workers < 1:
         raise UserError(f"workers={workers!r} must be a whole number above 0")
     chosen = RunChoice(
-        _joined("method", method),
-        _joined("stream", stream),
-        None if orders is None else _joined("orders", orders),
-        _joined("seeds", seeds),
+        _join_names("method", method),
+        _join_names("stream", stream),
+        None if orders is None else _join_names("orders", orders),
+        _join_names("seeds", seeds),
         backbone,
         protocol,
         [f"{name}={_text(value)}" for name, value in settings.items()],
@@ -108,12 +108,12 @@ def run(
 def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bool) -> list[Outcome]:
     """Run runs in the terms of the driver, and return what came of each."""
     from benchmark.commands.progress import PlainProgress
-    from benchmark.commands.sweep import expected_time
+    from benchmark.commands.sweep import estimate_time
     from benchmark.running import driver
-    from benchmark.running.catalogue import registered_here
+    from benchmark.running.catalogue import is_registered_here
     from benchmark.running.stopping import Stop
 
-    own = [run for run in runs if registered_here(run)]
+    own = [run for run in runs if is_registered_here(run)]
     if own and options.workers > 1:
         raise UserError(
             f"{own[0].name} needs what is registered in this process alone, which the processes of "
@@ -124,7 +124,7 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
         if not quiet:
             print(line, flush=True)
 
-    if not fresh and (line := expected_time(runs, options)):
+    if not fresh and (line := estimate_time(runs, options)):
         say(line)
     callback = PlainProgress(len(runs), sys.stdout)
 
@@ -152,7 +152,7 @@ def _perform(runs: list[Run], options: RunOptions, fresh: bool | None, quiet: bo
     return outcomes
 
 
-def _joined(name: str, given: object) -> str:
+def _join_names(name: str, given: object) -> str:
     """Return names or numbers as the commands take them, separated by commas."""
     parts = [given] if isinstance(given, (str, int, Path)) else given
     if not isinstance(parts, Iterable):

@@ -13,7 +13,7 @@ from benchmark.text_table import TableFormat
 ALL = "all"
 
 
-def held() -> dict[str, list[EntryFacts]]:
+def list_entries() -> dict[str, list[EntryFacts]]:
     """Return the entries of each kind.
 
     Raises:
@@ -33,7 +33,7 @@ def listing(form: TableFormat | None = None) -> str:
 
     from benchmark.text_table import text_table
 
-    kinds = held()
+    kinds = list_entries()
     if not kinds and form is None:
         return f"the cache {row_cache.place()} is empty"
     rows = [
@@ -62,7 +62,7 @@ def clear(kind: str, unused_days: float = 0) -> str:
     Raises:
         UserError: there is no such kind.
     """
-    kinds = held()
+    kinds = list_entries()
     if kind != ALL and kind not in kinds:
         raise unknown("kind of cache", kind, [*kinds, ALL], "bench data cache")
     before = time.time() - unused_days * 86400

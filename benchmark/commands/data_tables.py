@@ -241,7 +241,7 @@ def as_text(report: Report, form: TableFormat | None = None) -> str:
     rows = [[one.task, one.split, str(one.rows), _distribution(one.labels)] for one in report.counts]
     counts = pd.DataFrame(rows, columns=["task", "split", "rows", "rows of a class"])
     if form is not None:
-        return _formed_report(report, counts, form)
+        return _write_report(report, counts, form)
     errors = [one for one in report.errors if one.fatal]
     warnings = [one for one in report.errors if not one.fatal]
     facts = {
@@ -262,7 +262,7 @@ def as_text(report: Report, form: TableFormat | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-def _formed_report(report: Report, counts: pd.DataFrame, form: TableFormat) -> str:
+def _write_report(report: Report, counts: pd.DataFrame, form: TableFormat) -> str:
     import pandas as pd
 
     from benchmark.publishing.paper_tables import frame_table, write_tables

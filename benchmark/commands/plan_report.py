@@ -32,10 +32,12 @@ def announcement(runs: list[Run]) -> str:
             f"seeds     {_several(run.seed for run in ours)}",
             f"backbone  {ours[0].backbone}",
             f"protocol  {protocol.name} ({protocol.source})",
-            *_wrapped([f"{key} {_value(value)}" for key, value in values.items() if value not in (None, {})]),
+            *_wrap_parts(
+                [f"{key} {_value(value)}" for key, value in values.items() if value not in (None, {})]
+            ),
         ]
         if ours[0].parameters:
-            lines += ["settings  of the stream", *_wrapped(_pairs(ours[0].parameters))]
+            lines += ["settings  of the stream", *_wrap_parts(_pairs(ours[0].parameters))]
     return "\n".join(lines)
 
 
@@ -71,7 +73,7 @@ def as_text(plan: Plan, workers: int, gpus: int = 1) -> str:
     parts = [announcement(runs), *_prefixes(runs), *_gpu_memory(runs, gpus)]
     if len(runs) <= MOST_LISTED:
         parts.append(listing(runs))
-    rows = _rows(plan) if len(runs) <= MOST_LISTED else _grouped(plan)
+    rows = _rows(plan) if len(runs) <= MOST_LISTED else _group_by_method(plan)
     return "\n\n".join([*parts, _table(rows), total(plan, workers)])
 
 
@@ -169,7 +171,7 @@ def _rows(plan: Plan) -> list[dict[str, str]]:
     ]
 
 
-def _grouped(plan: Plan) -> list[dict[str, str]]:
+def _group_by_method(plan: Plan) -> list[dict[str, str]]:
     from benchmark.running.forecast import STATES
 
     def place(entry: Forecast) -> tuple[str, str, str]:
@@ -243,7 +245,7 @@ def _value(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
 
 
-def _wrapped(parts: list[str]) -> list[str]:
+def _wrap_parts(parts: list[str]) -> list[str]:
     """Return the parts in indented lines of readable width."""
     import textwrap
 

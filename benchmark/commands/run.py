@@ -112,9 +112,9 @@ def _perform(runs: list[Run], options: RunOptions) -> None:
     if options.dry_run:
         from benchmark.commands import plan_report
         from benchmark.running.forecast import forecast
-        from benchmark.running.published_costs import published_folders
+        from benchmark.running.published_costs import find_published_folders
 
-        found = forecast(runs, options.out, options.data_dir, published_folders())
+        found = forecast(runs, options.out, options.data_dir, find_published_folders())
         gpus = conditions.whole_gpus
         text = (
             plan_report.as_data(found)

@@ -35,13 +35,13 @@ def sweep(
     """
     shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(runs), file=shown, flush=True)
-    if not options.fresh and (line := expected_time(runs, options)):
+    if not options.fresh and (line := estimate_time(runs, options)):
         print(line, file=shown, flush=True)
     outcomes = carry_out(runs, options, conditions, loggers, shown)
     if outcomes is None:
         return INTERRUPTED
     if options.save_predictions:
-        for path in written_predictions(outcomes, options):
+        for path in write_missing_predictions(outcomes, options):
             print(path, file=shown, flush=True)
     report = as_data(outcomes) if options.as_json else summary(outcomes)
     if report:
@@ -100,7 +100,7 @@ def carry_out(
         return None
 
 
-def written_predictions(outcomes: list[Outcome], options: RunOptions) -> Iterator[Path]:
+def write_missing_predictions(outcomes: list[Outcome], options: RunOptions) -> Iterator[Path]:
     """Write the predictions of complete runs that have none yet, and yield the files."""
     from benchmark.analysis.predictions import ENDING, save_predictions
 
@@ -111,12 +111,12 @@ def written_predictions(outcomes: list[Outcome], options: RunOptions) -> Iterato
                 yield save_predictions(outcome.path, options.data_dir, outcome.run.stream_file)
 
 
-def expected_time(runs: list[Run], options: RunOptions) -> str:
+def estimate_time(runs: list[Run], options: RunOptions) -> str:
     """Return a line on the time that runs take, where they are known to take long; else ""."""
     from benchmark.running.forecast import forecast
-    from benchmark.running.published_costs import published_folders
+    from benchmark.running.published_costs import find_published_folders
 
-    return warning(forecast(runs, options.out, options.data_dir, published_folders()), options.workers)
+    return warning(forecast(runs, options.out, options.data_dir, find_published_folders()), options.workers)
 
 
 def as_data(outcomes: list[Outcome]) -> str:

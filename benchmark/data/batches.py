@@ -42,16 +42,16 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         return Batch(
-            {name: sent(tensor, device) for name, tensor in self.inputs.items()},
-            None if self.labels is None else sent(self.labels, device),
-            None if self.targets is None else sent(self.targets, device),
+            {name: send_to(tensor, device) for name, tensor in self.inputs.items()},
+            None if self.labels is None else send_to(self.labels, device),
+            None if self.targets is None else send_to(self.targets, device),
             self.rows,
             self.left,
             self.answers,
         )
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
+def send_to(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on a device, to a GPU from pinned memory, which nobody has to wait for."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -239,7 +239,7 @@ def _stack(tensors: list[Tensor], value: int, left: bool) -> Tensor:
     )
 
 
-def shuffled(count: int, size: int, generator: torch.Generator) -> Iterator[list[int]]:
+def shuffle_batches(count: int, size: int, generator: torch.Generator) -> Iterator[list[int]]:
     """Yield batches of row indices in a random order; the last may be smaller."""
     order = torch.randperm(count, generator=generator).tolist()
     for start in range(0, count, size):

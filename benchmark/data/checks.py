@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmark.data.data_errors import DataError
-from benchmark.data.names import difference, folded
+from benchmark.data.names import difference, fold_name
 from benchmark.errors import UserError
 from benchmark.printable import control_character
 from benchmark.stream import Examples, Task
@@ -30,7 +30,7 @@ def validation_errors(tasks: list[Task]) -> Iterator[DataError]:
     """
     if not tasks:
         yield DataError("there are no tasks")
-    for name in repeated([task.name for task in tasks]):
+    for name in find_repeated([task.name for task in tasks]):
         yield DataError("two tasks of one name", name)
     for task in tasks:
         yield from _class_errors(task)
@@ -62,7 +62,7 @@ def check_domains(name: str, tasks: list[Task]) -> None:
             )
 
 
-def repeated(names: Sequence[str]) -> dict[str, list[int]]:
+def find_repeated(names: Sequence[str]) -> dict[str, list[int]]:
     """Return each name that occurs more than once, with its places, counted from 1."""
     import numpy as np
 
@@ -78,14 +78,14 @@ def repeated(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _class_errors(task: Task) -> Iterator[DataError]:
-    for name in repeated(list(task.classes)):
+    for name in find_repeated(list(task.classes)):
         yield DataError(f"two classes of one name, '{name}'", task.name)
     for name in task.classes:
         if not isinstance(name, str):
             yield DataError(f"the class {name!r} is no text; read labels as text", task.name)
             return
     different = list(dict.fromkeys(task.classes))
-    for places in repeated([folded(name) for name in different]).values():
+    for places in find_repeated([fold_name(name) for name in different]).values():
         alike = [different[place - 1] for place in places]
         names = " and ".join(f"'{name}'" for name in alike)
         yield DataError(f"the classes {names} differ only by {difference(*alike[:2])}", task.name)
@@ -112,6 +112,6 @@ def _row_errors(task: Task, split: str, rows: Examples) -> Iterator[DataError]:
     for place, accepted in enumerate(rows.references or [], 1):
         if not accepted:
             yield DataError(f"row {place} has no reference", task.name, split, (place,))
-    for name, places in repeated(rows.ids).items():
+    for name, places in find_repeated(rows.ids).items():
         message = f"rows {', '.join(map(str, places))} have the same id '{name}'"
         yield DataError(message, task.name, split, tuple(places))

@@ -14,7 +14,7 @@ import torch
 from benchmark.data import images, mapped_rows, prompts
 from benchmark.data.mapped_rows import BLOCK, IMAGES, MappedImages, Ragged, RaggedWriter, TokenLists
 from benchmark.data.outcomes import fingerprint_of
-from benchmark.data.row_cache import Arrays, cached, code_of
+from benchmark.data.row_cache import Arrays, code_of, map_cached
 from benchmark.protocol import Protocol
 from benchmark.stream import Examples, Task
 
@@ -72,7 +72,7 @@ def token_lists(
             for name, encode in parts.items():
                 writers[name].tokens(encode(block))
 
-    found = cached("tokens", [*key, *parts], build)
+    found = map_cached("tokens", [*key, *parts], build)
     return {name: TokenLists(found[name], found[f"{name}_offsets"]) for name in parts}
 
 
@@ -85,7 +85,7 @@ def _blocks(examples: Examples) -> Iterator[Examples]:
                 column.release()
 
 
-def resized(inputs: np.ndarray | MappedImages, size: int) -> np.ndarray | MappedImages:
+def resize_images(inputs: np.ndarray | MappedImages, size: int) -> np.ndarray | MappedImages:
     """Return images of a size: those given, or `(n, size, size)` or `(n, size, size, 3)` uint8."""
     if inputs.shape[1:3] == (size, size):
         return inputs
@@ -96,4 +96,4 @@ def resized(inputs: np.ndarray | MappedImages, size: int) -> np.ndarray | Mapped
             arrays.append("pixels", images.resize_stored(block, size))
 
     key = [fingerprint_of(Examples(inputs)), str(size), torch.__version__, code_of(images)]
-    return cached("pixels", key, build)["pixels"]
+    return map_cached("pixels", key, build)["pixels"]

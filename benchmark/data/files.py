@@ -60,7 +60,7 @@ def data_dir(given: Path | str | None) -> Path | None:
     return folder
 
 
-def required(folder: Path | None, files: Collection[str], wanted_by: str) -> list[Path]:
+def find_required(folder: Path | None, files: Collection[str], wanted_by: str) -> list[Path]:
     """Return the paths of files that can come from nowhere but a data folder.
 
     Raises:
@@ -112,10 +112,10 @@ def read_json(path: Path, model: type[Model]) -> Model:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {describe_error(error)}") from error
     try:
-        content = _parsed(text)
+        content = _parse_json(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {describe_error(error)}") from error
-    return _checked(content, model, str(path))
+    return _check_content(content, model, str(path))
 
 
 def read_list(path: Path, model: type[Model]) -> list[tuple[int, Model]]:
@@ -139,7 +139,7 @@ def check_list(entries: list[Any], model: type[Model], path: Path) -> list[tuple
     checked = []
     for number, entry in enumerate(entries, 1):
         with collect_into(errors):
-            checked.append((number, _checked(entry, model, f"{path}, row {number}")))
+            checked.append((number, _check_content(entry, model, f"{path}, row {number}")))
     raise_or_collect(errors)
     return checked
 
@@ -162,7 +162,7 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
         opener = gzip.open if packed else open
         most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
         with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(bounded(lines, most if packed else None), 1):
+            for number, line in enumerate(read_bounded_lines(lines, most if packed else None), 1):
                 row = None
                 with collect_into(errors):
                     row = _row(line, model, f"{path}, row {number}")
@@ -186,7 +186,7 @@ class TooLarge(ValueError):
     """Something that is not read because of its size."""
 
 
-def bounded(lines: IO[str], most: int | None = None) -> Iterator[str]:
+def read_bounded_lines(lines: IO[str], most: int | None = None) -> Iterator[str]:
     """Yield the lines of an open file, none of them read further than `LONGEST_ROW`.
 
     Args:
@@ -264,7 +264,9 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, kind: tuple[str, int], p
     return array
 
 
-def labelled_rows(path: Path, images: np.ndarray, labels: np.ndarray, classes: int, split: str) -> np.ndarray:
+def find_labelled_rows(
+    path: Path, images: np.ndarray, labels: np.ndarray, classes: int, split: str
+) -> np.ndarray:
     """Return `(n,)` which images of a split have a label from 0 to classes - 1: all of them.
 
     Raises:
@@ -286,13 +288,13 @@ def labelled_rows(path: Path, images: np.ndarray, labels: np.ndarray, classes: i
 
 def _row(line: str, model: type[Model], where: str) -> Model:
     try:
-        content = _parsed(line)
+        content = _parse_json(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON: {describe_error(error)}") from error
-    return _checked(content, model, where)
+    return _check_content(content, model, where)
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     """Return the content of a JSON text.
 
     Raises:
@@ -313,7 +315,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _checked(content: object, model: type[Model], where: str) -> Model:
+def _check_content(content: object, model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:

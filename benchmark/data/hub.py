@@ -113,14 +113,14 @@ class Hub:
             UserError: the hub cannot be reached or has no such set.
         """
         folder = self.folder(wanted)
-        return self._resolved(wanted) if folder is None else _local_commit(folder)
+        return self._resolve_revision(wanted) if folder is None else _local_commit(folder)
 
     def folder(self, wanted: HubSet) -> Path | None:
         """Return where a set lies in the data folder, or None where it does not."""
         folder = None if self.root is None else local_folder(self.root, wanted)
         return folder if folder is not None and folder.is_dir() else None
 
-    def _resolved(self, wanted: HubSet) -> str | None:
+    def _resolve_revision(self, wanted: HubSet) -> str | None:
         from huggingface_hub import HfApi, constants
 
         if constants.HF_HUB_OFFLINE:

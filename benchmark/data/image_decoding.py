@@ -36,7 +36,7 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
 
     The shorter side of each image is resized to `size` pixels (bicubic) and its centre is cut out: with a
     side of 224 and a size of 256 the transform that PILOT, SD-LoRA and LiteLoRA test with. What becomes of
-    other modes than RGB, and of rotation marks of cameras, `opened` says.
+    other modes than RGB, and of rotation marks of cameras, `open_upright` says.
 
     Args:
         array: `(n, side, side, 3)` uint8, with side at most `size`.
@@ -58,7 +58,7 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
         if row >= len(array):
             raise ValueError(f"more than {len(array)} images for an array of {len(array)} rows")
         try:
-            array[row] = np.asarray(centre(opened(image), size, side))
+            array[row] = np.asarray(centre(open_upright(image), size, side))
         except UserError as error:
             where = image if isinstance(image, Path) else source
             errors.append(DataError(f"{where}, row {row}: {error}"))
@@ -70,7 +70,7 @@ def fill(array: np.ndarray, images: Iterable[bytes | Path], size: int, source: s
         raise Unreadable(errors, frozenset(unread))
 
 
-def opened(encoded: bytes | Path) -> Image:
+def open_upright(encoded: bytes | Path) -> Image:
     """Return an image in RGB, upright: turned as its EXIF mark says, which torchvision does not do.
 
     Transparency is laid on white, and of 16 bits a pixel the higher eight are kept.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data.data_errors import DataError
-from benchmark.data.image_decoding import SUFFIXES, centre, opened
+from benchmark.data.image_decoding import SUFFIXES, centre, open_upright
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ OTHER_PICTURES = (
 )
 
 
-def left_out(folders: Iterable[Path]) -> list[DataError]:
+def list_unread(folders: Iterable[Path]) -> list[DataError]:
     """Return what lies in folders of classes and is not read, by folder and ending.
 
     That is an error for pictures, in a format that is not read or in the folder of no class, and else odd.
@@ -106,5 +106,5 @@ def decode(value: Any, folder: Path, size: int | None) -> np.ndarray:
     encoded = location(value, folder)
     if encoded is None:
         raise UserError("no image")
-    image = opened(encoded)
+    image = open_upright(encoded)
     return np.asarray(image if size is None else centre(image, size, size))

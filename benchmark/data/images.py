@@ -51,16 +51,16 @@ def resize(images: np.ndarray, size: int) -> Tensor:
 
     Smaller targets are reached by area averaging, larger ones by bilinear interpolation.
     """
-    return _scaled(images, size).expand(-1, 3, -1, -1).contiguous()
+    return _scale(images, size).expand(-1, 3, -1, -1).contiguous()
 
 
 def resize_stored(images: np.ndarray, size: int) -> np.ndarray:
     """Return images resized as by `resize`, but as they came: `(n, size, size)` or `(n, size, size, 3)`."""
-    scaled = _scaled(images, size)
+    scaled = _scale(images, size)
     return (scaled[:, 0] if images.ndim == 3 else scaled.permute(0, 2, 3, 1)).numpy()
 
 
-def _scaled(images: np.ndarray, size: int) -> Tensor:
+def _scale(images: np.ndarray, size: int) -> Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(images))
     pixels = pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
     if pixels.shape[-1] == size and pixels.shape[-2] == size:

@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 
-from benchmark.data.row_cache import Arrays, cached, release
+from benchmark.data.row_cache import Arrays, map_cached, release
 
 Row = TypeVar("Row")
 BLOCK = 1024
@@ -196,7 +196,7 @@ def map_images(
             arrays.append("digests", np.frombuffer(hashes, np.uint8).reshape(len(block), -1))
             release(pixels)
 
-    found = cached("images", [*key, str(shape)], build)
+    found = map_cached("images", [*key, str(shape)], build)
     return MappedImages(found["pixels"], found["digests"])
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """Return what is equal for names that differ only by case or by how Unicode writes their letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def difference(name: str, other: str) -> str:
-    """Return in what alone two names differ whose `folded` is the same."""
+    """Return in what alone two names differ whose `fold_name` is the same."""
     same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
     return "how Unicode writes it (NFC makes both equal)" if same else "case"
 

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.data import fingerprint as prints
 from benchmark.data import mapped_rows
 from benchmark.data.mapped_rows import MappedImages, Ragged
-from benchmark.data.row_cache import Arrays, cached, code_of
+from benchmark.data.row_cache import Arrays, code_of, map_cached
 from benchmark.stream import Examples, Task
 
 # Fewer rows are looked at sooner than an outcome is looked up and read.
@@ -26,13 +26,13 @@ MANY = 50_000
 
 def fingerprint(tasks: list[Task]) -> str:
     """Return the fingerprint of tasks, see `benchmark.data.fingerprint.fingerprint`."""
-    return _remembered("fingerprint", state_of(tasks), code_of(prints), lambda: prints.fingerprint(tasks))
+    return _find_once("fingerprint", state_of(tasks), code_of(prints), lambda: prints.fingerprint(tasks))
 
 
 def fingerprint_of(rows: Examples) -> str:
     """Return the fingerprint of one split, see `benchmark.data.fingerprint.fingerprint_of`."""
     state = _state([rows]) if _worth_keeping([rows]) else None
-    return _remembered("fingerprint of rows", state, code_of(prints), lambda: prints.fingerprint_of(rows))
+    return _find_once("fingerprint of rows", state, code_of(prints), lambda: prints.fingerprint_of(rows))
 
 
 def state_of(tasks: Sequence[Task]) -> str | None:
@@ -57,7 +57,7 @@ def _state(parts: Sequence[Examples]) -> str | None:
     for part in parts:
         for column in (part.inputs, part.references, part.ids):
             if isinstance(column, (Ragged, MappedImages)) and column.identity is not None:
-                rows = "all" if column.rows is None else _printed(column.rows)
+                rows = "all" if column.rows is None else _hash_numbers(column.rows)
                 digest.update(json.dumps([column.identity, len(column), rows]).encode())
             elif column is None or len(column) == 0:
                 digest.update(b"none")
@@ -65,15 +65,15 @@ def _state(parts: Sequence[Examples]) -> str | None:
                 digest.update(json.dumps(list(column)).encode())
             else:
                 return None
-        digest.update(b"none" if part.labels is None else _printed(part.labels).encode())
+        digest.update(b"none" if part.labels is None else _hash_numbers(part.labels).encode())
     return digest.hexdigest()
 
 
-def _printed(numbers: np.ndarray) -> str:
+def _hash_numbers(numbers: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(numbers, np.int64).data).hexdigest()
 
 
-def _remembered(kind: str, state: str | None, code: str, find: Callable[[], str]) -> str:
+def _find_once(kind: str, state: str | None, code: str, find: Callable[[], str]) -> str:
     """Return what `find` does; it is asked once for a state, and each time where there is none."""
     if state is None:
         return find()
@@ -81,4 +81,4 @@ def _remembered(kind: str, state: str | None, code: str, find: Callable[[], str]
     def build(arrays: Arrays) -> None:
         arrays.append("text", np.frombuffer(find().encode(), np.uint8))
 
-    return cached("outcomes", [kind, state, code, code_of(mapped_rows)], build)["text"].tobytes().decode()
+    return map_cached("outcomes", [kind, state, code, code_of(mapped_rows)], build)["text"].tobytes().decode()

@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.data.data_errors import DataError, collect_into, raise_or_collect
 from benchmark.data.files import describe_error
 from benchmark.data.mapped_rows import BLOCK, RaggedWriter, TextLists, Texts
-from benchmark.data.row_cache import Arrays, Found, cached_if_sound
+from benchmark.data.row_cache import Arrays, Found, map_if_sound
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 
@@ -56,7 +56,7 @@ def splits(
         for part in parts.values():
             part.flush()
 
-    found = cached_if_sound("rows", [*names, *key], build)
+    found = map_if_sound("rows", [*names, *key], build)
     return {name: examples(found, name) for name in names}
 
 

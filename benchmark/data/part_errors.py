@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.data.data_errors import DataError
-from benchmark.data.names import difference, folded
+from benchmark.data.names import difference, fold_name
 from benchmark.data.part_sources import SPLITS
 from benchmark.data.stream_schema import RowsTable, source_of
 
@@ -58,7 +58,7 @@ def case_errors(what: str, places: Mapping[str, str]) -> Iterator[DataError]:
     """
     seen: dict[str, str] = {}
     for name, place in places.items():
-        other = seen.setdefault(folded(name), name)
+        other = seen.setdefault(fold_name(name), name)
         if other != name:
             before = f" ({places[other]})" if places[other] != place else ""
             how = f"differs only by {difference(name, other)} from '{other}'{before}"

@@ -89,7 +89,7 @@ class PartRows:
             writer.flush()
         yield from case_errors("task", {name: source_of(self.part) for name in self.tasks})
         rows = np.argsort(np.frombuffer(self.group_of, np.int32), kind="stable")
-        twice, start, stored = self._met_twice(again), 0, []
+        twice, start, stored = self._find_repeated_ids(again), 0, []
         for task in self.tasks.values():
             classes: tuple[str, ...] = ()
             if self.kind != "text-to-text":
@@ -150,7 +150,7 @@ class PartRows:
         if labels is not None:
             self.arrays.append("labels", labels)
 
-    def _met_twice(
+    def _find_repeated_ids(
         self, again: Callable[[], Iterable[Record]]
     ) -> Mapping[tuple[str, str], list[tuple[str, str]]]:
         """Return id and place of the rows whose id another row of the task has, by task and split."""

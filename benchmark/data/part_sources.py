@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmark.data import image_decoding
 from benchmark.data.data_errors import DataError, collect_into, raise_any, strict
 from benchmark.data.hub import Hub
-from benchmark.data.image_files import class_folders, left_out, location
+from benchmark.data.image_files import class_folders, list_unread, location
 from benchmark.data.stream_schema import RowsTable
 from benchmark.data.table_files import SUFFIXES, Table, from_hub, read_table
 from benchmark.errors import UserError
@@ -92,8 +92,8 @@ class PartSource:
                 after those that are there.
         """
         gone: list[DataError] = []
-        folders = self._split_folders(gone)
-        errors += (one for one in left_out(folders.values()) if one.fatal)
+        folders = self._find_split_folders(gone)
+        errors += (one for one in list_unread(folders.values()) if one.fatal)
         found = {split: class_folders(path) for split, path in folders.items()}
         filled = {label for classes in found.values() for label, paths in classes.items() if paths}
         if not filled and not gone:
@@ -114,10 +114,10 @@ class PartSource:
         """What lies among images and is not read, where that is no error."""
         with strict():
             try:
-                folders = self._split_folders([])
+                folders = self._find_split_folders([])
             except UserError:
                 return []
-        return [one.message for one in left_out(folders.values()) if not one.fatal]
+        return [one.message for one in list_unread(folders.values()) if not one.fatal]
 
     @property
     def image_folder(self) -> Path | None:
@@ -142,7 +142,7 @@ class PartSource:
                 known = self._table_identity(commit)
                 if known is None or self.part.columns.image is None:
                     return known
-                return [*known, identity_of(self._named_images(known))]
+                return [*known, identity_of(self._find_named_images(known))]
         except UserError:
             # An error of the source, reported with all others by whoever reads it.
             return None
@@ -176,11 +176,11 @@ class PartSource:
         stored = [table.files for table in tables.values()]
         return [*described, identity_of(chain(*stored))] if all(stored) else None
 
-    def _named_images(self, identity: Sequence[str]) -> Iterator[Path]:
+    def _find_named_images(self, identity: Sequence[str]) -> Iterator[Path]:
         """Yield the image files that tables name; the tables are read for that once only."""
         from benchmark.data import hub_tables, table_files
         from benchmark.data.mapped_rows import RaggedWriter, Texts
-        from benchmark.data.row_cache import cached, code_of
+        from benchmark.data.row_cache import code_of, map_cached
 
         column = self.part.columns.image or ""
 
@@ -195,10 +195,10 @@ class PartSource:
 
         code = code_of(PartSource, location, table_files, hub_tables)
         key = ["image paths", str(self.folder.absolute()), column, *identity, code]
-        found = cached("rows", key, build)
+        found = map_cached("rows", key, build)
         return map(Path, Texts(found["paths"], found["paths_offsets"]))
 
-    def _split_folders(self, errors: list[DataError]) -> dict[str, Path]:
+    def _find_split_folders(self, errors: list[DataError]) -> dict[str, Path]:
         folder = self.image_folder
         if folder is None:
             return {}

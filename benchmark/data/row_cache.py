@@ -62,7 +62,7 @@ class Found(dict[str, np.ndarray]):
     identity: str | None = None
 
 
-def cached(kind: str, key: Sequence[str], build: Build) -> Found:
+def map_cached(kind: str, key: Sequence[str], build: Build) -> Found:
     """Return the arrays that `build` makes: mapped from the cache, where they are made if they are missing.
 
     Where there is no cache, or it cannot be written, they are made in memory.
@@ -84,7 +84,7 @@ def cached(kind: str, key: Sequence[str], build: Build) -> Found:
     return in_memory(build)
 
 
-def stored(kind: str, key: Sequence[str], build: Build, before: Callable[[], None]) -> Found:
+def map_stored(kind: str, key: Sequence[str], build: Build, before: Callable[[], None]) -> Found:
     """Return the arrays that `build` makes, mapped from the cache and from nowhere else, and note the use.
 
     Args:
@@ -137,8 +137,8 @@ def remove(entry: EntryFacts) -> None:
     shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
-    """Return the arrays as `cached` does; where errors are collected, what is sound of faulty ones as well.
+def map_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
+    """Return arrays as `map_cached` does; where errors are collected, what is sound of faulty ones as well.
 
     Those are mapped from files that are gone with the process.
 
@@ -147,7 +147,7 @@ def cached_if_sound(kind: str, key: Sequence[str], build: Build) -> Found:
     """
     try:
         with strict():
-            return cached(kind, key, build)
+            return map_cached(kind, key, build)
     except UserError:
         if not is_collecting():
             raise
@@ -159,7 +159,7 @@ def _unkept(build: Build) -> Found:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         with contextlib.closing(_Files(Path(folder))) as files:
             build(files)
-        return Found({name: _mapped(Path(folder) / f"{name}.npy") for name in files.names})
+        return Found({name: _map_array(Path(folder) / f"{name}.npy") for name in files.names})
 
 
 def in_memory(build: Build) -> Found:
@@ -231,7 +231,7 @@ class _Entry:
 
     def arrays(self, build: Build) -> dict[str, np.ndarray]:
         """Return the entry's arrays, made first where it is missing or damaged."""
-        found = self._opened()
+        found = self._open()
         if found is not None:
             return found
         from filelock import FileLock
@@ -239,25 +239,25 @@ class _Entry:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f"{self.name}.lock"):
             # Another process may have made it while this one waited.
-            found = self._opened()
+            found = self._open()
             if found is None:
                 self._clear()
                 self._make(build)
-                found = self._opened()
+                found = self._open()
         if found is None:
             raise OSError(f"{self.path} was written and reads otherwise")
         return found
 
-    def _opened(self) -> dict[str, np.ndarray] | None:
+    def _open(self) -> dict[str, np.ndarray] | None:
         """Return the arrays, or None where anything is not as it was written."""
         try:
             manifest = _Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
             if manifest.version != VERSION or manifest.key != self.key:
                 return None
             for name, facts in manifest.arrays.items():
-                if not _as_written(self._file(self.path, name), facts):
+                if not _is_as_written(self._file(self.path, name), facts):
                     return None
-            return {name: _mapped(self._file(self.path, name)) for name in manifest.arrays}
+            return {name: _map_array(self._file(self.path, name)) for name in manifest.arrays}
         except (OSError, ValidationError, ValueError):
             return None
 
@@ -371,7 +371,7 @@ def _facts(path: Path) -> _Facts:
         return _Facts(size=found.st_size, modified=found.st_mtime_ns, sha256=digest)
 
 
-def _as_written(path: Path, facts: _Facts) -> bool:
+def _is_as_written(path: Path, facts: _Facts) -> bool:
     found = path.stat()
     if found.st_size != facts.size:
         return False
@@ -379,6 +379,6 @@ def _as_written(path: Path, facts: _Facts) -> bool:
     return untouched or _facts(path).sha256 == facts.sha256
 
 
-def _mapped(path: Path) -> np.ndarray:
+def _map_array(path: Path) -> np.ndarray:
     # Copy on write, because torch wants arrays that it could write to; nobody does.
     return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)

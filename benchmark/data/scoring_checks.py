@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data.data_errors import DataError, raise_any
-from benchmark.data.names import folded
+from benchmark.data.names import fold_name
 from benchmark.protocol import Protocol
 from benchmark.scoring.text_scores import NORMALISERS, rouge_counts
 from benchmark.stream import Task
@@ -33,7 +33,7 @@ def scoring_errors(
         if protocol.decoding == "greedy":
             yield from _equal_answers(tasks, protocol, answers)
         if tokenizer is not None:
-            yield from _cut_answers(tasks, protocol, tokenizer, answers)
+            yield from _find_cut_answers(tasks, protocol, tokenizer, answers)
     if not answers:
         yield from _single_classes(tasks, protocol)
     yield from _unseen_by_rouge(tasks)
@@ -60,7 +60,7 @@ def _equal_answers(tasks: Sequence[Task], protocol: Protocol, fatal: bool) -> It
         )
 
 
-def _cut_answers(
+def _find_cut_answers(
     tasks: Sequence[Task], protocol: Protocol, tokenizer: Any, fatal: bool
 ) -> Iterator[DataError]:
     """Yield the classes whose tokens do not fit in an answer, and those that are equal once they are cut."""
@@ -82,7 +82,7 @@ def _cut_answers(
         if long:
             yield DataError(
                 f"{len(long)} of {len(lengths)} classes are longer than an answer of {length}, and no "
-                f"backbone that answers in text is right with them: {_listed(long)}; use --set "
+                f"backbone that answers in text is right with them: {_list_names(long)}; use --set "
                 f"target_length={max(lengths.values()) + 1}",
                 task.name,
                 fatal=False,
@@ -95,16 +95,16 @@ def _alike(tasks: Sequence[Task], made: Callable[[str], Any]) -> Iterator[str]:
     Of names that differ by case alone, which is reported elsewhere, one is looked at.
     """
     groups = defaultdict(list)
-    for name in {folded(name): name for task in tasks for name in task.classes}.values():
+    for name in {fold_name(name): name for task in tasks for name in task.classes}.values():
         groups[made(name)].append(name)
-    return (_listed(names) for names in groups.values() if len(names) > 1)
+    return (_list_names(names) for names in groups.values() if len(names) > 1)
 
 
 def _single_classes(tasks: Sequence[Task], protocol: Protocol) -> Iterator[DataError]:
     """Yield the tasks of one class, whose cross-entropy over their own classes is always 0."""
     single = [task.name for task in tasks if len(task.classes) == 1]
     if single and protocol.loss == "local" and protocol.head != "nearest-class-mean":
-        which = "every task has" if len(single) == len(tasks) else f"the tasks {_listed(single)} have"
+        which = "every task has" if len(single) == len(tasks) else f"the tasks {_list_names(single)} have"
         yield DataError(
             f"{which} one class, and the local loss of one class is always 0: nothing is learned from it; "
             "use --set loss=full",
@@ -130,6 +130,6 @@ def _unseen_by_rouge(tasks: Sequence[Task]) -> Iterator[DataError]:
             )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return f"{shown}, ..." if len(names) > SHOWN else shown

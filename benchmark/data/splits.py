@@ -60,7 +60,7 @@ def limit(examples: Examples, most: int | None, seed: int) -> Examples:
     return examples.take(draw(examples, most, seed))
 
 
-def fixed(examples: Examples, most: int | None) -> Examples:
+def pick_fixed(examples: Examples, most: int | None) -> Examples:
     """Return the first `most` of a permutation that is the same for every seed, in the rows' order."""
     import numpy as np
 
@@ -80,7 +80,7 @@ def prepare(task: Task, protocol: Protocol, seed: int) -> Task:
     """
     train, validation = task.train, task.validation
     if validation is not None and len(validation) > 0:
-        validation = fixed(validation, protocol.test_limit)
+        validation = pick_fixed(validation, protocol.test_limit)
     elif protocol.validation > 0 and len(train) > 1:
         train, held = hold_out(train, protocol.validation, seed)
         validation = limit(held, protocol.test_limit, seed) if len(held) else None
@@ -96,5 +96,5 @@ def prepare(task: Task, protocol: Protocol, seed: int) -> Task:
         task,
         train=limit(train, protocol.train_limit, seed),
         validation=validation,
-        test=fixed(task.test, protocol.test_limit),
+        test=pick_fixed(task.test, protocol.test_limit),
     )

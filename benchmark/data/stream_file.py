@@ -50,7 +50,7 @@ def read_stream(path: Path) -> Stream:
     Raises:
         UserError: the file cannot be read, or something in it is wrong; `InvalidData` has all there is.
     """
-    layout, protocols = _checked(text_of(path, "stream file"), path)
+    layout, protocols = _check_text(text_of(path, "stream file"), path)
     orders: dict[str, Any] = {
         name: None if value == AS_LISTED else tuple(value) if isinstance(value, list) else value
         for name, value in layout.orders.items()
@@ -70,7 +70,7 @@ def read_stream(path: Path) -> Stream:
     )
 
 
-def _checked(text: str, path: Path) -> tuple[StreamFile, dict[str, Protocol]]:
+def _check_text(text: str, path: Path) -> tuple[StreamFile, dict[str, Protocol]]:
     content = content_of(text, path)
     errors: list[TomlError] = []
     protocols: dict[str, Protocol] = {}

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from benchmark.data.data_errors import DataError, collect_into
 from benchmark.data.hub_tables import Lacking
 from benchmark.data.image_files import decode
-from benchmark.data.names import difference, folded
+from benchmark.data.names import difference, fold_name
 from benchmark.data.part_sources import SPLITS, PartSource
 from benchmark.data.table_files import Table
 from benchmark.errors import UserError, hint
@@ -105,7 +105,7 @@ class Reader:
             UserError: something in it is missing or unknown; the message leaves out where it stands.
         """
         columns = self.part.columns
-        task = self.task or _filled(values["task"], columns.task)
+        task = self.task or _require_text(values["task"], columns.task)
         if not split:
             named = _text(values["split"])
             if named not in self.source.split_of:
@@ -115,14 +115,14 @@ class Reader:
         if self.kind == "image":
             content = decode(values["image"], table.folder, self.part.size)
         else:
-            content = _joined(columns.texts, values["texts"])
+            content = _join_columns(columns.texts, values["texts"])
         label, references = None, None
         if self.kind == "text-to-text":
             references = _answers(values["target"], columns.target)
         else:
             names = table.class_names.get(columns.label or "", ())
-            label = self._label(_filled(values["label"], columns.label), names)
-        name = _filled(values["id"], columns.id) if columns.id is not None else None
+            label = self._label(_require_text(values["label"], columns.label), names)
+        name = _require_text(values["id"], columns.id) if columns.id is not None else None
         return Record(table.origin, number, split, task, content, label, references, name)
 
     def _label(self, given: str, names: Sequence[str] = ()) -> str:
@@ -151,7 +151,7 @@ class Reader:
             yield Record(str(path), None, split, self.task, pixels, known, None, name)
 
 
-def _joined(columns: Sequence[str], values: Sequence[Any]) -> str:
+def _join_columns(columns: Sequence[str], values: Sequence[Any]) -> str:
     """Return a row's text: that of its one column, or a line `<column>: <text>` for each of several."""
     for column, value in zip(columns, values, strict=True):
         if not isinstance(value, str) or not value.strip():
@@ -163,14 +163,14 @@ def _joined(columns: Sequence[str], values: Sequence[Any]) -> str:
 
 def _refuse(what: str, given: str, valid: list[str]) -> NoReturn:
     guess = hint(given, valid) or ";"
-    same = next((name for name in valid if folded(name) == folded(given)), given)
+    same = next((name for name in valid if fold_name(name) == fold_name(given)), given)
     if same != given and difference(given, same) != "case":
         raise UserError(f"the {what} '{given}' differs only by {difference(given, same)} from '{same}'")
     more = ", ..." if len(valid) > MOST_SHOWN else ""
     raise UserError(f"unknown {what} '{given}'{guess} valid: {', '.join(valid[:MOST_SHOWN])}{more}")
 
 
-def _filled(value: Any, column: str | None) -> str:
+def _require_text(value: Any, column: str | None) -> str:
     try:
         text = _text(value)
     except UserError as error:

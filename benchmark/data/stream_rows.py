@@ -93,7 +93,7 @@ def _tasks(kind: str, task: str, source: PartSource) -> list[Task]:
     if identity is None:
         return part_rows.tasks_of(row_cache.in_memory(build), source.part)
     key = [kind, task, source.part.model_dump_json(exclude=NOT_IN_ROWS), *identity, _code()]
-    return part_rows.tasks_of(row_cache.cached_if_sound("rows", key, build), source.part)
+    return part_rows.tasks_of(row_cache.map_if_sound("rows", key, build), source.part)
 
 
 @functools.cache

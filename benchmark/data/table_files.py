@@ -12,7 +12,7 @@ from pydantic import RootModel
 
 from benchmark.data import hub_tables
 from benchmark.data.data_errors import DataError, collect_into, raise_or_collect
-from benchmark.data.files import LONGEST_ROW, bounded, read_rows
+from benchmark.data.files import LONGEST_ROW, read_bounded_lines, read_rows
 from benchmark.data.hub_tables import require
 from benchmark.errors import UserError
 
@@ -61,7 +61,7 @@ def read_table(path: Path, wanted: Sequence[str], errors: list[DataError]) -> Ta
     if suffix == ".parquet":
         return from_hub(hub_tables.from_parquet(path), wanted, path.parent)
     if suffix in (".csv", ".tsv"):
-        rows = _separated(path, "," if suffix == ".csv" else "\t", wanted, errors)
+        rows = _read_separated(path, "," if suffix == ".csv" else "\t", wanted, errors)
     else:
         rows = _json_lines(path, wanted)
     return Table(str(path), rows, folder=path.parent)
@@ -86,13 +86,15 @@ def from_hub(
     return Table(origin, enumerate(values, 1), names, folder)
 
 
-def _separated(path: Path, delimiter: str, wanted: Sequence[str], errors: list[DataError]) -> Iterator[Row]:
+def _read_separated(
+    path: Path, delimiter: str, wanted: Sequence[str], errors: list[DataError]
+) -> Iterator[Row]:
     # It refuses fields of more than 128 KiB by default; a text may be longer.
     csv.field_size_limit(LONGEST_ROW)
     row = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(bounded(lines), delimiter=delimiter, strict=True)
+            reader = csv.reader(read_bounded_lines(lines), delimiter=delimiter, strict=True)
             header = next(reader, [])
             require(wanted, header, str(path))
             places = [header.index(name) for name in wanted]

@@ -53,7 +53,7 @@ def content_of(text: str, path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not TOML: {str(error).split(';')[0]}") from None
 
 
-def checked(path: Path, what: str, model: type[Model], command: str = "") -> Model:
+def read_checked(path: Path, what: str, model: type[Model], command: str = "") -> Model:
     """Return a file's content as its model.
 
     Args:

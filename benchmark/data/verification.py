@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.data.checks import parts_agree, validation_errors
 from benchmark.data.data_errors import DataError, collect_into, collecting_errors
 from benchmark.data.fingerprint import fingerprint
-from benchmark.data.names import difference, folded
+from benchmark.data.names import difference, fold_name
 from benchmark.data.scoring_checks import scoring_errors
 from benchmark.stream import Examples, LoadedStream, Request, Stream, Task
 
@@ -143,7 +143,7 @@ def inspect(task: Task) -> Iterator[DataError]:
         yield from _repeats(task.name, split, rows)
     for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if first in splits and second in splits:
-            yield from _shared(task.name, (first, splits[first]), (second, splits[second]))
+            yield from _find_shared_rows(task.name, (first, splits[first]), (second, splits[second]))
 
 
 def _empty(task: str, split: str, rows: Examples) -> Iterator[DataError]:
@@ -172,7 +172,7 @@ def _repeats(task: str, split: str, rows: Examples) -> Iterator[DataError]:
         yield _groups(torn, "the same content and different labels", task, split)
     if rows.texts:
         # One row of each exact content, so that no two rows are reported twice.
-        near = _places(rows, _squeezed, [places[0] for places in exact.values()])
+        near = _places(rows, _squeeze, [places[0] for places in exact.values()])
         close = [places for places in near.values() if len(places) > 1]
         if close:
             yield _groups(close, "texts that differ only by case or blanks", task, split)
@@ -183,7 +183,9 @@ def _labels_differ(rows: Examples, places: Sequence[int]) -> bool:
     return len({int(rows.labels[place - 1]) for place in places}) > 1
 
 
-def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]) -> Iterator[DataError]:
+def _find_shared_rows(
+    task: str, first: tuple[str, Examples], second: tuple[str, Examples]
+) -> Iterator[DataError]:
     (name, rows), (other, others) = first, second
     there, here = _places(others, _content), _places(rows, _content)
     both = [places for key, places in here.items() if key in there]
@@ -193,11 +195,11 @@ def _shared(task: str, first: tuple[str, Examples], second: tuple[str, Examples]
         yield DataError(message, task, name, tuple(lines), fatal=other == "test")
     if not rows.texts:
         return
-    near = {_squeezed(key): places for key, places in there.items()}
+    near = {_squeeze(key): places for key, places in there.items()}
     lines = [
         place
         for key, places in here.items()
-        if key not in there and _squeezed(key) in near
+        if key not in there and _squeeze(key) in near
         for place in places
     ]
     if lines:
@@ -216,7 +218,7 @@ def _alike_across_tasks(tasks: Sequence[Task]) -> Iterator[DataError]:
     seen: dict[str, tuple[str, str]] = {}
     for task in tasks:
         for name in task.classes:
-            other, before = seen.setdefault(folded(name), (name, task.name))
+            other, before = seen.setdefault(fold_name(name), (name, task.name))
             if other != name and before != task.name:
                 message = (
                     f"the class '{name}' differs only by {difference(name, other)} from '{other}' of {before}"
@@ -255,7 +257,7 @@ def _content(row: Any) -> str | bytes:
     return row if isinstance(row, str) else hashlib.blake2b(row.tobytes(), digest_size=16).digest()
 
 
-def _squeezed(row: Any) -> str:
+def _squeeze(row: Any) -> str:
     return " ".join(str(row).lower().split())
 
 

@@ -71,7 +71,7 @@ class Term(NamedTuple):
         scale = self.scale.to(device) if isinstance(self.scale, Tensor) else self.scale
         return Term(self.lora_a.to(device), self.lora_b.to(device), scale)
 
-    def scaled_a(self) -> Tensor:
+    def scale_a(self) -> Tensor:
         """Return scale * A, `(R, d_in)`.
 
         Raises:
@@ -209,13 +209,13 @@ class LoraLinear(nn.Module):
         """Return what the adapters, or some, add to the weight: `(d_out, d_in)`, in float32 or float64."""
         total = exact(self.like.new_zeros(self.base.out_features, self.base.in_features))
         for number, term in enumerate(self.terms(parts or PARTS)):
-            product = exact(term.lora_b) @ exact(term.scaled_a())
+            product = exact(term.lora_b) @ exact(term.scale_a())
             total = total + product if number else product
         return total
 
     def frozen_delta(self, lora_a: Tensor, lora_b: Tensor) -> Tensor:
         """Return what one frozen adapter adds at scale alpha / r: `(d_out, d_in)`, in float32 or float64."""
-        return exact(lora_b) @ exact(Term(lora_a, lora_b, self.scaling).scaled_a())
+        return exact(lora_b) @ exact(Term(lora_a, lora_b, self.scaling).scale_a())
 
     def answer_with(self, weight: Tensor | None, beside: tuple[Part, ...] = PARTS) -> None:
         """Use a weight until the next call; None for what `merged_weight` returns.
@@ -242,7 +242,7 @@ class LoraLinear(nn.Module):
         weight = self.merged_weight().detach()
         for term in self.terms(parts):
             term = term.to(self.device)
-            weight = torch.addmm(weight, term.lora_b.detach(), term.scaled_a().detach())
+            weight = torch.addmm(weight, term.lora_b.detach(), term.scale_a().detach())
         self.answer_with(weight, tuple(part for part in PARTS if part not in parts))
 
 

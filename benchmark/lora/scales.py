@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmark.data.batches import sent
+from benchmark.data.batches import send_to
 from benchmark.lora.layer import LayerScales
 from benchmark.models.checkpointing import current_region, outside_of_regions
 
@@ -75,7 +75,7 @@ def by_layer(
     # Scales may be kept in float32 beside a bfloat16 backbone.
     if frozen is not None and ranks:
         # With its size, which else is asked of the device.
-        repeats = sent(torch.tensor(ranks), frozen.device)
+        repeats = send_to(torch.tensor(ranks), frozen.device)
         rows = frozen.repeat_interleave(repeats, dim=-1, output_size=sum(ranks))
         of_frozen = list(rows.to(like).unbind())
     if current is not None:

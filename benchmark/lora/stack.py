@@ -254,7 +254,7 @@ class AdapterStack:
         result = {}
         with torch.no_grad():
             for name, layer in self.layers.items():
-                both = [(term.scaled_a(), term.lora_b) for term in layer.terms()]
+                both = [(term.scale_a(), term.lora_b) for term in layer.terms()]
                 if layer.merged is not None:
                     both.insert(0, _factors(layer.merged.to(layer.like.device), self.merged_rank))
                 none = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import UserError, refusal, unknown
-from benchmark.models.backbone_store import find_folder, preset_key, stored_folder
+from benchmark.models.backbone_store import find_folder, find_stored_folder, preset_key
 from benchmark.models.forward_equivalents import PassCounter
 from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
 from benchmark.models.positions import count_from_mask
@@ -158,7 +158,7 @@ def _load_preset(key: str, placement: Placement | None = None) -> LoadedBackbone
         loaded = preset.build()
         loaded.module.requires_grad_(False)
     elif preset.file is not None:
-        loaded = load_pretrained(str(stored_folder(key, preset.weights_hash)), key, preset, placement)
+        loaded = load_pretrained(str(find_stored_folder(key, preset.weights_hash)), key, preset, placement)
     elif preset.folder is not None:
         folder = preset.folder()
         if not (folder / "config.json").is_file():

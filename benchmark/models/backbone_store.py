@@ -44,7 +44,7 @@ def store() -> Path:
     return Path.home() / ".cache" / "continual-peft-bench" / "backbones"
 
 
-def stored_folder(key: str, weights_hash: str | None) -> Path:
+def find_stored_folder(key: str, weights_hash: str | None) -> Path:
     """Return the folder of a preset that has been fetched.
 
     Raises:
@@ -75,7 +75,7 @@ def find_folder(name: str, folder: Path | None = None, weights: str = "") -> Pat
     Raises:
         UserError: none of them holds it, or none with these weights.
     """
-    places = [folder] if folder is not None else [Path(name), store() / name, *_remembered(weights)]
+    places = [folder] if folder is not None else [Path(name), store() / name, *_recall_folders(weights)]
     found = [each for each in places if (each / "config.json").is_file()]
     if not found:
         given = next((each for each in places if each.is_dir()), None)
@@ -101,7 +101,7 @@ def remember(folder: Path, weights: str) -> None:
             atomic_write(root / "folders" / weights, os.fsencode(folder.resolve()))
 
 
-def _remembered(weights: str) -> list[Path]:
+def _recall_folders(weights: str) -> list[Path]:
     root = place()
     if not weights or root is None:
         return []
@@ -165,7 +165,7 @@ def make_folder(key: str, pinned: PinnedFile, weights_hash: str | None, tell: Te
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{key}.lock"):
             with contextlib.suppress(UserError):
-                return f"already in {stored_folder(key, weights_hash)}"
+                return f"already in {find_stored_folder(key, weights_hash)}"
             if importlib.util.find_spec(pinned.needs) is None:
                 raise UserError(
                     f"{pinned.needs}, which reads the weights of the backbone '{key}', is not installed: "

@@ -70,7 +70,7 @@ def _longest(module: nn.Module, prefix: str) -> Stack | None:
     return best
 
 
-def chosen_blocks(choice: str, count: int) -> tuple[int, ...]:
+def choose_blocks(choice: str, count: int) -> tuple[int, ...]:
     """Return the numbers of the blocks that a choice means among `count`, ascending.
 
     Raises:
@@ -96,7 +96,7 @@ def chosen_blocks(choice: str, count: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def adapted_blocks(module: nn.Module, choice: str) -> list[tuple[Stack, tuple[int, ...]]]:
+def find_adapted_blocks(module: nn.Module, choice: str) -> list[tuple[Stack, tuple[int, ...]]]:
     """Return a model's stacks with the numbers of the chosen blocks of each.
 
     Raises:
@@ -109,12 +109,12 @@ def adapted_blocks(module: nn.Module, choice: str) -> list[tuple[Stack, tuple[in
             f"the only valid value is {ALL}"
         )
     longest = max(len(stack) for stack in stacks)
-    wanted = chosen_blocks(choice, longest)
+    wanted = choose_blocks(choice, longest)
     found = []
     for stack in stacks:
         side, colon, number = choice.partition(":")
         own = f"{side}:{min(int(number), len(stack))}" if colon else choice
-        numbers = chosen_blocks(own, len(stack)) if colon or choice == ALL else wanted
+        numbers = choose_blocks(own, len(stack)) if colon or choice == ALL else wanted
         found.append((stack, tuple(number for number in numbers if number < len(stack))))
     return found
 
@@ -127,7 +127,7 @@ def inside(module: nn.Module, layers: dict[str, Layer], choice: str) -> dict[str
     """
     if choice == ALL:
         return layers
-    chosen = adapted_blocks(module, choice)
+    chosen = find_adapted_blocks(module, choice)
     kept = {
         name: layer
         for name, layer in layers.items()
@@ -142,5 +142,5 @@ def first_adapted_block(module: nn.Module, choice: str) -> int:
     """Return the first adapted block of the stack that reads the input; 0 where nothing lies below it."""
     if choice == ALL:
         return 0
-    _, numbers = adapted_blocks(module, choice)[0]
+    _, numbers = find_adapted_blocks(module, choice)[0]
     return numbers[0] if numbers else 0

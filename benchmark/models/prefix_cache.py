@@ -30,7 +30,7 @@ from benchmark.data.batches import Batch, ImageRows, Rows, TokenRows
 from benchmark.data.row_cache import Arrays, code_of
 from benchmark.models import prefix_store, tail
 from benchmark.models.blocks import find_stacks, first_adapted_block
-from benchmark.models.label_scores import packed
+from benchmark.models.label_scores import pack_answers
 from benchmark.models.tail import PREFIX, Tail
 
 if TYPE_CHECKING:
@@ -194,16 +194,16 @@ class PrefixedRows:
     def batch(self, rows: Sequence[int], training: bool = False) -> Batch:
         """Return the given rows with their states, padded as their tokens are."""
         batch = self.rows.batch(rows, training)
-        if not self._fixed(training):
+        if not self._is_fixed(training):
             return batch
         hidden = self._states(rows, training)
         if self.prefix.first is None:
             batch.inputs = batch.inputs | {FEATURES: torch.cat(hidden)}
         else:
-            batch.inputs = batch.inputs | {PREFIX: padded(hidden, batch.left)}
+            batch.inputs = batch.inputs | {PREFIX: pad_states(hidden, batch.left)}
         return batch
 
-    def _fixed(self, training: bool) -> bool:
+    def _is_fixed(self, training: bool) -> bool:
         if isinstance(self.rows, ImageRows):
             return not (training and self.rows.augmentation != "none")
         return training or not self._causal or self.answers is not None
@@ -230,7 +230,7 @@ class PrefixedRows:
         # Image rows are not augmented here: they would have no states.
         found = [self.rows.batch([row], training and self._causal).inputs for row in rows]
         if self._causal and not training and self.answers is not None:
-            found = [packed(inputs, self.answers) for inputs in found]
+            found = [pack_answers(inputs, self.answers) for inputs in found]
         device, own = self.prefix.device, next(self.prefix.backbone.module.parameters()).dtype
         return [
             {name: x.to(device, own) if x.is_floating_point() else x.to(device) for name, x in inputs.items()}
@@ -250,7 +250,7 @@ class PrefixedRows:
 
         scored = self.answers if self._causal and not training else None
         key = self.prefix.key(content_of(self.rows, training and self._causal) + repr(scored))
-        return prefix_store.stored(key, lambda: self._bytes(training), build, self.prefix.dtype)
+        return prefix_store.find_or_store(key, lambda: self._bytes(training), build, self.prefix.dtype)
 
     def _bytes(self, training: bool) -> int:
         first = self.prefix.states(self._inputs([0], training))[0]
@@ -261,7 +261,7 @@ class PrefixedRows:
         return tokens * first.shape[1] * self.prefix.dtype.itemsize
 
 
-def padded(states: list[Tensor], left: bool) -> Tensor:
+def pad_states(states: list[Tensor], left: bool) -> Tensor:
     """Return states `(length, width)` as `(n, longest, width)`, filled up with zeros."""
     longest = max(len(state) for state in states)
     found = states[0].new_zeros(len(states), longest, states[0].shape[1])

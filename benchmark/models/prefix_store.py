@@ -71,7 +71,7 @@ def _as_numpy(block: Tensor) -> np.ndarray:
     return (block.view(torch.int16) if block.dtype == torch.bfloat16 else block).numpy()
 
 
-def stored(key: list[str], size: Callable[[], int], build: Build, dtype: torch.dtype) -> Ragged | None:
+def find_or_store(key: list[str], size: Callable[[], int], build: Build, dtype: torch.dtype) -> Ragged | None:
     """Return the entry of a key, made where it is missing; None where it cannot or may not be stored.
 
     Args:
@@ -81,7 +81,7 @@ def stored(key: list[str], size: Callable[[], int], build: Build, dtype: torch.d
     if root is None or limit() == 0:
         return None
     try:
-        found = row_cache.stored(KIND, key, build, lambda: _make_room(root / KIND, size()))
+        found = row_cache.map_stored(KIND, key, build, lambda: _make_room(root / KIND, size()))
     except (OSError, NotImplementedError) as error:
         log.warning("the frozen prefix is not stored but computed for every batch: %s", error)
         return None

@@ -207,7 +207,7 @@ class ClassificationTaskModel(TaskModel):
         if self.backbone.kind == "image":
             settings = self.image_settings
             assert settings is not None
-            pictures = encoding.resized(cast(Any, examples.inputs), settings.size)
+            pictures = encoding.resize_images(cast(Any, examples.inputs), settings.size)
             return self.with_prefix(
                 ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
             )

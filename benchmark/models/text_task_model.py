@@ -42,7 +42,7 @@ class TextTaskModel(TaskModel):
     def encode(self, task: Task, examples: Examples) -> Rows:
         """Return prompts as token ids and, as targets, the label string or the first reference."""
         tokenizer = self.backbone.tokenizer
-        code = code_of(TextTaskModel, drawn, draw)
+        code = code_of(TextTaskModel, sample_references, draw)
         ids = encoding.token_lists(
             [*self.token_key(task, examples), self.backbone.kind, code],
             examples,
@@ -76,7 +76,7 @@ class TextTaskModel(TaskModel):
             assert examples.labels is not None
             return [task.classes[label] for label in examples.labels]
         if self.protocol.references == "drawn":
-            return drawn(examples)
+            return sample_references(examples)
         return [accepted[0] for accepted in examples.references]
 
     def begin_task(self, tasks: Sequence[int]) -> None:
@@ -115,7 +115,7 @@ class TextTaskModel(TaskModel):
             return predictions
         tokenizer = self.backbone.tokenizer
         model: Any = self.backbone.module
-        inputs, states = self._apart(batch)
+        inputs, states = self._split_prefix(batch)
         with self._feeding(states):
             generated = model.generate(
                 **inputs,
@@ -145,7 +145,7 @@ class TextTaskModel(TaskModel):
         """Return the mean log-likelihood per token of each label string after each prompt, `(n, labels)`."""
         module: Any = self.backbone.module
         answers = [self.answer(label) for label in labels]
-        inputs, states = self._apart(batch)
+        inputs, states = self._split_prefix(batch)
         if self.causal:
             if states is not None:
                 # Stored for every label of the stream; those asked about are picked out.
@@ -157,7 +157,7 @@ class TextTaskModel(TaskModel):
             encoded = module.get_encoder()(**inputs)
         return decoder_scores(module, encoded, inputs["attention_mask"], answers)
 
-    def _apart(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
+    def _split_prefix(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return a batch's inputs and, apart from them, the states of the frozen prefix, if any."""
         inputs = dict(batch.inputs)
         return inputs, inputs.pop(PREFIX, None)
@@ -199,7 +199,7 @@ class TextTaskModel(TaskModel):
         return "summary-rouge-l" if as_is and metric == "rouge-l" else metric
 
 
-def drawn(examples: Examples) -> list[str]:
+def sample_references(examples: Examples) -> list[str]:
     """Return one accepted answer per row, the same one whenever and wherever it is drawn."""
     assert examples.references is not None
     return [draw(accepted, name) for accepted, name in zip(examples.references, examples.ids, strict=True)]

@@ -57,7 +57,7 @@ def at_task(
     name: str, t: int, count: int, size: Size, device: torch.device
 ) -> tuple[Method, Phase, Rows] | None:
     """Return a method that has begun task t, its first phase and the task's rows; None if nothing trains."""
-    stream = [made_up(task, size) for task in range(count)]
+    stream = [make_up_task(task, size) for task in range(count)]
     settings: dict[str, Any] = {"name": "speed", "source": "this suite", "backbone": "ViT", "epochs": 1}
     protocol = Protocol(**settings, batch_size=size.batch, rank=size.rank, targets=("query", "value"))
     make = METHODS.load(name)
@@ -106,7 +106,7 @@ def compare(
     return times
 
 
-def made_up(t: int, size: Size) -> Task:
+def make_up_task(t: int, size: Size) -> Task:
     """Return a task of two classes of random pictures: what a step costs does not depend on what is seen."""
     generator = np.random.RandomState(t)
     pixels = generator.randint(0, 256, (size.batch, size.side, size.side)).astype(np.uint8)

@@ -70,16 +70,16 @@ def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
     shape = size.shape()
     images = torch.randn(size.batch, 3, size.side, size.side).to(place)
     variants: dict[str, Callable[[ViTConfig, int, int], nn.Module]] = {
-        "fixed scales, merged": merged,
-        "learned scales, stacked": stacked,
-        "peft, adapters summed one by one": summed_by_peft,
+        "fixed scales, merged": build_merged,
+        "learned scales, stacked": build_stacked,
+        "peft, adapters summed one by one": build_peft_sum,
     }
     timer, rows = StepTimer(place), []
     with one_thread(place):
         for name, make in variants.items():
             with place:
                 models = {count: make(shape, count, size.rank) for count in tasks}
-            times = interleaved(timer, models, images)
+            times = time_interleaved(timer, models, images)
             first = times[tasks[0]]
             ratios = {f"T = {count}": f"{times[count].median / first.median:.2f}" for count in tasks}
             rows.append({"variant": name, f"{timer.clock} at T = {tasks[0]}": first.describe(), **ratios})
@@ -93,7 +93,7 @@ def print_times(rows: list[dict[str, str]], timer: StepTimer) -> None:
         print(f"\n{warning}")
 
 
-def interleaved(timer: StepTimer, models: dict[int, nn.Module], images: Tensor) -> dict[int, Times]:
+def time_interleaved(timer: StepTimer, models: dict[int, nn.Module], images: Tensor) -> dict[int, Times]:
     """Return the times of a step of each model; the models take turns, so that drift hits all."""
     times = {count: timer.new() for count in models}
     for turn in range(ROUNDS + 1):
@@ -126,14 +126,14 @@ def _with_past(shape: ViTConfig, count: int, rank: int) -> tuple[ViTModel, Adapt
     return model, stack
 
 
-def merged(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+def build_merged(shape: ViTConfig, count: int, rank: int) -> nn.Module:
     """Return a model whose frozen adapters are merged into its weights, as where scales are fixed."""
     model, stack = _with_past(shape, count, rank)
     stack.merge_frozen()
     return model
 
 
-def stacked(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+def build_stacked(shape: ViTConfig, count: int, rank: int) -> nn.Module:
     """Return a model with one learned magnitude per task over normalised directions."""
     model, stack = _with_past(shape, count, rank)
     magnitudes = nn.Parameter(torch.ones(count))
@@ -143,7 +143,7 @@ def stacked(shape: ViTConfig, count: int, rank: int) -> nn.Module:
     return model
 
 
-def summed_by_peft(shape: ViTConfig, count: int, rank: int) -> nn.Module:
+def build_peft_sum(shape: ViTConfig, count: int, rank: int) -> nn.Module:
     """Return a peft model with `count` active adapters of which the last is trained."""
     from peft import LoraConfig, get_peft_model
 

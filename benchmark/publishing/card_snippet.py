@@ -187,7 +187,7 @@ def snippet(model: TaskModel, tasks: Sequence[Task], base: Base) -> str | None:
         "tasks": pformat({task.name: list(task.classes) for task in tasks}, width=100, sort_dicts=False),
         "loader": loader,
         "base": base.code,
-        "options": _without_pooler(model) + _quantized(protocol),
+        "options": _without_pooler(model) + _list_quantization(protocol),
         "context": '\n@torch.autocast("cpu", torch.bfloat16)' if protocol.precision == "bf16" else "",
         "example": repr(tasks[0].name),
     }
@@ -215,7 +215,7 @@ def _without_pooler(model: TaskModel) -> str:
     return ", add_pooling_layer=False" if optional and getattr(module, "pooler", None) is None else ""
 
 
-def _quantized(protocol: Protocol) -> str:
+def _list_quantization(protocol: Protocol) -> str:
     """Return the options that store the base model's weights as the run did, where it quantized them."""
     if protocol.quantization == "none":
         return ""

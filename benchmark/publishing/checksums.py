@@ -19,7 +19,7 @@ NAME = "SHA256SUMS"
 NEXT = "SHA256SUMS.next"
 
 
-def stated(folder: Path) -> dict[str, str]:
+def read_stated(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each listed result by its name in the folder; empty where there is no list.
 
     Of a result that an interrupted `publish` has written it is the new one.
@@ -53,7 +53,7 @@ def _read(path: Path) -> dict[str, str]:
 def broken(folder: Path) -> dict[Path, str]:
     """Return what is wrong with each listed result that is not what was published, in one line each."""
     problems = {}
-    for name, digest in stated(folder).items():
+    for name, digest in read_stated(folder).items():
         path = folder / name
         if not path.is_file():
             problems[path] = f"{path} is gone; {folder / NAME} lists it as published"
@@ -64,12 +64,12 @@ def broken(folder: Path) -> dict[Path, str]:
     return problems
 
 
-def unlisted(folder: Path, placed: Iterable[Path]) -> list[str]:
+def list_unlisted(folder: Path, placed: Iterable[Path]) -> list[str]:
     """Return a line for each placed result that the list does not hold, or one where there is no list."""
     placed = sorted(placed)
     if placed and not (folder / NAME).is_file():
         return [f"{folder / NAME} is missing: nothing says what was published (bench submit writes it)"]
-    listed = stated(folder)
+    listed = read_stated(folder)
     return [
         f"{path} is not listed in {folder / NAME}: place results with bench submit"
         for path in placed
@@ -79,7 +79,7 @@ def unlisted(folder: Path, placed: Iterable[Path]) -> list[str]:
 
 def record(folder: Path, paths: Iterable[Path]) -> None:
     """List results as they are now, beside those listed before."""
-    _write(folder / NAME, stated(folder) | {_name(folder, path): _hash(path) for path in paths})
+    _write(folder / NAME, read_stated(folder) | {_name(folder, path): _hash(path) for path in paths})
 
 
 def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
@@ -88,7 +88,7 @@ def publish(folder: Path, files: Mapping[Path, bytes]) -> None:
     Raises:
         UserError: a file cannot be written.
     """
-    listed = stated(folder)
+    listed = read_stated(folder)
     if (folder / NEXT).is_file():
         # Before it is replaced: what it alone lists would be reported as changed.
         _write(folder / NAME, listed)

@@ -136,12 +136,12 @@ def load_files(root: Path) -> tuple[list[tuple[Path, Result]], list[str]]:
     """Return what `load` does, each result with its file."""
     folder = root / "results"
     changed = broken(folder)
-    paths = [path for path in placed_files(folder) if path not in changed]
+    paths = [path for path in find_placed_files(folder) if path not in changed]
     found, problems = usable(paths, placed=True)
     return sorted(found, key=lambda each: _position(each[1])), [*changed.values(), *problems]
 
 
-def placed_files(folder: Path) -> list[Path]:
+def find_placed_files(folder: Path) -> list[Path]:
     """Return the files of results in the folder `results`, wherever a result may lie."""
     return [*folder.glob("*/*.jsonl"), *folder.glob("*/*/*.json")]
 
@@ -241,7 +241,7 @@ def selection(result: Result) -> str:
 
 def row_method(result: Result) -> str:
     """Return the method of a run with what its protocol adds to it: `name (classifier alignment)`."""
-    added = _added(result)
+    added = _find_additions(result)
     return result.method + (" (classifier alignment)" if added.get("alignment") else "")
 
 
@@ -299,7 +299,7 @@ def _setup(result: Result) -> dict[str, Any]:
     return setup | {"protocol": shared, "accounting": {"accounting": result.accounting_version}}
 
 
-def _added(result: Result) -> dict[str, Any]:
+def _find_additions(result: Result) -> dict[str, Any]:
     """Return what the protocol adds to the run's method, where it is not the default."""
     chosen = result.protocol_settings
     defaults = {name: Protocol.model_fields[name].default for name in OF_A_METHOD}
@@ -312,7 +312,7 @@ def _own(result: Result) -> dict[str, Any]:
     # A need that is younger than the result was not asked for.
     needs = {name: True for name, needed in result.needs.items() if needed}
     kept = {"needs": needs, "reference": result.reference}
-    added = {"added": _added(result)} if _added(result) else {}
+    added = {"added": _find_additions(result)} if _find_additions(result) else {}
     return {**{name: _as_block(name, value) for name, value in own.items()}, "method": kept, **added}
 
 

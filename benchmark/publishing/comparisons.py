@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchmark.publishing.board import LEADING, Board
-from benchmark.publishing.tables import markdown, measured, shown
+from benchmark.publishing.tables import drop_blank_columns, markdown, name_in_markdown
 from benchmark.scoring.statistics import compare
 from benchmark.scoring.statistics_ranks import Ranking, friedman, holm, signed_rank
 
@@ -23,7 +23,7 @@ DEFINITIONS = {
 }
 
 
-def compared(board: Board) -> list[str]:
+def compare_rows(board: Board) -> list[str]:
     """Return the blocks that compare a board's rows, a table and a line; none where nothing is compared."""
     if not board.compared:
         return []
@@ -42,7 +42,7 @@ def _table(board: Board, ranking: Ranking | None) -> str:
         found = behind[row.label].difference if row.label in behind else None
         records.append(
             {
-                "method": shown(row),
+                "method": name_in_markdown(row),
                 "mean rank ↓": f"{ranking.mean_ranks[row.label]:.1f}" if ranking else "",
                 "behind ↓": "" if found is None else f"{100 * found:.1f}",
                 "95 % interval": ""
@@ -55,7 +55,7 @@ def _table(board: Board, ranking: Ranking | None) -> str:
                 else {}
             )
         )
-    return markdown(measured(pd.DataFrame(records)))
+    return markdown(drop_blank_columns(pd.DataFrame(records)))
 
 
 def _verdict(ranking: Ranking) -> str:

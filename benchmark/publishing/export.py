@@ -14,7 +14,7 @@ from benchmark.publishing.card_snippet import Base, snippet
 from benchmark.publishing.model_card import card
 from benchmark.results import Result, atomic_write, read
 from benchmark.running.checkpoint import pack
-from benchmark.running.rebuilding import rebuild, run_of
+from benchmark.running.rebuilding import rebuild, rebuild_run
 from benchmark.running.run import Run
 from benchmark.running.worker import load_data
 
@@ -89,7 +89,7 @@ def _tasks(
     if model.backbone.kind in ("vector", "image") or model.protocol.prompt in WITHOUT_WORDS:
         return model.tasks
     try:
-        run = run_of(result, stream_file)
+        run = rebuild_run(result, stream_file)
         return load_data(run, data_dir)[0].tasks
     except UserError as error:
         raise UserError(

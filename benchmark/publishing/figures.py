@@ -15,7 +15,7 @@ from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, boards
 from benchmark.publishing.collect import Row, Section, sections, usable
 from benchmark.publishing.plot_style import COLUMN, MOST_DRAWN, looking, save
-from benchmark.publishing.tables import named
+from benchmark.publishing.tables import name_row
 from benchmark.result_files import find, require
 from benchmark.results import Result
 from benchmark.scoring.statistics_ranks import friedman
@@ -74,7 +74,9 @@ def drawings(part: Section) -> Iterator[Drawing]:
             curves, lost = plots.accuracy_over_tasks(shown), plots.forgetting_per_task(shown)
             yield Drawing(f"curves-{name}", f"{which}: mean score of the tasks seen", curves)
             yield Drawing(f"forgetting-{name}", f"{which}: forgetting of each task", lost)
-        ranking = friedman({named(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
+        ranking = (
+            friedman({name_row(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
+        )
         if ranking is not None:
             yield Drawing(f"ranks-{name}", f"{title}: mean ranks", plots.critical_difference(ranking))
     if any(row.values("average_performance") for row in part.rows):

@@ -42,7 +42,7 @@ class Gap:
     floor: Row
     ceiling: Row
 
-    def closed(self, row: Row) -> Closed | None:
+    def measure_closed(self, row: Row) -> Closed | None:
         """Return the share of the mean gap that a row closes over shared runs.
 
         `sum (row - floor) / sum (ceiling - floor)`; None where no run is shared, the gap of the shared runs

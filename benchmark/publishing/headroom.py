@@ -126,7 +126,7 @@ def verdicts(
         if result.stream == stream
         and backbone in (None, result.backbone)
         and protocol in (None, result.protocol)
-        and scored_on_test(result)
+        and is_scored_on_test(result)
     ]
     if problems:
         raise UserError("; ".join(problems))
@@ -137,7 +137,7 @@ def verdicts(
     return [judge(section) for section in sections(chosen)]
 
 
-def scored_on_test(result: Result) -> bool:
+def is_scored_on_test(result: Result) -> bool:
     """Whether a result may stand on a board; trials of a search are scored on validation rows."""
     return bool(result.protocol_settings.get("score_on", "test") == "test")
 

@@ -70,7 +70,7 @@ def in_words(
     says = [
         sentence
         for board in ranked
-        for sentence in (_standing(board), _untrained(board, verdict), _other_readings(board))
+        for sentence in (_standing(board), _describe_untrained(board, verdict), _other_readings(board))
         if sentence
     ]
     limits = [] if verdict.refusal else [limit for board in ranked if (limit := _limit(board))]
@@ -146,7 +146,7 @@ def _others(board: Board, first: str) -> str:
     return f"; the other {count} score{'s' * (count == 1)} less than {first}"
 
 
-def _untrained(board: Board, verdict: Verdict) -> str:
+def _describe_untrained(board: Board, verdict: Verdict) -> str:
     """Return that a reading of the frozen backbone for which nothing is trained stands above all rows."""
     if board.title != REHEARSAL_FREE or verdict.headroom is None:
         return ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmark.errors import Incomplete
-from benchmark.protocol import stored_in_words
+from benchmark.protocol import describe_storage
 from benchmark.publishing import comparisons, marks, measured_boards
 from benchmark.publishing.board import Board, boards
 from benchmark.publishing.collect import (
@@ -59,7 +59,7 @@ def build(root: Path, out: Path, sort_by: str = TRAINED_HEAD) -> list[Path]:
     return written
 
 
-def printed(root: Path, sort_by: str, form: TableFormat) -> str:
+def format_tables(root: Path, sort_by: str, form: TableFormat) -> str:
     """Return the tables of every board of the results under `<root>/results` in another form.
 
     Raises:
@@ -100,7 +100,7 @@ def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list
     """
     results, problems = load(root)
     require(results, problems, root / "results")
-    rescored, unmarked = marks.rescored(root, results)
+    rescored, unmarked = marks.find_rescored(root, results)
     measured = measured_boards.read(root)
     grouped, refused = publishable(sections(results, rescored), measured)
     streams = sorted({part.stream for part in grouped})
@@ -154,7 +154,7 @@ def _scores(found: Sequence[Board], sort_by: str) -> list[str]:
         if board.rows:
             blocks.append(main_table(board, sort_by))
         blocks += [plain(note) for note in board.notes()]
-        tests = comparisons.compared(board)
+        tests = comparisons.compare_rows(board)
         blocks += [f"#### Compared: {plain(board.title.lower())}", *tests] if tests else []
         if board.apart:
             blocks += [f"#### With fewer runs: {plain(board.title.lower())}", table_apart(board, sort_by)]
@@ -214,7 +214,7 @@ def _device(run: Result) -> str:
     given = run.protocol_settings
     precision = given.get("precision", "float32")
     products = "" if precision == "float32" else f", products in {precision}"
-    stored = stored_in_words(given.get("quantization", "none"), given.get("attention", "default"))
+    stored = describe_storage(given.get("quantization", "none"), given.get("attention", "default"))
     return f"{run.provenance.device}, {run.provenance.dtype}{products}{stored and f', {stored}'}"
 
 

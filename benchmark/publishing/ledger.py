@@ -14,7 +14,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from benchmark.data.toml_file import checked
+from benchmark.data.toml_file import read_checked
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing.collect import load, row_method
 from benchmark.publishing.paper_tables import PaperTable, frame_table
@@ -105,7 +105,7 @@ def read_sources(folder: Path) -> list[Source]:
     paths = sorted(folder.glob("*.toml"))
     if not paths:
         raise UserError(f"no published numbers in {folder}: expected *.toml files")
-    return [checked(path, "file of published numbers", Source) for path in paths]
+    return [read_checked(path, "file of published numbers", Source) for path in paths]
 
 
 Measured = Mapping[tuple[str, str], Sequence[Result]]

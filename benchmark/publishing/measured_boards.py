@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.data.toml_file import checked
+from benchmark.data.toml_file import read_checked
 from benchmark.publishing.collect import Section, is_standard
 from benchmark.publishing.headroom import judge
 
@@ -48,7 +48,7 @@ def read(root: Path) -> dict[tuple[str, str], str]:
         UserError: the file is faulty.
     """
     path = root / NAME
-    listed = checked(path, "list of boards", Listed) if path.exists() else Listed()
+    listed = read_checked(path, "list of boards", Listed) if path.exists() else Listed()
     return {(each.stream, each.protocol): each.why for each in listed.board}
 
 

@@ -12,7 +12,7 @@ from benchmark.publishing.collect import Row, Section, is_standard
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
 from benchmark.publishing.headroom import judge
-from benchmark.publishing.tables import link, markdown, named, plain
+from benchmark.publishing.tables import link, markdown, name_row, plain
 from benchmark.scoring.statistics_normalised import (
     FEWEST_ERRORS,
     FEWEST_RUNS,
@@ -95,9 +95,9 @@ def _standings(head: str, title: str, ends: Ends) -> Standings:
     for column, (part, gap) in enumerate(having):
         rows: list[Row] = by_needs(part.rows)[title]
         for row in rows:
-            share = gap.closed(row)
+            share = gap.measure_closed(row)
             if share is not None:
-                closed[named(row)][column] = share
+                closed[name_row(row)][column] = share
     return Standings(head, title, tuple(part for part, _ in having), dict(closed))
 
 
@@ -117,7 +117,7 @@ def _table(group: Standings, parts: Sequence[Section]) -> str:
     for name in group.names:
         record = {"method": plain(name)}
         for column, part in enumerate(group.sections):
-            record[f"{link(apart(part, parts), part.stream)} ↑"] = _text(group.closed[name].get(column))
+            record[f"{link(name_apart(part, parts), part.stream)} ↑"] = _text(group.closed[name].get(column))
         records.append(record | (_summary(group.summary(name)) if len(group.sections) > 1 else {}))
     return markdown(pd.DataFrame(records))
 
@@ -129,7 +129,7 @@ def _summary(found: Summary | None) -> dict[str, str]:
     return dict(zip(SUMMARY, texts, strict=True))
 
 
-def apart(part: Section, parts: Sequence[Section]) -> str:
+def name_apart(part: Section, parts: Sequence[Section]) -> str:
     """Return a section's stream; with what tells it from the stream's other sections with this head."""
     several = sum((other.stream, other.head) == (part.stream, part.head) for other in parts) > 1
     return part.stream + (f" {part.protocol}, {part.backbone} {part.note}".rstrip() if several else "")

@@ -19,7 +19,7 @@ from benchmark.analysis.translator import Translation, as_data, frame
 from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, boards
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.grouping import reference_kind
-from benchmark.publishing.tables import LEFT, SCORES, markdown, named, plain, score_frame, share
+from benchmark.publishing.tables import LEFT, SCORES, markdown, name_row, plain, score_frame, share
 from benchmark.results import READINGS, TRAINED_HEAD
 from benchmark.scoring.statistics import spread
 from benchmark.text_table import TableFormat
@@ -136,14 +136,14 @@ def comparison_table(paired: Pairing) -> PaperTable:
 
 def _of_board(part: Section, board: Board, sort_by: str, apart: bool) -> PaperTable:
     texts = score_frame(board, sort_by, apart)
-    by_name = {named(row): row for row in (board.apart if apart else board.rows)}
+    by_name = {name_row(row): row for row in (board.apart if apart else board.rows)}
     rows = [by_name[name] for name in texts["method"]]
     marked = frozenset(number for number, row in enumerate(rows) if row.label in board.best and not apart)
     title = f"{part.stream}, {part.title}: {board.title}" + (", with fewer runs" if apart else "")
     columns = list(texts.columns)
     means = {
         columns.index(name): [_mean(row, metric, reading) for row in rows]
-        for name, metric, reading in _measured()
+        for name, metric, reading in _find_measured()
         if name in columns
     }
     ranked = board.ranked and not apart and len(rows) > 1
@@ -158,7 +158,7 @@ def _of_board(part: Section, board: Board, sort_by: str, apart: bool) -> PaperTa
     return PaperTable(title, texts, records, " ".join(note), frozenset(bold), marked)
 
 
-def _measured() -> Iterator[tuple[str, str, str]]:
+def _find_measured() -> Iterator[tuple[str, str, str]]:
     """Yield title, metric and reading of each column of scores."""
     for name, metric in SCORES.items():
         yield name, metric, TRAINED_HEAD
@@ -179,7 +179,7 @@ def _best(values: Sequence[float | None], higher: bool) -> list[int]:
 
 
 def _record(row: Row, board: Board, apart: bool) -> dict[str, Any]:
-    record: dict[str, Any] = {"method": named(row), "n": len(row.results)}
+    record: dict[str, Any] = {"method": name_row(row), "n": len(row.results)}
     if board.ranked and not apart:
         record["could_be_best"] = row.label in board.best if board.compared else None
     elif not board.ranked:

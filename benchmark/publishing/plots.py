@@ -136,7 +136,7 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
             style["markerfacecolor"] = "none"
         else:
             free.append((stored, score))
-        axes.plot([stored], [score], **style, label=text(_described(row)))
+        axes.plot([stored], [score], **style, label=text(_describe_row(row)))
     if free:
         costs, scores = zip(*sorted(free[index] for index in pareto(free)), strict=True)
         axes.step(costs, scores, where="post", color="0.5", linewidth=1, zorder=0, label="Pareto front")
@@ -263,7 +263,7 @@ def _curves(rows: Sequence[Row], values: Any, xlabel: str, ylabel: str, apart: f
     return chart
 
 
-def _described(row: Row) -> str:
+def _describe_row(row: Row) -> str:
     needs = [need.replace("_", " ") for need in row.needs]
     marks = [*(["reference"] if row.first.reference else []), *needs]
     return row.name + (f" ({', '.join(marks)})" if marks else "")

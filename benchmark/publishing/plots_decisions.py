@@ -17,7 +17,7 @@ MOST_RUNS = 30
 RIGHT, WRONG = COLOURS[2], COLOURS[1]
 
 
-def known_decisions(results: Sequence[Result]) -> dict[str, Decisions]:
+def find_decisions(results: Sequence[Result]) -> dict[str, Decisions]:
     """Return by run's name the decisions that can be judged, of the first `MOST_RUNS` that have any."""
     found: dict[str, Decisions] = {}
     for result in results:

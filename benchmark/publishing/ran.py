@@ -35,7 +35,7 @@ class Ran(Part):
     runs: list[tuple[str, int]] = Field(description="order and seed of each run that began to learn")
 
 
-def known_runs(folder: Path, result: Result) -> list[Begun]:
+def find_runs(folder: Path, result: Result) -> list[Begun]:
     """Return the runs that began to learn in an output folder, or whose results lie where a result does."""
     if folder.parts[-2:] != (result.stream, result.protocol):
         return []
@@ -55,7 +55,7 @@ def runs_of_row(result: Result, known: Iterable[Begun]) -> Runs:
     return {(result.order, result.seed), *((each.order, each.seed) for each in known if each.row == row)}
 
 
-def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path, bytes]:
+def merge_lists(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path, bytes]:
     """Return the files that name the runs of submitted results, with what they named before.
 
     Args:
@@ -70,7 +70,7 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
         folder = path.resolve().parent
         for result in results:
             if folder not in known:
-                known[folder] = known_runs(folder, result)
+                known[folder] = find_runs(folder, result)
             row = result.method, Run.of(result).row
             by_file[side_file(root, result, RAN)][row] |= runs_of_row(result, known[folder])
     files, problems = {}, list[str]()
@@ -88,7 +88,7 @@ def merged(root: Path, submitted: Mapping[Path, Iterable[Result]]) -> dict[Path,
     return files
 
 
-def left_out(root: Path, results: Iterable[Result]) -> list[str]:
+def find_left_out(root: Path, results: Iterable[Result]) -> list[str]:
     """Return a line for each run that was run and is not published, or published and not in its row's line.
 
     Of a row without a line nothing is said: it is older than these lines, or nobody shows what else was run.

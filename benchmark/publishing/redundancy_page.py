@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.analysis.redundancy import couples, shown
+from benchmark.analysis.redundancy import couples, format_number
 from benchmark.analysis.run_analysis import RunAnalysis
 from benchmark.analysis.subspaces import DRAWS
 from benchmark.analysis.task_inputs import ROWS, TOKENS
 from benchmark.errors import UserError
 from benchmark.publishing.paper_tables import PaperTable, frame_table
-from benchmark.publishing.tables import markdown, measured, plain
+from benchmark.publishing.tables import drop_blank_columns, markdown, plain
 from benchmark.results import atomic_write
 
 DEFINITIONS = {
@@ -70,11 +70,11 @@ def write_page(runs: Sequence[RunAnalysis], page: Path) -> Path:
     ordered = sorted(runs, key=lambda run: run.found.result.stream)
     for stream, found in groupby(ordered, key=lambda run: run.found.result.stream):
         blocks[stream] = "\n\n".join(_run(run) for run in found)
-    atomic_write(page, _filled(text, blocks, page).encode())
+    atomic_write(page, _fill_blocks(text, blocks, page).encode())
     return page
 
 
-def _filled(text: str, blocks: Mapping[str, str], page: Path) -> str:
+def _fill_blocks(text: str, blocks: Mapping[str, str], page: Path) -> str:
     for name, block in blocks.items():
         start, end = f"<!-- redundancy:{name} -->", f"<!-- /redundancy:{name} -->"
         if start not in text and end not in text:
@@ -115,23 +115,23 @@ def facts(analysed: RunAnalysis) -> list[str]:
 def by_task(analysed: RunAnalysis) -> pd.DataFrame:
     """Return a row of texts for each task, with the columns of `DEFINITIONS` that hold anything."""
     tasks = range(len(analysed.found.result.tasks))
-    return measured(pd.DataFrame([_task(analysed, task) for task in tasks]).fillna(""))
+    return drop_blank_columns(pd.DataFrame([_task(analysed, task) for task in tasks]).fillna(""))
 
 
 def _task(analysed: RunAnalysis, task: int) -> dict[str, str]:
     found, removed = analysed.found, analysed.removed
     record = {
         "task": f"{task + 1}",
-        "effective rank": shown(found.shape(task, "effective_rank"), 2),
-        "stable rank": shown(found.shape(task, "stable_rank"), 2),
-        "rows": shown(found.to_earlier(task, "rows"), 3),
-        "x random": shown(found.to_earlier(task, "rows_over_random"), 1),
-        "columns": shown(found.to_earlier(task, "columns"), 3),
-        "x random ": shown(found.to_earlier(task, "columns_over_random"), 1),
-        "update residual": shown(found.shape(task, "residual"), 4),
-        "by random": shown(found.shape(task, "residual_random"), 4),
-        "effect residual": shown(found.shape(task, "effect_residual"), 4),
-        "by random ": shown(found.shape(task, "effect_residual_random"), 4),
+        "effective rank": format_number(found.shape(task, "effective_rank"), 2),
+        "stable rank": format_number(found.shape(task, "stable_rank"), 2),
+        "rows": format_number(found.to_earlier(task, "rows"), 3),
+        "x random": format_number(found.to_earlier(task, "rows_over_random"), 1),
+        "columns": format_number(found.to_earlier(task, "columns"), 3),
+        "x random ": format_number(found.to_earlier(task, "columns_over_random"), 1),
+        "update residual": format_number(found.shape(task, "residual"), 4),
+        "by random": format_number(found.shape(task, "residual_random"), 4),
+        "effect residual": format_number(found.shape(task, "effect_residual"), 4),
+        "by random ": format_number(found.shape(task, "effect_residual_random"), 4),
     }
     if removed is not None:
         for each in (each for each in removed.removals if each.task == task):

@@ -18,10 +18,10 @@ from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.heat_map import score_map
 from benchmark.publishing.in_words import in_words
 from benchmark.publishing.plot_style import MOST_DRAWN, PAGE, looking
-from benchmark.publishing.plots_decisions import decisions, known_decisions
-from benchmark.publishing.report_parts import STYLE, figure, framed, gallery, table, words
+from benchmark.publishing.plots_decisions import decisions, find_decisions
+from benchmark.publishing.report_parts import STYLE, figure, gallery, table, words, wrap_in_figure
 from benchmark.publishing.report_redundancy import Paths, redundancy
-from benchmark.publishing.tables import SCORES, active, measured, named, share
+from benchmark.publishing.tables import SCORES, active, drop_blank_columns, name_row, share
 from benchmark.publishing.terminal import show
 from benchmark.result_files import find, require
 from benchmark.results import Result, atomic_write
@@ -82,7 +82,7 @@ def _run(result: Result, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     ]
     row = Row(row_method(result), (result,))
     pictures = [
-        framed("Score on each task after each task", score_map(result)),
+        wrap_in_figure("Score on each task after each task", score_map(result)),
         figure("Active adapters after each task", plots.active_over_tasks([row])),
         *(figure(caption, chart) for caption, chart in _decisions([result])),
     ]
@@ -100,7 +100,7 @@ def _run(result: Result, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
 
 def _decisions(results: Sequence[Result]) -> list[tuple[str, plots.Figure]]:
     """Return the picture of what was kept beside what was needed, where both are known."""
-    found = known_decisions(results)
+    found = find_decisions(results)
     return [("Adapters kept beside those needed", decisions(found))] if found else []
 
 
@@ -123,7 +123,7 @@ def _section(part: Section, paths: Paths, depth: Depth) -> tuple[str, list[str]]
     pictures += [figure(caption, chart) for caption, chart in _decisions(part.results)]
     pictures.append(figure("Score against stored parameters", plots.score_against_stored(part.rows)))
     for row in part.rows:
-        pictures.append(framed(f"{row.name}: scores of its first run", score_map(row.first)))
+        pictures.append(wrap_in_figure(f"{row.name}: scores of its first run", score_map(row.first)))
     heading = f"<h2>{escape(part.stream)}: {escape(part.title)}</h2>\n{words(in_words(part, found))}"
     overlaps, problems = redundancy(part.rows, paths, depth)
     return "\n".join([heading, *tables, gallery(pictures), overlaps]), problems
@@ -141,12 +141,12 @@ def _scores(board: Board) -> list[str]:
 
 def _table(title: str, board: Board, rows: Sequence[Row]) -> str:
     """Return a table of scores without the columns in which nothing was measured."""
-    frame = measured(pd.DataFrame([_record(row, board) for row in rows]))
+    frame = drop_blank_columns(pd.DataFrame([_record(row, board) for row in rows]))
     return table(title, list(frame.columns), frame.to_numpy().tolist())
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:
     mark = {"could be best": "yes" if row.label in board.best else ""}
-    record = {"method": named(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
+    record = {"method": name_row(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
     return record | {"active": active(row), "n": str(len(row.results))}

@@ -81,6 +81,6 @@ def figure(caption: str, chart: Figure) -> str:
     )
 
 
-def framed(caption: str, table: str) -> str:
+def wrap_in_figure(caption: str, table: str) -> str:
     """Return a table that stands among pictures, such as a heat map's."""
     return f"<figure>\n{table}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"

@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.publishing import plots
 from benchmark.publishing.collect import Row
 from benchmark.publishing.heat_map import overlap_maps
-from benchmark.publishing.report_parts import figure, framed, gallery, table
+from benchmark.publishing.report_parts import figure, gallery, table, wrap_in_figure
 from benchmark.results import Result
 
 Paths = dict[int, Path]
@@ -64,7 +64,7 @@ def _run(row: Row, analysed: RunAnalysis) -> str:
         parts.append(_table(f"{name}: scores without each adapter", frame[["task", *apart]]))
     maps = overlap_maps(analysed.found)
     if maps:
-        figures = [framed(f"{row.name}: {title}", each) for title, each in maps.items()]
+        figures = [wrap_in_figure(f"{row.name}: {title}", each) for title, each in maps.items()]
         residuals = plots.residuals(analysed.found)
         figures.append(figure(f"{row.name}: {plots.REDUNDANCY['residual']}", residuals))
         parts.append(gallery(figures))

@@ -31,7 +31,7 @@ from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_methods import method_page
 from benchmark.publishing.site_opening import opening
-from benchmark.publishing.site_tables import EXPLAINED, Table, normalised
+from benchmark.publishing.site_tables import EXPLAINED, Table, build_normalised
 from benchmark.result_files import PACKED, require
 from benchmark.results import Result, atomic_write, to_json
 
@@ -85,7 +85,7 @@ def build(root: Path, out: Path, pictures: bool = True, docs: str = "") -> list[
     require(found, problems, root / "results")
     _check_folder(out)
     results = [result for _, result in found]
-    rescored, unmarked = marks.rescored(root, results)
+    rescored, unmarked = marks.find_rescored(root, results)
     problems += unmarked
     paths = {id(result): _path_in_site(path, result) for path, result in found}
     site = Site(results, paths, pictures, docs, rescored, measured_boards.read(root))
@@ -153,7 +153,7 @@ class Site:
         """Return the first page."""
         found = standings(self.sections)
         heads = [
-            (head, [table for group in groups if (table := normalised(group, self.sections)).lines])
+            (head, [table for group in groups if (table := build_normalised(group, self.sections)).lines])
             for head, groups in groupby(found, key=lambda group: group.head)
         ]
         heads = [(head, tables) for head, tables in heads if tables]
@@ -188,7 +188,7 @@ class Site:
             part.title,
             in_words(part, self._boards[id(part)], self.measured),
             site_tables.groups(part, self._boards[id(part)], self._link),
-            _drawn(part) if pictures else [],
+            _draw(part) if pictures else [],
             missing if self.pictures and not pictures else "",
             facts(part),
         )
@@ -227,7 +227,7 @@ class Site:
         return made
 
 
-def _drawn(part: Section) -> list[Picture]:
+def _draw(part: Section) -> list[Picture]:
     with looking(PAGE):
         return [Picture(each.caption, data_uri(each.figure)) for each in drawings(part)]
 

@@ -13,7 +13,7 @@ from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.plot_style import PAGE, data_uri, looking
-from benchmark.publishing.site_tables import Link, Run, Table, costs, run_of
+from benchmark.publishing.site_tables import Link, Run, Table, costs, identify_run
 from benchmark.publishing.tables import share
 from benchmark.registry import METHODS
 from benchmark.running.tuned_values import TunedValues, all_tuned_values
@@ -82,7 +82,7 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
         link: from a result to the address of its file.
     """
     rows = [(part, row) for part in parts for row in part.rows if row.first.method == name]
-    known = _tuned(name)
+    known = _read_tuned(name)
     curves = _all_curves(known) if pictures else []
     return MethodPage(
         name,
@@ -99,7 +99,7 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
         [
             (
                 f"{part.stream}, {part.title}: {row.name}, AP {share(row.values(LEADING)) or 'not measured'}",
-                [Run(run_of(result), link(result)) for result in row.results[:MOST_SHOWN]],
+                [Run(identify_run(result), link(result)) for result in row.results[:MOST_SHOWN]],
             )
             for part, row in rows
         ],
@@ -115,7 +115,7 @@ def _costs(part: Section, rows: Sequence[Row], link: Link) -> Table:
     return Table(f"Costs on {part.stream}, {part.title}", table.columns, table.lines, table.note)
 
 
-def _known(name: str) -> bool:
+def _is_known(name: str) -> bool:
     try:
         return METHODS.entry(name).key == name
     except UserError:
@@ -124,7 +124,7 @@ def _known(name: str) -> bool:
 
 def _blocks(name: str) -> list[Block]:
     """Return the docstring of a method's file, which begins with its idea; none for a plug-in."""
-    if not _known(name) or (path := METHODS.entry(name).path) is None:
+    if not _is_known(name) or (path := METHODS.entry(name).path) is None:
         return []
     text = inspect.cleandoc(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
     return [_block(part) for part in re.split(r"\n{2,}", text)]
@@ -137,7 +137,7 @@ def _block(text: str) -> Block:
 
 
 def _settings(name: str) -> list[Setting]:
-    if not _known(name) or METHODS.entry(name).distribution is not None:
+    if not _is_known(name) or METHODS.entry(name).distribution is not None:
         return []
     fields = METHODS.load(name).Hyperparameters.model_fields
     return [
@@ -150,8 +150,8 @@ def _settings(name: str) -> list[Setting]:
     ]
 
 
-def _tuned(name: str) -> dict[str, TunedValues]:
-    if not _known(name) or METHODS.entry(name).distribution is not None:
+def _read_tuned(name: str) -> dict[str, TunedValues]:
+    if not _is_known(name) or METHODS.entry(name).distribution is not None:
         return {}
     return all_tuned_values(name)
 

@@ -11,7 +11,7 @@ from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
 from benchmark.publishing.grouping import reference_kind
-from benchmark.publishing.overview import Standings, apart
+from benchmark.publishing.overview import Standings, name_apart
 from benchmark.publishing.tables import (
     COSTS,
     DEFINITIONS,
@@ -21,7 +21,7 @@ from benchmark.publishing.tables import (
     SCORES,
     cost,
     interval,
-    named,
+    name_row,
     share,
 )
 from benchmark.results import Result
@@ -112,10 +112,12 @@ def scores_apart(board: Board, link: Link) -> Table:
 
 
 def _scores(board: Board, rows: Sequence[Row], link: Link, title: str, note: str) -> Table:
-    return _measured(Table(title, _score_columns(board), _score_lines(board, rows, link), note, "AP ↑"))
+    return _drop_blank_columns(
+        Table(title, _score_columns(board), _score_lines(board, rows, link), note, "AP ↑")
+    )
 
 
-def _measured(table: Table) -> Table:
+def _drop_blank_columns(table: Table) -> Table:
     """Return a table without the columns that are blank throughout, but for the first, that of marks."""
     places = range(len(table.columns))
     kept = [place for place in places if not place or any(line.cells[place].text for line in table.lines)]
@@ -147,8 +149,8 @@ def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, .
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         cells += [Cell(row.proof)] if board.proven else []
-        runs = tuple(Run(f"{run_of(result)}{_ap(result)}", link(result)) for result in row.results)
-        lines.append(Line(named(row), (first, *cells), runs, row.first.method))
+        runs = tuple(Run(f"{identify_run(result)}{_ap(result)}", link(result)) for result in row.results)
+        lines.append(Line(name_row(row), (first, *cells), runs, row.first.method))
     return tuple(lines)
 
 
@@ -156,12 +158,12 @@ def costs(rows: Sequence[Row], link: Link) -> Table:
     """Return what each row costs."""
     lines = []
     for row in sorted(rows, key=lambda row: row.label):
-        runs = tuple(Run(run_of(result), link(result)) for result in row.results)
-        lines.append(Line(named(row), tuple(_cost(row, title) for title in COSTS), runs, row.first.method))
-    return _measured(Table("Costs", tuple(_column(title) for title in COSTS), tuple(lines)))
+        runs = tuple(Run(identify_run(result), link(result)) for result in row.results)
+        lines.append(Line(name_row(row), tuple(_cost(row, title) for title in COSTS), runs, row.first.method))
+    return _drop_blank_columns(Table("Costs", tuple(_column(title) for title in COSTS), tuple(lines)))
 
 
-def normalised(group: Standings, parts: Sequence[Section]) -> Table:
+def build_normalised(group: Standings, parts: Sequence[Section]) -> Table:
     """Return the normalised scores of one group, a column for each section that has it.
 
     A board on which no row has two runs is left out, and so is a row without two runs on some board.
@@ -181,11 +183,11 @@ def normalised(group: Standings, parts: Sequence[Section]) -> Table:
         name for name in group.names if all(_is_certain(group.closed[name].get(column)) for column in kept)
     ]
     left_out = len(group.names) - len(names)
-    columns = [Column(f"{apart(group.sections[column], parts)} ↑", "higher") for column in kept]
+    columns = [Column(f"{name_apart(group.sections[column], parts)} ↑", "higher") for column in kept]
     several = len(group.sections) > 1 and all(group.summary(name) for name in names)
     lines = []
     for name in names if kept else []:
-        cells = [_closed(group.closed[name].get(column)) for column in kept]
+        cells = [_format_closed(group.closed[name].get(column)) for column in kept]
         lines.append(Line(name, (*cells, *(_summary(group.summary(name)) if several else []))))
     summary = [Column(title, side, about) for title, side, about in SUMMARY] if several else []
     rows = "1 row" if left_out == 1 else f"{left_out} rows"
@@ -222,7 +224,10 @@ def _score(row: Row, metric: str, strong: bool) -> Cell:
     if not values:
         return mean
     about = f"standard deviation {mean.spread[2:]}, n = {len(values)}" if mean.spread else "n = 1"
-    runs = [f"{run_of(result)}: {100 * value:.1f}" for result, value in zip(row.results, values, strict=True)]
+    runs = [
+        f"{identify_run(result)}: {100 * value:.1f}"
+        for result, value in zip(row.results, values, strict=True)
+    ]
     return replace(mean, detail="\n".join([about, *runs]), strong=strong)
 
 
@@ -236,7 +241,7 @@ def _worst(row: Row) -> Cell:
     if not values:
         return Cell()
     worst = min(values)
-    return Cell(f"{100 * worst:.1f}", "", run_of(row.results[values.index(worst)]), worst)
+    return Cell(f"{100 * worst:.1f}", "", identify_run(row.results[values.index(worst)]), worst)
 
 
 def _cost(row: Row, title: str) -> Cell:
@@ -249,7 +254,7 @@ def _cost(row: Row, title: str) -> Cell:
     return Cell(cost(row, title), "", differ, mean)
 
 
-def _closed(closed: Closed | None) -> Cell:
+def _format_closed(closed: Closed | None) -> Cell:
     if closed is None:
         return Cell()
     low, high = closed.interval or (None, None)
@@ -268,7 +273,7 @@ def _summary(found: Summary | None) -> list[Cell]:
     return [*shares, Cell(spread_of_means, value=found.high - found.low)]
 
 
-def run_of(result: Result) -> str:
+def identify_run(result: Result) -> str:
     """Return which of a row's runs a result is."""
     return f"order {result.order}, seed {result.seed}"
 

@@ -29,7 +29,7 @@ def check_sound(result: Result, path: Path | str) -> None:
 
 def contradictions(result: Result) -> Iterator[str]:
     """Yield everything in a result that does not follow from the rest of it."""
-    for check in (_lengths, _not_negative, _finished, _numbers, _rows, _untrained, _key):
+    for check in (_lengths, _not_negative, _check_finished, _numbers, _rows, _check_untrained, _key):
         yield from check(result)
 
 
@@ -71,7 +71,7 @@ def _negative(name: str, value: object) -> Iterator[str]:
             return
 
 
-def _finished(result: Result) -> Iterator[str]:
+def _check_finished(result: Result) -> Iterator[str]:
     stated = result.timing.finished
     try:
         at = datetime.fromisoformat(stated)
@@ -123,7 +123,7 @@ def _rows(result: Result) -> Iterator[str]:
                     )
 
 
-def _untrained(result: Result) -> Iterator[str]:
+def _check_untrained(result: Result) -> Iterator[str]:
     """Scores whose rows are not kept are shares of the rows all the same; only a zero-shot run has them."""
     if (result.untrained is not None) != (result.config.get("zero_shot") is True):
         yield "scores of the untrained model and the setting zero_shot do not go together"

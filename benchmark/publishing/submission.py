@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import OF_A_METHOD, Protocol
 from benchmark.publishing import marks, ran
-from benchmark.publishing.checksums import publish, unlisted
+from benchmark.publishing.checksums import list_unlisted, publish
 from benchmark.publishing.claims import SHA256, claim_errors
-from benchmark.publishing.collect import differing, flatten, load_files, placed_files, same_run
+from benchmark.publishing.collect import differing, find_placed_files, flatten, load_files, same_run
 from benchmark.publishing.side_files import side_files
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, each_result, find, pack, records
@@ -88,7 +88,7 @@ def submit(paths: Sequence[Path], root: Path, dry_run: bool = False) -> Verdict:
         submitted: dict[Path, list[Result]] = defaultdict(list)
         for entry in entries:
             submitted[entry.path].append(entry.result)
-        publish(root / "results", _merged(entries) | ran.merged(root, submitted))
+        publish(root / "results", _merge_packed(entries) | ran.merge_lists(root, submitted))
     return Verdict(tuple(dict.fromkeys(entry.target for entry in entries)), ())
 
 
@@ -99,9 +99,9 @@ def recheck(root: Path) -> list[str]:
     """
     folder = root / "results"
     published, problems = load_files(root)
-    problems += unlisted(folder, [*placed_files(folder), *side_files(folder)])
+    problems += list_unlisted(folder, [*find_placed_files(folder), *side_files(folder)])
     results = [result for _, result in published]
-    problems += [*marks.rescored(root, results)[1], *ran.left_out(root, results)]
+    problems += [*marks.find_rescored(root, results)[1], *ran.find_left_out(root, results)]
     for path, result in published:
         problems += [f"{path}: {result.name}: {reason}" for reason in validation_errors(result, path)]
     entries = [Entry(path, result, path) for path, result in published]
@@ -183,7 +183,7 @@ def _protocol(result: Result) -> Iterator[str]:
             raise unknown(
                 "protocol", result.protocol, registered, f"bench list protocols --stream {result.stream}"
             )
-        used = _used(result)
+        used = _read_protocol(result)
     except UserError as error:
         yield str(error)
         return
@@ -198,7 +198,7 @@ def _settings(protocol: Protocol) -> Mapping[str, str]:
     return flatten({"protocol": protocol.model_dump(mode="json", exclude={"source", *OF_A_METHOD})})
 
 
-def _used(result: Result) -> Protocol:
+def _read_protocol(result: Result) -> Protocol:
     try:
         return Protocol(**result.config.get("protocol", {}))
     except (ValidationError, TypeError) as error:
@@ -256,7 +256,7 @@ def _facts(result: Result) -> object:
 
 def _rows_seen(result: Result) -> str:
     """Return a text that is equal for results that must have seen the same rows."""
-    used = _used(result).identity()
+    used = _read_protocol(result).identity()
     settings: Mapping[str, object] = {
         "protocol": {name: value for name, value in used.items() if name not in OF_A_METHOD},
         "parameters": result.config.get("parameters", {}),
@@ -264,7 +264,7 @@ def _rows_seen(result: Result) -> str:
     return json.dumps([result.stream, result.order, result.seed, settings], sort_keys=True)
 
 
-def _merged(entries: Sequence[Entry]) -> dict[Path, bytes]:
+def _merge_packed(entries: Sequence[Entry]) -> dict[Path, bytes]:
     """Return the packed files that results belong to, with the results in them."""
     groups: dict[Path, list[Result]] = defaultdict(list)
     for entry in entries:

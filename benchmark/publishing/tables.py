@@ -134,10 +134,10 @@ def main_table(board: Board, sort_by: str = TRAINED_HEAD) -> str:
         if row.label == board.winner:
             record["AP ↑"] = f"**{record['AP ↑']}**"
         records.append(record)
-    return markdown(measured(pd.DataFrame(records)))
+    return markdown(drop_blank_columns(pd.DataFrame(records)))
 
 
-def measured(frame: pd.DataFrame) -> pd.DataFrame:
+def drop_blank_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame of texts without the columns in which every cell is blank, but for the marks."""
     return frame.loc[:, (frame != "").any() | (frame.columns == "could be best")]
 
@@ -145,18 +145,20 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 def score_frame(board: Board, sort_by: str = TRAINED_HEAD, apart: bool = False) -> pd.DataFrame:
     """Return the texts of `main_table`, or of `table_apart`, as a frame without the marks of markdown."""
     rows = by_mean(board.apart if apart else board.rows, sort_by)
-    return measured(pd.DataFrame([_record(row, board) | {"method": named(row)} for row in rows]))
+    return drop_blank_columns(pd.DataFrame([_record(row, board) | {"method": name_row(row)} for row in rows]))
 
 
 def table_apart(board: Board, sort_by: str = TRAINED_HEAD) -> str:
     """Return the scores of the rows that lack some of the board's runs."""
     frame = pd.DataFrame([_record(row, board) for row in by_mean(board.apart, sort_by)])
-    return markdown(measured(frame.drop(columns="could be best", errors="ignore")))
+    return markdown(drop_blank_columns(frame.drop(columns="could be best", errors="ignore")))
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:
     mark = {"could be best": "yes" if row.label in board.best else ""}
-    record = {"method": shown(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
+    record = {"method": name_in_markdown(row)} | (
+        mark if board.ranked else {"reference": reference_kind(row)}
+    )
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
     record |= {title: share(row.values(LEADING, READING_COLUMNS[title])) for title in board.readings}
     record |= {INTERVAL: interval(row, board)} if board.intervals else {}
@@ -174,7 +176,7 @@ def interval(row: Row, board: Board) -> str:
 def cost_table(rows: Sequence[Row]) -> str:
     """Return what each row costs; a number that differs between runs is their mean."""
     records = [
-        {"method": shown(row)} | {title: cost(row, title) for title in COSTS}
+        {"method": name_in_markdown(row)} | {title: cost(row, title) for title in COSTS}
         for row in sorted(rows, key=lambda row: row.label)
     ]
     return markdown(pd.DataFrame(records))
@@ -187,10 +189,10 @@ def cost(row: Row, title: str) -> str:
         return ""
     if title == "reduction ↑":
         return f"{100 * mean:.0f} %"
-    return _number(mean) + (f" / {_learned(row)}" if title == "active ↓" else "")
+    return _number(mean) + (f" / {_format_learned(row)}" if title == "active ↓" else "")
 
 
-def _learned(row: Row) -> str:
+def _format_learned(row: Row) -> str:
     return _number(spread([run.parameters.adapters[-1] for run in row.results])[0])
 
 
@@ -220,15 +222,15 @@ def _signless(value: float) -> str:
     return "0.0" if text == "-0.0" else text
 
 
-def named(row: Row) -> str:
+def name_row(row: Row) -> str:
     """Return a row's name; a reference row with what it needs, as it has no section by needs."""
     needs = ", ".join(name.replace("_", " ") for name in row.needs)
     return row.name + (f" ({needs})" if row.first.reference and needs else "")
 
 
-def shown(row: Row) -> str:
+def name_in_markdown(row: Row) -> str:
     """Return a row's name for a markdown table."""
-    return plain(named(row))
+    return plain(name_row(row))
 
 
 def _number(value: float) -> str:

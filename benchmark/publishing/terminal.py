@@ -40,18 +40,18 @@ def show(result: Result, path: Path | None = None) -> str:
     kind = "reference row" if result.reference else "competitor"
     blocks = [
         f"{result.name}\n{result.protocol}, {result.backbone}, {kind}, key {result.key}",
-        _titled("Scores x 100, row: after task, column: on task", _matrix(result)),
-        _titled("Other readings of the last stage x 100", _readings(result)),
-        _titled("Metrics x 100", _headline(result)),
-        _titled("Tasks", _tasks(result)),
-        _titled("Parameters", _listed(_parameters(result))),
-        _titled("Report of the method", _reports(result)),
-        _titled("Configuration", _listed(result.config)),
-        _titled("Needs at test or beyond the task's data", _listed(dict(result.needs))),
-        _titled("Provenance", _listed(result.provenance.model_dump())),
-        _titled("Timing", _listed(result.timing.model_dump())),
-        *([] if path is None or path.suffix == PACKED else [_titled("Adapters", _adapters(result, path))]),
-        _titled("What this proves", ATTESTED_SENTENCE),
+        _put_title("Scores x 100, row: after task, column: on task", _matrix(result)),
+        _put_title("Other readings of the last stage x 100", _readings(result)),
+        _put_title("Metrics x 100", _headline(result)),
+        _put_title("Tasks", _tasks(result)),
+        _put_title("Parameters", _list_values(_parameters(result))),
+        _put_title("Report of the method", _reports(result)),
+        _put_title("Configuration", _list_values(result.config)),
+        _put_title("Needs at test or beyond the task's data", _list_values(dict(result.needs))),
+        _put_title("Provenance", _list_values(result.provenance.model_dump())),
+        _put_title("Timing", _list_values(result.timing.model_dump())),
+        *([] if path is None or path.suffix == PACKED else [_put_title("Adapters", _adapters(result, path))]),
+        _put_title("What this proves", ATTESTED_SENTENCE),
     ]
     return "\n\n".join(blocks)
 
@@ -174,7 +174,7 @@ def _readings(result: Result) -> str:
         cells = result.matrix_of(name)[-1]
         found = " ".join("-" if cell is None else f"{100 * cell:.1f}" for cell in cells)
         lines[name] = result.readings.get(name, Reading()).blank or found
-    return _listed(lines)
+    return _list_values(lines)
 
 
 def _tasks(result: Result) -> str:
@@ -210,13 +210,13 @@ def _reports(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _listed(block: dict[str, Any]) -> str:
+def _list_values(block: dict[str, Any]) -> str:
     flat = flatten(block)
     wide = max((len(name) for name in flat), default=0)
     return "\n".join(f"{name:<{wide}}  {value}" for name, value in flat.items())
 
 
-def _titled(title: str, text: str) -> str:
+def _put_title(title: str, text: str) -> str:
     return f"{title}\n{text or 'nothing'}"
 
 

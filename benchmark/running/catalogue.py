@@ -81,7 +81,7 @@ def load_method(name: str) -> type[Method]:
     return method
 
 
-def registered_here(run: Run) -> bool:
+def is_registered_here(run: Run) -> bool:
     """Whether the run's method or stream is known to this process alone, with its code in no commit."""
     stream = run.stream_file is None and STREAMS.has_registered(run.stream)
     return stream or METHODS.has_registered(run.method)

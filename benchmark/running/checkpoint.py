@@ -25,7 +25,7 @@ class TaskRecord(BaseModel):
 
     Attributes:
         scores: the row of the score matrix, one entry per task of the stream; None where not measured.
-        readings: the row of every reading with its packed row scores, see `readings.packed_stage`.
+        readings: the row of every reading with its packed row scores, see `readings.pack_stage`.
         forward_equivalents: see `benchmark.models.forward_equivalents`.
         steps, trainable, head_trainable: see `benchmark.running.task_loop.LearnedTask`.
         adapters, active: see `benchmark.method.Accounting`.

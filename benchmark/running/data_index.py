@@ -40,7 +40,7 @@ class DataIndex:
         self._read: dict[str, str | None] = {}
         self._names: dict[tuple[str, str, int, int, int], tuple[str, Run]] = {}
 
-    def known(self, run: Run) -> str | None:
+    def find_fingerprint(self, run: Run) -> str | None:
         """Return the fingerprint of a run's data, or None where only loading can show it."""
         name = self._name(run)
         if name not in self._read:
@@ -86,7 +86,7 @@ class DataIndex:
 
     @cached_property
     def _files(self) -> list[str]:
-        return _listed(Path(self._where)) if self._where else []
+        return _list_files(Path(self._where)) if self._where else []
 
     def _state(self, run: Run) -> str | None:
         """Return a hash of everything that the rows of a stream come from; None where that is not known."""
@@ -97,8 +97,8 @@ class DataIndex:
             code = [] if entry.here else _source_files(entry.module)
             if not code:
                 return None
-            listed = [*self._files, *code, *_listed(Path(__file__).parents[1], "**/*.py")]
-            listed += [f"{name} {version}" for name, version in installed(PACKAGES).items()]
+            listed = [*self._files, *code, *_list_files(Path(__file__).parents[1], "**/*.py")]
+            listed += [f"{name} {version}" for name, version in find_versions(PACKAGES).items()]
             self._sources[run.stream] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
         return self._sources[run.stream]
 
@@ -109,10 +109,10 @@ def _source_files(module: str) -> list[str]:
     if spec is None or spec.origin is None or not Path(spec.origin).exists():
         return []
     path = Path(spec.origin)
-    return _listed(path.parent) if "." in module else [_facts(path)]
+    return _list_files(path.parent) if "." in module else [_facts(path)]
 
 
-def _listed(folder: Path, pattern: str = "*") -> list[str]:
+def _list_files(folder: Path, pattern: str = "*") -> list[str]:
     """Return the facts of the files under a folder."""
     return [
         _facts(path) for path in sorted(folder.rglob(pattern)) if path.is_file() and path.suffix != ".pyc"
@@ -125,7 +125,7 @@ def _facts(path: Path) -> str:
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def installed(packages: Iterable[str]) -> dict[str, str]:
+def find_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the versions of those packages that are installed."""
     from importlib.metadata import PackageNotFoundError, version
 

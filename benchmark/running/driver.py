@@ -70,7 +70,7 @@ def run(
         """Note what needs no work and return the places that do."""
         index, open_places = DataIndex(out, data_dir), []
         for place in places:
-            outcome = settled(jobs[place], index)
+            outcome = settle_without_work(jobs[place], index)
             if outcome is None:
                 open_places.append(place)
             else:
@@ -113,10 +113,10 @@ def open_executor(workers: int, conditions: Conditions, say: Callable[[str], Non
     yield local.in_process
 
 
-def settled(job: Job, index: DataIndex) -> Outcome | None:
+def settle_without_work(job: Job, index: DataIndex) -> Outcome | None:
     """Return the outcome of a run that needs no work, without loading its data; None where it needs some."""
     run = job.run
-    known = None if job.fresh else index.known(run)
+    known = None if job.fresh else index.find_fingerprint(run)
     try:
         path = None if known is None else run.path(job.out, known)
         # What a kill left beside a result is tidied by whoever claims the run.

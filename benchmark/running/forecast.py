@@ -189,11 +189,11 @@ def forecast(runs: Iterable[Run], out: Path, data_dir: Path | None, published: S
 
     def look(run: Run) -> Forecast:
         cost = history.cost(run)
-        known = index.known(run)
+        known = index.find_fingerprint(run)
         if history.has(run, known):
             return Forecast(run, "done", cost)
         name = folder.name(run)
-        if name in locks and folder.claimed(run):
+        if name in locks and folder.is_claimed(run):
             return Forecast(run, "running", cost)
         failure = folder.failure(run) if name in failures else None
         if failure is not None:

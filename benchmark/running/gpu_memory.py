@@ -23,7 +23,7 @@ from benchmark.models.backbone import Backbone, LoadedBackbone, quiet
 from benchmark.models.blocks import find_stacks
 from benchmark.models.checkpointing import checkpoint_blocks
 from benchmark.models.label_scores import last_logits
-from benchmark.models.placement import NUMBER, shape_of, split, stored_bytes
+from benchmark.models.placement import NUMBER, count_stored_bytes, shape_of, split
 from benchmark.models.precision import round_frozen
 from benchmark.registry import BACKBONES
 from benchmark.running.kept_tensors import OUTSIDE, Kept, Products
@@ -162,7 +162,7 @@ def _weights(
                 continue
             counted.add(id(parameter))
             if isinstance(part, nn.Linear) and block is not None and protocol.quantization != "none":
-                weights[gpu] += stored_bytes(parameter, protocol.quantization)
+                weights[gpu] += count_stored_bytes(parameter, protocol.quantization)
             else:
                 weights[gpu] += parameter.numel() * parameter.element_size()
         if isinstance(part, LoraLinear):
@@ -175,12 +175,12 @@ def _activations(
 ) -> Counter[int]:
     """Return the bytes that a micro-batch keeps, by GPU; what is outside the blocks is on the first."""
     found: Counter[int] = Counter()
-    kept = _kept(config, protocol, rows, tokens, protocol.gradient_checkpointing)
+    kept = _measure_kept(config, protocol, rows, tokens, protocol.gradient_checkpointing)
     for block, size in kept.items():
         found[gpu_of.get(block, 0)] += size
     if protocol.gradient_checkpointing:
         # And all that one block keeps while its own gradient is computed.
-        whole = _kept(config, protocol, rows, tokens, checkpointed=False)
+        whole = _measure_kept(config, protocol, rows, tokens, checkpointed=False)
         largest: Counter[int] = Counter()
         for block, size in whole.items():
             if block != OUTSIDE:
@@ -189,7 +189,9 @@ def _activations(
     return found
 
 
-def _kept(config: Any, protocol: Protocol, rows: int, tokens: int, checkpointed: bool) -> Counter[int]:
+def _measure_kept(
+    config: Any, protocol: Protocol, rows: int, tokens: int, checkpointed: bool
+) -> Counter[int]:
     """Return the bytes that autograd keeps of one forward pass, beside the weights, by block."""
     module, adapters = _on_meta(config, protocol)
     for parameter in adapters.parameters():

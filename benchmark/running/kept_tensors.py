@@ -79,10 +79,10 @@ class Products(TorchFunctionMode):
         if func is functional.linear and self.keep_inputs is not None and args[0].requires_grad:
             self.keep_inputs(args[0])
         if func in PRODUCTS and self.bf16:
-            args = tuple(_halved(each) for each in args)
-            given = {name: _halved(each) for name, each in given.items()}
+            args = tuple(_halve(each) for each in args)
+            given = {name: _halve(each) for name, each in given.items()}
         return func(*args, **given)
 
 
-def _halved(value: Any) -> Any:
+def _halve(value: Any) -> Any:
     return value.bfloat16() if isinstance(value, Tensor) and value.dtype == torch.float32 else value

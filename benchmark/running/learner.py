@@ -27,11 +27,11 @@ from benchmark.results import (
 )
 from benchmark.row_scores import unpack
 from benchmark.running.building import build, prepare_device
-from benchmark.running.catalogue import load_stream, registered_here
+from benchmark.running.catalogue import is_registered_here, load_stream
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
-from benchmark.running.readings import Reader, RowScores, packed_stage, readings_of, visible_task_id
+from benchmark.running.readings import Reader, RowScores, pack_stage, readings_of, visible_task_id
 from benchmark.running.run import Run
 from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
@@ -62,7 +62,7 @@ class Learner:
         self.run, self.loaded, self.fingerprint = run, loaded, fingerprint
         self.path, self.callback = path, callback
         # Now and not at the end: the files may change while the loaded code runs on.
-        self.source = (None, None) if registered_here(run) else git_state()
+        self.source = (None, None) if is_registered_here(run) else git_state()
         self.device, self.gpus = prepare_device(device, gpus), gpus
         kind = load_stream(run.stream_reference).kind
         self.method, self.backbone = build(run, loaded.tasks, self.device, kind, gpus)
@@ -159,17 +159,17 @@ class Learner:
         return BestEpoch(phase, scores)
 
     def score(self, t: int) -> dict[str, dict[str, list[Any]]]:
-        """Return row t of every reading, see `packed_stage`; a step that trained nothing is not scored."""
+        """Return row t of every reading, see `pack_stage`; a step that trained nothing is not scored."""
         scores: dict[int, RowScores] = {}
         if self.method.training_tasks(t):
             self.reader.take_means(range(t + 1))
             for i in self._tasks_to_score(t):
-                scores[i] = self._settled(t, i) or self.reader.read(
-                    i, self._scored(i), self._scored_examples(i), seen=i <= t
+                scores[i] = self._take_over(t, i) or self.reader.read(
+                    i, self._encode_scored(i), self._pick_scored_examples(i), seen=i <= t
                 )
         self.progress.blank = self.reader.blank
         metrics = [self.task_model.metric(task) for task in self.loaded.tasks]
-        return packed_stage(scores, metrics, self.reader.blank)
+        return pack_stage(scores, metrics, self.reader.blank)
 
     def _tasks_to_score(self, t: int) -> list[int]:
         """Return the tasks that are scored after task t."""
@@ -177,7 +177,7 @@ class Learner:
         every = self.run.protocol.score_at == "every" or t == count - 1
         return [*range(0 if every else t, t + 1), *(range(t + 1, count) if self.run.zero_shot else ())]
 
-    def _settled(self, t: int, i: int) -> RowScores | None:
+    def _take_over(self, t: int, i: int) -> RowScores | None:
         """Return the row scores on task i where nothing since can have changed them; None where it may."""
         if not self.method.settled or visible_task_id(self.method, i) is None:
             return None
@@ -190,7 +190,7 @@ class Learner:
         retrained = protocol.loss == "full" or protocol.alignment > 0 or shared
         if retrained and self.task_model.head_size():
             return None
-        rows, metric = len(self._scored_examples(i)), self.task_model.metric(self.loaded.tasks[i])
+        rows, metric = len(self._pick_scored_examples(i)), self.task_model.metric(self.loaded.tasks[i])
         for record in reversed(self.progress.tasks[i:t]):
             if record.scores[i] is not None:
                 packed = {name: reading["rows"][i] for name, reading in record.readings.items()}
@@ -203,18 +203,21 @@ class Learner:
         if not self.task_model.can_answer:
             return [0.0 for _ in tasks]
         answer = self.task_model.predict
-        return [evaluate(self.method, i, self._scored(i), self._scored_examples(i), answer) for i in tasks]
+        return [
+            evaluate(self.method, i, self._encode_scored(i), self._pick_scored_examples(i), answer)
+            for i in tasks
+        ]
 
-    def _scored_examples(self, i: int) -> Examples:
+    def _pick_scored_examples(self, i: int) -> Examples:
         task = self.loaded.tasks[i]
         if self.run.protocol.score_on == "test":
             return task.test
         assert task.validation is not None
         return task.validation
 
-    def _scored(self, i: int) -> Rows:
+    def _encode_scored(self, i: int) -> Rows:
         if i not in self._scored_rows:
-            self._scored_rows[i] = self.task_model.encode(self.loaded.tasks[i], self._scored_examples(i))
+            self._scored_rows[i] = self.task_model.encode(self.loaded.tasks[i], self._pick_scored_examples(i))
         return self._scored_rows[i]
 
     def _report(self, t: int) -> None:
@@ -278,7 +281,7 @@ class Learner:
             classes=list(task.classes),
             train=len(task.train),
             validation=len(task.validation or ()),
-            test=len(self._scored_examples(i)),
+            test=len(self._pick_scored_examples(i)),
             metric=self.task_model.metric(task),
         )
 

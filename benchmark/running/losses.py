@@ -21,8 +21,8 @@ def run_limited(job: Job) -> Outcome:
     """Run a job in this process and end the whole process if it takes longer than its limit.
 
     The interpreter's own watchdog does it, which also ends what hangs outside Python. Where it was then, or
-    where it was when something outside Python broke, is left in a file that `lost` reads. What a new worker
-    imports is not of the run and does not count: beside others it can take a minute.
+    where it was when something outside Python broke, is left in a file that `resolve_lost` reads. What a new
+    worker imports is not of the run and does not count: beside others it can take a minute.
     """
     with open(_trace(job), "w", encoding="utf-8") as trace:
         faulthandler.enable(trace)
@@ -37,7 +37,7 @@ def run_limited(job: Job) -> Outcome:
             Path(trace.name).unlink()
 
 
-def lost(job: Job, losses: int, reason: str) -> Outcome | None:
+def resolve_lost(job: Job, losses: int, reason: str) -> Outcome | None:
     """Return what came of a job whose process died; None: it shall run again, from its last task.
 
     Args:

@@ -17,7 +17,7 @@ from benchmark.registry import BACKBONES, METHODS, STREAMS, Registry, normalise
 from benchmark.results import Tuned
 from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.run import Run
-from benchmark.running.tuned_values import tuned_search, tuned_values
+from benchmark.running.tuned_values import find_tuned_search, find_tuned_values
 from benchmark.settings import SettingNames, Settings, assign, refine
 from benchmark.stream import Stream
 
@@ -73,7 +73,7 @@ def plan(
         parameters = _parameters(loaded[key], key, used.name, chosen)
         file = Path(references[key]).resolve() if references[key] != key else None
         found = {
-            name: tuned.get((name, key, used.name)) or tuned_search(name, key, used.name)
+            name: tuned.get((name, key, used.name)) or find_tuned_search(name, key, used.name)
             for name in method_keys
         }
         hyperparameters = {
@@ -86,7 +86,7 @@ def plan(
                 backbone_weights=backbones[key].weights,
                 backbone_folder=backbones[key].folder,
                 stream_file=file,
-                tuned=_kept(found[name], hyperparameters[name]),
+                tuned=_find_search(found[name], hyperparameters[name]),
             )
             for order in order_names[key]
             for seed in seed_list
@@ -257,7 +257,7 @@ def _hyperparameters(
 ) -> dict[str, object]:
     """Return a method's settings: its defaults, those tuned for the protocol, a search's, the chosen ones."""
     loaded = load_method(method)
-    base = tuned_values(method, stream, protocol) | (found.values if found else {})
+    base = find_tuned_values(method, stream, protocol) | (found.values if found else {})
     for name in base:
         if name not in loaded.Hyperparameters.model_fields:
             raise unknown(
@@ -266,7 +266,7 @@ def _hyperparameters(
     return refine(loaded.Hyperparameters, base, chosen.methods[method], method).model_dump(mode="json")
 
 
-def _kept(found: Tuned | None, hyperparameters: Mapping[str, object]) -> Tuned | None:
+def _find_search(found: Tuned | None, hyperparameters: Mapping[str, object]) -> Tuned | None:
     """Return the search that chose a run's values; None where a setting put others in their place."""
     kept = found and all(hyperparameters[name] == value for name, value in found.values.items())
     return found if kept else None

@@ -44,20 +44,20 @@ def check_ready(runs: Sequence[Run], data_dir: Path | None, device: str | None, 
 def missing(stream: Stream, folder: Path | None) -> str | None:
     """Return what a stream needs that is not there; None where something is, or a hub may have it."""
     sources = stream.sources
-    if sources.bundled or sources.hub or not sources.layouts or _laid_out(stream, folder):
+    if sources.bundled or sources.hub or not sources.layouts or _is_laid_out(stream, folder):
         return None
     places = " or ".join(layout.where for layout in sources.layouts)
     return f"it needs {places} in a data folder (--data-dir or BENCH_DATA)"
 
 
-def _laid_out(stream: Stream, folder: Path | None) -> bool:
+def _is_laid_out(stream: Stream, folder: Path | None) -> bool:
     return folder is not None and any(layout.find(folder) is not None for layout in stream.sources.layouts)
 
 
 def _from_hub(stream: Stream, folder: Path | None) -> bool:
     """Whether a stream's rows would come from a hub, not from a data folder."""
     sources = stream.sources
-    if sources.bundled or not sources.hub or _laid_out(stream, folder):
+    if sources.bundled or not sources.hub or _is_laid_out(stream, folder):
         return False
     return not all(Hub(folder, "").folder(one) for one in sources.hub)
 
@@ -72,10 +72,10 @@ def _ask_hub(run: Run, data_dir: Path | None) -> None:
 
 
 def _instead() -> str:
-    return f"see `bench data list`; these streams need nothing: {', '.join(_bundled(STREAMS.names()))}"
+    return f"see `bench data list`; these streams need nothing: {', '.join(_find_bundled(STREAMS.names()))}"
 
 
-def _bundled(names: Iterable[str]) -> list[str]:
+def _find_bundled(names: Iterable[str]) -> list[str]:
     """Return the built-in streams whose rows come with a package."""
     return [
         name

@@ -14,7 +14,7 @@ import torch
 
 from benchmark.models.backbone import LoadedBackbone
 from benchmark.results import Provenance, Tuned
-from benchmark.running.data_index import installed
+from benchmark.running.data_index import find_versions
 
 if TYPE_CHECKING:
     from benchmark.stream import LoadedStream
@@ -44,7 +44,7 @@ def describe(
     """
     commit, dirty = source
     return Provenance(
-        versions={"python": platform.python_version()} | installed(PACKAGES),
+        versions={"python": platform.python_version()} | find_versions(PACKAGES),
         commit=commit,
         dirty=dirty,
         data_origin=loaded.origin,

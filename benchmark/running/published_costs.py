@@ -12,7 +12,7 @@ from benchmark.result_files import PACKED
 CHECKOUT = Path(__file__).parents[2] / "leaderboards" / "results"
 
 
-def published_folders() -> list[Path]:
+def find_published_folders() -> list[Path]:
     """Return the folders of published results: of the current folder, and of the checkout this runs from."""
     places = (Path("leaderboards", "results").absolute(), CHECKOUT)
     return [place for place in dict.fromkeys(places) if place.is_dir()]

@@ -110,7 +110,7 @@ class Reader:
         answer = self._ask(batch, given)
         found = {TRAINED_HEAD: answer.predictions}
         if TASK_INCREMENTAL in read:
-            found[TASK_INCREMENTAL] = self._masked(batch, i, given, answer)
+            found[TASK_INCREMENTAL] = self._mask_predictions(batch, i, given, answer)
         if CLASS_MEANS in read:
             if answer.features is None or self._means is None:
                 self.blank[CLASS_MEANS] = NO_FEATURE
@@ -118,7 +118,7 @@ class Reader:
                 found[CLASS_MEANS] = self.task_model.choose(self._means.scores(answer.features), None)
         return found
 
-    def _masked(self, batch: Batch, i: int, given: int | None, answer: Answer) -> list[Any]:
+    def _mask_predictions(self, batch: Batch, i: int, given: int | None, answer: Answer) -> list[Any]:
         if given is not None:
             return answer.predictions
         if answer.scores is not None and only_masks(type(self.method)):
@@ -196,7 +196,7 @@ def score_rows(method: Method, i: int, predictions: Sequence[Any], examples: Exa
 
 
 def readings_of(stages: Sequence[Mapping[str, Any]], blank: Mapping[str, str]) -> dict[str, Reading]:
-    """Return the readings of a run, each of what `packed_stage` gave for every stage."""
+    """Return the readings of a run, each of what `pack_stage` gave for every stage."""
     return {
         name: Reading(blank=blank[name])
         if name in blank
@@ -207,7 +207,7 @@ def readings_of(stages: Sequence[Mapping[str, Any]], blank: Mapping[str, str]) -
     }
 
 
-def packed_stage(
+def pack_stage(
     scores: Mapping[int, RowScores], metrics: Sequence[str], blank: Mapping[str, str]
 ) -> dict[str, dict[str, list[Any]]]:
     """Return a stage's row of each reading's matrix with its packed row scores.

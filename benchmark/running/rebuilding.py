@@ -17,7 +17,7 @@ from benchmark.running.run import Run
 from benchmark.stream import Examples, Task
 
 
-def run_of(result: Result, *stream_files: Path | None) -> Run:
+def rebuild_run(result: Result, *stream_files: Path | None) -> Run:
     """Return the run of a result, whose data can be loaded.
 
     Args:

@@ -15,14 +15,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from benchmark.data.toml_file import checked
+from benchmark.data.toml_file import read_checked
 from benchmark.errors import UserError
 from benchmark.running.run import Run
 
 HELP = "bench sweep --help"
 
 
-def _joined(value: Any) -> Any:
+def _join_list(value: Any) -> Any:
     """Return a list of names or numbers as the text that a flag takes."""
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, (str, int)) and not isinstance(part, bool) for part in parts):
@@ -30,7 +30,7 @@ def _joined(value: Any) -> Any:
     return ",".join(str(part) for part in parts)
 
 
-Names = Annotated[str, BeforeValidator(_joined)]
+Names = Annotated[str, BeforeValidator(_join_list)]
 Value = str | bool | int | float | list[str | int | float] | dict[str, int]
 
 
@@ -83,7 +83,7 @@ def read_sweep(path: Path) -> list[Run]:
         UserError: the file is missing or no TOML, has an unknown key or a value of the wrong kind, or names
             something that there is not.
     """
-    file = checked(path, "sweep file", SweepFile, HELP)
+    file = read_checked(path, "sweep file", SweepFile, HELP)
     runs: dict[str, Run] = {}
     for number, block in enumerate(file.run, 1):
         try:

@@ -103,7 +103,7 @@ class SweepFolder:
         finally:
             lock.release()
 
-    def claimed(self, run: Run) -> bool:
+    def is_claimed(self, run: Run) -> bool:
         """Whether some process holds a run now."""
         if not self.file("locks", run).exists():
             return False

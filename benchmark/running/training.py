@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.batches import Rows, shuffled
+from benchmark.data.batches import Rows, shuffle_batches
 from benchmark.errors import UserError
 from benchmark.method import Method, Phase
 from benchmark.results import TRAINED_HEAD
@@ -57,7 +57,7 @@ def train(
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)
     step, check = 0, LossCheck(phase, total, device)
     for epoch in range(phase.epochs):
-        for chosen in shuffled(len(rows), phase.batch_size, generator):
+        for chosen in shuffle_batches(len(rows), phase.batch_size, generator):
             factor = rate_factor(phase, epoch, step / total)
             for group, started in zip(optimizer.param_groups, phase.groups, strict=True):
                 group["lr"] = started.learning_rate * factor

@@ -39,7 +39,7 @@ def trial(make: type[Method], kind: str) -> str | None:
         make: the method; its hyper-parameters are the defaults.
     """
     try:
-        method, rows = _built(make, kind), _rows(kind)
+        method, rows = _build(make, kind), _rows(kind)
         before: list[Tensor] = []
 
         def train_phase(method: Method, *rest: Any) -> int:
@@ -47,7 +47,7 @@ def trial(make: type[Method], kind: str) -> str | None:
             return train(method, *rest)
 
         learn_task(method, 0, lambda t: rows, 0, train_phase)
-        again = _built(make, kind)
+        again = _build(make, kind)
         again.restore(method.state())
         first, second = (_answers(each, rows) for each in (method, again))
     except UserError as error:
@@ -64,7 +64,7 @@ def _answers(method: Method, rows: Rows) -> Tensor:
     return method.task_model.outputs(rows.batch(range(ROWS), training=True))[1]
 
 
-def _built(make: type[Method], kind: str) -> Method:
+def _build(make: type[Method], kind: str) -> Method:
     reseed(0, "trial")
     module = small_model(kind, VOCABULARY).eval()
     module.requires_grad_(False)

@@ -51,7 +51,7 @@ class TunedValues(BaseModel):
     search: SearchFacts | None = None
 
 
-def tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]:
+def find_tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]:
     """Return what a method uses in a protocol in place of its defaults; empty where nothing is chosen.
 
     Raises:
@@ -64,8 +64,8 @@ def tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]:
     return {}
 
 
-def tuned_search(method: str, stream: str, protocol: str) -> Tuned | None:
-    """Return the search that chose the values of `tuned_values`; None where there was none."""
+def find_tuned_search(method: str, stream: str, protocol: str) -> Tuned | None:
+    """Return the search that chose the values of `find_tuned_values`; None where there was none."""
     for folder in folders(method):
         path = folder / stream / f"{protocol}.toml"
         if path.is_file() and method in (sections := read_tuned(path)):
@@ -86,7 +86,7 @@ def all_tuned_values(method: str) -> dict[str, TunedValues]:
     """Return everything that is chosen for a method, by "<stream>/<protocol>"."""
     found = {}
     for folder in folders(method):
-        for path in tuned_files(folder):
+        for path in list_tuned_files(folder):
             sections = read_tuned(path)
             if method in sections:
                 found[f"{path.parent.name}/{path.stem}"] = sections[method]
@@ -104,7 +104,7 @@ def folders(method: str) -> Iterator[Path]:
         yield Path(place) / FOLDER
 
 
-def tuned_files(folder: Path) -> list[Path]:
+def list_tuned_files(folder: Path) -> list[Path]:
     """Return the files of a folder of tuned values, sorted."""
     return sorted(folder.glob("*/*.toml"))
 

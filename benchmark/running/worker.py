@@ -63,10 +63,10 @@ def run_job(job: Job, callback: Callback) -> Outcome:
             log(RunDone(run, outcome))
             return outcome
     except UserError as error:
-        return _failed(run, error)
+        return _report_failure(run, error)
 
 
-def _failed(run: Run, error: UserError) -> Outcome:
+def _report_failure(run: Run, error: UserError) -> Outcome:
     """Return what came of a run that one line says something of."""
     machine: Refusal = ""
     if isinstance(error, MachineError):
@@ -97,9 +97,9 @@ def _run_claimed(job: Job, report: Callback) -> Outcome:
         elif others and not path.exists():
             raise UserError(
                 f"{others[0]} has the same settings and other data, of the fingerprint "
-                f"{made_from(others[0])[1]}, not {print_of_data}: the rows have changed since, or come from "
-                "another place; bring the old ones back, choose another folder with --out, or pass --fresh "
-                "to replace it"
+                f"{read_origin(others[0])[1]}, not {print_of_data}: the rows have changed since, or come "
+                "from another place; bring the old ones back, choose another folder with --out, or pass "
+                "--fresh to replace it"
             )
         if path.exists():
             read(path)
@@ -114,12 +114,12 @@ def _run_claimed(job: Job, report: Callback) -> Outcome:
     except Stopped:
         return Outcome(run, stopped=True)
     except UserError as error:
-        return _failed(run, error)
+        return _report_failure(run, error)
     except Exception as error:
         if debugging():
             raise
         if (refused := refusal(error)) is not None:
-            return _failed(run, refused)
+            return _report_failure(run, refused)
         return Outcome(run, error=f"{describe_error(error)} (BENCH_DEBUG=1 shows where)")
 
 
@@ -146,13 +146,13 @@ def of_other_data(run: Run, path: Path) -> list[Path]:
     for other in sorted(path.parent.glob(f"{glob.escape(stem)}-????????.*")):
         if other.stem != path.stem and other.suffix in (".json", ".partial"):
             with suppress(UserError):  # what cannot be read is no run's, and is refused by who reads it
-                key, fingerprint = made_from(other)
+                key, fingerprint = read_origin(other)
                 if key == run.key(fingerprint):
                     found.append(other)
     return found
 
 
-def made_from(path: Path) -> tuple[str, str]:
+def read_origin(path: Path) -> tuple[str, str]:
     """Return the key and the data's fingerprint of a result, or of a folder of unfinished work.
 
     Raises:

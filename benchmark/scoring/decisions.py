@@ -29,12 +29,12 @@ class Decisions:
     @property
     def precision(self) -> float | None:
         """Share of the kept adapters that were needed; None where none was kept."""
-        return _share([need for need, kept in self._asked() if kept])
+        return _share([need for need, kept in self._pair_asked() if kept])
 
     @property
     def recall(self) -> float | None:
         """Share of the needed adapters that were kept; None where none was needed."""
-        return _share([kept for need, kept in self._asked() if need])
+        return _share([kept for need, kept in self._pair_asked() if need])
 
     @property
     def auc(self) -> float | None:
@@ -52,7 +52,7 @@ class Decisions:
         wins = sum((a > b) + 0.5 * (a == b) for a in yes for b in no)
         return wins / (len(yes) * len(no))
 
-    def _asked(self) -> list[tuple[bool, bool]]:
+    def _pair_asked(self) -> list[tuple[bool, bool]]:
         return list(zip(self.needed, self.kept, strict=True))[1:]
 
 

@@ -44,7 +44,7 @@ def permute_auc(runs: Sequence[tuple[Sequence[bool], Sequence[float]]]) -> AucTe
     for kinds, numbers in runs:
         if len(set(kinds)) < 2:
             continue
-        ranks = doubled_ranks(numbers)
+        ranks = double_ranks(numbers)
         positive = sum(kinds)
         found.append(_auc(sum(r for r, kind in zip(ranks, kinds, strict=True) if kind), positive, len(kinds)))
         own = {_auc(each, positive, len(kinds)): count for each, count in sums(ranks, positive).items()}
@@ -55,7 +55,7 @@ def permute_auc(runs: Sequence[tuple[Sequence[bool], Sequence[float]]]) -> AucTe
     return AucTest(tuple(map(float, found)), float(Fraction(as_large, sum(total.values()))))
 
 
-def doubled_ranks(numbers: Sequence[float]) -> list[int]:
+def double_ranks(numbers: Sequence[float]) -> list[int]:
     """Return twice the rank of each number, counted from 1; equal numbers share their mean rank."""
     _, place, counts = np.unique(np.asarray(numbers, dtype=float), return_inverse=True, return_counts=True)
     return [int(rank) for rank in (2 * np.cumsum(counts) - counts + 1)[place]]

@@ -72,9 +72,7 @@ def score(
     Raises:
         ValueError: the metric is unknown, there are no rows, the lengths differ, or a row accepts nothing.
     """
-    given, rows, inputs = _prepared(
-        metric, predictions, references, ids, references_rule, normaliser, sources
-    )
+    given, rows, inputs = _prepare(metric, predictions, references, ids, references_rule, normaliser, sources)
     named = {"predictions": given, "references": rows}
     result = _metrics()[metric].compute(**({"sources": inputs} if metric == "sari" else {}), **named)
     return float(result[metric])
@@ -90,9 +88,7 @@ def row_scores(
     sources: Sequence[str] = (),
 ) -> list[float]:
     """Return the score of every row, whose mean `score` returns; the arguments are those of `score`."""
-    given, rows, inputs = _prepared(
-        metric, predictions, references, ids, references_rule, normaliser, sources
-    )
+    given, rows, inputs = _prepare(metric, predictions, references, ids, references_rule, normaliser, sources)
     if metric == "accuracy":
         return [float(guess == label) for guess, label in zip(given, rows, strict=True)]
     if metric == "sari":
@@ -101,7 +97,7 @@ def row_scores(
     return [max(pair(guess, accepted) for accepted in row) for guess, row in zip(given, rows, strict=True)]
 
 
-def _prepared(
+def _prepare(
     metric: str,
     predictions: Sequence[Any],
     references: Sequence[Any],
@@ -117,7 +113,7 @@ def _prepared(
         raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
     if metric == "accuracy":
         return [int(row) for row in predictions], [int(row) for row in references], []
-    rows = _accepted(references, ids, rule)
+    rows = _pick_accepted(references, ids, rule)
     given = [str(row) for row in predictions]
     if metric in ("exact-match", "first-letter"):
         plain = NORMALISERS[normaliser]
@@ -127,7 +123,7 @@ def _prepared(
     return given, rows, list(sources)
 
 
-def _accepted(references: Sequence[Any], ids: Sequence[str], rule: str) -> list[list[str]]:
+def _pick_accepted(references: Sequence[Any], ids: Sequence[str], rule: str) -> list[list[str]]:
     rows = [[row] if isinstance(row, str) else list(row) for row in references]
     if not all(rows):
         raise ValueError(f"row {next(i for i, row in enumerate(rows) if not row)} has no reference")

@@ -63,7 +63,7 @@ class _EveryScript:
         """Return words of letters, marks and digits; in scripts without blanks every letter is one."""
         from nltk.stem.porter import PorterStemmer
 
-        spaced = "".join(_spaced(letter) for letter in unicodedata.normalize("NFC", text).lower())
+        spaced = "".join(_space_out(letter) for letter in unicodedata.normalize("NFC", text).lower())
         stem = PorterStemmer().stem
         # As the scorer itself stems, and only what is in its alphabet.
         return [stem(word) if word.isascii() and len(word) > 3 else word for word in spaced.split()]
@@ -74,7 +74,7 @@ _UNSPACED = ("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "MYANMAR ", "KHM
 
 
 @cache
-def _spaced(letter: str) -> str:
+def _space_out(letter: str) -> str:
     if unicodedata.category(letter)[0] not in "LMN":
         return " "
     apart = unicodedata.name(letter, "").startswith(_UNSPACED) and unicodedata.category(letter)[0] == "L"

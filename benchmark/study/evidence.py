@@ -14,7 +14,7 @@ from benchmark.scoring.curve_area import height_difference
 from benchmark.scoring.decisions import Decisions, read_decisions
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.rank_permutation import AucTest
-from benchmark.study.members import decisions_of, logits_of, same_kept, worths_of
+from benchmark.study.members import decisions_of, keeps_the_same, logits_of, worths_of
 from benchmark.study.path import predict_kept
 from benchmark.study.stages import AIA, Study, points
 from benchmark.study.verdicts import Verdict, better_than_shuffled, non_inferiority, sees_need
@@ -38,7 +38,7 @@ class Evidence:
     @cached_property
     def chosen(self) -> float:
         """Lambda*."""
-        return self.study.chosen()
+        return self.study.find_best_lambda()
 
     @cached_property
     def lambdas(self) -> list[float]:
@@ -126,7 +126,7 @@ class Evidence:
     @cached_property
     def second(self) -> Verdict:
         """Better than the shuffled gate."""
-        same = sum(same_kept(decisions_of(result)) for result in self.rows["litelora"])
+        same = sum(keeps_the_same(decisions_of(result)) for result in self.rows["litelora"])
         return better_than_shuffled(self.differences(SHUFFLED), same, self.study.file.outcomes)
 
     @cached_property

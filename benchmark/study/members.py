@@ -107,6 +107,6 @@ def logits_of(result: Result) -> list[float] | None:
     return None if found is None or found.confidence is None else list(found.confidence[1:])
 
 
-def same_kept(decisions: Sequence[bool]) -> bool:
+def keeps_the_same(decisions: Sequence[bool]) -> bool:
     """Whether every rule that keeps as many adapters keeps the same: one alone, or all."""
     return sum(decisions) in (1, len(decisions))

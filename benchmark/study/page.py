@@ -48,7 +48,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         conclude(*verdicts, evidence.reduction),
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
         beside_all(evidence),
-        searched(evidence),
+        describe_search(evidence),
         f"![Score against adapters dropped]({name}.svg)",
         (
             f"Lines: mean over the {len(evidence.path_runs)} runs that took the path; points: over all, so "
@@ -79,13 +79,13 @@ def write(evidence: Evidence, name: str, command: str) -> str:
             "## Kept beside needed",
             "Means over runs of precision and recall, and of the AUC of the final logit; the first task is "
             "not asked about and not counted.",
-            markdown(needed(evidence)),
+            markdown(describe_needed(evidence)),
         ]
-    parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", fixed(evidence)]
+    parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", list_fixed(evidence)]
     return "\n\n".join(parts) + "\n"
 
 
-def searched(evidence: Evidence) -> str:
+def describe_search(evidence: Evidence) -> str:
     """Return how the hyper-parameters of the two methods were chosen, and what that leaves of outcome 1."""
     tuned = {name: evidence.rows[name][0].provenance.tuned for name in (GATE, REFERENCE)}
     marks = ", ".join(f"{name} {each.mark if each else 'not tuned here'}" for name, each in tuned.items())
@@ -113,9 +113,9 @@ def rows(evidence: Evidence) -> pd.DataFrame:
     for name in evidence.names:
         record = {"row": name}
         for reading, title in READ.items():
-            record[title] = _spread(evidence.scores(name, reading=reading))
-        record["A, pooled"] = _spread(evidence.scores(name, "average_anytime_pooled"))
-        record["F, all rows"] = _spread(evidence.scores(name, "forgetting_all_rows"))
+            record[title] = _format_spread(evidence.scores(name, reading=reading))
+        record["A, pooled"] = _format_spread(evidence.scores(name, "average_anytime_pooled"))
+        record["F, all rows"] = _format_spread(evidence.scores(name, "forgetting_all_rows"))
         results = evidence.result_of(name)
         record["active"] = f"{np.mean([result.active_adapters[-1] for result in results]):.1f}"
         record["litelora minus it"] = "" if name == "litelora" else _interval(evidence.differences(name))
@@ -145,11 +145,11 @@ def path(evidence: Evidence) -> pd.DataFrame:
         table.append(
             {
                 "lambda": f"{value:g}" + (" *" if value == evidence.chosen else ""),
-                "AIA": _spread(np.array([points(result) for result in ours])),
+                "AIA": _format_spread(np.array([points(result) for result in ours])),
                 "kept": f"{kept:.1f}",
                 "predicted": f"{guessed:.1f}",
                 "alike": f"{alike:.0%}",
-                "keep-random": _spread(np.array([points(result) for result in theirs])),
+                "keep-random": _format_spread(np.array([points(result) for result in theirs])),
                 "litelora minus it": _interval(gaps),
             }
         )
@@ -170,7 +170,7 @@ def secondary(evidence: Evidence) -> str:
     )
 
 
-def needed(evidence: Evidence) -> pd.DataFrame:
+def describe_needed(evidence: Evidence) -> pd.DataFrame:
     """Return precision, recall and AUC of every row that decides."""
     table = []
     for name in evidence.names:
@@ -198,7 +198,7 @@ def tuning(evidence: Evidence) -> pd.DataFrame:
         [
             {
                 "lambda": f"{value:g}" + (" *" if value == evidence.chosen else ""),
-                "AIA, validation rows": _spread(np.array([points(result) for result in results])),
+                "AIA, validation rows": _format_spread(np.array([points(result) for result in results])),
                 "kept": f"{np.mean([result.active_adapters[-1] for result in results]):.1f}",
             }
             for value, results in evidence.study.tuning().items()
@@ -206,7 +206,7 @@ def tuning(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def fixed(evidence: Evidence) -> str:
+def list_fixed(evidence: Evidence) -> str:
     """Return the rules that the study's file states."""
     file = evidence.study.file
     third, _ = evidence.third
@@ -225,7 +225,7 @@ def fixed(evidence: Evidence) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _spread(values: np.ndarray | None) -> str:
+def _format_spread(values: np.ndarray | None) -> str:
     if values is None:
         return "-"
     deviation = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""

@@ -13,7 +13,7 @@ from benchmark.result_files import find, records
 from benchmark.results import Result, parse
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import numbers
-from benchmark.study.members import Members, decisions_of, same_kept, worths_of
+from benchmark.study.members import Members, decisions_of, keeps_the_same, worths_of
 from benchmark.study.path import choose_lambda, place_lambdas
 from benchmark.study.study_file import StudyFile
 
@@ -94,7 +94,7 @@ class Study:
             for value in self.lambdas()
         }
 
-    def chosen(self) -> float:
+    def find_best_lambda(self) -> float:
         """Return lambda*."""
         found = self.tuning()
         scores = {value: [points(result) for result in results] for value, results in found.items()}
@@ -107,7 +107,7 @@ class Study:
 
     def ends(self, number: int) -> dict[float, Run]:
         """Return LiteLoRA at lambda* and at 0 on a reported run."""
-        return {value: self.members.gate(number, value) for value in sorted({0.0, self.chosen()})}
+        return {value: self.members.gate(number, value) for value in sorted({0.0, self.find_best_lambda()})}
 
     def path(self, number: int) -> dict[float, Run]:
         """Return LiteLoRA at every lambda on a reported run."""
@@ -118,7 +118,7 @@ class Study:
         members = self.members
         return {
             "sd-lora": members.reference(number),
-            "gate on held-out rows": members.gate(number, self.chosen(), held_out=True),
+            "gate on held-out rows": members.gate(number, self.find_best_lambda(), held_out=True),
             "greedy (rehearsal)": members.control("keep-greedy", number),
         }
 
@@ -128,7 +128,7 @@ class Study:
         The oracle keeps as many as the stream calls needed, and so does a keep-random of its own. Where
         LiteLoRA kept one alone, or all, every rule keeps the same, and the run is LiteLoRA's own.
         """
-        members, gate = self.members, self.members.gate(number, self.chosen())
+        members, gate = self.members, self.members.gate(number, self.find_best_lambda())
         result = self.result(gate)
         decisions = decisions_of(result)
         keep = sum(decisions)
@@ -156,7 +156,7 @@ class Study:
 
     def _keep(self, method: str, number: int, gate: Run, **chosen: object) -> Run:
         """Return a control that keeps as many as a run of LiteLoRA, or that run where no other choice is."""
-        same = same_kept(decisions_of(self.result(gate)))
+        same = keeps_the_same(decisions_of(self.result(gate)))
         return gate if same else self.members.control(method, number, **chosen)
 
     def rows_of(self, number: int) -> list[Run]:
@@ -203,11 +203,11 @@ class Study:
         yield self._stage("tuning on the path", path)
         for group in groups(self.file.run_numbers, at_once):
             known = [part for n in group for part in (self.ends(n), self.rivals(n))]
-            yield self._stage(f"{_named(group)}: lambda* and rivals", _runs(known))
-            yield self._stage(f"{_named(group)}: controls", _runs([self.controls(n) for n in group]))
+            yield self._stage(f"{_name_group(group)}: lambda* and rivals", _runs(known))
+            yield self._stage(f"{_name_group(group)}: controls", _runs([self.controls(n) for n in group]))
         for group in groups(self.file.path_numbers, at_once):
-            yield self._stage(f"{_named(group)}: path", _runs([self.path(n) for n in group]))
-            yield self._stage(f"{_named(group)}: keep-random", _runs([self.at_random(n) for n in group]))
+            yield self._stage(f"{_name_group(group)}: path", _runs([self.path(n) for n in group]))
+            yield self._stage(f"{_name_group(group)}: keep-random", _runs([self.at_random(n) for n in group]))
 
     def count_stages(self, at_once: int = 1) -> int:
         """Return how many stages there are, before their runs are known."""
@@ -222,7 +222,7 @@ def groups(numbers: list[int], at_once: int) -> list[list[int]]:
     return [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
 
 
-def _named(group: Sequence[int]) -> str:
+def _name_group(group: Sequence[int]) -> str:
     return f"run {group[0]}" if len(group) == 1 else f"runs {group[0]}-{group[-1]}"
 
 

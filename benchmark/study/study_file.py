@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.data.toml_file import checked
+from benchmark.data.toml_file import read_checked
 from benchmark.errors import UserError
 from benchmark.running.plan import parse_seeds
 from benchmark.running.sweep_file import Names, Value
@@ -115,7 +115,7 @@ def read_study(asked: str) -> tuple[Path, StudyFile]:
             known = sorted(each.name.removesuffix("-study.toml") for each in FOLDER.glob("*-study.toml"))
             names = f" (there are: {', '.join(known)})" if known else ""
             raise UserError(f"there is no study {path}{names}; give a name or the path of a .toml file")
-    file = checked(path, "study file", StudyFile, HELP)
+    file = read_checked(path, "study file", StudyFile, HELP)
     both = sorted(set(file.run_numbers) & set(file.tuning_numbers))
     if both:
         raise UserError(

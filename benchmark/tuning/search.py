@@ -20,7 +20,7 @@ from benchmark.results import Tuned, read
 from benchmark.running.catalogue import load_method
 from benchmark.running.checkpoint import Checkpoint
 from benchmark.running.data_index import DataIndex
-from benchmark.running.driver import check_writable, settled
+from benchmark.running.driver import check_writable, settle_without_work
 from benchmark.running.events import Callback, Event, RunDone, TaskDone
 from benchmark.running.job import Conditions, Job, Outcome
 from benchmark.running.plan import plan
@@ -205,7 +205,7 @@ def _learn(job: Job, judge: Judge, callback: Callback) -> Outcome:
         KeyboardInterrupt: the user asked to stop.
     """
     hopeless = False
-    for t, row in enumerate(_known_rows(job)):
+    for t, row in enumerate(_read_known_rows(job)):
         if judge.hopeless(t, len(row), mean_of_seen(row, t)):
             return Outcome(job.run, stopped=True)
 
@@ -216,7 +216,7 @@ def _learn(job: Job, judge: Judge, callback: Callback) -> Outcome:
             hopeless = True
             raise Stopped
 
-    outcome = settled(job, DataIndex(job.out, job.data_dir)) or run_job(job, report)
+    outcome = settle_without_work(job, DataIndex(job.out, job.data_dir)) or run_job(job, report)
     if outcome.stopped and not hopeless:
         raise KeyboardInterrupt
     if outcome.elsewhere:
@@ -226,9 +226,9 @@ def _learn(job: Job, judge: Judge, callback: Callback) -> Outcome:
     return outcome
 
 
-def _known_rows(job: Job) -> list[list[float | None]]:
+def _read_known_rows(job: Job) -> list[list[float | None]]:
     """Return the rows of a run's score matrix that lie on disk, complete or not."""
-    known = DataIndex(job.out, job.data_dir).known(job.run)
+    known = DataIndex(job.out, job.data_dir).find_fingerprint(job.run)
     fingerprint = known or load_data(job.run, job.data_dir)[1]
     path = job.run.path(job.out, fingerprint)
     if path.exists():

@@ -18,7 +18,7 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     return temperature**2 * functional.kl_div(answer, target, reduction="batchmean", log_target=True)
 
 
-def answered_tokens(logits: Tensor, batch: Batch, causal: bool) -> Tensor:
+def pick_answer_logits(logits: Tensor, batch: Batch, causal: bool) -> Tensor:
     """Return the logits `(tokens, vocabulary)` that predict a token of an answer."""
     assert batch.targets is not None
     targets = batch.targets

@@ -13,7 +13,7 @@ from benchmark.lora.method import LowRankMethod
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Context
 from benchmark.models.task_model import TaskModel
-from methods.pieces.queries import pooled_embeddings
+from methods.pieces.queries import pool_embeddings
 
 
 class RowWeights:
@@ -46,7 +46,7 @@ class RowWeights:
 
     def queries(self, batch: Batch) -> Tensor:
         """Return the rows' queries, `(n, d)`, in float32 or float64."""
-        query = pooled_embeddings(self.task_model.backbone, batch)
+        query = pool_embeddings(self.task_model.backbone, batch)
         return query if query.dtype == torch.float64 else query.float()
 
     def scales(self) -> tuple[Tensor | None, Tensor | None]:

@@ -27,7 +27,7 @@ class OneAdapterAtATime(LowRankMethod):
         """Let the chosen task scale the stack."""
         super().__init__(context, hyperparameters)
         self.chosen: int | None = None
-        self.stack.learned_scales = self._only_chosen
+        self.stack.learned_scales = self._scale_chosen
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new adapter from the pretrained model."""
@@ -51,7 +51,7 @@ class OneAdapterAtATime(LowRankMethod):
         """Return None: no single sum answers for all tasks."""
         return None
 
-    def _only_chosen(self) -> tuple[Tensor, Tensor]:
+    def _scale_chosen(self) -> tuple[Tensor, Tensor]:
         layers = len(self.stack.layers)
         past = torch.tensor([float(task == self.chosen) for task in self.stack.frozen_tasks])
         current = torch.full((layers,), float(self.stack.current_task == self.chosen))

@@ -30,7 +30,7 @@ def dense_size(down: Tensor, up: Tensor) -> Tensor:
     return (up @ down).abs().sum()
 
 
-def crossed_size(down: Tensor, up: Tensor) -> Tensor:
+def measure_crossed_size(down: Tensor, up: Tensor) -> Tensor:
     """Return the sum over entries of |A B| (r, r): N-LoRA's released code.
 
     Exists for square layers alone, since A (r, d_in) meets B (d_out, r) on the wrong side.

@@ -27,7 +27,7 @@ def augmented_triplet(
     return functional.relu(positive - torch.cat(others, dim=1).amin(1) + margin).mean()
 
 
-def completed(means: list[Tensor]) -> list[Tensor]:
+def complete_means(means: list[Tensor]) -> list[Tensor]:
     """Return class means of every task in the spaces of all tasks; EASE's completion (arXiv 2403.12030).
 
     In the space k of a later task a class is put together from the classes of tasks k and later, weighted by

@@ -12,7 +12,7 @@ from benchmark.models.backbone import LoadedBackbone
 
 
 @torch.no_grad()
-def pooled_embeddings(backbone: LoadedBackbone, batch: Batch) -> Tensor:
+def pool_embeddings(backbone: LoadedBackbone, batch: Batch) -> Tensor:
     """Return the mean input embedding of each row, `(n, d)`.
 
     Of text these are the embeddings of the prompt's real tokens, answers left out; of images those of patches

@@ -36,7 +36,7 @@ class PixelFormat:
         protocol = task_model.protocol
         return cls(task_model.image_settings, protocol.augmentation, protocol.crop_area, dtype)
 
-    def packed(self, values: Tensor) -> Tensor:
+    def pack(self, values: Tensor) -> Tensor:
         """Return the uint8 pixels behind normalised images `(n, 3, h, w)`."""
         mean, deviation = (
             torch.tensor(channel).view(1, -1, 1, 1)
@@ -44,7 +44,7 @@ class PixelFormat:
         )
         return ((values.float() * deviation + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
-    def unpacked(self, pixels: Tensor) -> Tensor:
+    def unpack(self, pixels: Tensor) -> Tensor:
         """Return the images as training sees them: augmented anew, normalised."""
         drawn = augment(pixels.float() / 255, self.augmentation, self.crop_area)
         return normalise(drawn, self.settings).to(self.dtype)
@@ -80,15 +80,15 @@ class RehearsalBuffer:
         """Take in a finished task's rows; uses torch's generator."""
         groups = torch.cat([self.groups, groups_of(rows, task)])
         old = len(self)
-        keep = self._reservoir(old, len(rows)) if self.policy == "reservoir" else self._balanced(groups)
+        keep = self._reservoir(old, len(rows)) if self.policy == "reservoir" else self._balance(groups)
         stay = [place for place in keep if place < old]
         come = [place for place in keep if place >= old]
         # Only what is kept is read: a whole task need not fit into memory.
         parts = [self._read(rows, [place - old for place in some]) for some in split(come)]
         if self.rows is not None:
-            parts.insert(0, chosen(self.rows, stay))
+            parts.insert(0, choose_rows(self.rows, stay))
         where = {place: index for index, place in enumerate([*stay, *come])}
-        self.rows = trimmed(chosen(join(parts), [where[place] for place in keep]))
+        self.rows = trim_padding(choose_rows(join(parts), [where[place] for place in keep]))
         self.groups = groups[keep]
         self.seen += len(rows)
 
@@ -99,7 +99,7 @@ class RehearsalBuffer:
         batch.inputs = {n: value for n, value in batch.inputs.items() if n not in ("prefix", "features")}
         if self.pixels is None:
             return batch
-        return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.packed(batch.inputs[PIXELS])})
+        return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.pack(batch.inputs[PIXELS])})
 
     def _reservoir(self, old: int, count: int) -> list[int]:
         """Return the places to keep among `old` stored rows followed by `count` new ones."""
@@ -112,7 +112,7 @@ class RehearsalBuffer:
                 kept[place] = index
         return kept
 
-    def _balanced(self, groups: Tensor) -> list[int]:
+    def _balance(self, groups: Tensor) -> list[int]:
         """Return the places to keep: one row of every group, then a second of each, until it is full."""
         order = torch.randperm(len(groups))
         # Stored rows first: what is kept changes no more than it must.
@@ -130,10 +130,10 @@ class RehearsalBuffer:
         """Return at most `count` different rows at random, as training sees them, trimmed."""
         assert self.rows is not None
         places = torch.randperm(len(self))[:count].tolist()
-        batch = trimmed(chosen(self.rows, places))
+        batch = trim_padding(choose_rows(self.rows, places))
         if self.pixels is None:
             return batch
-        return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.unpacked(batch.inputs[PIXELS])})
+        return replace(batch, inputs=batch.inputs | {PIXELS: self.pixels.unpack(batch.inputs[PIXELS])})
 
     def bytes(self) -> int:
         """Return how many bytes the stored rows take."""
@@ -176,7 +176,7 @@ def groups_of(rows: Rows, task: int) -> Tensor:
     return torch.cat(found).cpu() if found else torch.full((len(rows),), task)
 
 
-def chosen(batch: Batch, places: Iterable[int]) -> Batch:
+def choose_rows(batch: Batch, places: Iterable[int]) -> Batch:
     """Return the rows of a batch at the given places."""
     index = torch.as_tensor(list(places), dtype=torch.int64)
     return Batch(
@@ -188,7 +188,7 @@ def chosen(batch: Batch, places: Iterable[int]) -> Batch:
     )
 
 
-def trimmed(batch: Batch) -> Batch:
+def trim_padding(batch: Batch) -> Batch:
     """Return a batch of tokens without the columns that are padding in every row."""
     mask = batch.inputs.get("attention_mask")
     if mask is None:

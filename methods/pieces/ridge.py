@@ -20,7 +20,7 @@ def rounding(gram: Tensor) -> float:
     return float(torch.finfo(gram.dtype).eps * gram.norm())
 
 
-def chosen_ridge(rows: Tensor, targets: Tensor, least: float = 0.0) -> float:
+def choose_ridge(rows: Tensor, targets: Tensor, least: float = 0.0) -> float:
     """Return the ridge whose solution for the first 0.8 of the rows errs least on the others.
 
     Args:
@@ -28,13 +28,15 @@ def chosen_ridge(rows: Tensor, targets: Tensor, least: float = 0.0) -> float:
         least: smaller ridges are not considered, see `rounding`.
     """
     count = int(len(rows) * TRAINING_SHARE)
-    errors = held_out_errors(rows[:count], targets[:count], rows[count:], targets[count:])
+    errors = measure_held_out_errors(rows[:count], targets[:count], rows[count:], targets[count:])
     considered = [(e, -ridge) for e, ridge in zip(errors, RIDGES, strict=True) if ridge >= least]
     # Where nothing tells them apart, as with one row, the largest is the safest.
     return -min(considered)[1] if considered else RIDGES[-1]
 
 
-def held_out_errors(rows: Tensor, targets: Tensor, other_rows: Tensor, other_targets: Tensor) -> list[float]:
+def measure_held_out_errors(
+    rows: Tensor, targets: Tensor, other_rows: Tensor, other_targets: Tensor
+) -> list[float]:
     """Return, by ridge, the mean squared error on other rows of the solution for `rows`.
 
     With rows = U S V^T the solution is V S / (S^2 + ridge) U^T Y: one decomposition serves all ridges.

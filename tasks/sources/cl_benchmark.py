@@ -115,18 +115,18 @@ def _olora_task(root: Path, name: str) -> tuple[Task, list[tuple[str, int, str]]
     path = folder / "labels.json"
     labels = check_labels(read_json(path, RootModel[list[str]]).root, str(path))
 
-    paths = split_files(folder)
+    paths = find_split_files(folder)
 
     def parsed(split: str) -> Iterator[ParsedRow]:
         rows = (
             LabelledText(f"{split}-{number}", row.sentence, row.label, f"{paths[split]}, row {number}")
             for number, row in read_list(paths[split], Sentence)
         )
-        yield from _labelled(split, rows, labels)
+        yield from _label_rows(split, rows, labels)
 
-    found = parsed_once(folder, APART, ["sentences", *labels], lambda: in_turn(paths, parsed))
+    found = parse_once(folder, APART, ["sentences", *labels], lambda: in_turn(paths, parsed))
     wording = Wording(facts.group, facts.directory, facts.instruction)
-    return _classified(name, found, labels, wording)
+    return _make_task(name, found, labels, wording)
 
 
 def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStream:
@@ -143,32 +143,32 @@ def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
 def _sapt_task(folder: Path, name: str, sapt: bool) -> tuple[Task, list[tuple[str, int, str]]]:
     facts = TASKS[name]
 
-    paths = split_files(folder)
+    paths = find_split_files(folder)
 
     def parsed(split: str) -> Iterator[ParsedRow]:
         described, listed = instances(paths[split])
-        yield defined(split, described)
+        yield read_definition(split, described)
         rows = (
             LabelledText(
                 row.id or f"{split}-{number}", row.input, row.accepted[0], f"{paths[split]}, row {number}"
             )
             for number, row in listed
         )
-        yield from _labelled(split, rows, facts.sapt_words)
+        yield from _label_rows(split, rows, facts.sapt_words)
 
     key = ["instances", *facts.sapt_words]
-    found = parsed_once(folder, APART, key, lambda: in_turn(paths, parsed))
+    found = parse_once(folder, APART, key, lambda: in_turn(paths, parsed))
     wording = Wording(facts.group, facts.directory, facts.instruction, definition(found))
-    return _classified(name, found, facts.sapt_words if sapt else facts.labels, wording)
+    return _make_task(name, found, facts.sapt_words if sapt else facts.labels, wording)
 
 
-def split_files(folder: Path) -> dict[str, Path]:
+def find_split_files(folder: Path) -> dict[str, Path]:
     """Return a task's files by split; a dev file only where it is there."""
     paths = {split: folder / f"{split}.json" for split in SPLITS}
     return {split: path for split, path in paths.items() if split != "dev" or path.exists()}
 
 
-def parsed_once(
+def parse_once(
     folder: Path, more: Sequence[str], key: Sequence[str], rows: Callable[[], Iterator[ParsedRow]]
 ) -> dict[str, Examples]:
     """Return a task's rows by split, from the cache where its files have been parsed before.
@@ -181,11 +181,11 @@ def parsed_once(
     from benchmark.data.row_cache import code_of
 
     code = code_of(sys.modules[__name__], sys.modules[rows.__module__], text_rows, data_files)
-    whole = [*key, *contents_there(split_files(folder)), code]
+    whole = [*key, *contents_there(find_split_files(folder)), code]
     return splits([*SPLITS, *more], whole, rows)
 
 
-def defined(split: str, definition: str) -> ParsedRow:
+def read_definition(split: str, definition: str) -> ParsedRow:
     """Return the definition that a split's file gives, as a row apart from the others."""
     from benchmark.data.parsed_rows import ParsedRow
 
@@ -197,7 +197,7 @@ def definition(found: dict[str, Examples]) -> str:
     return next((text for text in found["definitions"].texts if text), "")
 
 
-def _labelled(split: str, rows: Iterable[LabelledText], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
+def _label_rows(split: str, rows: Iterable[LabelledText], labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     """Yield rows with the numbers of their labels; of those that have none, dev's are not counted."""
     from benchmark.data.parsed_rows import ParsedRow
 
@@ -211,7 +211,7 @@ def _labelled(split: str, rows: Iterable[LabelledText], labels: tuple[str, ...])
     return sound(rows, checked)
 
 
-def _classified(
+def _make_task(
     name: str, found: dict[str, Examples], classes: tuple[str, ...], wording: Wording
 ) -> tuple[Task, list[tuple[str, int, str]]]:
     """Return a task, and what was left out of it."""

@@ -29,7 +29,7 @@ def array_file(name: str) -> Reading:
         if not (root / arrays).is_file():
             return None
         found = images.read_images(root / arrays, root / table, dimensions=4)
-        splits = [_encoded(split, root / arrays) for split in (found.train, found.test)]
+        splits = [_encode_split(split, root / arrays) for split in (found.train, found.test)]
         return ImageSet(splits[0], splits[1], found.names, origin)
 
     return Reading(Layout(origin, ("",), (arrays,)), f"{arrays} and {table}", read)
@@ -52,7 +52,7 @@ class EncodedArrays:
             yield written.getvalue()
 
 
-def _encoded(split: Examples, source: Path) -> EncodedSplit:
+def _encode_split(split: Examples, source: Path) -> EncodedSplit:
     import numpy as np
 
     from benchmark.data.outcomes import fingerprint_of

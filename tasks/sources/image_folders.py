@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data.data_errors import DataError, collect_into, raise_any, raise_or_collect
 from benchmark.data.files import describe_error
-from benchmark.data.image_files import class_folders, left_out
+from benchmark.data.image_files import class_folders, list_unread
 from benchmark.errors import UserError, first_of
 from tasks.sources.image_sets import EncodedSplit, ImageSet, check
 
@@ -46,7 +46,7 @@ def by_split(root: Path, splits: tuple[str, str] = ("train", "test")) -> ImageSe
         [(path, number) for number, name in enumerate(names) for path in classes.get(name, ())]
         for classes in found
     ]
-    unread = left_out(present)
+    unread = list_unread(present)
     raise_or_collect([one for one in unread if one.fatal])
     notes = tuple(one.message for one in unread if not one.fatal)
     return replace(image_set(root, *rows, tuple(names)), notes=notes)
@@ -74,7 +74,7 @@ def by_file_lists(root: Path, train: str, test: str) -> ImageSet | None:
                     f"(a new random split would not be comparable); or lay the images out as "
                     f"{root}/train/<class>/ and {root}/test/<class>/"
                 )
-            rows.append(_listed(root, path, numbers))
+            rows.append(_list_rows(root, path, numbers))
     raise_any(errors)
     names = sorted(numbers, key=lambda name: numbers[name])
     if [numbers[name] for name in names] != list(range(len(names))):
@@ -135,7 +135,7 @@ def whole_number(text: str, where: str) -> int:
     return int(text)
 
 
-def _listed(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
+def _list_rows(root: Path, path: Path, numbers: dict[str, int]) -> list[Row]:
     """Return the rows of a file list, and enter the classes' numbers."""
     import yaml
     from pydantic import ValidationError

@@ -72,7 +72,7 @@ def litelora(configuration: str, augmentation: Augmentation = "crop-flip") -> Pr
         configuration: the set whose file in `exps/` was read.
         augmentation: less than the published one where an image may not be mirrored.
     """
-    return _published(
+    return _make_published(
         name="litelora",
         source=f"LiteLoRA (arXiv 2606.28117), exps/litelora_*.json of the official code for {configuration}",
         epochs=20,
@@ -86,7 +86,9 @@ def sdlora(source: str, epochs: int, **changes: object) -> Protocol:
     Args:
         source: which of the paper, the shipped configuration and the authors' log was followed.
     """
-    return _published(name="sdlora", source=f"SD-LoRA (arXiv 2501.13198), {source}", epochs=epochs, **changes)
+    return _make_published(
+        name="sdlora", source=f"SD-LoRA (arXiv 2501.13198), {source}", epochs=epochs, **changes
+    )
 
 
 def inflora(configuration: str, epochs: int, **changes: object) -> Protocol:
@@ -107,7 +109,7 @@ def inflora(configuration: str, epochs: int, **changes: object) -> Protocol:
         "schedule": "quarter-cosine-by-epoch",
         "crop_area": 0.08,
     }
-    return _published(**settings | changes)
+    return _make_published(**settings | changes)
 
 
 def pilot(configuration: str, batch_size: int) -> Protocol:
@@ -116,7 +118,7 @@ def pilot(configuration: str, batch_size: int) -> Protocol:
     Args:
         configuration: the file in `exps/` that was read.
     """
-    return _published(
+    return _make_published(
         name="pilot",
         source=f"PILOT (sun-hailong/LAMDA-PILOT), {configuration}: budget, order and transforms; rank and "
         "targets are SD-LoRA's, PILOT puts bottlenecks of 64 beside every MLP",
@@ -140,10 +142,10 @@ def cllora(configuration: str, epochs: int, batch_size: int, **changes: object) 
         "epochs": epochs,
         "batch_size": batch_size,
     }
-    return _published(**settings | changes)
+    return _make_published(**settings | changes)
 
 
-def _published(**settings: object) -> Protocol:
+def _make_published(**settings: object) -> Protocol:
     shared: dict[str, object] = {
         "backbone": VIT,
         "batch_size": 128,

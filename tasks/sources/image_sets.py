@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.data.data_errors import DataError, collect_into, raise_any, raise_or_collect
-from benchmark.data.names import difference, folded
+from benchmark.data.names import difference, fold_name
 from benchmark.stream import Examples, LoadedStream, Task
 from tasks.sources import images
 
@@ -100,7 +100,7 @@ def check(found: ImageSet, where: str) -> None:
 def _errors(found: ImageSet) -> Iterator[str]:
     alike: dict[str, list[str]] = {}
     for name in found.names:
-        alike.setdefault(folded(name), []).append(name)
+        alike.setdefault(fold_name(name), []).append(name)
     for names in alike.values():
         if len(names) > 1:
             yield f"the class names {' and '.join(names)} differ in nothing but {difference(*names[:2])}"
@@ -135,10 +135,10 @@ def _decode(split: EncodedSplit, side: int, resize: int) -> Examples:
     from benchmark.data.image_decoding import Unreadable
 
     try:
-        return _decoded(split, side, resize)
+        return _decode_split(split, side, resize)
     except Unreadable as error:
         raise_or_collect(error.errors)
-        return _decoded(_without(split, error.rows), side, resize)
+        return _decode_split(_without(split, error.rows), side, resize)
 
 
 def _without(split: EncodedSplit, rows: Collection[int]) -> EncodedSplit:
@@ -169,7 +169,7 @@ class _Kept:
         return (image for row, image in enumerate(self.images) if row not in self.left_out)
 
 
-def _decoded(split: EncodedSplit, side: int, resize: int) -> Examples:
+def _decode_split(split: EncodedSplit, side: int, resize: int) -> Examples:
     import numpy as np
     import PIL
 

@@ -79,7 +79,7 @@ class ImageSource:
         note = f"{self.name}: {counted.format(*counts)}; published are {counted.format(*self.rows)}"
         return replace(found, notes=(*found.notes, note))
 
-    def sliced(self, request: Request) -> LoadedStream:
+    def load_sliced(self, request: Request) -> LoadedStream:
         """Return the set's classes, permuted by the order asked for and cut into tasks."""
         settings = request.parameters or image_sets.SlicedImageSettings()
         found = self.find(request.data_dir)
@@ -110,7 +110,7 @@ class ImageSource:
                 )
 
 
-def joined(sources: Iterable[ImageSource]) -> Sources:
+def join_sources(sources: Iterable[ImageSource]) -> Sources:
     """Return all that several sets state."""
     stated = [source.stated for source in sources]
     return Sources(

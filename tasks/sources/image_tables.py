@@ -54,8 +54,8 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     both = (tables[wanted.train], tables[wanted.test])
     for table in both:
         require([wanted.image], list(table.features), table.name)
-    names, *labels = numbered(wanted.label, *both)
-    domains, *places = numbered(wanted.domain, *both) if wanted.domain else ((), [], [])
+    names, *labels = number_classes(wanted.label, *both)
+    domains, *places = number_classes(wanted.domain, *both) if wanted.domain else ((), [], [])
     splits = [
         EncodedSplit(
             ImageColumn(table, wanted.image),
@@ -75,7 +75,9 @@ def read(wanted: HubImages, root: Path | None, alternative: str) -> ImageSet:
     return found
 
 
-def numbered(column: str, train: HubTable, test: HubTable) -> tuple[tuple[str, ...], list[int], list[int]]:
+def number_classes(
+    column: str, train: HubTable, test: HubTable
+) -> tuple[tuple[str, ...], list[int], list[int]]:
     """Return the classes of a column by name, and the number of each row's class in either split.
 
     The names are the set's own where it gives them. Texts are numbered in sorted order, and numbers

@@ -14,7 +14,7 @@ from benchmark.data.class_orders import cut_order, of_classes
 from benchmark.data.class_orders import permutation as permutation
 from benchmark.data.class_orders import slices as slices
 from benchmark.data.data_errors import DataError, collect_into, raise_any
-from benchmark.data.files import labelled_rows, read_arrays, read_json
+from benchmark.data.files import find_labelled_rows, read_arrays, read_json
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Task
 
@@ -79,7 +79,7 @@ class LabelledImages:
         return of_classes(Task("", self.train, self.test, classes=self.names), name, classes)
 
 
-def labelled(
+def label_images(
     train_images: np.ndarray,
     train_labels: np.ndarray,
     test_images: np.ndarray,
@@ -154,10 +154,10 @@ def read_images(arrays: Path, table: Path, dimensions: int) -> LabelledImages:
                 raise UserError(
                     f"{arrays}: '{split}_images' is {images.dtype} {images.shape}, not bytes of grey or RGB"
                 )
-            sound = labelled_rows(arrays, images, labels, len(names), split)
+            sound = find_labelled_rows(arrays, images, labels, len(names), split)
             splits += (images, labels) if sound.all() else (images[sound], labels[sound])
     raise_any(errors)
-    return labelled(*splits, names)
+    return label_images(*splits, names)
 
 
 def class_incremental(

@@ -85,14 +85,14 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
 }
 
 
-def moved_on(names: tuple[str, ...], places: int) -> tuple[str, ...]:
+def rotate_tasks(names: tuple[str, ...], places: int) -> tuple[str, ...]:
     """Return tasks beginning with the one at a place, the first ones last."""
     return names[places:] + names[:places]
 
 
 # `own-3` to `own-10` are this suite's, for comparisons over more runs: SAPT's orders, begun at other tasks.
 ORDERS: dict[str, tuple[str, ...]] = PUBLISHED | {
-    f"own-{run}": moved_on(PUBLISHED["12"[(run + 1) % 2]], 3 * ((run - 1) // 2)) for run in range(3, 11)
+    f"own-{run}": rotate_tasks(PUBLISHED["12"[(run + 1) % 2]], 3 * ((run - 1) // 2)) for run in range(3, 11)
 }
 
 
@@ -185,12 +185,12 @@ def _folder_task(folder: Path, name: str, table: TasksFile) -> Task:
         raise UserError(f"{folder / 'tasks.json'} has no entry for the task '{name}'")
     path = folder / f"{name}.jsonl.gz"
     key = [contents(path), code_of(sys.modules[__name__], data_files, own_rows, Identities)]
-    found = splits(("train", "test"), key, lambda: _parsed(path))
+    found = splits(("train", "test"), key, lambda: _parse(path))
     facts = table.tasks[name]
     return _task(name, facts.category, facts.definition, found["train"], found["test"])
 
 
-def _parsed(path: Path) -> Iterator[ParsedRow]:
+def _parse(path: Path) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
     def parse(line: Line, where: str) -> ParsedRow:
@@ -208,16 +208,16 @@ def from_sapt(root: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
 
 def _sapt_task(root: Path, name: str) -> tuple[Task, int]:
     folder = root / name
-    found = cl_benchmark.parsed_once(folder, ["definitions"], ["references"], lambda: _parsed_sapt(folder))
+    found = cl_benchmark.parse_once(folder, ["definitions"], ["references"], lambda: _parse_sapt(folder))
     task = _task(name, category(name), cl_benchmark.definition(found), found["train"], found["test"])
     held, tested = validation(found["dev"], task.test)
     return replace(task, validation=held), tested
 
 
-def _parsed_sapt(folder: Path) -> Iterator[ParsedRow]:
+def _parse_sapt(folder: Path) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
-    paths = cl_benchmark.split_files(folder)
+    paths = cl_benchmark.find_split_files(folder)
 
     def parsed(split: str) -> Iterator[ParsedRow]:
         described, rows = cl_benchmark.instances(paths[split])
@@ -229,7 +229,7 @@ def _parsed_sapt(folder: Path) -> Iterator[ParsedRow]:
             seen.add(identity, f"{paths[split]}, row {number}")
             yield ParsedRow(split, identity, row.input, references=row.accepted)
 
-        yield cl_benchmark.defined(split, described)
+        yield cl_benchmark.read_definition(split, described)
         yield from sound(rows, checked)
 
     return in_turn(paths, parsed)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data.data_errors import DataError, InvalidData, collect_into, raise_any, raise_or_collect
 from benchmark.data.files import Model, label_index, read_json, read_rows
-from benchmark.data.names import difference, folded
+from benchmark.data.names import difference, fold_name
 from benchmark.errors import UserError
 from benchmark.stream import Examples
 
@@ -55,7 +55,7 @@ def label_number(row: LabelledText, labels: tuple[str, ...]) -> int | None:
     if label in UNLABELLED:
         return None
     for known in labels:
-        if known != label and folded(known) == folded(label):
+        if known != label and fold_name(known) == fold_name(label):
             raise UserError(
                 f"{row.where}: the label {label!r} differs from {known!r} only by {difference(label, known)}"
             )
@@ -71,7 +71,7 @@ def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     errors = []
     for label in (label.strip() for label in labels):
-        other = seen.setdefault(folded(label), label)
+        other = seen.setdefault(fold_name(label), label)
         if other is not label:
             how = (
                 "is there twice"

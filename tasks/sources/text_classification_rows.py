@@ -81,10 +81,10 @@ def load(request: Request) -> LoadedStream:
         return from_folder(root, names, sapt)
 
     def olora(root: Path) -> LoadedStream:
-        return cl_benchmark.olora(root, names) if not sapt else _undefined("O-LoRA's files do")
+        return cl_benchmark.olora(root, names) if not sapt else _refuse_undefined("O-LoRA's files do")
 
     def rebuilt() -> LoadedStream:
-        return text_classification_hub.from_hub(names, hub) if not sapt else _undefined("the hub does")
+        return text_classification_hub.from_hub(names, hub) if not sapt else _refuse_undefined("the hub does")
 
     def long_sequence(root: Path) -> LoadedStream:
         return cl_benchmark.long_sequence(root, names, sapt)
@@ -95,7 +95,7 @@ def load(request: Request) -> LoadedStream:
     return layouts.read(request.data_dir, known, rebuilt)
 
 
-def _undefined(source: str) -> LoadedStream:
+def _refuse_undefined(source: str) -> LoadedStream:
     raise UserError(
         f"the prompt 'sapt' needs SAPT's definitions, which {source} not have; pass --data-dir FOLDER "
         f"or set {VARIABLE}=FOLDER to a folder that holds {FOLDER}/tasks.json or SAPT's "
@@ -128,7 +128,7 @@ def _task(folder: Path, name: str, table: TasksFile, sapt: bool) -> tuple[Task, 
         raise UserError(f"{folder / 'tasks.json'}: '{name}' has {len(labels)} labels but other sapt_labels")
     path = folder / f"{name}.jsonl.gz"
     key = [contents(path), *labels, code_of(sys.modules[__name__], rows, data_files)]
-    found = splits((*SPLITS, UNLABELLED), key, lambda: _parsed(path, labels))
+    found = splits((*SPLITS, UNLABELLED), key, lambda: _parse_rows(path, labels))
     test = found["test"]
     task = Task(
         name,
@@ -146,7 +146,7 @@ def _task(folder: Path, name: str, table: TasksFile, sapt: bool) -> tuple[Task, 
     return task, len(found[UNLABELLED])
 
 
-def _parsed(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
+def _parse_rows(path: Path, labels: tuple[str, ...]) -> Iterator[ParsedRow]:
     from benchmark.data.parsed_rows import ParsedRow
 
     def parse(line: Line, where: str) -> ParsedRow:

@@ -125,25 +125,25 @@ def _absent() -> LoadedStream:
 
 
 def from_folder(folder: Path, name: str) -> dict[str, Examples]:
-    """Return the rows of a task in this suite's layout, as `_parsed_once` does."""
+    """Return the rows of a task in this suite's layout, as `_parse_once` does."""
     path = folder / f"{name}.jsonl.gz"
     facts = TASKS[name]
 
     def parse(line: Line, where: str) -> ParsedRow:
         return _parts(facts, line.split, line.id, line, where)
 
-    return _parsed_once(name, {name: path}, lambda: own_rows(path, Line, parse))
+    return _parse_once(name, {name: path}, lambda: own_rows(path, Line, parse))
 
 
 def from_published(folder: Path, name: str) -> dict[str, Examples]:
-    """Return the rows of a task in TRACE's folders, named by split and place, as `_parsed_once` does."""
+    """Return the rows of a task in TRACE's folders, named by split and place, as `_parse_once` does."""
     paths = {split: folder / name / f"{split}.json" for split in SPLITS}
     there = {split: path for split, path in paths.items() if split != "eval" or path.exists()}
 
     def rows() -> Iterator[ParsedRow]:
         return in_turn(there, lambda split: _read_published(TASKS[name], split, there[split]))
 
-    return _parsed_once(name, paths, rows)
+    return _parse_once(name, paths, rows)
 
 
 def _read_published(facts: TraceTask, split: str, path: Path) -> Iterator[ParsedRow]:
@@ -154,7 +154,7 @@ def _read_published(facts: TraceTask, split: str, path: Path) -> Iterator[Parsed
     return sound(read_list(path, Pair), checked)
 
 
-def _parsed_once(
+def _parse_once(
     name: str, paths: dict[str, Path], read: Callable[[], Iterable[ParsedRow]]
 ) -> dict[str, Examples]:
     """Return a task's rows by split without those that repeat an earlier one, and those as `<split>_again`.

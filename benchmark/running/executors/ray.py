@@ -20,7 +20,7 @@ from benchmark.running.event_log import Tail
 from benchmark.running.events import Callback
 from benchmark.running.executors.watchdog import ending_children
 from benchmark.running.job import Conditions, Job, Outcome, Outcomes
-from benchmark.running.losses import forgiving, lost, pass_on, run_limited
+from benchmark.running.losses import forgiving, pass_on, resolve_lost, run_limited
 from benchmark.running.sweep_folder import SweepFolder
 
 POLL_SECONDS = 0.5
@@ -49,7 +49,7 @@ def session(workers: int, conditions: Conditions, say: Callable[[str], None]) ->
     what = "starting Ray on this machine" if here else f"joining the Ray cluster at {conditions.address}"
     with ending_children() if here else contextlib.nullcontext():
         with waiting(what, say):
-            ray = _started(workers, conditions)
+            ray = _start(workers, conditions)
         # A thread of Ray's prints what it also logs, in the middle of what is ours to print.
         with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
             try:
@@ -59,7 +59,7 @@ def session(workers: int, conditions: Conditions, say: Callable[[str], None]) ->
                 ray.shutdown()
 
 
-def _started(workers: int, conditions: Conditions) -> Any:
+def _start(workers: int, conditions: Conditions) -> Any:
     """Return Ray, started or joined."""
     try:
         import ray
@@ -173,7 +173,7 @@ def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
                 outcome, stranded = None, stranded + 1
             except ray.exceptions.RayError as error:
                 losses[job.run.identity] += 1
-                outcome = lost(job, losses[job.run.identity], " ".join(str(error).split())[:300])
+                outcome = resolve_lost(job, losses[job.run.identity], " ".join(str(error).split())[:300])
                 if outcome is None:
                     pending[remote.remote(job)] = index
             if outcome is not None:
