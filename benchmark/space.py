@@ -38,8 +38,8 @@ UNEVEN = 1.2
 class SearchRule(BaseModel):
     """The same search for every method: each optimiser with each of its learning rates, on validation rows.
 
-    The grid is extended by its own ratio, at most twice, where the best rate lies at its end. Momentum of SGD
-    is 0.9. A method without a choice of optimisers tries all the rates with its own.
+    Where the best rate lies at its end, the grid is extended by its own ratio, at most six times. Momentum of
+    SGD is 0.9. A method without a choice of optimisers tries all the rates with its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,7 +8,8 @@ decision is 1, with no gate and no selection phase. Three controls follow:
   acts;
 - these decisions permuted over the tasks after the first (`shuffle`): the **shuffled gate**, which keeps as
   many adapters as the gate and knows nothing of the tasks;
-- the tasks that the stream says need an adapter: the **oracle**, the best that any gate could say.
+- the tasks that the stream says need an adapter: the **oracle** of what the stream was made for; whether it
+  scores best is measured.
 
 A permutation of the decisions of one run keeps as many tasks as `keep-random`, with equal probabilities; it
 is another sample. The first adapter is always kept, as LiteLoRA keeps it. Ours; no paper.

@@ -14,9 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.errors import UserError
-from benchmark.publishing.board import Board, boards
+from benchmark.publishing.board import Board
 from benchmark.publishing.collect import STANDARD, Section, load, sections
 from benchmark.publishing.grouping import REFERENCES
+from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.in_words import in_words, short_names
 from benchmark.publishing.leaderboard import sentences
 from benchmark.publishing.tables import active, markdown, plain, score_frame
@@ -34,7 +35,7 @@ def excerpt(part: Section) -> str:
 
     Those that need the task id at test stand on the stream's page alone.
     """
-    found = boards(part.rows)
+    found = boards_of(part)
     rows = [row for board in found for row in _records(board)]
     table = markdown(pd.DataFrame(rows), frozenset(["group"]))
     *said, _ = sentences(in_words(part, found))

@@ -1,12 +1,12 @@
-"""Visual domains with a known answer: which tasks need an adapter of their own, and which can borrow one.
+"""Visual domains made with an answer: which tasks need an adapter of their own, and which can borrow one.
 
 The classes of another image stream are cut into disjoint blocks, one a task. Each block is shown in one of
 five domains (see `benchmark.data.image_shifts`), and each domain has two tasks. The first task of a domain
-meets a shift that no earlier task had: it needs an adapter. The second meets new classes under a shift that
-an adapter has been learned for: it does not. Which block is shown in which domain, and the order of the
-tasks, are sampled from the order and the seed.
+meets a shift that no earlier task had: it is made to need an adapter. The second meets new classes under a
+shift that an adapter has been learned for: it is made to need none. Which block is shown in which domain,
+and the order of the tasks, are sampled from the order and the seed.
 
-That a domain needs an adapter at all is a hypothesis about the backbone: `bench headroom` measures it.
+Whether it is so is a hypothesis about the backbone: `bench develop headroom` and the oracle measure it.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_rows_stand_by_score_and_all_that_could_be_best_are_marked(tmp_path):
 
 
 def test_all_rows_are_judged_by_one_noise():
-    """Rows of one mean are marked alike; one by one, the steady one alone would be told from the best."""
+    """Rows of one mean are marked alike; one by one, the steady one alone would be below the best."""
     board = one_board(
         *several("best", 0.60, 0.61, 0.59, 0.60),
         *several("noisy", 0.10, 0.68, 0.20, 0.60),
@@ -150,7 +150,7 @@ def test_rows_are_compared_over_runs_and_never_over_tasks_of_one_run(tmp_path):
 
 
 def test_rows_that_could_be_best_are_counted_by_other_readings_too(tmp_path):
-    """By the trained head a leads; by class means b does, and c cannot be told from it."""
+    """By the trained head a leads; by class means b does, and c does not differ from it."""
     runs = []
     for name, head, means in (("a", 0.8, 0.3), ("b", 0.5, 0.7), ("c", 0.4, 0.69)):
         for seed in range(3):

@@ -175,7 +175,7 @@ def test_the_overview_opens_with_a_result_in_words(tmp_path):
     built(tmp_path, *runs, result("floor", last=0.1, reference=True))
     text = " ".join((tmp_path / "site" / "index.html").read_text().split())
     # AP: (2 (0.62) + 0.9) / 3 = 71.3 on the middle seed, 1.3 above and below on the others.
-    assert "Rehearsal-free: alpha is best, AP 71.3 ± 1.3, and told from the other row." in text
+    assert "Rehearsal-free: alpha is best, AP 71.3 ± 1.3, significantly above the other row." in text
     assert "No ranking of adapters follows from this board" in text  # it has no joint row
     assert "Normalised scores" not in text
 
@@ -196,7 +196,7 @@ def test_a_board_says_in_plain_words_what_it_says_and_may_not_claim(tmp_path):
         )
         assert room in text
         says, not_claimed = text.split("What it says", 1)[1].split("What it may not claim", 1)
-        assert re.search(r"alpha \(72\.7 ± 2\.1\) and beta \(72\.0 ± 2\.1\) cannot be told apart", says)
+        assert re.search(r"alpha \(72\.7 ± 2\.1\) and beta \(72\.0 ± 2\.1\) do not differ", says)
         assert re.search(r"gaps below \d+\.\d points are within the noise of 5 runs", not_claimed)
         assert "Anything about other models, data or budgets: all rows are seed on orchard." in not_claimed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmark.errors import unknown
-from benchmark.publishing.board import boards
+from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.tables import score_frame
 from benchmark.results import READINGS
 
@@ -25,7 +25,7 @@ def leaderboard(results: Results, sort_by: str) -> pd.DataFrame:
         raise unknown("reading", sort_by, READINGS, "bench leaderboard --help")
     frames, notes = [], []
     for part in results.sections():
-        for board in boards(part.rows):
+        for board in boards_of(part):
             place = {"stream": part.stream, "section": part.title}
             for rows, title in ((board.rows, board.title), (board.apart, f"{board.title}, with fewer runs")):
                 if rows:

@@ -225,13 +225,13 @@ def headroom(
     Joint LoRA has to stand 5 points and 5 standard errors above the best reading of the frozen backbone, and
     at 5 x chance. The exit code is not 0 where it does not, or where a row is missing.
     """
-    from benchmark.publishing import headroom as measured
+    from benchmark.publishing import headroom_tables
+    from benchmark.publishing.headroom import verdicts
+    from benchmark.publishing.paper_tables import write_tables
 
-    found = measured.verdicts(root, stream, backbone, protocol)
+    found = verdicts(root, stream, backbone, protocol)
     if form is None:
-        typer.echo(measured.text_of(found))
+        typer.echo(headroom_tables.write_text(found))
     else:
-        from benchmark.publishing.paper_tables import write_tables
-
-        typer.echo(write_tables(measured.tables(found), form))
+        typer.echo(write_tables(headroom_tables.make_tables(found), form))
     raise typer.Exit(INCOMPLETE if any(verdict.refusal for verdict in found) else 0)

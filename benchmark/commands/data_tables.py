@@ -84,7 +84,7 @@ def origin(stream: Stream, folder: Path | None) -> str:
 def set_name(one: HubSet) -> str:
     """Return a hub set's name as it is written, with its configuration."""
     config = f" {one.config}" if one.config else ""
-    return f"{one.identifier}{config}{' (id recalled)' if one.recalled else ''}"
+    return f"{one.identifier}{config}{' (id not checked)' if one.recalled else ''}"
 
 
 def choose(

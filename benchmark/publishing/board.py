@@ -37,6 +37,7 @@ class Board:
         twins: the names of rows that were merged, a tuple for each merged row.
         runs: how many runs `rows` stand on.
         untuned: rows of a standard board whose values no search of it chose; they are not ranked.
+        room: whether adapters have room on the board; where they have none, no row is marked or tested.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Board:
     twins: tuple[tuple[str, ...], ...]
     runs: int
     untuned: tuple[Row, ...] = ()
+    room: bool = True
 
     @property
     def ranked(self) -> bool:
@@ -54,7 +56,7 @@ class Board:
     @property
     def compared(self) -> bool:
         """Whether there are rows and runs enough to say which could be best."""
-        return self.ranked and len(self.rows) > 1 and self.runs >= FEWEST_RUNS
+        return self.ranked and self.room and len(self.rows) > 1 and self.runs >= FEWEST_RUNS
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -152,22 +154,28 @@ class Board:
     def _why_unmarked(self) -> str:
         if self.compared or not self.ranked or not self.rows:
             return ""
+        if not self.room:
+            return "With so little room no row is marked as best."
         if len(self.rows) == 1:
             return "One row alone is not compared."
         return f"Too few runs to say which could be best: {FEWEST_RUNS} are needed."
 
 
-def boards(rows: Sequence[Row]) -> list[Board]:
+def boards(rows: Sequence[Row], room: bool = True) -> list[Board]:
     """Return the tables of a section: competitors by what they need, then the references.
 
     One set of runs holds for all tables of the section, so that a method may be read beside a reference.
+
+    Args:
+        room: see `benchmark.publishing.headroom.boards_of`, which finds it out.
     """
     searched = [row for row in rows if not _is_untuned(row)]
     runs = common_runs({row.label: row.runs(LEADING) for row in searched})
     found = []
     for title, group in by_needs(rows).items():
         board = lay_out(title, [row for row in group if not _is_untuned(row)], runs)
-        found.append(replace(board, untuned=by_mean([row for row in group if _is_untuned(row)])))
+        untuned = by_mean([row for row in group if _is_untuned(row)])
+        found.append(replace(board, untuned=untuned, room=room))
     return found
 
 

@@ -62,7 +62,7 @@ def _verdict(ranking: Ranking) -> str:
     return (
         f"Friedman over {ranking.blocks} runs of {len(ranking.mean_ranks)} rows: chi-squared "
         f"{ranking.statistic:.1f}, p {_p(ranking.p)}. Nemenyi: mean ranks less than "
-        f"{ranking.critical_difference:.1f} apart are not told apart."
+        f"{ranking.critical_difference:.1f} apart do not differ significantly."
     )
 
 

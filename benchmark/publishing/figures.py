@@ -12,8 +12,9 @@ from benchmark.analysis.redundancy import NoAdapters
 from benchmark.analysis.run_analysis import Depth, analyse_run
 from benchmark.errors import Incomplete
 from benchmark.publishing import plots
-from benchmark.publishing.board import LEADING, boards
+from benchmark.publishing.board import LEADING
 from benchmark.publishing.collect import Row, Section, sections, usable
+from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.plot_style import COLUMN, MOST_DRAWN, looking, save
 from benchmark.publishing.tables import name_row
 from benchmark.result_files import find, require
@@ -65,7 +66,7 @@ def write_figures(source: Path, out: Path) -> list[Path]:
 
 def drawings(part: Section) -> Iterator[Drawing]:
     """Yield the pictures of a section's boards."""
-    for board in boards(part.rows):
+    for board in boards_of(part):
         measured = [row for row in (*board.rows, *board.apart) if row.values("average_anytime")]
         shown = measured[:MOST_DRAWN]
         title, name = board.title, _slug(board.title)

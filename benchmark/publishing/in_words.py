@@ -12,6 +12,7 @@ from benchmark.publishing.grouping import REHEARSAL_FREE
 from benchmark.publishing.headroom import Verdict, judge
 from benchmark.publishing.tables import share
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
+from benchmark.scoring.headroom import FEWEST_ERRORS, Headroom
 from benchmark.scoring.statistics import FEWEST_RUNS
 
 NOTHING_TRAINED = ("ncm", "frozen, class means")
@@ -24,7 +25,7 @@ FROZEN = {
 }
 """What the readings of the frozen backbone are, in words."""
 MOST_NAMED = 4
-"""Rows that are not told apart are named up to so many, and counted beyond."""
+"""Rows that do not differ significantly are named up to so many, and counted beyond."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,17 @@ def _room(verdict: Verdict) -> str:
     )
     if verdict.refusal:
         return f"No ranking of adapters follows from this board, there is too little room for one: {ends}."
-    return f"There is room for methods to differ: {ends}."
+    return f"There is room for methods to differ: {ends}.{_unsure(measured)}"
+
+
+def _unsure(measured: Headroom) -> str:
+    """Return that the gap is less sure than the rule asks for once other test rows are thought of."""
+    if not measured.row_error or measured.gap >= FEWEST_ERRORS * measured.row_error:
+        return ""
+    return (
+        f" Over test rows the room is less certain than over runs: {measured.gap / measured.row_error:.1f} "
+        "standard errors."
+    )
 
 
 def _standing(board: Board) -> str:
@@ -122,18 +133,21 @@ def _standing(board: Board) -> str:
     group = f"{board.title}: " if board.title else ""
     if not board.compared:
         many = len(board.rows) > 1
-        why = f"{FEWEST_RUNS} shared runs are needed to say which rows could be best" if many else ""
-        return f"{group}{why or f'{names[0]} alone, AP {scores[0]}'}."
+        if not many:
+            return f"{group}{names[0]} is the only method, AP {scores[0]}."
+        if not board.room:
+            return f"{group}the highest mean is that of {names[0]}, AP {scores[0]}."
+        return f"{group}{FEWEST_RUNS} shared runs are needed to say which rows could be best."
     best = [place for place, row in enumerate(board.rows) if row.label in board.best]
     if len(best) == 1:
         others = len(board.rows) - 1
         rest = "the other row" if others == 1 else f"all {others} other rows"
-        return f"{group}{names[0]} is best, AP {scores[0]}, and told from {rest}."
+        return f"{group}{names[0]} is best, AP {scores[0]}, significantly above {rest}."
     if len(best) <= MOST_NAMED:
         listed = [f"{names[place]} ({scores[place]})" for place in best]
         could = f"{', '.join(listed[:-1])} and {listed[-1]}"
         tail = "" if len(best) == len(board.rows) else _others(board, names[best[0]])
-        return f"{group}{could} cannot be told apart by AP{tail}."
+        return f"{group}{could} do not differ significantly in AP{tail}."
     return (
         f"{group}the highest mean is that of {names[0]}, AP {scores[0]}; {len(best)} of {len(board.rows)} "
         "rows could be best."
@@ -143,7 +157,7 @@ def _standing(board: Board) -> str:
 def _others(board: Board, first: str) -> str:
     """Return what the rows without the mark are known to be: worse than the highest, not than each marked."""
     count = len(board.rows) - len(board.best)
-    return f"; the other {count} score{'s' * (count == 1)} less than {first}"
+    return f"; the other {count} score{'s' * (count == 1)} significantly less than {first}"
 
 
 def _describe_untrained(board: Board, verdict: Verdict) -> str:
@@ -156,7 +170,7 @@ def _describe_untrained(board: Board, verdict: Verdict) -> str:
         return ""
     return (
         f"{board.title}: no trained head reaches the class means of frozen features, {100 * max(means):.1f}, "
-        "for which nothing is trained: how a head keeps its balance between tasks decides this order."
+        "for which nothing is trained: this order may be one of how heads keep their balance between tasks."
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmark.publishing.collect import Row, Section, is_standard
+from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
-from benchmark.publishing.headroom import judge
+from benchmark.publishing.headroom import lacks_room
 from benchmark.publishing.tables import link, markdown, name_row, plain
 from benchmark.scoring.statistics_normalised import (
     FEWEST_ERRORS,
@@ -84,7 +84,7 @@ def standings(parts: Sequence[Section]) -> list[Standings]:
 
 def gap_of(part: Section) -> Gap | str:
     """Return the gap of a section, or in words why none of it is shown."""
-    if is_standard(part.protocol) and judge(part).refusal:
+    if lacks_room(part):
         return "too little room to compare adapters"
     return find_gap(part.rows)
 

@@ -16,9 +16,10 @@ import pandas as pd
 
 from benchmark.analysis.pairing import Pairing
 from benchmark.analysis.translator import Translation, as_data, frame
-from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, boards
+from benchmark.publishing.board import LEADING, READING_COLUMNS, Board
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.grouping import reference_kind
+from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.tables import LEFT, SCORES, markdown, name_row, plain, score_frame, share
 from benchmark.results import READINGS, TRAINED_HEAD
 from benchmark.scoring.statistics import spread
@@ -104,7 +105,7 @@ def board_tables(parts: Iterable[Section], sort_by: str = TRAINED_HEAD) -> list[
     """Return the tables of all boards of some sections, those of rows with fewer runs behind their board."""
     found = []
     for part in parts:
-        for board in boards(part.rows):
+        for board in boards_of(part):
             for rows, apart in ((board.rows, False), (board.apart, True)):
                 if rows:
                     found.append(_of_board(part, board, sort_by, apart))
@@ -242,9 +243,9 @@ def latex(table: PaperTable) -> str:
     texts.columns = pd.Index([latex_text(str(name)) for name in texts.columns])
     words = [f"{table.title}.", table.note]
     words += ["Bold: the best mean of a column."] if table.bold else []
-    words += [f"{DAGGER}: could be best, not told from the highest AP by a test over all rows."] * bool(
-        table.marked
-    )
+    words += [
+        f"{DAGGER}: could be best, AP not significantly below the highest by a test over all rows."
+    ] * bool(table.marked)
     label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
     return str(
         texts.style.hide(axis="index").to_latex(

@@ -211,7 +211,7 @@ def standing(
 
 
 def critical_difference(ranking: Ranking) -> Figure:
-    """Draw mean ranks, the best on top; methods in the band cannot be told from the best one (Nemenyi)."""
+    """Draw mean ranks, the best on top; methods in the band do not differ from it significantly (Nemenyi)."""
     names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
     chart = figure(height=1.2 + 0.25 * len(names), scale_height=False)
     axes = chart.add_subplot()

@@ -12,9 +12,10 @@ from benchmark.analysis.run_analysis import Depth
 from benchmark.analysis.translator import of_result
 from benchmark.errors import Incomplete
 from benchmark.publishing import plots
-from benchmark.publishing.board import LEADING, Board, boards
+from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
 from benchmark.publishing.grouping import reference_kind
+from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.heat_map import score_map
 from benchmark.publishing.in_words import in_words
 from benchmark.publishing.plot_style import MOST_DRAWN, PAGE, looking
@@ -106,7 +107,7 @@ def _decisions(results: Sequence[Result]) -> list[tuple[str, plots.Figure]]:
 
 def _section(part: Section, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     tables, pictures = [], []
-    found = boards(part.rows)
+    found = boards_of(part)
     for board in found:
         tables += _scores(board)
         ranking = friedman({row.name: row.runs(LEADING) for row in board.rows}) if board.compared else None

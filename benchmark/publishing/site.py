@@ -21,9 +21,9 @@ from zlib import crc32
 
 from benchmark.errors import Incomplete, UserError
 from benchmark.publishing import marks, measured_boards, site_tables
-from benchmark.publishing.board import boards
 from benchmark.publishing.collect import Section, load_files, sections
 from benchmark.publishing.figures import drawings
+from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.in_words import InWords, in_words
 from benchmark.publishing.leaderboard import facts
 from benchmark.publishing.measured_boards import publishable
@@ -131,7 +131,7 @@ class Site:
         self.sections, self.refused = publishable(sections(results, rescored), self.measured)
         self.streams = sorted({part.stream for part in self.sections})
         self.methods = sorted({result.method for result in results})
-        self._boards = {id(part): boards(part.rows) for part in self.sections}
+        self._boards = {id(part): boards_of(part) for part in self.sections}
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the text of every page.

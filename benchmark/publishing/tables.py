@@ -30,13 +30,13 @@ def _mean_of(values: Sequence[float]) -> float:
 
 COSTS: dict[str, Callable[[Result], float]] = {
     "trainable ↓": lambda run: max(run.parameters.trainable, default=0),
-    "stored ↓": lambda run: run.parameters.on_disk,
-    "resident ↓": lambda run: run.parameters.in_memory,
+    "on disk ↓": lambda run: run.parameters.on_disk,
+    "in memory ↓": lambda run: run.parameters.in_memory,
     "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
     "active ↓": lambda run: next(reversed(run.active_adapters), math.nan),
     "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
     "forward-equivalents a task ↓": lambda run: _mean_of(run.forward_equivalents),
-    "passes ↓": lambda run: run.parameters.passes_per_prediction,
+    "passes a prediction ↓": lambda run: run.parameters.passes_per_prediction,
     "seconds": lambda run: run.timing.total_seconds,
 }
 """What each column of the cost table takes from a run; NaN where nothing was counted."""
@@ -47,9 +47,9 @@ DEFINITIONS = {
     "classifier alignment": "after each task but the first the head learns from Gaussians of the features of "
     "all classes seen (SLCA); an option of any method, which then stores class statistics.",
     "attested": ATTESTED_SENTENCE,
-    "could be best": "rows whose AP is not told from the highest by Tukey's studentised range over all rows "
-    "of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % family-wise). Rows "
-    "without the mark are worse than the best of the table; rows with it are not told apart from each other.",
+    "could be best": "rows whose AP is not significantly below the highest by Tukey's studentised range over "
+    "all rows of the table at once (residuals of the two-way layout of rows and runs, pooled; 5 % "
+    "family-wise, for these test rows). Rows with the mark are not shown to be equal.",
     "order of rows": "by AP, or by that of the reading that `bench leaderboard --sort-by` names; marks, "
     "captions and tests are of AP in either case.",
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
@@ -74,8 +74,8 @@ DEFINITIONS = {
     "reference": "floor: what needs no protection from forgetting to reach; ceiling: what learns with all "
     "data or the task id at hand.",
     "trainable": "adapter numbers under an optimiser, the task with the most; the head comes on top.",
-    "stored": "adapter numbers kept on disk after the last task.",
-    "resident": "adapter numbers in memory while predicting.",
+    "on disk": "adapter numbers kept after the last task.",
+    "in memory": "adapter numbers in memory while predicting.",
     "auxiliary bytes": "state kept between tasks beside adapters and head.",
     "active": "adapters whose removal can change the prediction of some row, after the last task, and of how "
     "many learned. An adapter is what is learned as one piece: an adapter over all layers, a prompt, a "
@@ -84,7 +84,7 @@ DEFINITIONS = {
     "for which a method chose to learn none counts as one learned and saved.",
     "forward-equivalents a task": "forward passes of the backbone on one row, or what costs as much; a "
     "gradient through a block counts twice its forward pass.",
-    "passes": "passes through the backbone for one prediction.",
+    "passes a prediction": "passes through the backbone for one prediction.",
     "seconds": "wall time of one run, training and scoring, on the machine of that run and beside what else "
     "it did: no measure of a method.",
 }

@@ -47,6 +47,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         "## Verdict",
         conclude(*verdicts, evidence.reduction),
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
+        *([f"Found since: {file.since}"] if file.since else []),
         beside_all(evidence),
         describe_search(evidence),
         f"![Score against adapters dropped]({name}.svg)",

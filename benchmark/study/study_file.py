@@ -71,6 +71,7 @@ class StudyFile(Part):
         settings: of the methods, by key. Controls learn as LiteLoRA does, where theirs are not given.
         shuffles: permutations of the gate's decisions in each run; their scores are averaged.
         known: what was known of these runs and settings before the file stood; printed on the page.
+        since: what was found later that a reader of the verdict has to know; printed below it.
     """
 
     title: str
@@ -85,6 +86,7 @@ class StudyFile(Part):
     path: PathRule = PathRule()
     outcomes: Outcomes = Outcomes()
     known: str = ""
+    since: str = ""
 
     @property
     def run_numbers(self) -> list[int]:
