@@ -37,7 +37,8 @@ def excerpt(part: Section) -> str:
     """
     found = boards_of(part)
     rows = [row for board in found for row in _records(board)]
-    table = markdown(pd.DataFrame(rows), frozenset(["group"]))
+    frame = pd.DataFrame(rows)
+    table = markdown(frame.loc[:, (frame != "").any()], frozenset(["group"]))
     *said, _ = sentences(in_words(part, found))
     return "\n\n".join([*said, table])
 

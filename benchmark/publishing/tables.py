@@ -155,7 +155,7 @@ def table_apart(board: Board, sort_by: str = TRAINED_HEAD) -> str:
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:
-    mark = {"could be best": "yes" if row.label in board.best else ""}
+    mark = {"could be best": "yes" if row.label in board.best else ""} if board.room else {}
     record = {"method": name_in_markdown(row)} | (
         mark if board.ranked else {"reference": reference_kind(row)}
     )
