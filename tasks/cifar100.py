@@ -7,6 +7,9 @@ enlarged to `size` pixels; training crops are cut from these, not from the 32 pi
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from benchmark.data.hub import HubSet
 from benchmark.stream import Stream, protocols
 from tasks.sources import image_protocols, image_sets, images
@@ -37,6 +40,17 @@ STANDARD = image_protocols.standard(
     batch_size=16,
 )
 
+WHOLE = replace(SOURCE, readings=SOURCE.readings[:1])
+"""The whole set, in folders or on the hub."""
+
+
+def write_sample(root: Path | None, folder: Path) -> Path:
+    """Write the 12,000 training and 3,998 test images that published results stand on; see `Stream`."""
+    from tasks.sources.image_samples import write_sample as write
+
+    return write(WHOLE.find(root), "cifar100_32", 32, folder)
+
+
 STREAM = Stream(
     name="cifar100",
     title="Split CIFAR-100, 10 tasks of 10 classes",
@@ -59,6 +73,7 @@ STREAM = Stream(
         image_protocols.cllora("cifar.json", epochs=30, batch_size=64, rank=8),
     ),
     load=SOURCE.load_sliced,
+    write_sample=write_sample,
     sources=SOURCE.stated,
     parameters=image_sets.SlicedImageSettings,
     # `standard` keeps images at the side of its backbone.

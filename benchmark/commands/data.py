@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import DataDir, Format, check_one_form
+from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, guarded
 
-app = typer.Typer(help="List, describe, verify and fetch the data of streams.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, verify, fetch and sample the data of streams.", no_args_is_help=True)
 
 GivenStream = Annotated[str, typer.Argument(metavar="STREAM", help="A listed stream or a .toml file.")]
 Order = Annotated[str | None, typer.Option(help="A task order. Default: the first.")]
@@ -87,6 +88,28 @@ def fetch(
     from benchmark.running.catalogue import load_stream
 
     bring(load_stream(stream), data_dir, typer.echo)
+
+
+@app.command()
+@guarded
+def sample(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="A stream of which a sample is published.")],
+    to: Annotated[Path, typer.Option(file_okay=False, help="Data folder to write to, another than DIR.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write the sample of rows that published results stand on.
+
+    They are found by content in the whole set: in the data folder, or on the hub. Runs then read --to.
+    """
+    from benchmark.data import files
+    from benchmark.running.catalogue import load_stream
+
+    write, whole = load_stream(stream).write_sample, files.data_dir(data_dir)
+    if write is None:
+        raise UserError(f"of the stream '{stream}' no sample is published; its runs read the whole set")
+    if whole is not None and whole.resolve() == to.resolve():
+        raise UserError(f"--to {to} is the folder of the whole set, which runs would read; give another one")
+    typer.echo(str(write(whole, to)))
 
 
 @app.command()
