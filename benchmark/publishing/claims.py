@@ -53,6 +53,7 @@ def claim_errors(result: Result) -> Iterator[str]:
     yield from _stream(result, stream)
     yield from _order(result, stream)
     yield from _tasks(result, stream)
+    yield from _stated_tasks(result, stream)
 
 
 def _counts(result: Result) -> Iterator[str]:
@@ -183,11 +184,10 @@ def _order(result: Result, stream: Stream) -> Iterator[str]:
 
 
 def _tasks(result: Result, stream: Stream) -> Iterator[str]:
-    """Each task's classes, rows and metric, and all that the stream states of them."""
+    """Each task's classes, rows and metric."""
     names = [task.name for task in result.tasks]
     if len(set(names)) < len(names):
         yield f"two of its tasks have one name: {', '.join(names)}"
-    protocol = result.protocol_settings
     for task in result.tasks:
         if task.metric not in NAMES:
             yield str(unknown("metric", task.metric, NAMES, "bench list --stream " + stream.name))
@@ -200,9 +200,13 @@ def _tasks(result: Result, stream: Stream) -> Iterator[str]:
         if task.train < 1:
             yield f"'{task.name}' has {task.train} rows to train on"
         for split, rows in (("train", task.train), ("test", task.test)):
-            limit = protocol.get(f"{split}_limit")
+            limit = result.protocol_settings.get(f"{split}_limit")
             if isinstance(limit, int) and rows > limit:
                 yield f"'{task.name}' has {rows} {split} rows, more than {split}_limit={limit}"
+
+
+def _stated_tasks(result: Result, stream: Stream) -> Iterator[str]:
+    """All that the stream states of its tasks without data."""
     if stream.stated is None or result.order not in stream.orders:
         return
     try:
@@ -213,14 +217,15 @@ def _tasks(result: Result, stream: Stream) -> Iterator[str]:
     if len(stated) != len(result.tasks):
         yield f"'{stream.name}' has {len(stated)} tasks in these settings, it has {len(result.tasks)}"
         return
+    limits = result.protocol_settings
     for known, task in zip(stated, result.tasks, strict=True):
         if (task.name, tuple(task.classes)) != (known.name, known.classes):
             found, expected = ", ".join(task.classes), ", ".join(known.classes)
             yield f"'{task.name}' ({found}) should be '{known.name}' ({expected})"
-        if known.test is not None and task.test != known.test and protocol.get("test_limit") is None:
+        if known.test is not None and task.test != known.test and limits.get("test_limit") is None:
             yield f"'{task.name}' has {task.test} test rows, '{stream.name}' has {known.test}"
         rows = task.train + task.validation
-        if known.train is not None and rows != known.train and protocol.get("train_limit") is None:
+        if known.train is not None and rows != known.train and limits.get("train_limit") is None:
             yield f"'{task.name}' has {rows} rows to train and validate on, '{stream.name}' has {known.train}"
 
 
