@@ -165,7 +165,7 @@ class Method:
     tried: ClassVar[bool] = False
 
     classifier: Classifier | None = None
-    """What answers in place of the head; set by `__init__`, told of each task by the task loop."""
+    """What answers in place of the head; set by `__init__`, called by the task loop around each task."""
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Keep the context; subclasses attach their adapters here."""

@@ -44,16 +44,15 @@ def excerpt(part: Section) -> str:
 
 
 def _records(board: Board) -> list[dict[str, str]]:
-    rows = [row for row in board.rows if "task_id" not in row.needs]
-    texts = score_frame(board)
-    names = dict(zip((row.label for row in board.rows), short_names(board.rows), strict=True))
-    cells = dict(zip((row.label for row in board.rows), texts.to_dict("records"), strict=True))
     group = board.title if board.title != REFERENCES else None
+    # Both are in the order of the board, the best mean first.
+    texts, names = score_frame(board).to_dict("records"), short_names(board.rows)
     return [
-        {"group": group or cells[row.label]["reference"], "method": plain(names[row.label])}
-        | {title: cells[row.label].get(title, "") for title in SCORES}
-        | {"active ↓": active(row), "n": cells[row.label]["n"]}
-        for row in rows
+        {"group": group or text["reference"], "method": plain(name)}
+        | {title: text.get(title, "") for title in SCORES}
+        | {"active ↓": active(row), "n": text["n"]}
+        for row, name, text in zip(board.rows, names, texts, strict=True)
+        if "task_id" not in row.needs
     ]
 
 

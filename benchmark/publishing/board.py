@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from benchmark.publishing.collect import Row, is_searched, is_standard
-from benchmark.publishing.grouping import REFERENCES, by_needs
+from benchmark.publishing.grouping import REFERENCES, by_needs, reference_kind
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.statistics import FEWEST_RUNS, Runs, common_runs, find_twins, spread
 from benchmark.scoring.statistics_best import (
@@ -52,6 +52,12 @@ class Board:
     def ranked(self) -> bool:
         """Whether the rows compete with each other."""
         return self.title != REFERENCES
+
+    def mark(self, row: Row) -> dict[str, str]:
+        """Return what stands first of a row in a table: its mark, or which end a reference is."""
+        if not self.ranked:
+            return {"reference": reference_kind(row)}
+        return {"could be best": "yes" if row.label in self.best else ""} if self.room else {}
 
     @property
     def compared(self) -> bool:

@@ -14,7 +14,6 @@ from benchmark.errors import Incomplete
 from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
-from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.heat_map import score_map
 from benchmark.publishing.in_words import in_words
@@ -147,7 +146,6 @@ def _table(title: str, board: Board, rows: Sequence[Row]) -> str:
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:
-    mark = {"could be best": "yes" if row.label in board.best else ""}
-    record = {"method": name_row(row)} | (mark if board.ranked else {"reference": reference_kind(row)})
+    record = {"method": name_row(row)} | board.mark(row)
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
     return record | {"active": active(row), "n": str(len(row.results))}

@@ -11,7 +11,6 @@ import pandas as pd
 from benchmark.publishing.board import LEADING, READING_COLUMNS, Board, by_mean
 from benchmark.publishing.claims import ATTESTED_SENTENCE
 from benchmark.publishing.collect import Row
-from benchmark.publishing.grouping import reference_kind
 from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Result
 from benchmark.scoring.statistics import spread
 
@@ -155,10 +154,7 @@ def table_apart(board: Board, sort_by: str = TRAINED_HEAD) -> str:
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:
-    mark = {"could be best": "yes" if row.label in board.best else ""} if board.room else {}
-    record = {"method": name_in_markdown(row)} | (
-        mark if board.ranked else {"reference": reference_kind(row)}
-    )
+    record = {"method": name_in_markdown(row)} | board.mark(row)
     record |= {title: share(row.values(metric)) for title, metric in SCORES.items()}
     record |= {title: share(row.values(LEADING, READING_COLUMNS[title])) for title in board.readings}
     record |= {INTERVAL: interval(row, board)} if board.intervals else {}

@@ -6,9 +6,9 @@ in their order. A digest is of an image's pixels and the name of its class, so t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,14 +58,10 @@ def write_sample(whole: ImageSet, name: str, side: int, folder: Path) -> Path:
                 f"they are compared pixel by pixel, {side} x {side}, and by the names of their classes"
             )
         arrays |= {f"{split}_images": images, f"{split}_labels": labels}
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial.npz")
-        np.savez_compressed(partial, **arrays)
-        atomic_write(target.with_suffix(".json"), to_json({"class_names": list(whole.names)}))
-        os.replace(partial, target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
+    written = BytesIO()
+    np.savez_compressed(written, **arrays)
+    atomic_write(target.with_suffix(".json"), to_json({"class_names": list(whole.names)}))
+    atomic_write(target, written.getvalue())
     return target
 
 
