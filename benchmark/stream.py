@@ -188,7 +188,8 @@ class Stream:
         stated: returns the tasks of an order under the stream's own settings, as far as they are known
             without data; results are held against them. None where only the data show it.
         write_sample: where published results stand on a sample of a larger set: takes the data folder of the
-            whole set, or None for the hub, writes the sample into another one and returns the file.
+            whole set, or None for the hub, writes the sample into another one and returns the file; what it
+            does is reported line by line.
     """
 
     name: str
@@ -205,7 +206,7 @@ class Stream:
     sources: Sources = Sources()
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stated: Callable[[str, Mapping[str, Any]], Sequence[StatedTask]] | None = None
-    write_sample: Callable[[Path | None, Path], Path] | None = None
+    write_sample: Callable[[Path | None, Path, Callable[[str], None]], Path] | None = None
 
     @property
     def default_order(self) -> str:

@@ -7,6 +7,7 @@ enlarged to `size` pixels; training crops are cut from these, not from the 32 pi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,11 +45,11 @@ WHOLE = replace(SOURCE, readings=SOURCE.readings[:1])
 """The whole set, in folders or on the hub."""
 
 
-def write_sample(root: Path | None, folder: Path) -> Path:
+def write_sample(root: Path | None, folder: Path, report: Callable[[str], None]) -> Path:
     """Write the 12,000 training and 3,998 test images that published results stand on; see `Stream`."""
     from tasks.sources.image_samples import write_sample as write
 
-    return write(WHOLE.find(root), "cifar100_32", 32, folder)
+    return write(WHOLE.find(root), "cifar100_32", 32, folder, report)
 
 
 STREAM = Stream(

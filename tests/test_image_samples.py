@@ -43,7 +43,9 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_rows_are_found_wherever_they_lie_and_written_in_the_order_of_the_list(chosen: Path) -> None:
     write_set(chosen)
-    path = image_samples.write_sample(WHOLE.find(chosen), "small", 32, chosen / "to")
+    lines: list[str] = []
+    path = image_samples.write_sample(WHOLE.find(chosen), "small", 32, chosen / "to", lines.append)
+    assert lines == ["train: looking for 3 images among 6", "test: looking for 2 images among 6"]
     found = np.load(path)
     assert path == chosen / "to/vision/small.npz"
     assert np.array_equal(found["train_images"], IMAGES[[8, 0, 2]])

@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands.options import DataDir, Format, check_one_form
 from benchmark.errors import UserError
-from benchmark.guard import INCOMPLETE, guarded
+from benchmark.guard import INCOMPLETE, guarded, print_stderr
 
 app = typer.Typer(help="List, describe, verify, fetch and sample the data of streams.", no_args_is_help=True)
 
@@ -109,7 +109,7 @@ def sample(
         raise UserError(f"of the stream '{stream}' no sample is published; its runs read the whole set")
     if whole is not None and whole.resolve() == to.resolve():
         raise UserError(f"--to {to} is the folder of the whole set, which runs would read; give another one")
-    typer.echo(str(write(whole, to)))
+    typer.echo(str(write(whole, to, print_stderr)))
 
 
 @app.command()

@@ -6,7 +6,7 @@ in their order. A digest is of an image's pixels and the name of its class, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,8 @@ from tasks.sources.image_sets import EncodedSplit, ImageSet
 if TYPE_CHECKING:
     import numpy as np
 
+Report = Callable[[str], None]
+
 LISTS = Path(__file__).with_name("samples")
 
 
@@ -28,12 +30,15 @@ def digest(pixels: np.ndarray, name: str) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
 
 
-def write_sample(whole: ImageSet, name: str, side: int, folder: Path) -> Path:
+def write_sample(
+    whole: ImageSet, name: str, side: int, folder: Path, report: Report = lambda line: None
+) -> Path:
     """Write `vision/<name>.npz` and `vision/<name>.json` of a data folder, and return the former.
 
     Args:
         name: of the list, and of the arrays.
         side: of the images in pixels; none of another size is in the sample.
+        report: is given a line before each split is read.
 
     Raises:
         UserError: rows of the sample are not in the set, an image cannot be read, or nothing can be written.
@@ -47,6 +52,7 @@ def write_sample(whole: ImageSet, name: str, side: int, folder: Path) -> Path:
         places = {int(key): place for place, key in enumerate(wanted[split])}
         images = np.zeros((len(places), side, side, 3), np.uint8)
         labels = np.full(len(places), -1, np.int16)
+        report(f"{split}: looking for {len(places)} images among {len(rows.labels)}")
         for pixels, label in _decode(rows):
             place = places.get(digest(pixels, whole.names[label]))
             if place is not None:
