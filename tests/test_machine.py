@@ -139,7 +139,10 @@ def test_ctrl_c_in_the_first_moments_shows_no_traceback_of_ours() -> None:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         time.sleep(0.025 * step)
+        late = process.poll() is not None  # on a busy machine this test may wake after the command's end
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert str(ROOT / "benchmark") not in errors
-        assert process.returncode in (-signal.SIGINT, 1, 130)  # 1: Python itself was still starting
+        # 1: Python itself was still starting, where it may also print and drop the interrupt.
+        dropped = "Exception ignored" in errors and process.returncode == 0
+        assert late or dropped or process.returncode in (-signal.SIGINT, 1, 130), errors
