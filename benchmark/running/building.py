@@ -51,7 +51,8 @@ def prepare_device(name: str, gpus: int = 1) -> torch.device:
         # the memory-efficient attention's gradient has no order at all where a warning is all that is asked.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cuda.enable_mem_efficient_sdp(False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same switch as `use_deterministic_algorithms`, which loads torch's whole compiler beside it.
+    torch.set_deterministic_debug_mode("warn")
     if name == "cpu":
         # One thread a run: runs side by side are quicker, and results do not depend on the cores.
         torch.set_num_threads(1)

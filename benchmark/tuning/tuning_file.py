@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import Field, ValidationError
 
 from benchmark.errors import UserError, first_of
@@ -109,6 +108,8 @@ def value_text(value: Any) -> str:
 
 def as_text(file: TuningFile, path: Path) -> str:
     """Return the trials, the choice and how to use it, for reading."""
+    import pandas as pd  # not with the module, which every run reads
+
     rows = [
         {
             "trial": str(number),
