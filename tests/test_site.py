@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.errors import Incomplete, UserError
 from benchmark.protocol import Protocol
 from benchmark.publishing import site
 from benchmark.publishing.site_server import server
@@ -90,6 +90,27 @@ def test_rows_stand_as_on_the_boards_and_unlike_ones_apart(tmp_path):
     # Joint training has one row of scores: no score on the way, nothing forgotten, and so no column of it.
     assert page.tables[ends][0] == ["method", "reference", "AP ↑", "AP worst", "n", "results"]
     assert reference[:4] == ["joint (rehearsal)", "ceiling", "90.0 ± 0.0", "90.0"]
+
+
+LISTED = (
+    '[[board]]\nstream = "orchard"\nprotocol = "standard"\nwhy = "A stricter probe took its room away."\n'
+)
+
+
+@pytest.mark.parametrize(("joint", "marks"), [(0.8, ["could be best"]), (0.52, [])])
+def test_a_board_has_a_column_of_marks_where_adapters_have_room(tmp_path, joint, marks):
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "boards" / "measured.toml").write_text("" if marks else LISTED)
+    _, page, *_ = built(tmp_path, *headroom_rows(joint))
+    assert page.tables["Rehearsal-free"][0][: 2 + len(marks)] == ["method", *marks, "AP ↑"]
+    assert [title for title in page.tables["Rehearsal-free"][0] if "best" in title] == marks
+
+
+def test_a_board_that_is_refused_leaves_its_methods_out(tmp_path):
+    save(tmp_path / "boards", *headroom_rows(0.52), result("alpha", stream="meadow"))
+    with pytest.raises(Incomplete, match="orchard, standard"):
+        site.build(tmp_path / "boards", tmp_path / "site", False)
+    assert [path.stem for path in (tmp_path / "site" / "methods").iterdir()] == ["alpha"]
 
 
 def test_a_run_tells_its_spread_and_its_runs(tmp_path):

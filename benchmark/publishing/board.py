@@ -53,11 +53,19 @@ class Board:
         """Whether the rows compete with each other."""
         return self.title != REFERENCES
 
+    @property
+    def marked_by(self) -> str | None:
+        """The title of the column of marks; None where adapters have no room and nothing is marked."""
+        if not self.ranked:
+            return "reference"
+        return "could be best" if self.room else None
+
     def mark(self, row: Row) -> dict[str, str]:
         """Return what stands first of a row in a table: its mark, or which end a reference is."""
-        if not self.ranked:
-            return {"reference": reference_kind(row)}
-        return {"could be best": "yes" if row.label in self.best else ""} if self.room else {}
+        if self.marked_by is None:
+            return {}
+        text = ("yes" if row.label in self.best else "") if self.ranked else reference_kind(row)
+        return {self.marked_by: text}
 
     @property
     def compared(self) -> bool:

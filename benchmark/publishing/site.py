@@ -130,7 +130,7 @@ class Site:
         self.measured = measured or {}
         self.sections, self.refused = publishable(sections(results, rescored), self.measured)
         self.streams = sorted({part.stream for part in self.sections})
-        self.methods = sorted({result.method for result in results})
+        self.methods = sorted({row.first.method for part in self.sections for row in part.rows})
         self._boards = {id(part): boards_of(part) for part in self.sections}
 
     def pages(self) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,6 @@ from benchmark.publishing.board import LEADING, READING_COLUMNS, Board
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.comparisons import DEFINITIONS as COMPARED
 from benchmark.publishing.gap import Closed
-from benchmark.publishing.grouping import reference_kind
 from benchmark.publishing.overview import Standings, name_apart
 from benchmark.publishing.tables import (
     COSTS,
@@ -118,9 +117,12 @@ def _scores(board: Board, rows: Sequence[Row], link: Link, title: str, note: str
 
 
 def _drop_blank_columns(table: Table) -> Table:
-    """Return a table without the columns that are blank throughout, but for the first, that of marks."""
-    places = range(len(table.columns))
-    kept = [place for place in places if not place or any(line.cells[place].text for line in table.lines)]
+    """Return a table without the columns that are blank throughout, but for that of marks."""
+    kept = [
+        place
+        for place, column in enumerate(table.columns)
+        if column.title == "could be best" or any(line.cells[place].text for line in table.lines)
+    ]
     return replace(
         table,
         columns=tuple(table.columns[place] for place in kept),
@@ -129,8 +131,8 @@ def _drop_blank_columns(table: Table) -> Table:
 
 
 def _score_columns(board: Board) -> tuple[Column, ...]:
-    first = "could be best" if board.ranked else "reference"
-    columns = [Column(first, "higher" if board.ranked else "", EXPLAINED[first])]
+    first = board.marked_by
+    columns = [Column(first, "higher" if board.ranked else "", EXPLAINED[first])] if first else []
     columns += [_column(name) for name in SCORES]
     columns += [_column(title) for title in board.readings]
     columns += [Column(INTERVAL, "", EXPLAINED[INTERVAL])] if board.intervals else []
@@ -142,15 +144,15 @@ def _score_columns(board: Board) -> tuple[Column, ...]:
 def _score_lines(board: Board, rows: Sequence[Row], link: Link) -> tuple[Line, ...]:
     lines = []
     for row in rows:
-        first = _mark(row.label in board.best) if board.ranked else Cell(reference_kind(row))
+        first = [_mark(text == "yes") if board.ranked else Cell(text) for text in board.mark(row).values()]
         strong = row.label == board.winner
-        cells = [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
+        cells = first + [_score(row, metric, metric == LEADING and strong) for metric in SCORES.values()]
         cells += [_mean(row.values(LEADING, READING_COLUMNS[title])) for title in board.readings]
         cells += [Cell(interval(row, board))] if board.intervals else []
         cells += [_worst(row), Cell(str(len(row.results)), value=len(row.results))]
         cells += [Cell(row.proof)] if board.proven else []
         runs = tuple(Run(f"{identify_run(result)}{_ap(result)}", link(result)) for result in row.results)
-        lines.append(Line(name_row(row), (first, *cells), runs, row.first.method))
+        lines.append(Line(name_row(row), tuple(cells), runs, row.first.method))
     return tuple(lines)
 
 
