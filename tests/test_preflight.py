@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,25 @@ def test_what_was_measured_here_is_taken_before_what_was_published(tmp_path: Pat
     # Its own method elsewhere says more than another method here.
     beta = history.cost(run_of("beta"))
     assert beta is not None and (beta.seconds, beta.published) == (800, True)
+
+
+def test_a_search_takes_its_share_of_whole_runs_and_says_nothing_of_them(tmp_path: Path) -> None:
+    two = TINY.model_copy(update={"first_tasks": 2})
+    whole, cut = run_of("alpha"), replace(run_of("alpha"), protocol=two)
+    boards = [published(tmp_path / "boards")]
+    history = History(tmp_path / "runs", boards)
+    of_whole, of_cut = history.cost(whole), history.cost(cut)
+    # 3 tasks were learned, 2 are asked for.
+    assert of_whole is not None and of_cut is not None
+    assert of_cut.seconds == pytest.approx(of_whole.seconds * 2 / 3)
+    made = result("alpha", 7, protocol=two, timing=timing(tasks=2, seconds=5))
+    path = cut.path(tmp_path / "runs", made.provenance.data_fingerprint)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_json(made.model_dump(mode="json")))
+    again = History(tmp_path / "runs", boards)
+    assert again.cost(whole) == of_whole
+    found = again.cost(cut)
+    assert found is not None and (found.seconds, found.published) == (5, False)
 
 
 def test_a_plan_above_ten_minutes_says_so(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from benchmark.running.plan import plan
 from benchmark.space import BY_RULE, SearchRule
 from benchmark.tuning import tuned_section
 from benchmark.tuning.rule_search import (
+    EXTENSIONS,
     Earlier,
     RuleTrial,
     as_search,
@@ -115,9 +116,9 @@ def test_references_are_searched_first() -> None:
     assert in_order(["o-lora", "joint", "sd-lora", "frozen"]) == ["frozen", "joint", "o-lora", "sd-lora"]
 
 
-def test_a_search_learns_the_first_tasks_and_extends_at_most_twice(tmp_path: Path) -> None:
+def test_a_search_learns_the_first_tasks_and_extends_its_grid(tmp_path: Path) -> None:
     found = read(run_search(tmp_path))
-    assert 4 <= len(found.trials) <= 6
+    assert 4 <= len(found.trials) <= 4 + EXTENSIONS
     assert all(facts.tasks <= 2 for facts in found.trials)
     assert found.chosen.sampler == BY_RULE and found.chosen.tuned_on == ["1/1000"]
     runs = [run for _, run in read_all(tmp_path / "toy")[0]]
@@ -138,6 +139,30 @@ def test_a_repeated_search_runs_nothing_and_writes_the_same(tmp_path: Path) -> N
 
     assert run_search(tmp_path, callback=note).read_bytes() == first
     assert learned == []
+
+
+def ask(out: Path, *flags: str) -> str:
+    """Return what `bench tune --dry-run` prints; it leaves nothing behind."""
+    before = sorted(out.rglob("*"))
+    done = CliRunner().invoke(app, ["tune", "--stream", "toy", "--out", str(out), "--dry-run", *flags])
+    assert done.exit_code == 0, done.output
+    assert sorted(out.rglob("*")) == before
+    return " ".join(done.stdout.split())
+
+
+def test_a_dry_run_counts_the_trials_and_what_is_left_of_them(tmp_path: Path) -> None:
+    flags = ["--method", "ncm,seq-lora", *(part for text in SETTINGS for part in ("--set", text))]
+    before = ask(tmp_path, *flags)
+    assert before.startswith("ncm: nothing to search, it has no learning rate")
+    assert "seq-lora toy 4 0 " in before and "1 search: " in before and f"up to {EXTENSIONS} more" in before
+    run_search(tmp_path)
+    # Pruned trials have no result; that they ended stands in the file of the search.
+    after = ask(tmp_path, *flags)
+    assert "seq-lora toy 4 4 0 s" in after and after.endswith("1 search: all done")
+
+
+def test_a_dry_run_of_sampled_points_knows_none_before(tmp_path: Path) -> None:
+    assert "litelora toy 7 0 " in ask(tmp_path, "--method", "litelora", "--trials", "7")
 
 
 def test_joint_training_is_searched_on_the_first_tasks_too(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from benchmark.commands.options import (
     Backbone,
     DataDir,
     DeviceName,
+    DryRun,
     Methods,
     Orders,
     Out,
@@ -25,8 +26,6 @@ from benchmark.errors import UserError
 from benchmark.guard import INCOMPLETE, end_interrupted, guarded, print_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from benchmark.running.job import Conditions
     from benchmark.space import SearchRule
     from benchmark.tuning.search import Search
@@ -59,6 +58,7 @@ def tune(
     data_dir: DataDir = None,
     out: Out = Path("runs"),
     device: DeviceName = "cpu",
+    dry_run: DryRun = False,
     retry: Retry = False,
     write: Annotated[
         bool, typer.Option("--write", help="Also keep the choice as the protocol's, in sweeps/tuned.")
@@ -95,6 +95,17 @@ def tune(
         for key in methods
     ]
     counts = [tuning.runs(search) for search in asked]  # refuses what cannot be searched before any is run
+    ruled = [
+        (as_search(rule, key, each, backbone, protocol, settings or ()), rule)
+        for each, rule in rules.items()
+        if rule is not None
+        for key in in_order(methods)
+    ]
+    if dry_run:
+        from benchmark.commands.search_report import as_text as plan_text
+
+        typer.echo(plan_text([*((search, None) for search in asked), *ruled], out, data_dir))
+        return
     sound = True
     try:
         with Stop(out, lambda line: print(line, flush=True)) as stop:
@@ -103,13 +114,8 @@ def tune(
                 with report_progress(count, sys.stdout) as callback:
                     path = tuning.tune(search, out, data_dir, device, conditions, callback)
                 typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
-            for each, rule in rules.items():
-                if rule is not None:
-                    searches = [
-                        as_search(rule, key, each, backbone, protocol, settings or ())
-                        for key in in_order(methods)
-                    ]
-                    sound &= _by_rule(rule, searches, out, data_dir, device, conditions, write)
+            for search, rule in ruled:
+                sound &= _by_rule(rule, search, out, data_dir, device, conditions, write)
     except KeyboardInterrupt:
         kept = f"every finished trial is kept in {out}"
         raise typer.Exit(end_interrupted(f"stopped: {kept}; the same command continues from there")) from None
@@ -118,31 +124,29 @@ def tune(
 
 def _by_rule(
     rule: SearchRule,
-    searches: Sequence[Search],
+    search: Search,
     out: Path,
     data_dir: Path | None,
     device: str,
     conditions: Conditions,
     write: bool,
 ) -> bool:
-    """Search rows by their protocol's rule, print and keep each choice; return whether none failed."""
+    """Search a row by its protocol's rule, print and keep the choice; return whether that did not fail."""
     from benchmark.commands.progress import report_progress
     from benchmark.tuning.rule_search import search_by_rule, why_not
     from benchmark.tuning.tuned_section import write_section
     from benchmark.tuning.tuning_file import as_text, read
 
-    sound = True
-    for search in searches:
-        if reason := why_not(search, rule):
-            typer.echo(f"{search.method}: {reason}")
-            continue
-        try:
-            with report_progress(rule.trials * len(search.runs({})), sys.stdout) as callback:
-                path = search_by_rule(rule, search, out, data_dir, device, conditions, callback)
-            typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
-            if write:
-                typer.echo(str(write_section(read(path))))
-        except UserError as error:  # the next row is searched all the same
-            print_stderr(f"error: {search.method}: {error}")
-            sound = False
-    return sound
+    if reason := why_not(search, rule):
+        typer.echo(f"{search.method}: {reason}")
+        return True
+    try:
+        with report_progress(rule.trials * len(search.runs({})), sys.stdout) as callback:
+            path = search_by_rule(rule, search, out, data_dir, device, conditions, callback)
+        typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
+        if write:
+            typer.echo(str(write_section(read(path))))
+    except UserError as error:  # the next row is searched all the same
+        print_stderr(f"error: {search.method}: {error}")
+        return False
+    return True

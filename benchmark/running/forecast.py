@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,8 @@ from benchmark.running.sweep_folder import SweepFolder
 
 State = Literal["done", "running", "failed", "missing"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "missing")
-SAMPLE = 5
-"""How many results of one method on one stream and protocol are read for an estimate."""
+SAMPLE = 12
+"""How many results on one stream and protocol are read for an estimate: of one method, or one of each."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class History:
         self.out = out
         self._published = PublishedTimings(published)
         self._listed: dict[Path, dict[str, frozenset[str]]] = {}
-        self._means: dict[tuple[Path, str], Cost | None] = {}
-        self._costs: dict[tuple[str, str, str], Cost | None] = {}
+        self._means: dict[tuple[Path, str, int | None], Cost | None] = {}
+        self._costs: dict[tuple[str, str, str, int | None], Cost | None] = {}
         self._prints: dict[tuple[Path, str, int], set[str]] = {}
         self._read: set[str] = set()
 
@@ -93,8 +93,9 @@ class History:
         """Return what a run takes by results of its method, or else of any method, on its stream.
 
         Those of its own protocol are taken before those of others, and published ones after those of `out`.
+        A run over the first tasks alone, as a search makes them, takes its share of a whole one.
         """
-        key = (run.stream, run.protocol.name, run.method)
+        key = (run.stream, run.protocol.name, run.method, run.protocol.first_tasks)
         if key not in self._costs:
             own = run.folder(self.out)
             folders = [own, *(folder for folder in _folders(own.parent) if folder != own)]
@@ -103,21 +104,30 @@ class History:
 
     def _estimates(self, run: Run, folders: Sequence[Path]) -> Iterator[Cost | None]:
         """Yield what a run may take, the best estimate first: by its method, then by any."""
+        first = run.protocol.first_tasks
         for method in (run.method, ""):
             for folder in folders:
-                yield self._mean(folder, method)
+                yield self._mean(folder, method, first)
             timings = self._published.of(run.stream, run.protocol.name, method)
-            yield replace(cost, published=True) if (cost := _cost(timings)) else None
+            yield replace(cost, published=True) if (cost := _cost(timings, first)) else None
 
-    def _mean(self, folder: Path, method: str) -> Cost | None:
-        """Return what some results of a folder took, of one method or of any."""
-        key = (folder, method)
+    def _mean(self, folder: Path, method: str, first: int | None) -> Cost | None:
+        """Return what a run takes by some results of a folder, of one method or of any.
+
+        Args:
+            first: the tasks that the run is cut to; of a whole one, cut results say nothing.
+        """
+        key = (folder, method, first)
         if key not in self._means:
-            prefix = f"{method}-order-" if method else ""
-            stems = [stem for stem in self._by_stem(folder) if stem.startswith(prefix)][:SAMPLE]
-            names = [min(self._by_stem(folder)[stem]) for stem in stems]
-            timings = [data["timing"] for name in names if (data := _data(folder / name))]
-            self._means[key] = _cost(timings)
+            stems = list(self._by_stem(folder))
+            if method:
+                stems = [stem for stem in stems if stem.startswith(f"{method}-order-")]
+            else:  # one run of each, or the first by name would speak for all
+                stems = list({stem.partition("-order-")[0]: stem for stem in stems}.values())
+            names = (min(self._by_stem(folder)[stem]) for stem in stems)
+            read = (data for name in names if (data := _data(folder / name)))
+            usable = (data["timing"] for data in read if first or not _is_cut(data))
+            self._means[key] = _cost(list(islice(usable, SAMPLE)), first)
         return self._means[key]
 
     def _by_stem(self, folder: Path) -> dict[str, frozenset[str]]:
@@ -133,10 +143,15 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
 
 
-def _cost(timings: list[dict[str, Any]]) -> Cost | None:
+def _cost(timings: list[dict[str, Any]], first: int | None) -> Cost | None:
+    """Return the mean cost of runs, of each the share that its first tasks are of those it learned."""
     if not timings:
         return None
-    seconds = statistics.fmean(timing["total_seconds"] for timing in timings)
+
+    def share(timing: dict[str, Any]) -> float:
+        return 1.0 if first is None else min(1.0, first / len(timing["train_seconds"]))
+
+    seconds = statistics.fmean(timing["total_seconds"] * share(timing) for timing in timings)
     return Cost(seconds, max(timing["peak_memory_bytes"] for timing in timings))
 
 
@@ -147,9 +162,14 @@ def _data(path: Path) -> dict[str, Any] | None:
         fine = isinstance(data["provenance"]["data_fingerprint"], str) and all(
             data["timing"][name] >= 0 for name in ("total_seconds", "peak_memory_bytes")
         )
-        return data if fine else None
+        return data if fine and data["timing"]["train_seconds"] and isinstance(data["config"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_cut(data: dict[str, Any]) -> bool:
+    """Whether a result is of the first tasks alone, as a search makes them."""
+    return bool((data["config"].get("protocol") or {}).get("first_tasks"))
 
 
 @dataclass(frozen=True)

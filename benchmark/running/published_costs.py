@@ -43,7 +43,7 @@ def _timings(path: Path) -> dict[str, list[dict[str, Any]]]:
         for line in path.read_bytes().splitlines():
             data = json.loads(line)
             timing = data["timing"]
-            if min(timing["total_seconds"], timing["peak_memory_bytes"]) >= 0:
+            if min(timing["total_seconds"], timing["peak_memory_bytes"], *timing["train_seconds"]) >= 0:
                 found.setdefault(str(data["method"]), []).append(timing)
     except (OSError, ValueError, KeyError, TypeError):
         return found
