@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +215,24 @@ def test_only_a_protocols_own_search_is_written() -> None:
     flags = ["tune", "--method", "seq-lora", "--stream", "toy", "--write"]
     done = CliRunner().invoke(app, flags)
     assert done.exit_code == 2 and "--write" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_searches_that_end_side_by_side_lose_no_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned_section, "folders", lambda method: iter([tmp_path]))
+    found = read(run_search(tmp_path / "runs"))
+    methods = ("inc-lora", "o-lora", "sd-lora", "seq-lora")
+    written = tuned_section.write_section(found)
+
+    def read_slowly(path: Path) -> Any:
+        time.sleep(0.05)  # what another writes meanwhile would be lost
+        return tuned_values.read_tuned(path)
+
+    monkeypatch.setattr(tuned_section, "read_tuned", read_slowly)
+    with ThreadPoolExecutor(len(methods)) as pool:
+        list(pool.map(tuned_section.write_section, (found.model_copy(update={"method": m}) for m in methods)))
+    assert sorted(tuned_values.read_tuned(written)) == sorted(methods)
 
 
 def test_sections_are_cut_with_what_lies_below_them() -> None:

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from benchmark.errors import UserError
-from benchmark.results import atomic_write
+from benchmark.results import atomic_write, unwritable
 from benchmark.running.tuned_values import folders, read_tuned
 from benchmark.tuning.tuning_file import TuningFile
 
@@ -28,12 +30,18 @@ def write_section(found: TuningFile) -> Path:
     if folder is None:
         raise UserError("there is no folder of tuned values beside the installed package; leave --write out")
     path = folder / found.stream / f"{found.protocol}.toml"
-    before = ""
-    if path.is_file():
-        read_tuned(path)  # a faulty file is reported, not mended
-        before = without_section(path.read_text(encoding="utf-8"), found.method)
-    text = f"{before.rstrip()}\n\n{section_of(found)}".lstrip()
-    atomic_write(path, text.encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Searches of several methods may end side by side, and each writes the whole file.
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            before = ""
+            if path.is_file():
+                read_tuned(path)  # a faulty file is reported, not mended
+                before = without_section(path.read_text(encoding="utf-8"), found.method)
+            text = f"{before.rstrip()}\n\n{section_of(found)}".lstrip()
+            atomic_write(path, text.encode())
+    except OSError as error:
+        raise unwritable(path, error) from None
     read_tuned(path)
     return path
 
