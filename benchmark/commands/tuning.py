@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,82 +72,100 @@ def tune(
     with --set stays as it is. A protocol that states its own search is searched by it, references first,
     unless --trials, --selection, --order or --seed ask for another.
     """
-    from benchmark.commands.progress import report_progress
-    from benchmark.registry import METHODS
     from benchmark.running.job import Conditions
-    from benchmark.running.plan import find_streams, keys
     from benchmark.running.stopping import Stop
-    from benchmark.tuning import search as tuning
-    from benchmark.tuning.rule_search import as_search, in_order, rule_of
-    from benchmark.tuning.tuning_file import as_text, read
+    from benchmark.tuning.search import SEED, Search
 
     free = any(each is not None for each in (trials, selection, order, seed))
-    found, methods = find_streams(stream), keys(METHODS, method)
-    rules = {each: None if free else rule_of(each, protocol, settings or ()) for each in found.values()}
-    if write and not all(rules.values()):
+    terms = Search(
+        *("", "", trials or 20, order, seed or SEED, backbone, protocol, settings or ()),
+        selection=(selection or Selection.validation).value,
+    )
+    searches = _list_searches(method, stream, terms, free)
+    if write and any(rule is None for _, rule in searches):
         raise UserError("--write keeps the choice of a protocol's own search, and this search is none")
-    asked = [
-        tuning.Search(
-            *(key, each, trials or 20, order, seed or tuning.SEED, backbone, protocol, settings or ()),
-            selection=(selection or Selection.validation).value,
-        )
-        for each, rule in rules.items()
-        if rule is None
-        for key in methods
-    ]
-    counts = [tuning.runs(search) for search in asked]  # refuses what cannot be searched before any is run
-    ruled = [
-        (as_search(rule, key, each, backbone, protocol, settings or ()), rule)
-        for each, rule in rules.items()
-        if rule is not None
-        for key in in_order(methods)
-    ]
     if dry_run:
-        from benchmark.commands.search_report import as_text as plan_text
+        from benchmark.commands.search_report import as_text
 
-        typer.echo(plan_text([*((search, None) for search in asked), *ruled], out, data_dir))
+        typer.echo(as_text(searches, out, data_dir))
         return
     sound = True
     try:
         with Stop(out, lambda line: print(line, flush=True)) as stop:
             conditions = Conditions(retry=retry, stop=stop.file)
-            for search, count in zip(asked, counts, strict=True):
-                with report_progress(count, sys.stdout) as callback:
-                    path = tuning.tune(search, out, data_dir, device, conditions, callback)
-                typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
-            for search, rule in ruled:
-                sound &= _by_rule(rule, search, out, data_dir, device, conditions, write)
+            for search, rule in searches:
+                sound &= _search(search, rule, out, data_dir, device, conditions, write)
     except KeyboardInterrupt:
         kept = f"every finished trial is kept in {out}"
         raise typer.Exit(end_interrupted(f"stopped: {kept}; the same command continues from there")) from None
     raise typer.Exit(0 if sound else INCOMPLETE)
 
 
-def _by_rule(
-    rule: SearchRule,
+def _list_searches(
+    method: str, stream: str, terms: Search, free: bool
+) -> list[tuple[Search, SearchRule | None]]:
+    """Return a search for every method on every stream, each with the rule of its protocol.
+
+    Args:
+        terms: what all have in common; its method and stream are not looked at.
+        free: whether no protocol's rule is asked for.
+
+    Raises:
+        UserError: something is not understood, or there is nothing to search; nothing was run.
+    """
+    from benchmark.registry import METHODS
+    from benchmark.running.plan import find_streams, keys
+    from benchmark.tuning.rule_search import as_search, in_order, rule_of
+    from benchmark.tuning.search import runs
+
+    found, methods = find_streams(stream), keys(METHODS, method)
+    common = (terms.backbone, terms.protocol, terms.settings)
+    searches: list[tuple[Search, SearchRule | None]] = []
+    for each in found.values():
+        rule = None if free else rule_of(each, terms.protocol, terms.settings)
+        for key in methods if rule is None else in_order(methods):
+            if rule is not None:
+                searches.append((as_search(rule, key, each, *common), rule))
+            else:
+                searches.append((replace(terms, method=key, stream=each), None))
+                runs(searches[-1][0])  # refuses what cannot be searched
+    return searches
+
+
+def _search(
     search: Search,
+    rule: SearchRule | None,
     out: Path,
     data_dir: Path | None,
     device: str,
     conditions: Conditions,
     write: bool,
 ) -> bool:
-    """Search a row by its protocol's rule, print and keep the choice; return whether that did not fail."""
+    """Search a row, print and keep the choice; return whether that did not fail.
+
+    Raises:
+        UserError: a free search failed; by a protocol's rule the next row is searched all the same.
+    """
     from benchmark.commands.progress import report_progress
     from benchmark.tuning.rule_search import search_by_rule, why_not
+    from benchmark.tuning.search import runs, tune
     from benchmark.tuning.tuned_section import write_section
     from benchmark.tuning.tuning_file import as_text, read
 
-    if reason := why_not(search, rule):
+    if rule is not None and (reason := why_not(search, rule)):
         typer.echo(f"{search.method}: {reason}")
         return True
+    count = runs(search) if rule is None else rule.trials * len(search.runs({}))
     try:
-        with report_progress(rule.trials * len(search.runs({})), sys.stdout) as callback:
-            path = search_by_rule(rule, search, out, data_dir, device, conditions, callback)
+        with report_progress(count, sys.stdout) as callback:
+            where = (out, data_dir, device, conditions, callback)
+            path = tune(search, *where) if rule is None else search_by_rule(rule, search, *where)
         typer.echo(f"\n{as_text(read(path), path)}\n\n{path}")
         if write:
             typer.echo(str(write_section(read(path))))
-    except UserError as error:  # the next row is searched all the same
+    except UserError as error:
+        if rule is None:
+            raise
         print_stderr(f"error: {search.method}: {error}")
         return False
     return True
