@@ -142,6 +142,7 @@ class Method:
             gradient checkpointing is then refused.
         reads_weights: True where it, or a library that it uses, computes with the numbers of the pretrained
             weights: quantization, which leaves none, and several GPUs are then refused.
+        notes: tensors of its state, by name, that no training and no answer depends on, as what it decided.
         tried: True where another library decides what works: `bench list --check` then tries every kind.
     """
 
@@ -162,6 +163,7 @@ class Method:
     whole_batches: ClassVar[bool] = False
     checkpoints: ClassVar[bool] = True
     reads_weights: ClassVar[bool] = False
+    notes: ClassVar[frozenset[str]] = frozenset()
     tried: ClassVar[bool] = False
 
     classifier: Classifier | None = None
@@ -173,6 +175,14 @@ class Method:
         self.protocol = context.protocol
         self.task_count = context.task_count
         self.hyperparameters = hyperparameters
+
+    def training_facts(self) -> list[Any] | None:
+        """Return what its training and answers depend on beside its state and the protocol, as JSON values.
+
+        Methods that return equal facts and have equal states, less `notes`, learn the next task alike up to a
+        phase that decides, and a study trains that once. None: nothing is shared.
+        """
+        return None
 
     def training_tasks(self, t: int) -> Sequence[int]:
         """Return the tasks whose training data is seen at step t; an empty answer skips the step."""

@@ -105,6 +105,7 @@ class LiteLoRA(WithBase):
 
     Hyperparameters: ClassVar[type[BaseModel]] = LiteHyperparameters
     keeps = stored("gate")
+    notes = frozenset({"gate.logits", "gate.kept"})
     search: ClassVar[Space] = {"sparsity": Between(0.0005, 0.5), "gate_learning_rate": Between(0.01, 0.2)}
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
@@ -127,6 +128,11 @@ class LiteLoRA(WithBase):
         numbers = logit_numbers(list(self.stack.layers), chosen.scope)
         self.gate = Gate(numbers, chosen.scope == "model", chosen.temperature, self.task_model.device)
         self.worth: dict[str, dict[str, float] | None] = {}
+
+    def training_facts(self) -> list[Any]:
+        """Return the base's facts: the gate's settings act in the selection phase alone."""
+        own = self.base.training_facts()
+        return own or [self.hyperparameters.base, self.base.hyperparameters.model_dump(mode="json")]
 
     def begin_task(self, t: int, rows: Rows) -> None:
         """Start a new adapter with open gates."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +87,9 @@ def _run(runs: list[Run], options: RunOptions) -> int:
 
     asked = keys(LOGGERS, options.log, flag="--log") if options.log else []
     loggers = [LOGGERS.load(key)(options.out) for key in asked]
-    outcomes = carry_out(runs, options, options.conditions(), loggers, sys.stdout)
+    # A path of lambdas learns the same over and over until decisions part.
+    conditions = replace(options.conditions(), share=True)
+    outcomes = carry_out(runs, options, conditions, loggers, sys.stdout)
     if outcomes is None:
         return INTERRUPTED
     for outcome in outcomes:

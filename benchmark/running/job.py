@@ -82,6 +82,7 @@ class Conditions:
             backbone is then spread over, with Ray or without.
         memory: bytes that Ray reserves for one run; None: none are counted.
         stop: once this file exists, no run goes on after the task it is in.
+        share: read and keep what runs with equal histories learn, see `benchmark.running.histories`.
     """
 
     retry: bool = False
@@ -91,6 +92,7 @@ class Conditions:
     gpus: float = 0.0
     memory: int | None = None
     stop: Path | None = None
+    share: bool = False
 
     @property
     def whole_gpus(self) -> int:

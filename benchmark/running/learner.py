@@ -30,6 +30,7 @@ from benchmark.running.building import build, prepare_device
 from benchmark.running.catalogue import is_registered_here, load_stream
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
+from benchmark.running.histories import Histories, open_histories
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.running.readings import Reader, RowScores, pack_stage, readings_of, visible_task_id
 from benchmark.running.run import Run
@@ -52,12 +53,14 @@ class Learner:
         device: str,
         callback: Callback,
         gpus: int = 1,
+        shared: Path | None = None,
     ) -> None:
         """Build model and method.
 
         Args:
             loaded: the stream's tasks with the rows this run may see.
             gpus: that the run computes on.
+            shared: folder of what runs with equal histories share; None: this one shares nothing.
         """
         self.run, self.loaded, self.fingerprint = run, loaded, fingerprint
         self.path, self.callback = path, callback
@@ -70,6 +73,11 @@ class Learner:
         self.checkpoint = Checkpoint(path)
         self.progress = Progress(key=run.key(fingerprint), fingerprint=fingerprint)
         self.reader = Reader(self.method)
+        self.histories: Histories | None = None
+        if shared is not None:
+            self.histories = open_histories(
+                *(shared, run, self.method, fingerprint, self.backbone, self.source, self.device)
+            )
         self._scored_rows: dict[int, Rows] = {}
 
     @property
@@ -97,6 +105,8 @@ class Learner:
         """Learn and score task t, and return what came of it."""
         started, total = time.perf_counter(), len(self.loaded.tasks)
         passed = self.backbone.passes.total
+        if self.histories is not None:
+            self.histories.begin(t)
         learned = learn_task(
             self.method,
             t,
@@ -110,7 +120,8 @@ class Learner:
         report = self.method.report(t) if self.method.training_tasks(t) else {}
         passed = self.backbone.passes.total - passed
         trained = time.perf_counter()
-        readings = self.score(t)
+        spared = self.histories.saved if self.histories is not None else 0.0
+        readings, score_seconds = self._score_once(t)
         scores = readings[TRAINED_HEAD]["scores"]
         return TaskRecord(
             steps=learned.steps,
@@ -121,11 +132,11 @@ class Learner:
             active=counted.active,
             report=news(report, [task.report for task in self.progress.tasks]),
             forward_equivalents=round(passed, 3),
-            train_seconds=trained - started,
-            samples_per_second=learned.rows_seen / (trained - started),
+            train_seconds=trained - started + spared,
+            samples_per_second=learned.rows_seen / (trained - started + spared),
             scores=[*scores, *[None] * (total - len(scores))],
             readings=readings,
-            score_seconds=time.perf_counter() - trained,
+            score_seconds=score_seconds,
         )
 
     def _train_phase(
@@ -138,10 +149,18 @@ class Learner:
         step_done: Callable[[float], None],
     ) -> int:
         """Train a phase as `train` does; of task t's main phase the epoch that is selected counts."""
+        passes, started = self.backbone.passes, time.perf_counter()
+        if self.histories is not None and (known := self.histories.take_phase(phase)) is not None:
+            passes.add(known["passes"])
+            step_done(1.0)
+            return int(known["steps"])
+        passed = passes.total
         best = self._selection(phase, t)
         steps = train(method, phase, rows, place, step_done, best.epoch_done if best else None)
         if best is not None:
             best.restore()
+        if self.histories is not None:
+            self.histories.keep_phase(phase, steps, passes.total - passed, time.perf_counter() - started)
         return steps
 
     def _selection(self, phase: Phase, t: int) -> BestEpoch | None:
@@ -157,6 +176,18 @@ class Learner:
             rows = self.task_model.encode(task, examples)
             scores.append(partial(evaluate, self.method, i, rows, examples))
         return BestEpoch(phase, scores)
+
+    def _score_once(self, t: int) -> tuple[dict[str, dict[str, list[Any]]], float]:
+        """Return row t of every reading and the seconds it took, now or where the same state was scored."""
+        started, histories = time.perf_counter(), self.histories
+        if histories is not None and (known := histories.take_scores(t)) is not None:
+            self.progress.blank = self.reader.blank = known["blank"]
+            return known["readings"], histories.saved
+        readings = self.score(t)
+        seconds = time.perf_counter() - started
+        if histories is not None:
+            histories.keep_scores(t, {"readings": readings, "blank": self.reader.blank}, seconds)
+        return readings, seconds
 
     def score(self, t: int) -> dict[str, dict[str, list[Any]]]:
         """Return row t of every reading, see `pack_stage`; a step that trained nothing is not scored."""

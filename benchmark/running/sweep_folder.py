@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 NAME = ".sweep"
+HISTORIES = "histories"
+"""What runs share while their histories are equal, see `benchmark.running.histories`."""
 
 
 def process_name() -> str:

@@ -20,7 +20,7 @@ from benchmark.running.event_log import EventLog
 from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskDone
 from benchmark.running.job import Job, Outcome, Refusal, missing_adapters
 from benchmark.running.run import Run
-from benchmark.running.sweep_folder import SweepFolder
+from benchmark.running.sweep_folder import HISTORIES, SweepFolder
 from benchmark.settings import refine
 from benchmark.stream import LoadedStream, Request
 
@@ -108,7 +108,8 @@ def _run_claimed(job: Job, report: Callback) -> Outcome:
         from benchmark.running.learner import Learner
 
         gpus = job.conditions.whole_gpus
-        Learner(run, loaded, print_of_data, path, job.device, report, gpus).learn_all()
+        shared = SweepFolder(job.out).root / HISTORIES if job.conditions.share and not job.fresh else None
+        Learner(run, loaded, print_of_data, path, job.device, report, gpus, shared).learn_all()
         tidy(path)
         return Outcome(run, path)
     except Stopped:

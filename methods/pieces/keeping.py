@@ -31,6 +31,7 @@ class Deciding(MagnitudeLoRA):
     """
 
     keeps = stored("kept")
+    notes: ClassVar[frozenset[str]] = frozenset({"kept", "wanted"})
 
     def __init__(self, context: Context, hyperparameters: Any) -> None:
         """Start without decisions."""

@@ -36,6 +36,11 @@ class MagnitudeLoRA(SDLoRA):
     variant_magnitude: Mapping[str, float] = {"official": 1.0, "paper": 1.0}
     last_magnitude = 1.0
 
+    def training_facts(self) -> list[Any]:
+        """Return the settings of the phase; what a subclass decides by changes nothing of it."""
+        names = set(MagnitudeHyperparameters.model_fields)
+        return ["magnitude", self.hyperparameters.model_dump(mode="json", include=names)]
+
     def phases(self, t: int) -> list[Phase]:
         """Return the magnitude phase."""
         adapter, magnitudes, *head = self.groups()
