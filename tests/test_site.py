@@ -15,6 +15,7 @@ import pytest
 from benchmark.errors import Incomplete, UserError
 from benchmark.protocol import Protocol
 from benchmark.publishing import site
+from benchmark.publishing.in_words import join_words
 from benchmark.publishing.site_server import server
 from benchmark.results import write
 from scripts.board_pages import pages
@@ -199,6 +200,14 @@ def test_the_overview_opens_with_a_result_in_words(tmp_path):
     assert "Rehearsal-free: alpha is best, AP 71.3 ± 1.3, significantly above the other row." in text
     assert "No ranking of adapters follows from this board" in text  # it has no joint row
     assert "Normalised scores" not in text
+
+
+def test_rows_are_enumerated_as_one_speaks():
+    assert [join_words(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
 
 
 def test_a_board_says_in_plain_words_what_it_says_and_may_not_claim(tmp_path):

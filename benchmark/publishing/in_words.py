@@ -144,20 +144,27 @@ def _standing(board: Board) -> str:
         rest = "the other row" if others == 1 else f"all {others} other rows"
         return f"{group}{names[0]} is best, AP {scores[0]}, significantly above {rest}."
     if len(best) <= MOST_NAMED:
-        listed = [f"{names[place]} ({scores[place]})" for place in best]
-        could = f"{', '.join(listed[:-1])} and {listed[-1]}"
-        tail = "" if len(best) == len(board.rows) else _others(board, names[best[0]])
-        return f"{group}{could} do not differ significantly in AP{tail}."
+        listed = [f"{name} ({score})" for name, score in zip(names, scores, strict=True)]
+        could = [listed[place] for place in best]
+        tail = _others([each for each in listed if each not in could], names[best[0]])
+        return f"{group}{join_words(could)} do not differ significantly in AP{tail}."
     return (
         f"{group}the highest mean is that of {names[0]}, AP {scores[0]}; {len(best)} of {len(board.rows)} "
         "rows could be best."
     )
 
 
-def _others(board: Board, first: str) -> str:
+def _others(rest: Sequence[str], first: str) -> str:
     """Return what the rows without the mark are known to be: worse than the highest, not than each marked."""
-    count = len(board.rows) - len(board.best)
-    return f"; the other {count} score{'s' * (count == 1)} significantly less than {first}"
+    if not rest:
+        return ""
+    who = join_words(rest) if len(rest) <= MOST_NAMED else f"the other {len(rest)}"
+    return f"; {who} score{'s' * (len(rest) == 1)} significantly less than {first}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return words as one enumerates them."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _describe_untrained(board: Board, verdict: Verdict) -> str:

@@ -33,7 +33,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
     file, runs = evidence.study.file, evidence.runs
     planned = len(file.run_numbers)
     first = evidence.rows["litelora"][0]
-    reached = f"{planned} runs"
+    reached = "1 run" if planned == 1 else f"{planned} runs"
     if len(runs) < planned:
         reached = f"{len(runs)} of {planned} planned runs are complete"
     third, _ = evidence.third
