@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
+from typer.testing import CliRunner
 
+from benchmark.cli import app
 from benchmark.method import Method
 from benchmark.registry import METHODS
 from benchmark.results import read
 from benchmark.running import learner
 from benchmark.running.driver import run
+from benchmark.running.histories import Histories
 from benchmark.running.job import Conditions
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
@@ -103,6 +106,7 @@ def test_a_control_shares_with_the_gate_that_it_is_compared_with(trained: list[s
 SHARING = [key for key in METHODS.names() if METHODS.load(key).training_facts is not Method.training_facts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", SHARING)
 def test_every_method_that_shares_takes_over_from_the_gate(
     key: str, trained: list[str], tmp_path: Path
@@ -118,6 +122,7 @@ def test_every_method_that_shares_takes_over_from_the_gate(
     assert alone.items() <= content(tmp_path / "shared").items() and alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"base": "inflora"}, {"base": "o-lora"}, {"scope": "module"}], ids=str)
 def test_every_base_and_scope_shares_without_a_trace(
     settings: dict[str, str], trained: list[str], tmp_path: Path
@@ -182,3 +187,33 @@ def test_another_commit_shares_nothing(
     trained.clear()
     go([second], tmp_path)
     assert len(trained) == 7
+
+
+@pytest.mark.slow
+def test_a_study_of_real_runs_goes_on_where_it_was_and_ends_with_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "git_state", lambda: ("c" * 40, False))  # as where runs may share
+    shared: list[Path] = []
+    keep = Histories.keep_phase
+
+    def note(self: Histories, *arguments: Any) -> None:
+        keep(self, *arguments)
+        shared.append(self.folder)
+
+    monkeypatch.setattr(Histories, "keep_phase", note)
+    file = tmp_path / "short.toml"
+    file.write_text(
+        'title = "Short"\nstream = "toy"\nruns = "0-1"\ntuning = "7-8"\nshuffles = 1\n'
+        'set = { tasks = 3, planes = 2, train_rows = 20, test_rows = 10, "protocol.epochs" = 4 }\n'
+        "settings = { litelora = { selection_epochs = 2 } }\npath = { values = 3 }\n",
+        encoding="utf-8",
+    )
+    flags = ["study", str(file), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, flags)
+    assert done.exit_code == 0, done.output
+    assert shared and not any(folder.exists() for folder in shared)  # tidied once nothing reads it
+    page = (tmp_path / "out" / "short.md").read_bytes()
+    again = CliRunner().invoke(app, flags)
+    assert again.exit_code == 0 and "task 1/3" not in again.output
+    assert (tmp_path / "out" / "short.md").read_bytes() == page

@@ -379,21 +379,3 @@ def test_a_dry_run_tells_the_next_stage_and_json_is_refused(tmp_path: Path) -> N
     assert done.exit_code == 0 and "next, tuning at lambda 0:" in done.output and "seed 102" in done.output
     refused = CliRunner().invoke(app, ["study", "toy", "--json", "--out", str(tmp_path)])
     assert refused.exit_code != 0 and "has no --json" in refused.output
-
-
-@pytest.mark.slow
-def test_a_study_of_real_runs_goes_on_where_it_was_and_ends_with_a_page(tmp_path: Path) -> None:
-    file = tmp_path / "short.toml"
-    file.write_text(
-        'title = "Short"\nstream = "toy"\nruns = "0-1"\ntuning = "7-8"\nshuffles = 1\n'
-        'set = { tasks = 3, planes = 2, train_rows = 20, test_rows = 10, "protocol.epochs" = 4 }\n'
-        "settings = { litelora = { selection_epochs = 2 } }\npath = { values = 3 }\n",
-        encoding="utf-8",
-    )
-    flags = ["study", str(file), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, flags)
-    assert done.exit_code == 0, done.output
-    page = (tmp_path / "out" / "short.md").read_bytes()
-    again = CliRunner().invoke(app, flags)
-    assert again.exit_code == 0 and "task 1/3" not in again.output
-    assert (tmp_path / "out" / "short.md").read_bytes() == page

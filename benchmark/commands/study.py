@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,8 @@ def study(
 
 def _run_all(found: Study, options: RunOptions) -> int:
     """Run stage after stage and return the exit code; a stage that is not complete ends the study."""
+    from benchmark.running.sweep_folder import HISTORIES, SweepFolder
+
     total = found.count_stages(options.workers)
     for place, stage in enumerate(found.stages(options.workers), 1):
         left = [run for run in stage.runs if options.fresh or not found.has(run)]
@@ -64,6 +67,8 @@ def _run_all(found: Study, options: RunOptions) -> int:
             found.refresh()
             if code:
                 return code
+    # What the runs shared has no reader left.
+    shutil.rmtree(SweepFolder(options.out).root / HISTORIES, ignore_errors=True)
     return 0
 
 
