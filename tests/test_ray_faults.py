@@ -40,7 +40,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_random_kills_under_ray_change_no_byte(tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(SWEEP, encoding="utf-8")
-    hits = chaos(file, tmp_path, kills=5, seed=3, workers=2, longest=1.0)
+    # By this seed the driver, a worker and the driver again.
+    hits = chaos(file, tmp_path, kills=3, seed=0, workers=2, longest=1.0)
     assert hits["driver"] and hits["worker"]
 
 
