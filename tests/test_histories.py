@@ -21,6 +21,7 @@ from benchmark.running.job import Conditions
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import HISTORIES, SweepFolder
+from benchmark.study.members import decisions_of
 from tests.outputs import content
 
 SMALL = ["stream.tasks=4", "stream.train_rows=24", "stream.test_rows=8", "epochs=2"]
@@ -55,24 +56,16 @@ def go(runs: list[Run], out: Path, share: bool = True) -> None:
 
 
 def kept(out: Path, one: Run) -> list[bool]:
-    (path,) = (
-        found
-        for found in out.rglob("*.json")
-        if read(found).key.startswith(found.stem[-8:]) and Run.of(read(found)).identity == one.identity
-    )
-    return [report["kept"] for report in _filled(read(path).report)]
+    """Return what a run decided by task."""
+    results = (read(path) for path in out.rglob("litelora-*.json"))
+    (found,) = (result for result in results if Run.of(result).identity == one.identity)
+    return decisions_of(found)
 
 
 def load_facts(path: Path) -> dict[str, float]:
     with safe_open(path, "pt") as file:
         facts: dict[str, float] = json.loads(file.metadata()["facts"])
     return facts
-
-
-def _filled(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return reports in full: each fact is written once."""
-    said: dict[str, Any] = {}
-    return [said := said | report for report in reports]
 
 
 def test_a_path_of_lambdas_trains_what_is_alike_once(trained: list[str], tmp_path: Path) -> None:
