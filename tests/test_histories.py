@@ -25,6 +25,7 @@ from benchmark.study.members import decisions_of
 from tests.outputs import content
 
 SMALL = ["stream.tasks=4", "stream.train_rows=24", "stream.test_rows=8", "epochs=2"]
+ALIGNED = [*SMALL, "head=class-incremental", "alignment=2"]
 COMMIT = ("c" * 40, False)
 
 
@@ -93,6 +94,18 @@ def test_a_control_shares_with_the_gate_that_it_is_compared_with(trained: list[s
     go([gate, same, other], tmp_path / "shared")
     # The gate kept the first alone, after 4 tasks and 3 selections; of the other only task 4 is new.
     assert len(trained) == 7 + 0 + 1
+    assert content(tmp_path / "shared") == content(tmp_path / "alone")
+
+
+def test_what_is_trained_after_a_decision_is_not_shared(trained: list[str], tmp_path: Path) -> None:
+    # The head is aligned once a control has kept or dropped the adapter: a phase without a gate before it.
+    one, other = (
+        plan("keep-given", "toy", settings=[*ALIGNED, f"decisions={json.dumps(decisions)}"])[0]
+        for decisions in ([1, 0, 0, 0], [1, 1, 0, 0])
+    )
+    go([one, other], tmp_path / "alone", share=False)
+    assert "align" in trained
+    go([one, other], tmp_path / "shared")
     assert content(tmp_path / "shared") == content(tmp_path / "alone")
 
 

@@ -86,7 +86,7 @@ class Histories:
     def take_phase(self, phase: Phase) -> dict[str, float] | None:
         """Set the parameters of a phase to what it trained before, and return `steps` and `passes` of it.
 
-        None where it has to be trained: nothing is there, a phase that decides came before it, or more than
+        None where it has to be trained: nothing is there, a decision may have come before it, or more than
         its parameters may change.
         """
         self._parted |= phase.decides
@@ -158,8 +158,8 @@ class Histories:
 
 
 def _is_plain(phase: Phase) -> bool:
-    """Whether a phase changes its parameters and nothing else."""
-    return phase.after_backward is None and phase.after_step is None
+    """Whether a phase is a task's main one, before every decision, and changes its parameters alone."""
+    return phase.main and phase.after_backward is None and phase.after_step is None
 
 
 def _parameters(phase: Phase) -> list[nn.Parameter]:
