@@ -200,4 +200,6 @@ def _limit(board: Board) -> str:
     seen = f"gaps below {100 * board.within_noise:.1f} points are within the noise of {board.runs} runs"
     if len(board.best) > 1:
         return f"{board.title}: which row marked “could be best” is better, or that they are equal; {seen}."
+    if len(board.rows) == 2:
+        return f"{board.title}: anything about smaller differences; {seen}."
     return f"{board.title}: how the rows below the first compare with each other; {seen}."
