@@ -31,7 +31,10 @@ def test_its_words_and_scores_stand_on_the_board() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert len(rows) >= 5
     for _, method, ap, *_ in rows:
-        assert any(f"| {method}" in line and f" {ap} " in line for line in page.splitlines())
+        # The board sets a row in bold that alone could be best; the README has a column for that.
+        assert any(
+            f"| {method}" in line and f" {ap} " in line for line in page.replace("**", "").splitlines()
+        )
 
 
 def test_a_mark_without_a_board_is_refused() -> None:
