@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 60
 """Plans with more runs are shown by stream and method."""
+PUBLISHED = ", judged by published runs of another machine"
 LONG = 600
 """Seconds above which a command says how long it takes before it starts."""
 
@@ -135,7 +136,7 @@ def warning(plan: Plan, workers: int) -> str:
 
 
 def _whose(plan: Plan) -> str:
-    return ", judged by published runs of another machine" if plan.by_published else ""
+    return PUBLISHED if plan.by_published else ""
 
 
 def as_data(plan: Plan) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from benchmark.commands.plan_report import PUBLISHED
 from benchmark.commands.progress import duration
 from benchmark.text_table import text_table
 from benchmark.tuning.rule_search import EXTENSIONS, why_not
@@ -54,7 +55,7 @@ def _total(plans: Sequence[SearchPlan]) -> str:
     known = duration(sum(plan.seconds or 0.0 for plan in plans))
     time = "an unknown time" if unknown == len(plans) else f"about {known}"
     more = f" and {unknown} that nothing is known of" if 0 < unknown < len(plans) else ""
-    whose = ", judged by published runs of another machine" if any(plan.published for plan in plans) else ""
+    whose = PUBLISHED if any(plan.published for plan in plans) else ""
     return (
         f"{count}: {time}{more}{whose}; pruned trials take less, and a grid whose best lies at its end gets "
         f"up to {EXTENSIONS} more"

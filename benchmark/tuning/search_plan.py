@@ -74,11 +74,9 @@ def _plan(
     run, left = trials[0][0].run, trials
     if grid is not None:
         ended = list(_read_ended(search, run, out))
-        left = [
-            [entry for entry in entries if entry.state != "done"]
-            for values, entries in zip(grid, trials, strict=True)
-            if values not in ended and any(entry.state != "done" for entry in entries)
-        ]
+        open_trials = (x for values, x in zip(grid, trials, strict=True) if values not in ended)
+        rests = ([entry for entry in entries if entry.state != "done"] for entries in open_trials)
+        left = [rest for rest in rests if rest]
     costs = [entry.cost for entries in left for entry in entries]
     times = search.trials if grid is None else 1
     return SearchPlan(
