@@ -6,8 +6,8 @@ With frozen weight W it computes
 
 where A_f (R, d_in) and B_f (d_out, R) hold the frozen adapters one above the other, R the sum of their
 ranks, and A (r, d_in) and B (d_out, r) are the adapter under training. A scale is alpha / r times what the
-method has learned. It multiplies the r-dimensional middle, never a weight, so the cost of a step hardly grows
-with R.
+method has learned, and multiplies the r-dimensional middle. Where R has grown so large that a step costs less
+with the frozen adapters inside the weight, W + B_f (s_f * A_f) is formed instead: the same but for rounding.
 
 A quantized W is multiplied by its own layer, which nothing can be merged into: what is merged elsewhere stays
 beside it. Adapters lie on one device, whatever GPU the layer lies on.
@@ -187,22 +187,41 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., d_in)` to `(..., d_out)`."""
-        y = self._through_weight(x)
+        inside: list[Term] = []
+        beside: list[Term] = []
+        for term in self.terms(self._beside, in_pass=True):
+            chosen = inside if self._belongs_inside(term, x) else beside
+            chosen.append(term.to(x.device))
+        y = self._through_weight(x, inside)
         # One mask for all adapters, as O-LoRA samples it; predictions, made without gradients, get none.
         x = functional.dropout(x, self.dropout, training=torch.is_grad_enabled())
-        for term in self.terms(self._beside, in_pass=True):
-            term = term.to(x.device)
+        for term in beside:
             middle = functional.linear(x, term.lora_a)
             if isinstance(term.scale, Tensor) or term.scale != 1.0:
                 middle = middle * _by_row(term.scale, middle)
             y = _add_product(y, middle, term.lora_b)
         return y
 
-    def _through_weight(self, x: Tensor) -> Tensor:
+    def _belongs_inside(self, term: Term, x: Tensor) -> bool:
+        """Return whether a step puts the term into the weight: same values but for rounding, at less cost."""
+        scale, weight = term.scale, self.base.weight
+        if not isinstance(scale, Tensor) or scale.dim() > 1 or not scale.requires_grad:
+            return False
+        # A weight of few digits would lose what the adapters add.
+        keeps = weight.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(
+            x.device.type
+        )
+        if self.quantized or self.dropout or term.lora_a.requires_grad or not keeps:
+            return False
+        return costs_less_inside(x[..., 0].numel(), len(term.lora_a), *weight.shape)
+
+    def _through_weight(self, x: Tensor, inside: Sequence[Term]) -> Tensor:
         if self.quantized:
             y = self.base(x)
             return y if self._answering is None else y + functional.linear(x, self._answering)
         weight = self.base.weight if self._answering is None else self._answering
+        for term in inside:
+            weight = torch.addmm(weight, term.lora_b, term.scale_a())
         return functional.linear(x, weight, self.base.bias)
 
     def delta(self, *parts: Part) -> Tensor:
@@ -244,6 +263,20 @@ class LoraLinear(nn.Module):
             term = term.to(self.device)
             weight = torch.addmm(weight, term.lora_b.detach(), term.scale_a().detach())
         self.answer_with(weight, tuple(part for part in PARTS if part not in parts))
+
+
+def costs_less_inside(rows: int, rank: int, d_out: int, d_in: int) -> bool:
+    """Return whether a step costs less with frozen adapters of learned scales inside the weight.
+
+    Multiply-adds of a forward and a backward pass: beside the weight N R (d_in + d_out) for what the adapters
+    add, and as many for the gradient of x, of which that of the scales falls off; inside it R d_in d_out for
+    B (s * A), as many for its gradient, and N d_in d_out for the gradient of the weight.
+
+    Args:
+        rows: N, how many inputs the layer gets in the step.
+        rank: R, of all frozen adapters together.
+    """
+    return 2 * rows * rank * (d_in + d_out) > (2 * rank + rows) * d_in * d_out
 
 
 def exact(tensor: Tensor) -> Tensor:
