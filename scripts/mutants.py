@@ -124,18 +124,14 @@ class _Replace(ast.NodeTransformer):
         return self.generic_visit(node) if instead is None else instead
 
 
-def make_mutants(path: Path) -> list[Mutant]:
-    """Return every mutant of a file; docstrings and what only types read are left alone."""
-    source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
-    mutants = []
-    for index, what, edit in find_edits(tree):
-        changed = copy.deepcopy(tree)
-        node = list(ast.walk(changed))[index]
-        edit(node)
-        text = ast.unparse(ast.fix_missing_locations(_Replace().visit(changed)))
-        mutants.append(Mutant(path, getattr(node, "lineno", 0), what, text))
-    return mutants
+def make_mutant(path: Path, tree: ast.Module, number: int) -> Mutant:
+    """Return a file with one of the edits that `find_edits` yields for it, by its number among them."""
+    changed = copy.deepcopy(tree)
+    index, what, edit = list(find_edits(changed))[number]
+    node = list(ast.walk(changed))[index]
+    edit(node)
+    text = ast.unparse(ast.fix_missing_locations(_Replace().visit(changed)))
+    return Mutant(path, getattr(node, "lineno", 0), what, text)
 
 
 def find_tests(path: Path) -> list[str]:
@@ -190,16 +186,17 @@ def sample(places: list[str], count: int, seed: int) -> list[Mutant]:
     for place in places:
         path = ROOT / place
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-    pools = [(file, make_mutants(file)) for file in files if file.exists()]
-    pools = [(file, pool) for file, pool in pools if pool]
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files if file.exists()}
+    counts = {file: sum(1 for _ in find_edits(tree)) for file, tree in trees.items()}
+    choices = [file for file, edits in counts.items() if edits]
     generator = random.Random(seed)
-    chosen: list[Mutant] = []
-    while len(chosen) < count and pools:
-        _, pool = generator.choice(pools)
-        mutant = generator.choice(pool)
-        if mutant not in chosen:
-            chosen.append(mutant)
-    return chosen
+    chosen: dict[tuple[Path, int], Mutant] = {}
+    while len(chosen) < min(count, sum(counts.values())):
+        file = generator.choice(choices)
+        number = generator.randrange(counts[file])
+        if (file, number) not in chosen:
+            chosen[file, number] = make_mutant(file, trees[file], number)
+    return list(chosen.values())
 
 
 def main() -> int:
