@@ -5,7 +5,8 @@
 
 Each mutant is one edit of one expression: a comparison or a sign turned round, a number moved by one, `and`
 for `or`, `any` for `all`, a statement left out. It is written into a copy of the checkout, so that the
-working tree is never touched. The tests are those that import the changed file, themselves or by one step.
+working tree is never touched. The tests are those that import the changed file, themselves or by one step, or
+that name the method which it belongs to.
 The exit code is 0 if at least `--least` of the mutants were killed.
 """
 
@@ -64,8 +65,15 @@ class Mutant:
 
 
 def find_edits(tree: ast.Module) -> Iterator[tuple[int, str, Callable[[ast.AST], None]]]:
-    """Yield `(index of the node in ast.walk, what changes, the edit of that node)`."""
+    """Yield `(index of the node in ast.walk, what changes, the edit of that node)`.
+
+    Decorators are left alone: `frozen=True` keeps a writer from a mistake and changes nothing that runs.
+    """
+    decorators = [one for node in ast.walk(tree) for one in getattr(node, "decorator_list", [])]
+    beside = {id(node) for decorator in decorators for node in ast.walk(decorator)}
     for index, node in enumerate(ast.walk(tree)):
+        if id(node) in beside:
+            continue
         if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS:
             swap = SWAPS[type(node.op)]
             yield index, f"{type(node.op).__name__} -> {swap.__name__}", _set_operator(swap)
@@ -135,12 +143,22 @@ def make_mutant(path: Path, tree: ast.Module, number: int) -> Mutant:
 
 
 def find_tests(path: Path) -> list[str]:
-    """Return the test files that import a module, themselves first, then those one import away."""
+    """Return the test files that import a module, then those one import away, then those that name a method.
+
+    Methods are found by their registered names, so that tests of one need not import it.
+    """
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     direct = _importers(module, ROOT.glob("tests/test_*.py"))
     near = [".".join(f.relative_to(ROOT).with_suffix("").parts) for f in _importers(module, _sources())]
     more = {test for other in near for test in _importers(other, ROOT.glob("tests/test_*.py"))}
-    ordered = [*sorted(direct), *sorted(more - set(direct))]
+    files = {path.relative_to(ROOT), *(Path(*other.split(".")) for other in near)}
+    keys = [f'"{file.stem.replace("_", "-")}"' for file in files if file.parts[:-1] == ("methods",)]
+    keyed = {
+        test
+        for test in ROOT.glob("tests/test_*.py")
+        if any(key in test.read_text(encoding="utf-8") for key in keys)
+    }
+    ordered = [*sorted(direct), *sorted(more - set(direct)), *sorted(keyed - more - set(direct))]
     named = [test for test in ordered if path.stem in test.stem]
     return [str(test.relative_to(ROOT)) for test in dict.fromkeys([*named, *ordered])]
 
