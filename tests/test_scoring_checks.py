@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.data.scoring_checks import scoring_errors
+from benchmark.data.scoring_checks import find_unread_texts, scoring_errors
 from benchmark.protocol import Protocol
 from benchmark.scoring.task_metrics import score
 from benchmark.scoring.text_scores import rouge_l, rouge_l_all_scripts
@@ -99,6 +99,27 @@ def test_a_run_of_one_class_a_task_says_so_before_it_begins(tmp_path: Path) -> N
     done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "runs")])
     assert done.exit_code == 0, done.output
     assert "| note: every task has one class, and the local loss of one class is always 0" in done.output
+
+
+def test_texts_of_which_a_prompt_leaves_less_than_half_are_named_with_the_length_they_need() -> None:
+    short, long = words(*["a" * 20] * 3, labels=[0, 0, 1]), words(*["a" * 31] * 3, labels=[0, 0, 1])
+    tasks = [Task("short", short, short, classes=("x", "y")), Task("long", long, long, classes=("x", "y"))]
+
+    def found(**changed: object) -> list[str]:
+        protocol = Protocol.model_validate({"name": "smoke", "source": "", "backbone": "x", **changed})
+        return [one.message for one in find_unread_texts(tasks, protocol, Letters())]
+
+    # 16 of 31 letters are more than half, 15 are less; of 20 letters 10 are half.
+    assert found(source_length=16) == []
+    (line,) = found(source_length=15)
+    assert line.endswith("tokens to be read: long 15 of 31; use --set protocol.source_length=31")
+    # SAPT's prompt ends with "\nOutput: ", 9 letters: of 24 tokens 15 are left, and 40 = 9 + 31 are needed.
+    assert found(source_length=25, prompt="sapt") == []
+    (line,) = found(source_length=24, prompt="sapt")
+    assert line.endswith("read: long 15 of 31; use --set protocol.source_length=40")
+    # Where the prompt alone does not fit, nothing is left.
+    (line,) = found(source_length=8, prompt="sapt")
+    assert "read: short 0 of 20, long 0 of 31; use" in line
 
 
 def test_answers_that_rouge_cannot_see_are_counted() -> None:

@@ -46,6 +46,11 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
     return f"{named}{words.instruction}{options}", text, "\nAnswer:"
 
 
+def lists_options(style: PromptStyle) -> bool:
+    """Return whether a prompt tells the labels of its task, so that guessing is among these alone."""
+    return style in ("olora", "olora-anonymous", "chat")
+
+
 def around(tokenizer: Any, style: PromptStyle, task: Task) -> tuple[str, str]:
     """Return what goes before and after every text of a task, with a chat's template where the style asks.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data.data_errors import DataError, raise_any
 from benchmark.data.names import fold_name
+from benchmark.data.prompts import around, special_tokens
 from benchmark.protocol import Protocol
 from benchmark.scoring.text_scores import NORMALISERS, rouge_counts
 from benchmark.stream import Task
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
 
 SHOWN = 10
+LOOKED_AT = 50
+"""Texts of a task whose tokens are counted before a run."""
 ANSWERING = ("seq2seq", "causal")
 
 
@@ -47,7 +52,34 @@ def remarks(tasks: Sequence[Task], protocol: Protocol, backbone: LoadedBackbone)
     """
     found = list(scoring_errors(tasks, protocol, backbone.kind, backbone.tokenizer))
     raise_any([one for one in found if one.fatal])
+    if backbone.tokenizer is not None:
+        found += find_unread_texts(tasks, protocol, backbone.tokenizer)
     return tuple(one.line for one in found)
+
+
+def find_unread_texts(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Iterator[DataError]:
+    """Yield the tasks of whose median text less than half is read, since the prompt takes the tokens."""
+    specials = sum(map(len, special_tokens(tokenizer)))
+    unread, needed = [], 0
+    for task in tasks:
+        texts = list(itertools.islice(task.train.texts, LOOKED_AT))
+        if not texts:
+            continue
+        prompt, *lengths = (
+            len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            for text in ("".join(around(tokenizer, protocol.prompt, task)), *texts)
+        )
+        room, median = max(0, protocol.source_length - prompt - specials), round(statistics.median(lengths))
+        if 2 * room < median:
+            unread.append(f"{task.name} {room} of {median}")
+            needed = max(needed, prompt + specials + median)
+    if unread:
+        yield DataError(
+            f"the prompt and source_length {protocol.source_length} leave less than half of a median text's "
+            f"tokens to be read: {', '.join(unread[:SHOWN])}{', ...' * (len(unread) > SHOWN)}; use --set "
+            f"protocol.source_length={needed}",
+            fatal=False,
+        )
 
 
 def _equal_answers(tasks: Sequence[Task], protocol: Protocol, fatal: bool) -> Iterator[DataError]:

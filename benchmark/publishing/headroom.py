@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmark.data.prompts import lists_options
 from benchmark.errors import UserError
 from benchmark.publishing.board import LEADING, Board, boards
 from benchmark.publishing.collect import (
@@ -104,8 +105,10 @@ def judge(section: Section) -> Verdict:
 
 
 def lacks_room(section: Section) -> bool:
-    """Whether a board of a standard protocol may not rank adapters."""
-    return is_standard(section.protocol) and bool(judge(section).refusal)
+    """Whether adapters may not be ranked: too little room was measured, or none on a standard protocol."""
+    verdict = judge(section)
+    measured = verdict.headroom is not None and not verdict.missing
+    return bool(verdict.refusal) and (measured or is_standard(section.protocol))
 
 
 def boards_of(section: Section) -> list[Board]:
@@ -172,8 +175,8 @@ def _chance(run: Result, headless: bool) -> float:
     settings = run.protocol_settings
     if headless and settings.get("decoding", "greedy") != "labels":
         return 0.0
-    compete = settings.get("head") != "task-incremental"
-    return chance_at_last([task.classes for task in run.tasks], compete)
+    told = settings.get("head") == "task-incremental" or lists_options(settings.get("prompt", "plain"))
+    return chance_at_last([task.classes for task in run.tasks], not told)
 
 
 def _command(section: Section, method: str) -> str:

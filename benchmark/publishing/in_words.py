@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.publishing.board import LEADING, Board
-from benchmark.publishing.collect import Row, Section, row_method
+from benchmark.publishing.collect import Row, Section, is_standard, row_method
 from benchmark.publishing.grouping import REHEARSAL_FREE
 from benchmark.publishing.headroom import Verdict, judge
 from benchmark.publishing.tables import share
@@ -24,6 +24,8 @@ FROZEN = {
     "frozen": "with nothing but a head trained, or none, the model scores",
 }
 """What the readings of the frozen backbone are, in words."""
+RUNS_ASKED = 10
+"""Runs that a row of a standard protocol should have."""
 MOST_NAMED = 4
 """Rows that do not differ significantly are named up to so many, and counted beyond."""
 
@@ -84,6 +86,9 @@ def in_words(
             f"Anything about {rows} whose settings no search of this board chose: they are named below a "
             "table and not ranked."
         )
+    runs = min((board.runs for board in ranked), default=RUNS_ASKED)
+    if is_standard(part.protocol) and runs < RUNS_ASKED:
+        limits.append(f"What {RUNS_ASKED} runs a row would show, which the rules ask for: these have {runs}.")
     limits.append(
         f"Anything about other models, data or budgets: all rows are {part.backbone} on {part.stream}."
     )

@@ -34,6 +34,7 @@ COSTS: dict[str, Callable[[Result], float]] = {
     "auxiliary bytes ↓": lambda run: run.parameters.auxiliary_bytes,
     "active ↓": lambda run: next(reversed(run.active_adapters), math.nan),
     "reduction ↑": lambda run: math.nan if run.reduction is None else run.reduction,
+    "steps a task ↓": lambda run: _mean_of(run.steps),
     "forward-equivalents a task ↓": lambda run: _mean_of(run.forward_equivalents),
     "passes a prediction ↓": lambda run: run.parameters.passes_per_prediction,
     "seconds": lambda run: run.timing.total_seconds,
@@ -54,9 +55,10 @@ DEFINITIONS = {
     "AP": "average performance, the mean over tasks of the score after the last task (GEM).",
     "AP, class means": READINGS[CLASS_MEANS] + ".",
     "AP, task id": READINGS[TASK_INCREMENTAL] + ".",
-    "AP, 95 %": "Student's interval of AP over runs and test rows, the same rows for all runs: it counts "
-    "that other test rows would have given other scores too. Rows of a table share runs and test rows, so "
-    "that they may differ where intervals overlap; the mark is what compares them.",
+    "AP, 95 %": "Student's interval of AP over runs and test rows: it counts that other test rows would have "
+    "given other scores too. Rows of runs that cut the classes into tasks in other ways count as different "
+    "ones, also where they are the same, which makes the interval somewhat too narrow. Rows of a table share "
+    "runs and test rows, so that they may differ where intervals overlap; the mark is what compares them.",
     "AP worst": "the lowest AP of the row's runs.",
     "AIA (AAA)": "average incremental accuracy, the mean over stages of the mean over the tasks seen by "
     "then; also called average anytime accuracy (AAA).",
@@ -81,6 +83,8 @@ DEFINITIONS = {
     "component. Adapters merged into one change are one active adapter; changed weights are none.",
     "reduction": "active-adapter reduction, 1 - active / learned; blank where tasks add no adapters. A task "
     "for which a method chose to learn none counts as one learned and saved.",
+    "steps a task": "optimiser steps of all phases together, mean over tasks; a row that learns all tasks "
+    "at once takes its steps in one.",
     "forward-equivalents a task": "forward passes of the backbone on one row, or what costs as much; a "
     "gradient through a block counts twice its forward pass.",
     "passes a prediction": "passes through the backbone for one prediction.",

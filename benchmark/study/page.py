@@ -36,11 +36,14 @@ def write(evidence: Evidence, name: str, command: str) -> str:
     reached = "1 run" if planned == 1 else f"{planned} runs"
     if len(runs) < planned:
         reached = f"{len(runs)} of {planned} planned runs are complete"
+    given = first.config.get("parameters") or {}
+    made_with = ", ".join(f"{name} {value}" for name, value in given.items())
     third, _ = evidence.third
     verdicts = (evidence.first, evidence.second, third)
     parts = [
         f"# {file.title}",
-        f"Stream `{first.stream}`, protocol `{first.protocol}`, backbone `{first.backbone}`, "
+        f"Stream `{first.stream}`{made_with and f' ({made_with})'}, protocol `{first.protocol}`, "
+        f"backbone `{first.backbone}`, "
         f"{len(first.tasks)} tasks; {reached}. Lambda* = {evidence.chosen:g}, chosen on runs {file.tuning} "
         f"by validation rows; it drops {evidence.reduction:.0%} of the adapters. Made by `{command}` from "
         "results alone.",
