@@ -12,6 +12,7 @@ from benchmark.protocol import Protocol
 from benchmark.publishing import leaderboard, report, site
 from benchmark.publishing.headroom import verdicts
 from benchmark.scoring.headroom import chance_at_last, measure_headroom
+from benchmark.space import BY_RULE, SearchRule
 from tests.factories import STANDARD, headroom_rows, provenance, result, save, tuned
 
 
@@ -94,6 +95,49 @@ def test_on_text_to_text_the_frozen_row_is_enough_and_free_text_has_no_chance(tm
     (found,) = verdicts(tmp_path, "orchard")
     assert found.headroom is not None and list(found.headroom.frozen) == ["frozen"]
     assert found.headroom.chance == 0.0
+
+
+def test_where_a_prompt_lists_the_labels_chance_is_among_those_of_the_task(tmp_path: Path) -> None:
+    told = STANDARD.model_copy(update={"prompt": "olora-anonymous", "decoding": "labels"})
+    save(tmp_path, *headroom_rows(protocol=told))
+    (found,) = verdicts(tmp_path, "orchard")
+    # 3 tasks of 5 labels each: 1 / 5 of those that are listed, not 1 / 15 of all; joint's 0.8 is 4 x 1 / 5.
+    assert found.headroom is not None and found.headroom.chance == pytest.approx(1 / 5)
+    assert "joint is 4.0 x chance, 5 x are needed" in found.refusal
+
+
+@pytest.mark.parametrize(("joint", "marked"), [(0.52, False), (0.8, True)])
+def test_a_board_that_measured_too_little_room_marks_nothing_under_any_protocol(
+    tmp_path: Path, joint: float, marked: bool
+) -> None:
+    rivals = [
+        result(name, seed, last=last + 0.01 * (seed % noise))
+        for name, last, noise in (("a", 0.2, 2), ("b", 0.6, 3))
+        for seed in range(5)
+    ]
+    save(tmp_path, *headroom_rows(joint, protocol=None), *rivals)
+    leaderboard.build(tmp_path, tmp_path)
+    page = (tmp_path / "orchard.md").read_text(encoding="utf-8")
+    assert ("| yes " in page) is ("b is best" in page) is marked
+    # Ten runs are asked for by the standard protocols alone.
+    assert "10 runs" not in page
+
+
+def test_a_standard_board_states_its_search_and_the_runs_that_it_lacks(tmp_path: Path) -> None:
+    rule = SearchRule(
+        rates={"sgd": (0.1, 0.3), "adamw": (0.001, 0.01)}, orders=("natural",), seeds=(7,), tasks=2
+    )
+    searched = STANDARD.model_copy(update={"search": rule})
+    source = provenance(tuned=tuned().model_copy(update={"sampler": BY_RULE}))
+    save(
+        tmp_path, *(row.model_copy(update={"provenance": source}) for row in headroom_rows(protocol=searched))
+    )
+    leaderboard.build(tmp_path, tmp_path)
+    page = (tmp_path / "orchard.md").read_text(encoding="utf-8")
+    assert "- What 10 runs a row would show, which the rules ask for: these have 5." in page
+    grid = "adamw at 0.001, 0.01; sgd at 0.1, 0.3; further rates where the best lies at an end"
+    assert f"- **search**: {grid}; on the first 2 tasks of order natural and seed 7" in page
+    assert "source_length" not in page
 
 
 def test_a_standard_board_without_headroom_is_refused_and_the_others_are_written(tmp_path: Path) -> None:
