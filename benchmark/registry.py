@@ -61,7 +61,11 @@ class Entry:
             return "registered in this process"
         if path is None:
             return f"from the package {self.distribution}"
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        try:
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"), str(path))) or ""
+        except (SyntaxError, ValueError, OSError) as error:
+            # One file that is being written hides no other.
+            return printable(f"cannot be read: {error}")
         return printable(text.partition("\n")[0])
 
 

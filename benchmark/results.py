@@ -133,6 +133,9 @@ class Provenance(Part):
     dtype: str
     class_order: list[int] | None
     task_order: list[str]
+    method_sha256: str | None = Field(
+        None, description="of the source files of the method's classes; none: not known"
+    )
     tuned: Tuned | None = Field(None, description="none: the values are the suite's, or were given")
 
 

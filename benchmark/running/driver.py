@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark.errors import MachineError, UserError, unwritable
-from benchmark.results import read
 from benchmark.running.data_index import DataIndex
 from benchmark.running.events import Callback, RunDone
 from benchmark.running.executors import local, ray
 from benchmark.running.forecast import longest_first
-from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, missing_adapters
+from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, describe_skipped, read_again
 from benchmark.running.preflight import check_ready
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
@@ -121,8 +120,8 @@ def settle_without_work(job: Job, index: DataIndex) -> Outcome | None:
         path = None if known is None else run.path(job.out, known)
         # What a kill left beside a result is tidied by whoever claims the run.
         if path is not None and path.exists() and not path.with_suffix(".partial").exists():
-            read(path)
-            return Outcome(run, path, skipped=True, note=missing_adapters(path))
+            result = read_again(path)
+            return Outcome(run, path, skipped=True, note=describe_skipped(path, result))
     except UserError as error:
         return Outcome(run, error=" ".join(str(error).split()))
     # Who debugs wants to see the failure again.

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from benchmark.errors import UserError
 from benchmark.results import Result, read
+from benchmark.running.method_code import describe_change
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import process_name
 
@@ -51,6 +53,23 @@ class Outcome:
         if self.stopped:
             return "stopped"
         return "failed" if self.error or self.path is None else "complete"
+
+
+def read_again(path: Path) -> Result:
+    """Return the result of a run that is complete.
+
+    Raises:
+        UserError: it cannot be used; with what to do.
+    """
+    try:
+        return read(path)
+    except UserError as error:
+        raise UserError(f"{error}; --fresh runs it again") from None
+
+
+def describe_skipped(path: Path, result: Result) -> str:
+    """Return what is wrong beside a result that is not made again; "" where nothing is."""
+    return "; ".join(filter(None, [missing_adapters(path), describe_change(result)]))
 
 
 def missing_adapters(result: Path) -> str:

@@ -31,6 +31,7 @@ from benchmark.running.catalogue import is_registered_here, load_stream
 from benchmark.running.checkpoint import Checkpoint, Progress, TaskRecord, pack
 from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
 from benchmark.running.histories import Histories, open_histories
+from benchmark.running.method_code import hash_method
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
 from benchmark.running.readings import Reader, RowScores, pack_stage, readings_of, visible_task_id
 from benchmark.running.run import Run
@@ -65,7 +66,9 @@ class Learner:
         self.run, self.loaded, self.fingerprint = run, loaded, fingerprint
         self.path, self.callback = path, callback
         # Now and not at the end: the files may change while the loaded code runs on.
-        self.source = (None, None) if is_registered_here(run) else git_state()
+        here = is_registered_here(run)
+        self.source = (None, None) if here else git_state()
+        self.method_sha256 = None if here else hash_method(run.method)
         self.device, self.gpus = prepare_device(device, gpus), gpus
         kind = load_stream(run.stream_reference).kind
         self.method, self.backbone = build(run, loaded.tasks, self.device, kind, gpus)
@@ -295,7 +298,8 @@ class Learner:
             report=[task.report for task in progress.tasks],
             adapters_sha256=adapters,
             provenance=describe(
-                self.loaded, self.fingerprint, self.backbone, self.device, self.source, run.tuned, self.gpus
+                *(self.loaded, self.fingerprint, self.backbone, self.device, self.source, run.tuned),
+                *(self.gpus, self.method_sha256),
             ),
             timing=self._timing(),
         )

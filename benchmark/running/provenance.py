@@ -34,6 +34,7 @@ def describe(
     source: tuple[str | None, bool | None],
     tuned: Tuned | None = None,
     gpus: int = 1,
+    method_sha256: str | None = None,
 ) -> Provenance:
     """Return everything a reader needs to run the run again.
 
@@ -41,6 +42,7 @@ def describe(
         source: `git_state` as it was when the code was loaded.
         tuned: the search that chose the hyper-parameters.
         gpus: that the run computed on.
+        method_sha256: see `benchmark.running.method_code`.
     """
     commit, dirty = source
     return Provenance(
@@ -57,6 +59,7 @@ def describe(
         dtype=str(next(backbone.module.parameters()).dtype).removeprefix("torch."),
         class_order=loaded.class_order,
         task_order=[task.name for task in loaded.tasks],
+        method_sha256=method_sha256,
         tuned=tuned,
     )
 

@@ -18,7 +18,7 @@ from benchmark.running.catalogue import load_stream
 from benchmark.running.data_index import DataIndex
 from benchmark.running.event_log import EventLog
 from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskDone
-from benchmark.running.job import Job, Outcome, Refusal, missing_adapters
+from benchmark.running.job import Job, Outcome, Refusal, describe_skipped, read_again
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import HISTORIES, SweepFolder
 from benchmark.settings import refine
@@ -102,9 +102,9 @@ def _run_claimed(job: Job, report: Callback) -> Outcome:
                 "--fresh to replace it"
             )
         if path.exists():
-            read(path)
+            result = read_again(path)
             tidy(path)
-            return Outcome(run, path, skipped=True, note=missing_adapters(path))
+            return Outcome(run, path, skipped=True, note=describe_skipped(path, result))
         from benchmark.running.learner import Learner
 
         gpus = job.conditions.whole_gpus
