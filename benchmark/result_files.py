@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.folders import walk_files
 from benchmark.results import Result, parse, read_bytes
 
 PACKED = ".jsonl"
@@ -23,10 +24,13 @@ def find(source: Path) -> list[Path]:
 
     Unfinished work (`.partial`), searches, and what a sweep notes for itself (names with a leading dot) are
     left out.
+
+    Raises:
+        UserError: a folder among them cannot be read.
     """
     if not source.is_dir():
         return [source]
-    paths = [path for ending in ("json", "jsonl") for path in source.rglob(f"*.{ending}")]
+    paths = (path for path in walk_files(source) if path.suffix in (".json", PACKED))
     return sorted(path for path in paths if not _is_aside(path.relative_to(source).parts))
 
 

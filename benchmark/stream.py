@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel
 
+from benchmark.errors import UserError
 from benchmark.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -27,6 +28,19 @@ LEARNED_BY: dict[str, tuple[str, ...]] = {
     "text-to-text": ("seq2seq", "causal"),
 }
 """The kinds of backbone that learn a kind of stream: an encoder by a head, a language model by answers."""
+
+
+def require_learner(stream: str, kind: StreamKind, backbone: str, backbone_kind: str) -> None:
+    """Refuse a backbone that cannot learn a kind of stream.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if backbone_kind not in LEARNED_BY[kind]:
+        raise UserError(
+            f"the stream '{stream}' is {kind}, which a backbone of kind {backbone_kind} ('{backbone}') "
+            f"cannot learn; it takes: {', '.join(LEARNED_BY[kind])} (see: bench list backbones)"
+        )
 
 
 @dataclass(frozen=True)

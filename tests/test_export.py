@@ -268,6 +268,17 @@ def test_adapters_of_another_backbone_are_refused(out: Path, tmp_path: Path) -> 
     assert not (tmp_path / "adapter").exists()
 
 
+def test_the_card_of_another_result_is_not_left_beside_an_adapter(out: Path, tmp_path: Path) -> None:
+    first, second = on_digits("seq-lora", out), on_digits("inc-lora", out)
+    runner = CliRunner()
+    assert runner.invoke(app, ["export", str(first), str(tmp_path), "--card"]).exit_code == 0
+    done = runner.invoke(app, ["export", str(second), str(tmp_path)])
+    assert done.exit_code != 0 and "README.md is the card of another result; --card writes" in done.stderr
+    assert runner.invoke(app, ["export", str(first), str(tmp_path)]).exit_code == 0
+    assert runner.invoke(app, ["export", str(second), str(tmp_path), "--card"]).exit_code == 0
+    assert read(second).key in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_damaged_or_missing_adapters_are_refused(out: Path, tmp_path: Path) -> None:
     path = copied(on_digits("inc-lora", out), tmp_path)
     adapters = path.with_suffix(".safetensors")

@@ -49,6 +49,8 @@ def test_a_result_that_was_cut_says_what_makes_it_anew(tmp_path: Path) -> None:
     assert runner.invoke(app, [*COMMAND, str(tmp_path)]).exit_code == 0
     (path,) = tmp_path.glob("toy/smoke/*.json")
     path.write_bytes(path.read_bytes()[:2000])
+    planned = runner.invoke(app, [*COMMAND, str(tmp_path), "--dry-run"])
+    assert "1 failed" in planned.output and "cut off; --fresh runs it again" in planned.output
     for command in ([*COMMAND, str(tmp_path)], [*COMMAND, str(tmp_path), "--retry"]):
         again = runner.invoke(app, command)
         assert again.exit_code == 1 and "is not complete JSON" in again.output

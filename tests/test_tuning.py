@@ -196,6 +196,13 @@ def test_the_choice_is_the_best_complete_trial_on_validation_rows(
     assert read(path).headline["average_performance"] == best
 
 
+def test_fewer_trials_than_points_try_as_many_different_points(tmp_path: Path, optuna_is_there: None) -> None:
+    # The sampler, which knows nothing of grids, names one of the five rates again among the first four.
+    found = read_search(run_search(search(4, "seq-lora"), tmp_path))
+    tried = [trial.values["learning_rate"] for trial in found.trials]
+    assert len(tried) == len(set(tried)) == found.chosen.trials == 4
+
+
 def tuned_file(folder: Path, **changes: Any) -> Path:
     """Write what a search of two trials would have chosen."""
     chosen = {"trials": 2, "sampler": "s", "pruner": "p", "selection": "validation", "space": {}}

@@ -170,6 +170,8 @@ def read_rows(path: Path, model: type[Model]) -> Iterator[tuple[int, Model]]:
                     yield number, row
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except TooLarge as error:
         errors.append(DataError(f"{path}, after row {number}: {error}"))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.data.data_errors import DataError
 from benchmark.data.image_decoding import SUFFIXES, centre, open_upright
 from benchmark.errors import UserError
+from benchmark.folders import walk_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,10 +32,14 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and in those within it, by name; none where there is no folder."""
+    """Return the image files in a folder and in those within it, by name; none where there is no folder.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
     return sorted(
         path
-        for path in folder.rglob("*")
+        for path in walk_files(folder)
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
@@ -59,7 +64,7 @@ def list_unread(folders: Iterable[Path]) -> list[DataError]:
     errors = []
     for split in folders:
         counts: Counter[tuple[Path, str]] = Counter()
-        for path in sorted(split.rglob("*")):
+        for path in sorted(walk_files(split)):
             parts = path.relative_to(split).parts
             ending = path.suffix.lower()
             if any(part.startswith(".") for part in parts) or (len(parts) > 1 and ending in SUFFIXES):

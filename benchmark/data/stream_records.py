@@ -154,7 +154,9 @@ class Reader:
 def _join_columns(columns: Sequence[str], values: Sequence[Any]) -> str:
     """Return a row's text: that of its one column, or a line `<column>: <text>` for each of several."""
     for column, value in zip(columns, values, strict=True):
-        if not isinstance(value, str) or not value.strip():
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"no text in the column '{column}', but {value!r:.60}; put it in quotes")
+        if not value or not value.strip():
             raise UserError(f"no text in the column '{column}'")
     if len(columns) == 1:
         return str(values[0])

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 WITHOUT_WORDS = ("plain",)
 """Styles of a prompt that put nothing of the task around a text."""
-
-
+CARD = "library_name: peft"
+"""Stands in the metadata of every card."""
 BASE = "base"
 """The folder of a base model within an exported one, where no hub has it."""
 
@@ -64,6 +64,7 @@ def export(
         raise UserError(f"{result.method} has no peft form: {method.no_sum}")
     if with_card and tasks is None:
         tasks = _tasks(result, method.task_model, data_dir, stream_file)
+    _refuse_other_card(folder / "README.md", result, with_card)
     base = write_base(result, folder)
     # What the configuration names is loaded from any folder, so that it is written in full.
     reference = str(folder.resolve() / base.reference) if base.inside else base.reference
@@ -74,12 +75,29 @@ def export(
     has_head = bool(method.task_model.head_size())
     if has_head:
         atomic_write(folder / "head.safetensors", pack(method.task_model.answering_head()))
+    else:
+        # Of what was exported there before.
+        (folder / "head.safetensors").unlink(missing_ok=True)
     if with_card:
         assert tasks is not None
         code = snippet(method.task_model, tasks, base)
         text = card(result, method.task_model.backbone.kind, has_head, code)
         atomic_write(folder / "README.md", text.encode())
     return folder
+
+
+def _refuse_other_card(path: Path, result: Result, replaced: bool) -> None:
+    """Refuse to leave the card of another result beside its adapter.
+
+    Raises:
+        UserError: there is one.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if CARD in text and result.key not in text and not replaced:
+        raise UserError(
+            f"{path} is the card of another result; --card writes that of {result.key}, or give another "
+            "folder"
+        )
 
 
 def _tasks(

@@ -23,7 +23,7 @@ from benchmark.running.accumulation import require_cheaper_steps
 from benchmark.running.checkpoint import reseed
 from benchmark.running.run import Run
 from benchmark.settings import refine
-from benchmark.stream import LEARNED_BY, StreamKind, Task
+from benchmark.stream import StreamKind, Task, require_learner
 
 
 def prepare_device(name: str, gpus: int = 1) -> torch.device:
@@ -75,12 +75,8 @@ def build(
     protocol = run.protocol
     placement = Placement(device, gpus, protocol.quantization, protocol.precision)
     backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights, placement)
-    if kind is not None and backbone.kind not in LEARNED_BY[kind]:
-        raise UserError(
-            f"the stream '{run.stream}' is {kind}, which a backbone of kind {backbone.kind} "
-            f"('{run.backbone}') cannot learn; it takes: {', '.join(LEARNED_BY[kind])} "
-            "(see: bench list backbones)"
-        )
+    if kind is not None:
+        require_learner(run.stream, kind, run.backbone, backbone.kind)
     make = METHODS.load(run.method)
     if backbone.kind not in make.kinds:
         raise UserError(

@@ -211,6 +211,8 @@ def forecast(runs: Iterable[Run], out: Path, data_dir: Path | None, published: S
         cost = history.cost(run)
         known = index.find_fingerprint(run)
         if history.has(run, known):
+            if known is not None and _is_cut_off(path := run.path(out, known)):
+                return Forecast(run, "failed", cost, f"cut off; --fresh runs it again: {path}")
             return Forecast(run, "done", cost)
         name = folder.name(run)
         if name in locks and folder.is_claimed(run):
@@ -221,6 +223,16 @@ def forecast(runs: Iterable[Run], out: Path, data_dir: Path | None, published: S
         return Forecast(run, "missing", cost)
 
     return Plan([look(run) for run in runs])
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a result lacks its end; it is not read for that, since a plan may hold thousands."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16))
+            return not file.read().rstrip().endswith(b"}")
+    except OSError:
+        return False  # who reads it says so
 
 
 def longest_first(places: list[int], runs: list[Run], out: Path) -> list[int]:

@@ -19,7 +19,7 @@ from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.run import Run
 from benchmark.running.tuned_values import find_tuned_search, find_tuned_values
 from benchmark.settings import SettingNames, Settings, assign, refine
-from benchmark.stream import Stream
+from benchmark.stream import Stream, require_learner
 
 TunedFor = tuple[str, str, str]
 """Method, stream and protocol, which hyper-parameters are tuned for."""
@@ -66,6 +66,8 @@ def plan(
     backbones = {
         key: resolve_backbone(backbone or protocols[key].backbone, need_backbone) for key in stream_keys
     }
+    for key in stream_keys:
+        require_preset_learns(loaded[key], backbones[key].name)
     chosen = assign(settings, _setting_names(method_keys, loaded))
     runs = []
     for key in stream_keys:
@@ -178,6 +180,16 @@ def resolve_backbone(asked: str, needed: bool = True) -> ChosenBackbone:
         raise UserError(f"the backbone '{asked}' is neither a folder nor a hub id of the form owner/name")
     message = unknown("backbone", asked, BACKBONES.names(), BACKBONES.command)
     raise UserError(f"{message}; a folder or a hub id owner/name also works")
+
+
+def require_preset_learns(stream: Stream, backbone: str) -> None:
+    """Refuse a preset that cannot learn a stream; what another backbone is, is known once it is loaded.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if backbone in BACKBONES.names():
+        require_learner(stream.name, stream.kind, backbone, BACKBONES.load(backbone).kind)
 
 
 def parse_seeds(asked: str) -> list[int]:

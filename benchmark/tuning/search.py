@@ -10,10 +10,11 @@ The trials that methods' files quote are older: they climbed the learning rates 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmark.errors import UserError
 from benchmark.results import Tuned, read
@@ -31,7 +32,12 @@ from benchmark.scoring.metrics import mean_of_seen
 from benchmark.tuning.search_space import Space, as_data, points, space_of, suggest, without
 from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, value_text, write
 
+if TYPE_CHECKING:
+    import optuna
+
 SAMPLER_SEED = 0
+REPEATS = 20
+"""How often the sampler may name a point again before one that was not tried is taken."""
 SEED = "1000"
 """The seed of trials where none is asked for: one that no published table uses."""
 
@@ -165,14 +171,33 @@ def tune(
     endings = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}
     tried: list[TrialFacts] = []
     for _ in range(asked.trials if grid is None else len(grid)):
-        trial = study.ask()
-        values = suggest(trial, space)
+        trial, values = _ask_anew(study, space, tried, endings)
         jobs = [Job(run, out.resolve(), data_dir, device, False, conditions) for run in asked.runs(values)]
         facts = try_point(values, jobs, Judge(trial), callback)
         study.tell(trial, facts.score if facts.state == "complete" else None, endings[facts.state])
         tried.append(facts)
     sampler = f"TPE, seed {SAMPLER_SEED}" if grid is None else "every point once"
     return keep(asked, out, jobs, tried, as_data(space), sampler)
+
+
+def _ask_anew(
+    study: optuna.Study, space: Space, tried: Sequence[TrialFacts], endings: Mapping[str, Any]
+) -> tuple[optuna.Trial, dict[str, Any]]:
+    """Return a point that was not tried yet; of one that comes again the score is told."""
+    for _ in range(REPEATS):
+        trial = study.ask()
+        values = suggest(trial, space)
+        before = next((each for each in tried if each.values == values), None)
+        if before is None:
+            return trial, values
+        study.tell(trial, before.score if before.state == "complete" else None, endings[before.state])
+    known = [each.values for each in tried]
+    for point in points(space, sys.maxsize) or ():
+        if point not in known:
+            study.enqueue_trial(point)
+            break
+    trial = study.ask()
+    return trial, suggest(trial, space)
 
 
 def try_point(values: dict[str, Any], jobs: list[Job], judge: Judge, callback: Callback) -> TrialFacts:
