@@ -349,6 +349,8 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"no result at {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, and one result is wanted: give a .json file in it") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import shutil
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -121,7 +122,14 @@ def _run_claimed(job: Job, report: Callback) -> Outcome:
             raise
         if (refused := refusal(error)) is not None:
             return _report_failure(run, refused)
-        return Outcome(run, error=f"{describe_error(error)} (BENCH_DEBUG=1 shows where)")
+        return Outcome(run, error=f"{describe_error(error)}{_place_of(error)} (BENCH_DEBUG=1 shows all)")
+
+
+def _place_of(error: Exception) -> str:
+    """Return where an error arose, in the last file that no installed package brought; "" without one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    return f", in {own[-1].filename}, line {own[-1].lineno}" if own else ""
 
 
 def load_data(run: Run, data_dir: Path | None) -> tuple[LoadedStream, str]:
