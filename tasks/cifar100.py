@@ -30,7 +30,7 @@ SOURCE = ImageSource(
 STANDARD = image_protocols.standard(
     source="this suite: a comparison of adapters on a small pretrained ViT; every row searched by the same "
     "rule, on order natural and seed 1000; runs 1, 2, ... have orders 1, 2, 3, own-4, ... and seeds alike",
-    # 60 train and some 10 test rows of each of a task's ten classes; 10 more train rows a class decide the search.
+    # 60 train and some 10 test rows of each of a task's ten classes; 10 more train rows decide the search.
     train_limit=600,
     test_limit=100,
     validation=0.2,
