@@ -4,7 +4,8 @@ What stands where, in the order in which it may be imported: a room imports from
 above it, and from none below. `tests/test_imports.py` holds every import to this.
 
     errors, printable, protocol, phase, state, space, registry, row_scores, results, stream, method  contracts
-    settings, initialisation, text_table, guard, result_files  what any room may need: random starts, files
+    settings, initialisation, text_table, guard, folders  what any room may need: random starts, files
+    result_files                          where results lie
     scoring                               from answers to task scores, to metrics, to intervals
     data                                  from sources to rows: files, folders and the hub, checked, cached
     models                                the frozen pretrained model, its head, and what is learned on it
