@@ -15,13 +15,7 @@ from benchmark.data.hub import Hub, HubSet
 from benchmark.errors import UserError, unknown
 from benchmark.registry import STREAMS
 from benchmark.running.catalogue import load_stream
-from benchmark.running.plan import (
-    find_streams,
-    match_orders,
-    match_protocol,
-    require_preset_learns,
-    resolve_backbone,
-)
+from benchmark.running.plan import find_streams, match_orders, match_protocol
 from benchmark.running.preflight import missing
 from benchmark.stream import Request, Stream
 from benchmark.text_table import TableFormat, text_table
@@ -162,8 +156,6 @@ def examine(
         return unread(given, order or "", "", found.errors)
     if backbone is not None:
         request = replace(request, protocol=request.protocol.model_copy(update={"backbone": backbone}))
-    used = resolve_backbone(request.protocol.backbone, needed=False)
-    require_preset_learns(stream, used.name)
     reads_text = stream.kind.startswith("text")
     return verify(stream, request, load_local(request.protocol.backbone) if reads_text else None)
 

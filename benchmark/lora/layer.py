@@ -208,9 +208,8 @@ class LoraLinear(nn.Module):
         if not isinstance(scale, Tensor) or scale.dim() > 1 or not scale.requires_grad:
             return False
         # A weight of few digits would lose what the adapters add.
-        keeps = weight.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(
-            x.device.type
-        )
+        mixed = any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
+        keeps = weight.dtype in (torch.float32, torch.float64) and not mixed
         if self.quantized or self.dropout or term.lora_a.requires_grad or not keeps:
             return False
         return costs_less_inside(x[..., 0].numel(), len(term.lora_a), *weight.shape)
