@@ -350,7 +350,7 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"no result at {path}") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder, and one result is wanted: give a .json file in it") from None
+        raise UserError(f"cannot read {path}: it is a folder; give one result, a .json file") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
