@@ -79,7 +79,7 @@ STANDARD_MINILM = STANDARD.model_copy(
         "precision": "float32",
         "train_limit": 400,
         "test_limit": 200,
-        # No prompt takes part of them: half of the texts have more than 58 to 94 tokens.
+        # No prompt takes part of them: half of a task's texts have more than 54 to 107 tokens.
         "source_length": 128,
         "score_at": "every",
         "prompt": "plain",

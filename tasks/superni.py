@@ -33,7 +33,7 @@ STANDARD = text_protocols.standard(
     "searched by the same rule, on order own-10 and seed 1000; run i has order i and seed i, i below 10",
     blocks="last:10",
     test_limit=20,
-    # As in SAPT's program: the longest definition alone has 189 tokens.
+    # As in SAPT's program: one prompt alone has 189 tokens.
     source_length=512,
     target_length=24,
     prompt="superni",

@@ -98,8 +98,8 @@ def test_on_text_to_text_the_frozen_row_is_enough_and_free_text_has_no_chance(tm
 
 
 def test_where_a_prompt_lists_the_labels_chance_is_among_those_of_the_task(tmp_path: Path) -> None:
-    told = STANDARD.model_copy(update={"prompt": "olora-anonymous", "decoding": "labels"})
-    save(tmp_path, *headroom_rows(protocol=told))
+    listing = STANDARD.model_copy(update={"prompt": "olora-anonymous", "decoding": "labels"})
+    save(tmp_path, *headroom_rows(protocol=listing))
     (found,) = verdicts(tmp_path, "orchard")
     # 3 tasks of 5 labels each: 1 / 5 of those that are listed, not 1 / 15 of all; joint's 0.8 is 4 x 1 / 5.
     assert found.headroom is not None and found.headroom.chance == pytest.approx(1 / 5)

@@ -48,8 +48,10 @@ def test_classes_that_the_normaliser_makes_equal_are_reported_and_refused() -> N
 class Letters:
     """A tokenizer of one token a letter."""
 
-    def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
-        return {"input_ids": list(map(ord, text))}
+    def __call__(self, text: str | list[str], **_: object) -> dict[str, object]:
+        return {
+            "input_ids": list(map(ord, text)) if isinstance(text, str) else [[*map(ord, t)] for t in text]
+        }
 
 
 def test_classes_that_an_answer_is_too_short_for_are_reported_and_refused() -> None:

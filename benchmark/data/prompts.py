@@ -47,7 +47,7 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
 
 
 def lists_options(style: PromptStyle) -> bool:
-    """Return whether a prompt tells the labels of its task, so that guessing is among these alone."""
+    """Return whether a prompt names the labels of its task, so that guessing is among these alone."""
     return style in ("olora", "olora-anonymous", "chat")
 
 

@@ -65,10 +65,8 @@ def find_unread_texts(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any)
         texts = list(itertools.islice(task.train.texts, LOOKED_AT))
         if not texts:
             continue
-        prompt, *lengths = (
-            len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-            for text in ("".join(around(tokenizer, protocol.prompt, task)), *texts)
-        )
+        asked = ["".join(around(tokenizer, protocol.prompt, task)), *texts]
+        prompt, *lengths = map(len, tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"])
         room, median = max(0, protocol.source_length - prompt - specials), round(statistics.median(lengths))
         if 2 * room < median:
             unread.append(f"{task.name} {room} of {median}")

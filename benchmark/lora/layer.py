@@ -205,12 +205,13 @@ class LoraLinear(nn.Module):
     def _belongs_inside(self, term: Term, x: Tensor) -> bool:
         """Return whether a step puts the term into the weight: same values but for rounding, at less cost."""
         scale, weight = term.scale, self.base.weight
+        if self.quantized or self.dropout or term.lora_a.requires_grad:
+            return False
         if not isinstance(scale, Tensor) or scale.dim() > 1 or not scale.requires_grad:
             return False
         # A weight of few digits would lose what the adapters add.
         mixed = any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
-        keeps = weight.dtype in (torch.float32, torch.float64) and not mixed
-        if self.quantized or self.dropout or term.lora_a.requires_grad or not keeps:
+        if mixed or weight.dtype not in (torch.float32, torch.float64):
             return False
         return costs_less_inside(x[..., 0].numel(), len(term.lora_a), *weight.shape)
 

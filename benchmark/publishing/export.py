@@ -11,7 +11,7 @@ from benchmark.errors import UserError, unwritable
 from benchmark.models.backbone import load
 from benchmark.models.backbone_store import find_folder, preset_key
 from benchmark.publishing.card_snippet import Base, snippet
-from benchmark.publishing.model_card import card
+from benchmark.publishing.model_card import MARK, card
 from benchmark.results import Result, atomic_write, read
 from benchmark.running.checkpoint import pack
 from benchmark.running.rebuilding import rebuild, rebuild_run
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 WITHOUT_WORDS = ("plain",)
 """Styles of a prompt that put nothing of the task around a text."""
-CARD = "library_name: peft"
-"""Stands in the metadata of every card."""
 BASE = "base"
 """The folder of a base model within an exported one, where no hub has it."""
 
@@ -58,13 +56,14 @@ def export(
         UserError: the method's result is not a sum of low-rank updates, or something cannot be read.
     """
     result = read(path)
+    if not with_card:
+        _refuse_other_card(folder / "README.md", result)
     method = rebuild(result, path)
     adapters, ready = method.low_rank_sum(), method.peft_checkpoint()
     if ready is None and not (adapters and all(len(down) for down, _ in adapters.values())):
         raise UserError(f"{result.method} has no peft form: {method.no_sum}")
     if with_card and tasks is None:
         tasks = _tasks(result, method.task_model, data_dir, stream_file)
-    _refuse_other_card(folder / "README.md", result, with_card)
     base = write_base(result, folder)
     # What the configuration names is loaded from any folder, so that it is written in full.
     reference = str(folder.resolve() / base.reference) if base.inside else base.reference
@@ -86,14 +85,14 @@ def export(
     return folder
 
 
-def _refuse_other_card(path: Path, result: Result, replaced: bool) -> None:
+def _refuse_other_card(path: Path, result: Result) -> None:
     """Refuse to leave the card of another result beside its adapter.
 
     Raises:
         UserError: there is one.
     """
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    if CARD in text and result.key not in text and not replaced:
+    if MARK in text and result.key not in text:
         raise UserError(
             f"{path} is the card of another result; --card writes that of {result.key}, or give another "
             "folder"

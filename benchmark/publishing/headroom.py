@@ -107,8 +107,7 @@ def judge(section: Section) -> Verdict:
 def lacks_room(section: Section) -> bool:
     """Whether adapters may not be ranked: too little room was measured, or none on a standard protocol."""
     verdict = judge(section)
-    measured = verdict.headroom is not None and not verdict.missing
-    return bool(verdict.refusal) and (measured or is_standard(section.protocol))
+    return bool(verdict.refusal) and (verdict.headroom is not None or is_standard(section.protocol))
 
 
 def boards_of(section: Section) -> list[Board]:
@@ -175,8 +174,8 @@ def _chance(run: Result, headless: bool) -> float:
     settings = run.protocol_settings
     if headless and settings.get("decoding", "greedy") != "labels":
         return 0.0
-    told = settings.get("head") == "task-incremental" or lists_options(settings.get("prompt", "plain"))
-    return chance_at_last([task.classes for task in run.tasks], not told)
+    own_alone = settings.get("head") == "task-incremental" or lists_options(settings.get("prompt", "plain"))
+    return chance_at_last([task.classes for task in run.tasks], all_compete=not own_alone)
 
 
 def _command(section: Section, method: str) -> str:

@@ -36,7 +36,7 @@ from benchmark.result_files import require
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
 from benchmark.text_table import TableFormat
 
-__all__ = ["build", "check", "result_table", "show"]
+__all__ = ["build", "check", "describe_parameters", "result_table", "show"]
 
 SETTINGS = ("epochs", "batch_size", "rank", "blocks", "train_limit", "test_limit")
 """Settings of a protocol that a page states; the others stand in every result."""
@@ -173,6 +173,8 @@ def facts(part: Section) -> list[tuple[str, str]]:
     sources = [run.provenance for run in runs]
     counts = [len(row.results) for row in part.rows]
     revisions = _each(f"{k} {v}" for source in sources for k, v in source.data_revisions.items())
+    stated = (("stream's parameters", describe_parameters), ("search", _search))
+    optional = [(name, _each(map(describe, runs))) for name, describe in stated]
     versions = sorted({(name, version) for source in sources for name, version in source.versions.items()})
     return [
         (
@@ -181,8 +183,7 @@ def facts(part: Section) -> list[tuple[str, str]]:
         ),
         ("head protocol", part.head),
         ("settings", _each(_settings(run) for run in runs)),
-        *([("stream's parameters", parameters)] if (parameters := _each(map(_parameters, runs))) else []),
-        *([("search", searched)] if (searched := _each(map(_search, runs))) else []),
+        *[(name, text) for name, text in optional if text],
         ("data", _each(source.data_origin for source in sources) + (f"; {revisions}" if revisions else "")),
         ("seeds", ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))),
         *_orders(runs),
@@ -203,7 +204,7 @@ def _settings(run: Result) -> str:
     return ", ".join(f"{name} {given[name]}" for name in names if given.get(name) is not None)
 
 
-def _parameters(run: Result) -> str:
+def describe_parameters(run: Result) -> str:
     """Return what a run's stream was made with."""
     given = run.config.get("parameters") or {}
     return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)

@@ -15,6 +15,9 @@ from benchmark.publishing.tables import LEADING, markdown, plain
 from benchmark.results import Result
 from benchmark.scoring.metrics import CONVENTIONS
 
+LIBRARY = "peft"
+MARK = f"library_name: {LIBRARY}"
+"""Stands in the metadata of every card."""
 TASK_TYPES = {
     "vector": "tabular-classification",
     "image": "image-classification",
@@ -54,7 +57,7 @@ def _metadata(result: Result, kind: str) -> str:
         if value is not None
     ]
     data = ModelCardData(
-        library_name="peft",
+        library_name=LIBRARY,
         # Only what came from the hub, at a commit, is a model that the hub can link to.
         base_model=source.backbone_origin if source.backbone_revision else None,
         tags=["continual-learning", "lora", result.method],

@@ -12,7 +12,7 @@ from benchmark.running.data_index import DataIndex
 from benchmark.running.events import Callback, RunDone
 from benchmark.running.executors import local, ray
 from benchmark.running.forecast import longest_first
-from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, describe_skipped, read_again
+from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, skip_complete
 from benchmark.running.preflight import check_ready
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
@@ -120,8 +120,7 @@ def settle_without_work(job: Job, index: DataIndex) -> Outcome | None:
         path = None if known is None else run.path(job.out, known)
         # What a kill left beside a result is tidied by whoever claims the run.
         if path is not None and path.exists() and not path.with_suffix(".partial").exists():
-            result = read_again(path)
-            return Outcome(run, path, skipped=True, note=describe_skipped(path, result))
+            return skip_complete(run, path)
     except UserError as error:
         return Outcome(run, error=" ".join(str(error).split()))
     # Who debugs wants to see the failure again.

@@ -55,21 +55,18 @@ class Outcome:
         return "failed" if self.error or self.path is None else "complete"
 
 
-def read_again(path: Path) -> Result:
-    """Return the result of a run that is complete.
+def skip_complete(run: Run, path: Path) -> Outcome:
+    """Return the outcome of a run whose result is there, with what is wrong beside it.
 
     Raises:
-        UserError: it cannot be used; with what to do.
+        UserError: the result cannot be used; with what to do.
     """
     try:
-        return read(path)
+        result = read(path)
     except UserError as error:
         raise UserError(f"{error}; --fresh runs it again") from None
-
-
-def describe_skipped(path: Path, result: Result) -> str:
-    """Return what is wrong beside a result that is not made again; "" where nothing is."""
-    return "; ".join(filter(None, [missing_adapters(path), describe_change(result)]))
+    notes = [missing_adapters(path), describe_change(result)]
+    return Outcome(run, path, skipped=True, note="; ".join(filter(None, notes)))
 
 
 def missing_adapters(result: Path) -> str:

@@ -19,7 +19,7 @@ from benchmark.running.catalogue import load_stream
 from benchmark.running.data_index import DataIndex
 from benchmark.running.event_log import EventLog
 from benchmark.running.events import Callback, Event, RunDone, RunStarted, TaskDone
-from benchmark.running.job import Job, Outcome, Refusal, describe_skipped, read_again
+from benchmark.running.job import Job, Outcome, Refusal, skip_complete
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import HISTORIES, SweepFolder
 from benchmark.settings import refine
@@ -103,9 +103,9 @@ def _run_claimed(job: Job, report: Callback) -> Outcome:
                 "--fresh to replace it"
             )
         if path.exists():
-            result = read_again(path)
+            outcome = skip_complete(run, path)
             tidy(path)
-            return Outcome(run, path, skipped=True, note=describe_skipped(path, result))
+            return outcome
         from benchmark.running.learner import Learner
 
         gpus = job.conditions.whole_gpus

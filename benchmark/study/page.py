@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from benchmark.publishing.leaderboard import describe_parameters
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.running.catalogue import load_method
 from benchmark.scoring.one_sided import bound_mean, p_above
@@ -36,8 +37,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
     reached = "1 run" if planned == 1 else f"{planned} runs"
     if len(runs) < planned:
         reached = f"{len(runs)} of {planned} planned runs are complete"
-    given = first.config.get("parameters") or {}
-    made_with = ", ".join(f"{name} {value}" for name, value in given.items())
+    made_with = describe_parameters(first)
     third, _ = evidence.third
     verdicts = (evidence.first, evidence.second, third)
     parts = [

@@ -183,7 +183,7 @@ def tune(
 def _ask_anew(
     study: optuna.Study, space: Space, tried: Sequence[TrialFacts], endings: Mapping[str, Any]
 ) -> tuple[optuna.Trial, dict[str, Any]]:
-    """Return a point that was not tried yet; of one that comes again the score is told."""
+    """Return a point that was not tried yet; the sampler learns the score of one that comes again."""
     for _ in range(REPEATS):
         trial = study.ask()
         values = suggest(trial, space)
