@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from benchmark.space import SearchRule
 
 HeadProtocol = Literal["class-incremental", "task-incremental", "domain-incremental", "nearest-class-mean"]
-PromptStyle = Literal["plain", "olora", "olora-anonymous", "sapt", "superni", "trace", "chat"]
+PromptStyle = Literal["plain", "olora", "olora-anonymous", "olora-open", "sapt", "superni", "trace", "chat"]
 Schedule = Literal["constant", "linear", "cosine", "cosine-by-epoch", "quarter-cosine-by-epoch"]
 ADDED_LATER = frozenset(
     {

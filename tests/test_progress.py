@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
+
 from benchmark.commands.progress import Pace, TerminalProgress, counting, duration, report_progress
 from benchmark.protocol import Protocol
 from benchmark.running.events import Event, RunDone, RunStarted, StepDone, TaskDone
@@ -55,6 +57,13 @@ def test_skipped_runs_say_nothing_about_the_pace() -> None:
 def test_what_an_earlier_run_did_says_nothing_about_the_pace() -> None:
     resumed = [StepDone(run(0), 2, 0.5), StepDone(run(0), 3, 0.75)]
     assert pace(1, *resumed, seconds=10) == 10
+
+
+def test_tasks_whose_rows_were_only_stored_say_nothing_about_the_pace() -> None:
+    stored = [TaskDone(run(0), task, 4, "a", None, None, 0.0) for task in range(3)]
+    assert pace(1, *stored, seconds=10) is None
+    # A fifth of the last task, the one that is learned, in 10 s: four fifths are left.
+    assert pace(1, *stored, StepDone(run(0), 3, 0.75 + 0.25 / 5), seconds=10) == pytest.approx(40)
 
 
 def test_runs_that_differ_in_a_setting_alone_are_told_apart() -> None:

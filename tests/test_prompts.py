@@ -29,6 +29,7 @@ def test_prompts_are_the_papers():
     asked = f"{question}Option: Good, Bad \nText: fine \nAnswer:"
     assert joined("olora") == f"Task:SC\nDataset:SST-2\n{asked}"
     assert joined("olora-anonymous") == asked
+    assert joined("olora-open") == "What is the sentiment of the following paragraph?\nText: fine \nAnswer:"
     assert joined("sapt") == "Say it.\nText: fine \nOutput: "
     assert joined("superni") == (
         "Definition: Say it.\n\nNow complete the following example -\nInput: Text: fine \nOutput: "

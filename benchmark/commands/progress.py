@@ -69,6 +69,10 @@ def _bars(file: TextIO) -> Progress:
     return Progress(*columns, note, console=Console(file=file), transient=True)
 
 
+AT_ONCE = 0.05
+"""Seconds: a task that took less says nothing of how long others take."""
+
+
 @dataclass
 class Pace:
     """How much of a run is done, and from that how long the rest takes."""
@@ -93,8 +97,12 @@ class Pace:
             self.fractions[name] = event.fraction
         elif isinstance(event, TaskDone):
             share = (event.task + 1) / event.task_count
-            self.resumed.setdefault(name, event.task / event.task_count)
-            self.fractions[name] = max(self.fractions.get(name, 0.0), share)
+            began = self.resumed.setdefault(name, event.task / event.task_count)
+            before = self.fractions.get(name, began)
+            self.fractions[name] = max(before, share)
+            if event.seconds < AT_ONCE:
+                # A method that learns all tasks at the last one only stores the rows of the others.
+                self.resumed[name] += self.fractions[name] - before
         elif isinstance(event, RunDone):
             self.done += 1
             if event.outcome.skipped:

@@ -12,13 +12,17 @@ from benchmark.stream import Side, Task
 MARK = "<<the text>>"
 """Stands for a text while a chat's template is filled in."""
 
+ANNOUNCED = " Choose one from the option."
+"""How O-LoRA's instructions announce the options."""
+
 
 def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
     """Return what goes before a text, the text, and what goes after it.
 
     Args:
         style: a protocol's `prompt`. `olora` names the task and the data set, as its official code does
-            (cmnfriend/O-LoRA, `src/uie_collator.py`); `olora-anonymous` leaves those two lines out; `sapt`
+            (cmnfriend/O-LoRA, `src/uie_collator.py`); `olora-anonymous` leaves those two lines out, and
+            `olora-open` the options and the sentence that announces them as well; `sapt`
             and `superni` are those of circle-hit/SAPT (`src/cl_dataset.py`), which strips definitions;
             `trace` puts the task's own words around the text, as TRACE's rows hold them; `plain` is the
             text alone; `chat` is what the user of a chat says, which `around` puts into the model's template.
@@ -40,6 +44,8 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
     if style == "superni":
         before = f"Definition: {definition}\n\nNow complete the following example -\nInput: "
         return before, text, "\nOutput: "
+    if style == "olora-open":
+        return words.instruction.replace(ANNOUNCED, ""), text, "\nAnswer:"
     named = f"Task:{words.group}\nDataset:{words.dataset}\n" if style == "olora" else ""
     # A task without an instruction (COPA) asks within its text and lists no options.
     options = f"Option: {', '.join(task.classes)} \n" if words.instruction else ""
