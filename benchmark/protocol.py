@@ -136,8 +136,10 @@ class Protocol(BaseModel):
     source_length: int = Field(128, ge=8, description="most tokens of a prompt")
     target_length: int = Field(16, ge=1, description="most tokens of an answer")
     prompt: PromptStyle = Field("plain", description="whose words stand around a text")
-    decoding: Literal["greedy", "labels"] = Field(
-        "greedy", description="free greedy decoding, or the label string of highest mean log-likelihood"
+    decoding: Literal["greedy", "labels", "labels-sum"] = Field(
+        "greedy",
+        description="free greedy decoding, or the label whose tokens, its end included, have the highest "
+        "mean log-likelihood, or the highest sum",
     )
     references: Literal["best", "drawn"] = Field(
         "best", description="Rouge-L by the best of several references, or by one drawn once"
@@ -187,6 +189,11 @@ class Protocol(BaseModel):
                 f"compete, not {self.head}"
             )
         return self
+
+    @property
+    def picks_labels(self) -> bool:
+        """Whether a language model chooses one of the labels, where a task has any."""
+        return self.decoding != "greedy"
 
     @property
     def stored(self) -> str:

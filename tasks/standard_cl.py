@@ -57,12 +57,17 @@ STANDARD = text_protocols.standard(
     order="five-3",
     source="this suite: a comparison of adapters on a language model that has no head; every row searched by "
     "the same rule, on order five-3 (dbpedia, yahoo, agnews) and seed 1000; run i has order i and seed i",
-    blocks="last:6",
-    test_limit=50,
-    source_length=64,
-    # The prompt lists a task's labels, as O-LoRA's does, so that the zero-shot score is no straw man.
-    prompt="olora-anonymous",
-    decoding="labels",
+    blocks="last:4",
+    # On query and value alone joint LoRA learned little: 49 on validation rows of the search, and 68 so.
+    targets=("query", "value", "up", "down"),
+    # The same row on any processor.
+    precision="float32",
+    test_limit=100,
+    # Leaves 60 tokens to a text; half of a task's texts have more than 58 to 94.
+    source_length=80,
+    # Lists no labels: a prompt that does tells which task a row is of, and five times chance is out of reach.
+    prompt="olora-open",
+    decoding="labels-sum",
 )
 
 STANDARD_MINILM = STANDARD.model_copy(
@@ -74,9 +79,9 @@ STANDARD_MINILM = STANDARD.model_copy(
         "epochs": 4,
         "batch_size": 16,
         "blocks": "all",
+        "targets": ("query", "value"),
         "gradient_clip": None,
         "schedule": "constant",
-        "precision": "float32",
         "train_limit": 400,
         "test_limit": 200,
         # No prompt takes part of them: half of a task's texts have more than 54 to 107 tokens.

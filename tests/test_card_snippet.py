@@ -92,7 +92,7 @@ def check_scores(result: Result, tasks: list[Task], found: list[list[str]]) -> N
         ("encoder", "litelora", {"prompt": "olora", "source_length": 12}),
         ("encoder", "inc-lora", {"head": "nearest-class-mean"}),
         ("seq2seq", "sd-lora", {}),
-        ("causal", "inc-lora", {"prompt": "sapt"}),
+        ("causal", "inc-lora", {"prompt": "sapt", "decoding": "labels-sum"}),
     ],
 )
 def test_the_cards_program_scores_texts_as_the_run_did(

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, by_length
 from benchmark.models.head import GrowingHead
+from benchmark.models.label_scores import score_answers
 from benchmark.models.make import make_task_model
 from benchmark.models.task_model import ClassificationTaskModel
 from benchmark.models.text_task_model import TextTaskModel
@@ -195,7 +196,7 @@ def text_task_model(kind: str, **changes: Any) -> TextTaskModel:
     return made
 
 
-def mean_log_likelihood(made: TextTaskModel, prompt: list[int], answer: list[int]) -> float:
+def log_likelihood(made: TextTaskModel, prompt: list[int], answer: list[int]) -> float:
     """Return it for one row without padding, one token at a time."""
     module, total = made.backbone.module, 0.0
     for place, token in enumerate(answer):
@@ -207,22 +208,35 @@ def mean_log_likelihood(made: TextTaskModel, prompt: list[int], answer: list[int
                 input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([start + answer[:place]])
             ).logits
         total += functional.log_softmax(out[0, -1], -1)[token].item()
-    return total / len(answer)
+    return total if made.protocol.decoding == "labels-sum" else total / len(answer)
 
 
+@pytest.mark.parametrize("decoding", ["labels", "labels-sum"])
 @pytest.mark.parametrize("kind", ["seq2seq", "causal"])
-def test_label_decoding_picks_the_highest_mean_log_likelihood(kind: str) -> None:
-    made = text_task_model(kind)
+def test_label_decoding_picks_the_highest_log_likelihood(kind: str, decoding: str) -> None:
+    made = text_task_model(kind, decoding=decoding)
     made.begin_task([0, 1])  # four of the six labels, of one and of two words
     rows = made.encode(made.tasks[0], made.tasks[0].test)
     labels, prompts = list(made.columns), rows.prompts[:5]
     with torch.no_grad():
-        scores = np.array([[mean_log_likelihood(made, p, made.answer(x)) for x in labels] for p in prompts])
+        scores = np.array([[log_likelihood(made, p, made.answer(x)) for x in labels] for p in prompts])
         ours = made.label_scores(rows.batch(range(5)), labels)
     assert np.allclose(ours, scores, atol=1e-4)
     assert made.predict(rows.batch(range(5))) == [labels[best] for best in scores[:, :4].argmax(1)]
     # Given the task, only its own labels compete: here the last two, not seen yet.
     assert made.predict(rows.batch(range(5)), 2) == [labels[4 + best] for best in scores[:, 4:].argmax(1)]
+
+
+def test_a_sum_of_log_likelihoods_does_not_favour_long_labels() -> None:
+    # A sure one-token label and one of three tokens whose last two follow from the first: p = 0.3 and 0.2.
+    # Sums of logs rank them as they are, log 0.3 > log 0.2; means turn them round, log 0.3 < log 0.2 / 3.
+    logits = torch.full((1, 4, 5), -30.0)
+    logits[0, 0, [0, 1]] = torch.tensor([0.3, 0.2]).log()
+    logits[0, 0, 4] = torch.tensor(0.5).log()
+    logits[0, 1, 2] = logits[0, 2, 3] = 0.0
+    summed, mean = (score_answers(logits, [[0], [1, 2, 3]], each)[0].exp() for each in (True, False))
+    assert summed.tolist() == pytest.approx([0.3, 0.2])
+    assert mean.tolist() == pytest.approx([0.3, 0.2 ** (1 / 3)])  # 0.58
 
 
 def test_a_model_can_answer_before_its_first_task_in_free_text_alone() -> None:

@@ -34,7 +34,7 @@ def use_attention(module: Any, kind: str, protocol: Protocol, device: torch.devi
         reason = f"it needs a GPU (--device cuda), and this run is on {device.type}"
     elif protocol.precision != "bf16":
         reason = f"it computes in bf16, and protocol.precision={protocol.precision}"
-    elif kind == "causal" and protocol.decoding == "labels":
+    elif kind == "causal" and protocol.picks_labels:
         reason = "it takes no mask that label decoding needs (protocol.decoding=greedy does without)"
     elif not is_flash_attn_2_available():
         reason = "the package flash-attn is not installed for this machine's GPU"

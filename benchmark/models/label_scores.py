@@ -70,7 +70,11 @@ def branches(answers: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[in
 
 
 def causal_scores(
-    module: Any, inputs: dict[str, Tensor], answers: Sequence[Sequence[int]], states: Tensor | None = None
+    module: Any,
+    inputs: dict[str, Tensor],
+    answers: Sequence[Sequence[int]],
+    states: Tensor | None = None,
+    summed: bool = False,
 ) -> Tensor:
     """Return the mean log-likelihood per token of each answer after each prompt, `(n, answers)`.
 
@@ -79,6 +83,8 @@ def causal_scores(
         answers: token ids of each answer.
         states: `(n, length + branches, width)`, what the lower blocks make of the packed rows, to be fed to
             the model's tail; None runs the whole model.
+        summed: return log-likelihoods of whole answers instead, which a mean does not rank: of tokens that
+            follow from those before them, a long answer has more.
     """
     count, behind = len(inputs["input_ids"]), sum(len(answer) - 1 for answer in answers)
     vocabulary = module.config.get_text_config().vocab_size
@@ -91,36 +97,40 @@ def causal_scores(
         if states is not None:
             given["prefix"] = states[rows]
         logits = last_logits(module, given, behind + 1)
-        found.append(_means(logits, answers))
+        found.append(score_answers(logits, answers, summed))
     return torch.cat(found)
 
 
-def _means(logits: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
-    """Return mean log-likelihoods `(n, answers)` from logits `(n, 1 + branches, vocabulary)`."""
+def score_answers(logits: Tensor, answers: Sequence[Sequence[int]], summed: bool) -> Tensor:
+    """Return mean or summed log-likelihoods `(n, answers)` from logits `(n, 1 + branches, vocabulary)`."""
     log_sums = logits.logsumexp(2)
     scores, place = [], 1
     for answer in answers:
         # The first token is predicted at the prompt's end, each other one at the token before it.
         where = torch.tensor([0, *range(place, place + len(answer) - 1)], device=logits.device)
         tokens = torch.tensor(answer, device=logits.device)
-        scores.append((logits[:, where, tokens] - log_sums[:, where]).mean(1))
+        likelihoods = logits[:, where, tokens] - log_sums[:, where]
+        scores.append(likelihoods.sum(1) if summed else likelihoods.mean(1))
         place += len(answer) - 1
     return torch.stack(scores, dim=1)
 
 
-def decoder_scores(module: Any, encoded: Any, mask: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
+def decoder_scores(
+    module: Any, encoded: Any, mask: Tensor, answers: Sequence[Sequence[int]], summed: bool = False
+) -> Tensor:
     """Return the mean log-likelihood per token of each answer, `(n, answers)`, of an encoder-decoder.
 
     Args:
         encoded: what the encoder returned for the prompts.
         mask: `(n, length)`, their real tokens.
+        summed: return log-likelihoods of whole answers instead.
     """
     found = []
     for answer in answers:
         targets = pad_rows([list(answer)] * len(mask), -100).to(mask.device)
         logits = module(encoder_outputs=encoded, attention_mask=mask, labels=targets, use_cache=False).logits
         losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        found.append(-losses.mean(1))
+        found.append(-losses.sum(1) if summed else -losses.mean(1))
     return torch.stack(found, dim=1)
 
 

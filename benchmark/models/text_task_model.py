@@ -57,7 +57,7 @@ class TextTaskModel(TaskModel):
     @property
     def by_labels(self) -> bool:
         """Whether an answer is chosen among labels."""
-        return self.protocol.decoding == "labels" and bool(self.columns)
+        return self.protocol.picks_labels and bool(self.columns)
 
     @cached_property
     def label_answers(self) -> list[list[int]]:
@@ -104,7 +104,7 @@ class TextTaskModel(TaskModel):
 
     @torch.no_grad()
     def predict(self, batch: Batch, task: int | None = None) -> list[str]:
-        """Return decoded strings or, with `decoding = labels`, the likeliest label seen or of the task."""
+        """Return decoded strings or, where labels are picked, the likeliest one seen or of the task."""
         self.announce(batch)
         if self.by_labels:
             labels = list(self.columns)[: self.seen] if task is None else list(self.tasks[task].classes)
@@ -137,13 +137,17 @@ class TextTaskModel(TaskModel):
     def blank_readings(self) -> dict[str, str]:
         """Return that there are no features to read and, without labels to choose from, no classes."""
         blank = {CLASS_MEANS: "a language model answers in text: there is no feature to take means of"}
-        if self.protocol.decoding != "labels" or not all(task.classes for task in self.tasks):
+        if not self.protocol.picks_labels or not all(task.classes for task in self.tasks):
             blank[TASK_INCREMENTAL] = "the answer is free text: there are no classes to mask"
         return blank
 
     def label_scores(self, batch: Batch, labels: list[str]) -> Tensor:
-        """Return the mean log-likelihood per token of each label string after each prompt, `(n, labels)`."""
+        """Return the log-likelihood of each label string after each prompt, `(n, labels)`.
+
+        It is the mean per token, or with `decoding = labels-sum` that of the whole answer.
+        """
         module: Any = self.backbone.module
+        summed = self.protocol.decoding == "labels-sum"
         answers = [self.answer(label) for label in labels]
         inputs, states = self._split_prefix(batch)
         if self.causal:
@@ -152,10 +156,10 @@ class TextTaskModel(TaskModel):
                 chosen = branches(self.label_answers, [self.columns[label] for label in labels])
                 length = inputs["input_ids"].shape[1]
                 states = torch.cat([states[:, :length], states[:, length:][:, chosen]], dim=1)
-            return causal_scores(module, inputs, answers, states)
+            return causal_scores(module, inputs, answers, states, summed)
         with self._feeding(states):
             encoded = module.get_encoder()(**inputs)
-        return decoder_scores(module, encoded, inputs["attention_mask"], answers)
+        return decoder_scores(module, encoded, inputs["attention_mask"], answers, summed)
 
     def _split_prefix(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return a batch's inputs and, apart from them, the states of the frozen prefix, if any."""
@@ -174,7 +178,7 @@ class TextTaskModel(TaskModel):
     @property
     def can_answer(self) -> bool:
         """Whether text is decoded freely, or a label has been seen."""
-        return self.protocol.decoding != "labels" or not self.columns or self.seen > 0
+        return not self.protocol.picks_labels or not self.columns or self.seen > 0
 
     def state(self) -> dict[str, Tensor]:
         """Return how many labels have been seen."""
@@ -186,7 +190,7 @@ class TextTaskModel(TaskModel):
 
     def normaliser(self, task: Task) -> str:
         """Return the protocol's, or none where one of the labels is chosen: then two never are the same."""
-        by_label = self.protocol.decoding == "labels" and bool(task.classes)
+        by_label = self.protocol.picks_labels and bool(task.classes)
         return "exact" if by_label else self.protocol.normaliser
 
     def metric(self, task: Task) -> str:

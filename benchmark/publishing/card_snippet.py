@@ -108,7 +108,7 @@ def answer(text, task, among=None):
     for name in among or CLASSES:
         ids = tokenizer(name, add_special_tokens=False)["input_ids"][: $target - 1] + [$end]
 $score
-        scores[name] = logits.log_softmax(1)[range(len(ids)), ids].mean().item()
+        scores[name] = logits.log_softmax(1)[range(len(ids)), ids].$over().item()
     return max(scores, key=scores.get)
 
 
@@ -172,7 +172,7 @@ def snippet(model: TaskModel, tasks: Sequence[Task], base: Base) -> str | None:
     kind, protocol = model.backbone.kind, model.protocol
     if kind == "vector":
         return None
-    free = kind in LOADERS and (protocol.decoding != "labels" or not model.columns)
+    free = kind in LOADERS and (not protocol.picks_labels or not model.columns)
     loader = LOADERS.get(kind, "AutoModel")
     imports = [
         loader,
@@ -254,6 +254,7 @@ def _answers(model: TaskModel) -> dict[str, Any]:
             special[name] = found
     return {
         "target": model.protocol.target_length,
+        "over": "sum" if model.protocol.decoding == "labels-sum" else "mean",
         "end": end_id(tokenizer, model.backbone.origin),
         "score": SCORES[kind],
         "special": ", ".join(f"{name}={value!r}" for name, value in special.items()),

@@ -172,7 +172,7 @@ def _class_means(row: Row) -> Runs:
 
 def _chance(run: Result, headless: bool) -> float:
     settings = run.protocol_settings
-    if headless and settings.get("decoding", "greedy") != "labels":
+    if headless and settings.get("decoding", "greedy") == "greedy":
         return 0.0
     own_alone = settings.get("head") == "task-incremental" or lists_options(settings.get("prompt", "plain"))
     return chance_at_last([task.classes for task in run.tasks], all_compete=not own_alone)
