@@ -273,7 +273,7 @@ def test_loss_is_the_mean_over_the_answers_tokens(kind: str) -> None:
     lengths = [len(rows.targets[row]) for row in chosen]
     assert lengths == [2, 3]  # with the end token
     with torch.no_grad():
-        means = [mean_log_likelihood(made, rows.prompts[row], rows.targets[row]) for row in chosen]
+        means = [log_likelihood(made, rows.prompts[row], rows.targets[row]) for row in chosen]
         loss = made.loss(rows.batch(chosen, training=True)).item()
     assert math.isclose(loss, -(2 * means[0] + 3 * means[1]) / 5, rel_tol=1e-4)
 
