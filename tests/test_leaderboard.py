@@ -306,6 +306,15 @@ def test_the_terminal_table_has_tasks_by_name_or_by_position():
     assert "task 1" in mixed and "apples" not in mixed
 
 
+def test_the_terminal_table_says_that_it_averages_runs_of_different_code():
+    def run(seed: int, code: str | None):
+        return result(seed=seed, provenance=provenance(method_sha256=code))
+
+    mixed = result_table([run(0, "a" * 64), run(1, "b" * 64), run(2, "b" * 64), run(3, None)])
+    assert "note: alpha averages 1 and 2 runs of different code of the method" in mixed
+    assert "note" not in result_table([run(0, "a" * 64), run(1, "a" * 64), run(2, None)])
+
+
 def test_the_terminal_table_stays_narrow():
     names = tuple(f"a rather long name of a task number {i}" for i in range(3))
     runs = [result(f"method-number-{i}", s, names=names) for i in range(12) for s in range(2)]

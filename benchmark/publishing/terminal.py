@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,17 @@ def _section(part: Section) -> str:
     columns = {row.name: _column(row, len(labels)) for row in part.rows}
     index = [*labels, *(title for title in SCORES), "active adapters", "runs"]
     tables = _blocks(index, columns)
-    return "\n\n".join([f"{part.stream}: {part.title}", *tables, *_decisions(part.results)])
+    notes = [note for row in part.rows if (note := _note_mixed_code(row))]
+    return "\n\n".join([f"{part.stream}: {part.title}", *tables, *notes, *_decisions(part.results)])
+
+
+def _note_mixed_code(row: Row) -> str:
+    """Return that runs of a row were made by different code of its method, "" where none is known to be."""
+    known = Counter(run.provenance.method_sha256 for run in row.results if run.provenance.method_sha256)
+    if len(known) < 2:
+        return ""
+    counts = " and ".join(str(count) for count in known.values())
+    return f"note: {row.name} averages {counts} runs of different code of the method (--fresh runs all anew)"
 
 
 def _decisions(results: Sequence[Result]) -> list[str]:
