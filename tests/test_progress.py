@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.commands.progress import Pace, TerminalProgress, counting, duration, report_progress
+from benchmark.commands.progress import (
+    Pace,
+    PlainProgress,
+    TerminalProgress,
+    counting,
+    duration,
+    report_progress,
+)
 from benchmark.protocol import Protocol
 from benchmark.running.events import Event, RunDone, RunStarted, StepDone, TaskDone
 from benchmark.running.job import Outcome
@@ -89,6 +96,19 @@ def test_plain_text_has_one_line_for_each_task_and_run() -> None:
     )
     assert lines[1] == "alpha on orchard, order 1, seed 0 | complete | 1 of 2 runs"
     assert lines[2] == "alpha on orchard, order 1, seed 1 | failed: no room | 2 of 2 runs"
+
+
+def test_plain_text_has_a_line_a_minute_of_a_long_task() -> None:
+    file, clock = io.StringIO(), Clock()
+    callback = PlainProgress(1, file, clock)
+    for second in range(0, 150, 10):
+        clock.now = second
+        callback(StepDone(run(0), 0, second / 600))
+    # Silent for its first minute, then once in 60 s; a tenth of 600 s is done after 60.
+    assert file.getvalue().splitlines() == [
+        "alpha on orchard, order 1, seed 0 | task 1, 10 % of the run | 9 min 0 s left",
+        "alpha on orchard, order 1, seed 0 | task 1, 20 % of the run | 8 min 0 s left",
+    ]
 
 
 def test_a_terminal_shows_bars_and_forgets_finished_runs() -> None:

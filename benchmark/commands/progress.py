@@ -69,6 +69,9 @@ def _bars(file: TextIO) -> Progress:
     return Progress(*columns, note, console=Console(file=file), transient=True)
 
 
+QUIET_SECONDS = 60
+"""How long a log may say nothing of a task at work."""
+
 AT_ONCE = 0.05
 """Seconds: a task that took less says nothing of how long others take."""
 
@@ -120,12 +123,13 @@ class Pace:
 
 
 class PlainProgress:
-    """One line per finished task, for logs and pipes."""
+    """One line per finished task, and one a minute where a task takes longer, for logs and pipes."""
 
-    def __init__(self, total: int, file: TextIO) -> None:
+    def __init__(self, total: int, file: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         """Write about `total` runs to `file`."""
-        self.pace = Pace(total)
+        self.pace = Pace(total, clock)
         self.file = file
+        self.said = clock()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -137,8 +141,12 @@ class PlainProgress:
             line = f"{event.run.name} | {task_line(event)} | {duration(self.pace.seconds_left())} left"
         elif isinstance(event, RunDone):
             line = f"{event.run.name} | {verdict(event)} | {self.pace.done} of {self.pace.total} runs"
+        elif isinstance(event, StepDone) and self.pace.clock() - self.said >= QUIET_SECONDS:
+            done = f"task {event.task + 1}, {100 * event.fraction:.0f} % of the run"
+            line = f"{event.run.name} | {done} | {duration(self.pace.seconds_left())} left"
         if line:
             print(line, file=self.file, flush=True)
+            self.said = self.pace.clock()
 
 
 class TerminalProgress:
