@@ -10,7 +10,7 @@ import pytest
 
 from tests.image_files import save, split_folders
 from tests.test_benchmark_layouts import dump
-from tests.test_stream_files import PICTURES, SMOKE, photos, write
+from tests.test_stream_files import IMAGE_SMOKE, PICTURES, photos, write
 from tests.verified import assert_reported, refused, verified
 
 
@@ -122,7 +122,7 @@ def test_a_stream_of_image_folders(tmp_path: Path) -> None:
     save(tmp_path / "photos/train/.thumbnails/0.png", 1)
     save(tmp_path / "photos/test/C0/0.png", 1)
     save(tmp_path / "photos/test/c9/0.png", 2)
-    path = write(tmp_path, PICTURES + SMOKE)
+    path = write(tmp_path, PICTURES + IMAGE_SMOKE)
     lines = verified(path, None)
     # Each of these images is one colour throughout, the same in train and in test.
     assert_reported(

@@ -335,3 +335,16 @@ def test_without_a_network_fetch_is_one_line(monkeypatch: pytest.MonkeyPatch, tm
     done.stdout = done.stdout.replace("[1/1] Muennighoff/natural-instructions: asking the hub\n", "")
     assert_one_line_error(done, "cannot load Muennighoff/natural-instructions", "--data-dir")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "said"),
+    [
+        ("minilm", "the stream 'digits' is image, which a backbone of kind encoder ('minilm') cannot learn"),
+        ("vit-nanno", "unknown backbone 'vit-nanno'; did you mean 'vit-nano'?"),
+    ],
+)
+def test_verify_reports_a_backbone_that_no_run_could_have(backbone: str, said: str) -> None:
+    done = CliRunner().invoke(app, ["data", "verify", "digits", "--backbone", backbone])
+    assert done.exit_code == 1
+    assert said in " ".join(done.stdout.split())

@@ -34,6 +34,7 @@ SMOKE = """
 backbone = "minilm"
 validation = 0.0
 """
+IMAGE_SMOKE = SMOKE.replace("minilm", "vit-nano")
 TABLE = """
 [table]
 source = { path = "tickets.csv" }
@@ -186,7 +187,7 @@ def photos(folder: Path, classes: int = 5) -> None:
 
 def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> None:
     photos(tmp_path)
-    path = write(tmp_path, PICTURES + SMOKE)
+    path = write(tmp_path, PICTURES + IMAGE_SMOKE)
     natural = loaded(path, "natural")
     assert [task.classes for task in natural.tasks] == [("c0", "c1"), ("c2", "c3"), ("c4",)]
     assert natural.tasks[0].train.inputs.shape == (4, 4, 4, 3)
@@ -194,7 +195,7 @@ def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> Non
     assert natural.tasks[0].train.ids[0] == "train/c0/0.png"
     larger = loaded(write(tmp_path, PICTURES.replace("[cut]", "[cut]\nfirst_classes = 3") + SMOKE), "natural")
     assert [task.classes for task in larger.tasks] == [("c0", "c1", "c2"), ("c3", "c4")]
-    permuted = loaded(write(tmp_path, PICTURES + SMOKE))
+    permuted = loaded(write(tmp_path, PICTURES + IMAGE_SMOKE))
     # numpy's legacy generator: RandomState(1993).permutation(5)
     assert permuted.class_order == np.random.RandomState(1993).permutation(5).tolist()
     assert permuted.tasks[0].classes == tuple(f"c{c}" for c in permuted.class_order[:2])
@@ -206,7 +207,7 @@ def test_image_folders_are_cut_in_slices_of_a_permutation(tmp_path: Path) -> Non
 def test_pictures_of_other_shapes_are_scaled_by_their_shorter_side(tmp_path: Path) -> None:
     photos(tmp_path, 2)
     picture(tmp_path / "photos/train/c0/wide.png", 7, (6, 12))
-    stream = loaded(write(tmp_path, PICTURES + SMOKE), "natural")
+    stream = loaded(write(tmp_path, PICTURES + IMAGE_SMOKE), "natural")
     assert stream.tasks[0].train.inputs.shape == (5, 4, 4, 3)
     (line,) = faults(write(tmp_path, PICTURES.replace("size = 4\n", "") + SMOKE))
     assert "wide.png: 12x6 pixels, others 6x6; set `size`" in line
@@ -217,7 +218,7 @@ def test_bad_pictures_are_all_reported(tmp_path: Path) -> None:
     (tmp_path / "photos/train/c1/broken.jpg").write_bytes(b"no picture")
     (tmp_path / "photos/test/c4/0.png").unlink()
     picture(tmp_path / "photos/test/c9/0.png", 1)
-    lines = faults(write(tmp_path, PICTURES + SMOKE))
+    lines = faults(write(tmp_path, PICTURES + IMAGE_SMOKE))
     for words in (
         "train/c1/broken.jpg: not a readable image",
         "no test rows of the class 'c4'",

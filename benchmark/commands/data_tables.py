@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data.checks import validation_errors
-from benchmark.data.data_errors import InvalidData
+from benchmark.data.data_errors import DataError, InvalidData
 from benchmark.data.files import data_dir
 from benchmark.data.hub import Hub, HubSet
 from benchmark.errors import UserError, unknown
@@ -157,7 +157,20 @@ def examine(
     if backbone is not None:
         request = replace(request, protocol=request.protocol.model_copy(update={"backbone": backbone}))
     reads_text = stream.kind.startswith("text")
-    return verify(stream, request, load_local(request.protocol.backbone) if reads_text else None)
+    report = verify(stream, request, load_local(request.protocol.backbone) if reads_text else None)
+    report.errors.extend(_backbone_errors(stream, request.protocol.backbone))
+    return report
+
+
+def _backbone_errors(stream: Stream, backbone: str) -> list[DataError]:
+    """Return why no run can be started with a backbone, none where one can."""
+    from benchmark.running.plan import require_preset_learns, resolve_backbone
+
+    try:
+        require_preset_learns(stream, resolve_backbone(backbone, needed=False).name)
+    except UserError as error:
+        return [DataError(str(error))]
+    return []
 
 
 def describe(stream: Stream, request: Request, form: TableFormat | None = None) -> str:
