@@ -132,6 +132,8 @@ class Method:
             well, or nothing below the head. What lies below the first change is computed once for each row.
         settled: True where, given the task id, it answers ever after as when that was learned: such a score
             is taken over.
+        probes: True where a head over the last token's feature answers for a causal model, as for models that
+            classify, in place of the text that it writes.
         spares: True where it may end a task without an adapter for it, which then counts as one saved.
         task_id_only_masks: True where it overrides `predict` and a row's features and class scores do not
             depend on the task id given, which only masks classes: one pass then serves all three readings.
@@ -156,6 +158,7 @@ class Method:
     no_sum: ClassVar[str] = "it learned no low-rank update"
     own_classifier: ClassVar[bool] = False
     settled: ClassVar[bool] = False
+    probes: ClassVar[bool] = False
     spares: ClassVar[bool] = False
     changes: ClassVar[Literal["blocks", "input", "nothing"]] = "blocks"
     task_id_only_masks: ClassVar[bool] = False

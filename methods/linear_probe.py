@@ -2,8 +2,9 @@
 
 All tasks' training data are learned together, as joint training learns them, but nothing is adapted. What
 this row reaches a board cannot credit to adapters: the distance from it to `joint` is the headroom that they
-have. Needs all old data, which is why it is a reference and not a competitor. Works where there is a head; a
-model that answers with text has its zero-shot score instead (the row `frozen`).
+have. Needs all old data, which is why it is a reference and not a competitor. A causal language model is read
+the same way, by a head on its last token's feature over the labels of all tasks: its zero-shot score (the row
+`frozen`) says what it knows of the labels' words, and less of what its features hold.
 
 A probe that has not converged makes the headroom look larger than it is: the head takes `longer` times
 the protocol's epochs, on stored features, for which the backbone is not run again.
@@ -34,7 +35,8 @@ class LinearProbe(Frozen):
 
     Hyperparameters = ProbeHyperparameters
     needs = Needs(rehearsal=True)
-    kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder")
+    kinds: ClassVar[tuple[str, ...]] = ("vector", "image", "encoder", "causal")
+    probes = True
 
     def training_tasks(self, t: int) -> Sequence[int]:
         """Return all tasks at the last step and none before."""

@@ -97,6 +97,23 @@ def test_on_text_to_text_the_frozen_row_is_enough_and_free_text_has_no_chance(tm
     assert found.headroom.chance == 0.0
 
 
+def test_where_a_language_model_picks_labels_a_probe_of_its_features_is_asked_for(tmp_path: Path) -> None:
+    picking = STANDARD.model_copy(update={"decoding": "labels-sum"})
+    rows = headroom_rows(protocol=picking)
+    headless = rows[0].parameters.model_copy(update={"head": 0})
+    kept = {row.method: [] for row in rows}
+    for row in rows:
+        bare = row.method in ("joint", "frozen")
+        kept[row.method].append(row.model_copy(update={"parameters": headless}) if bare else row)
+    save(tmp_path, *kept["joint"], *kept["frozen"])
+    (found,) = verdicts(tmp_path, "orchard")
+    assert list(found.missing) == ["linear-probe"]
+    save(tmp_path, *kept["linear-probe"])
+    (found,) = verdicts(tmp_path, "orchard")
+    assert found.headroom is not None and set(found.headroom.frozen) == {"frozen", "linear-probe"}
+    assert found.headroom.chance == pytest.approx(1 / 15)  # 3 tasks of 5 labels, all of which compete
+
+
 def test_where_a_prompt_lists_the_labels_chance_is_among_those_of_the_task(tmp_path: Path) -> None:
     listing = STANDARD.model_copy(update={"prompt": "olora-anonymous", "decoding": "labels"})
     save(tmp_path, *headroom_rows(protocol=listing))

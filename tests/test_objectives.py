@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, by_length
+from benchmark.errors import UserError
 from benchmark.models.head import GrowingHead
 from benchmark.models.label_scores import score_answers
 from benchmark.models.make import make_task_model
@@ -237,6 +239,30 @@ def test_a_sum_of_log_likelihoods_does_not_favour_long_labels() -> None:
     summed, mean = (score_answers(logits, [[0], [1, 2, 3]], each)[0].exp() for each in (True, False))
     assert summed.tolist() == pytest.approx([0.3, 0.2])
     assert mean.tolist() == pytest.approx([0.3, 0.2 ** (1 / 3)])  # 0.58
+
+
+def test_a_causal_models_answer_begins_with_a_blank_where_its_prompt_ends_without_one() -> None:
+    assert text_task_model("causal", prompt="olora-open").lead == " "  # "Answer:"
+    assert text_task_model("causal", prompt="sapt").lead == ""  # "Output: "
+    assert text_task_model("seq2seq", prompt="olora-open").lead == ""  # an answer of its own
+
+
+def test_a_probe_reads_the_last_token_of_a_causal_model() -> None:
+    backbone, tasks, protocol = tiny.backbone("causal"), tiny.tasks("causal"), tiny.protocol("causal")
+    made = make_task_model(backbone, tasks, protocol, probe=True)
+    assert isinstance(made, ClassificationTaskModel)
+    rows = made.encode(tasks[0], tasks[0].test)
+    lengths = [len(prompt) for prompt in rows.prompts[:4]]
+    assert len(set(lengths)) > 1  # so that some rows are padded
+    with torch.no_grad():
+        alone = [
+            backbone.module(input_ids=torch.tensor([p]), output_hidden_states=True) for p in rows.prompts[:4]
+        ]
+        together = made.features(rows.batch(range(4)))
+    assert torch.allclose(together, torch.stack([out.hidden_states[-1][0, -1] for out in alone]), atol=1e-5)
+    free = [replace(tasks[0], classes=())]
+    with pytest.raises(UserError, match="a probe needs classes, and the task"):
+        make_task_model(backbone, free, protocol, probe=True)
 
 
 def test_a_model_can_answer_before_its_first_task_in_free_text_alone() -> None:

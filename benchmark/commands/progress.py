@@ -72,6 +72,9 @@ def _bars(file: TextIO) -> Progress:
 QUIET_SECONDS = 60
 """How long a log may say nothing of a task at work."""
 
+FEWEST_DONE = 0.01
+"""Of a run: what a first step waits for, as the outputs of the frozen blocks, would else count a hundredfold."""
+
 AT_ONCE = 0.05
 """Seconds: a task that took less says nothing of how long others take."""
 
@@ -114,9 +117,9 @@ class Pace:
                 self.fractions[name] = 1.0
 
     def seconds_left(self) -> float | None:
-        """Return the seconds that the rest takes at the pace so far, None before anything is done."""
+        """Return the seconds that the rest takes at the pace so far, None before enough of it is known."""
         worked = sum(self.fractions.values()) - sum(self.resumed.values())
-        if worked <= 0:
+        if worked < FEWEST_DONE:
             return None
         left = self.total - self.skipped - sum(self.fractions.values())
         return max(0.0, (self.clock() - self.started) * left / worked)

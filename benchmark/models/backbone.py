@@ -117,12 +117,17 @@ class LoadedBackbone:
             return self.module(**inputs)
         if self.kind == "image":
             return image_feature(self.module(**inputs), self.pooling)
-        return self.pool(self.module(**inputs).last_hidden_state, inputs)
+        model: Any = self.module.base_model if self.kind == "causal" else self.module
+        return self.pool(model(**inputs).last_hidden_state, inputs)
 
     def pool(self, hidden: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         """Return one feature per row of its tokens `(n, length, width)`, which are those of the inputs."""
-        if self.kind == "image" or self.pooling == "first":
+        if self.kind == "image" or (self.kind != "causal" and self.pooling == "first"):
             return pool_tokens(hidden, self.pooling)
+        if self.kind == "causal":
+            # The one token that has read them all; padding stands on the right here.
+            last = inputs["attention_mask"].sum(1) - 1
+            return hidden.take_along_dim(last[:, None, None], dim=1).squeeze(1)
         mask = inputs["attention_mask"][..., None].to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
 

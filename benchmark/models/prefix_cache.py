@@ -294,17 +294,22 @@ def content_of(rows: Any, training: bool) -> str:
     return digest.hexdigest()
 
 
-def make_prefix(backbone: LoadedBackbone, protocol: Protocol, changes: str) -> FrozenPrefix | None:
+def make_prefix(
+    backbone: LoadedBackbone, protocol: Protocol, changes: str, probe: bool = False
+) -> FrozenPrefix | None:
     """Return the frozen prefix of a method on a backbone; None where nothing of the model is fixed.
 
     Args:
         changes: what the method changes, see `benchmark.method.Method.changes`.
+        probe: whether a head on its features answers for a causal model.
 
     Raises:
         UserError: the backbone has not the blocks that the protocol names.
     """
     first = first_adapted_block(backbone.module, protocol.blocks)
-    if changes == "nothing" and backbone.kind in ("image", "encoder"):
+    if changes == "nothing" and (
+        backbone.kind in ("image", "encoder") or (probe and backbone.kind == "causal")
+    ):
         return FrozenPrefix(backbone, None, protocol.prefix_dtype)
     if changes != "blocks" or first == 0:
         return None

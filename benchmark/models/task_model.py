@@ -211,10 +211,10 @@ class ClassificationTaskModel(TaskModel):
             return self.with_prefix(
                 ImageRows(pictures, labels, settings, self.protocol.augmentation, self.protocol.crop_area)
             )
-        tokenizer = self.backbone.tokenizer
-        ids = encoding.token_lists(
-            self.token_key(task, examples), examples, {"prompts": lambda rows: self.prompts(task, rows)}
-        )
+        tokenizer, causal = self.backbone.tokenizer, self.backbone.kind == "causal"
+        key = [*self.token_key(task, examples), *(["causal"] if causal else [])]
+        read = {"prompts": lambda rows: self.prompts(task, rows, open_ended=causal)}
+        ids = encoding.token_lists(key, examples, read)
         return self.with_prefix(TokenRows(ids["prompts"], padding_id(tokenizer), labels))
 
     def begin_task(self, tasks: Sequence[int]) -> None:

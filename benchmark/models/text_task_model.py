@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.data import encoding
+from benchmark.data import encoding, prompts
 from benchmark.data.batches import Batch, Rows, TokenRows
 from benchmark.data.row_cache import code_of
 from benchmark.models.answers import Answer
@@ -64,11 +64,22 @@ class TextTaskModel(TaskModel):
         """The token ids of every label of the stream, in the order of the columns."""
         return [self.answer(label) for label in self.columns]
 
+    @cached_property
+    def lead(self) -> str:
+        """What stands between prompt and answer: a blank, where a causal model's prompt ends without one.
+
+        Words that begin without a blank are rare in what such models have read, and fall into pieces.
+        """
+        if not self.causal:
+            return ""
+        ends = {prompts.around(self.backbone.tokenizer, self.protocol.prompt, task)[1] for task in self.tasks}
+        return "" if any(end != end.rstrip() for end in ends) else " "
+
     def answer(self, text: str) -> list[int]:
         """Return an answer's token ids, cut to the protocol's length and closed by the end token."""
         tokenizer = self.backbone.tokenizer
         end = end_id(tokenizer, self.backbone.origin)
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(f"{self.lead}{text}", add_special_tokens=False)["input_ids"]
         return [*ids[: self.protocol.target_length - 1], end]
 
     def _answers(self, task: Task, examples: Examples) -> list[str]:

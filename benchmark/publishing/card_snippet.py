@@ -106,7 +106,7 @@ def answer(text, task, among=None):
     """Return the likeliest class name after a text of a task; `among` are the names to choose from."""
     prompt, scores = encode(text, task), {}
     for name in among or CLASSES:
-        ids = tokenizer(name, add_special_tokens=False)["input_ids"][: $target - 1] + [$end]
+        ids = tokenizer($lead + name, add_special_tokens=False)["input_ids"][: $target - 1] + [$end]
 $score
         scores[name] = logits.log_softmax(1)[range(len(ids)), ids].$over().item()
     return max(scores, key=scores.get)
@@ -254,6 +254,7 @@ def _answers(model: TaskModel) -> dict[str, Any]:
             special[name] = found
     return {
         "target": model.protocol.target_length,
+        "lead": repr(getattr(model, "lead", "")),
         "over": "sum" if model.protocol.decoding == "labels-sum" else "mean",
         "end": end_id(tokenizer, model.backbone.origin),
         "score": SCORES[kind],

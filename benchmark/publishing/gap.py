@@ -1,10 +1,11 @@
 """The normalised score: how much of the gap between forgetting freely and learning all at once is closed.
 
 The two ends are reference rows, found by what their results show and not by a name. The floor asks for
-nothing: one adapter trained on every task in turn, or the head alone on frozen features where that scores
-higher, since an adapter that collapsed is no floor; the ceiling trained adapters on all tasks in one go, so
-that its matrix has a last row alone (a linear probe learns all tasks too, and no adapter). A share of a gap
-that is narrow, uncertain, seen in few runs, or has an end that nobody tuned says little, and is not shown.
+nothing: one adapter trained on every task in turn, or the frozen backbone, its head alone trained where it
+has one, where that scores higher, since an adapter that collapsed is no floor; the ceiling trained adapters
+on all tasks in one go, so that its matrix has a last row alone (a linear probe learns all tasks too, and no
+adapter). A share of a gap that is narrow, uncertain, seen in few runs, or has an end that nobody tuned says
+little, and is not shown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.publishing.board import LEADING
-from benchmark.publishing.collect import Row, tuning_mark
+from benchmark.publishing.collect import Row, is_searched
 from benchmark.scoring.statistics import FEWEST_RUNS, spread, student_reach
 from benchmark.scoring.statistics_normalised import measure_gap
 
@@ -66,11 +67,11 @@ def find_gap(rows: Sequence[Row]) -> Gap | str:
     for found, what in ((floors, "sequential"), (ceilings, "joint")):
         if len(found) != 1:
             return f"no {what} reference row" if not found else f"several {what} reference rows"
-    heads = [row for row in references if _is_frozen(row) and tuning_mark(row.first)]
+    heads = [row for row in references if _is_frozen(row) and is_searched(row.first)]
     best = max([*floors, *heads], key=lambda row: spread(row.values(LEADING))[0])
     gap = Gap(best, ceilings[0])
     # Runs of a row share how their values were chosen.
-    untuned = [row.label for row in (gap.floor, gap.ceiling) if not tuning_mark(row.first)]
+    untuned = [row.label for row in (gap.floor, gap.ceiling) if not is_searched(row.first)]
     if untuned:
         return f"not tuned here: {', '.join(untuned)}"
     width = measure_gap(gap.floor.runs(LEADING), gap.ceiling.runs(LEADING))

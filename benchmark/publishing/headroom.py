@@ -1,7 +1,8 @@
 """The headroom of one section: its reference rows found, measured and put in a line; or what is missing.
 
-The frozen readings are the rows `frozen` (with its class means), `ncm` and `linear-probe`; on text to text,
-where there is no head and no feature to average, `frozen` alone, which is the model's zero-shot score.
+The frozen readings are the rows `frozen` (with its class means), `ncm` and `linear-probe`. On text to text
+`frozen` is the model's zero-shot score; where labels are picked, `linear-probe` reads its last token's
+feature as well, with class means, and where answers are free text nothing else is read.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from benchmark.scoring.statistics import common_runs as common
 from benchmark.scoring.statistics_rows import number_rows, row_differences, row_variance
 
 JOINT, FROZEN = "joint", "frozen"
-ON_A_HEAD = ("ncm", "linear-probe")
+PROBE = "linear-probe"
+ON_A_HEAD = ("ncm", PROBE)
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,16 @@ def judge(section: Section) -> Verdict:
     joint, frozen = _pick(rows, JOINT), _pick(rows, FROZEN)
     known = joint or frozen
     headless = known is not None and known.first.parameters.head == 0
-    needed = [JOINT, FROZEN, *(() if headless else ON_A_HEAD)]
+    picks = known is not None and known.first.protocol_settings.get("decoding", "greedy") != "greedy"
+    needed = [JOINT, FROZEN, *(((PROBE,) if picks else ()) if headless else ON_A_HEAD)]
     found = {name: _pick(rows, name) for name in needed}
     title = f"{section.stream}, {section.title}"
     missing = {name: _command(section, name) for name, row in found.items() if row is None}
     if missing or joint is None:
         return Verdict(title, None, missing)
     readings = {name: row.runs(LEADING) for name, row in found.items() if row is not None and name != JOINT}
-    if frozen is not None and (means := _class_means(frozen)):
+    read = found.get(PROBE) if headless else frozen
+    if read is not None and (means := _class_means(read)):
         readings["frozen, class means"] = means
     measured = measure_headroom(joint.runs(LEADING), readings, _chance(joint.first, headless))
     if measured is not None and (row := found.get(measured.best)) is not None:

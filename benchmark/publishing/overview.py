@@ -23,7 +23,8 @@ from benchmark.scoring.statistics_normalised import (
 
 INTRODUCTION = (
     "Normalised score: the share of the gap in average performance that a method closes, from the floor (0), "
-    "the better of one adapter trained on every task in turn and the head alone on frozen features, to the "
+    "the better of one adapter trained on every task in turn and the frozen backbone, its head alone trained "
+    "where it has one, to the "
     "reference row that learns all tasks at once (100), over the runs that all three share. In brackets: its "
     "95 % interval over runs (Student), or the number of runs where there are fewer than three. A board "
     "counts where adapters have room, both reference rows are tuned, share "

@@ -93,10 +93,10 @@ def build(
     use_attention(backbone.module, backbone.kind, protocol, device)
     use_precision(backbone.module, run.protocol.precision, device)
     backbone.precision, backbone.stored = protocol.precision, protocol.stored
-    task_model = make_task_model(backbone, tasks, run.protocol)
+    task_model = make_task_model(backbone, tasks, run.protocol, make.probes)
     hyperparameters = refine(make.Hyperparameters, run.hyperparameters, {}, run.method)
     # Before the method: what is kept belongs to the weights as they were loaded.
-    task_model.prefix = make_prefix(backbone, run.protocol, make.changes)
+    task_model.prefix = make_prefix(backbone, run.protocol, make.changes, make.probes)
     if run.protocol.gradient_checkpointing:
         # After the prefix: a block that hands on stored states has nothing to compute again.
         checkpoint_blocks(backbone)

@@ -39,7 +39,7 @@ def trial(make: type[Method], kind: str) -> str | None:
         make: the method; its hyper-parameters are the defaults.
     """
     try:
-        method, rows = _build(make, kind), _rows(kind)
+        method, rows = _build(make, kind), _rows(kind, make.probes)
         before: list[Tensor] = []
 
         def train_phase(method: Method, *rest: Any) -> int:
@@ -75,10 +75,12 @@ def _build(make: type[Method], kind: str) -> Method:
     protocol = Protocol(**settings, targets=targets, source_length=16, target_length=8)
     nothing = Examples(np.zeros(0))
     tasks = [Task("trial", nothing, nothing, classes=("a", "b"))]
-    return make(Context(make_task_model(backbone, tasks, protocol), protocol, 1), make.Hyperparameters())
+    return make(
+        Context(make_task_model(backbone, tasks, protocol, make.probes), protocol, 1), make.Hyperparameters()
+    )
 
 
-def _rows(kind: str) -> Rows:
+def _rows(kind: str, probe: bool) -> Rows:
     """Return rows that differ from one another."""
     labels = torch.arange(ROWS) % 2
     if kind == "vector":
@@ -87,6 +89,6 @@ def _rows(kind: str) -> Rows:
         pixels = np.arange(ROWS * 16 * 16 * 3).reshape(ROWS, 16, 16, 3) % 251
         return ImageRows(pixels.astype(np.uint8), labels, ImageSettings(16, (0.5,) * 3, (0.5,) * 3))
     prompts = [[4 + row, 5, 6 + row][: 2 + row % 2] for row in range(ROWS)]
-    if kind == "encoder":
+    if kind == "encoder" or (probe and kind == "causal"):
         return TokenRows(prompts, 0, labels)
     return TokenRows(prompts, 0, None, [[8 + row, 2] for row in range(ROWS)], kind == "causal")

@@ -29,6 +29,8 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "own-8": ("yahoo", "dbpedia", "agnews", "amazon"),
     "own-9": ("amazon", "dbpedia", "agnews", "yahoo"),
     "own-10": ("yahoo", "agnews", "amazon", "dbpedia"),
+    # For searches alone: its first three tasks ask for topics and for a sentiment.
+    "own-11": ("dbpedia", "yahoo", "amazon", "agnews"),
     "five-1": ("agnews", "yelp", "amazon", "yahoo", "dbpedia"),
     "five-2": ("yelp", "yahoo", "amazon", "dbpedia", "agnews"),
     "five-3": ("dbpedia", "yahoo", "agnews", "amazon", "yelp"),
