@@ -276,3 +276,11 @@ def test_the_standard_image_protocol_keeps_images_at_the_side_of_its_backbone() 
     assert stream.published["standard"] == {"size": 56}
     # 60 and 10 rows of each of a task's 10 classes.
     assert (stream.protocols["standard"].train_limit, stream.protocols["standard"].test_limit) == (600, 100)
+
+
+def test_a_probe_of_a_language_model_is_searched_and_its_zero_shot_score_is_not() -> None:
+    def said(method: str) -> str:
+        return why_not(as_search(rule(), method, "standard-cl", None, "standard", ()), rule())
+
+    assert said("linear-probe") == ""
+    assert "no head to train" in said("frozen")

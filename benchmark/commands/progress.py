@@ -73,7 +73,7 @@ QUIET_SECONDS = 60
 """How long a log may say nothing of a task at work."""
 
 FEWEST_DONE = 0.01
-"""Of a run: what a first step waits for, as the outputs of the frozen blocks, would else count a hundredfold."""
+"""Of a run: what a first step waits for, as for outputs of frozen blocks, would else count a hundredfold."""
 
 AT_ONCE = 0.05
 """Seconds: a task that took less says nothing of how long others take."""

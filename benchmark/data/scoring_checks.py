@@ -85,7 +85,7 @@ def _equal_answers(tasks: Sequence[Task], protocol: Protocol, fatal: bool) -> It
     for names in _alike(tasks, NORMALISERS[protocol.normaliser]):
         yield DataError(
             f"the classes {names} are equal to the normaliser '{protocol.normaliser}', so that a backbone "
-            "that answers in text is right with either; use --set normaliser=exact or --set decoding=labels",
+            "that answers in text is right with either; use --set normaliser=exact or decoding=labels-sum",
             fatal=fatal,
         )
 

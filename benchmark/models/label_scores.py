@@ -76,15 +76,15 @@ def causal_scores(
     states: Tensor | None = None,
     summed: bool = False,
 ) -> Tensor:
-    """Return the mean log-likelihood per token of each answer after each prompt, `(n, answers)`.
+    """Return the log-likelihood of each answer after each prompt, mean per token or summed, `(n, answers)`.
 
     Args:
         inputs: of the prompts, padded on the left.
         answers: token ids of each answer.
         states: `(n, length + branches, width)`, what the lower blocks make of the packed rows, to be fed to
             the model's tail; None runs the whole model.
-        summed: return log-likelihoods of whole answers instead, which a mean does not rank: of tokens that
-            follow from those before them, a long answer has more.
+        summed: of whole answers, which a mean does not rank: of tokens that follow from those before them, a
+            long answer has more.
     """
     count, behind = len(inputs["input_ids"]), sum(len(answer) - 1 for answer in answers)
     vocabulary = module.config.get_text_config().vocab_size
@@ -118,12 +118,12 @@ def score_answers(logits: Tensor, answers: Sequence[Sequence[int]], summed: bool
 def decoder_scores(
     module: Any, encoded: Any, mask: Tensor, answers: Sequence[Sequence[int]], summed: bool = False
 ) -> Tensor:
-    """Return the mean log-likelihood per token of each answer, `(n, answers)`, of an encoder-decoder.
+    """Return the log-likelihood of each answer, `(n, answers)`, of an encoder-decoder.
 
     Args:
         encoded: what the encoder returned for the prompts.
         mask: `(n, length)`, their real tokens.
-        summed: return log-likelihoods of whole answers instead.
+        summed: of whole answers, else mean per token.
     """
     found = []
     for answer in answers:

@@ -147,7 +147,7 @@ class TextTaskModel(TaskModel):
 
     def blank_readings(self) -> dict[str, str]:
         """Return that there are no features to read and, without labels to choose from, no classes."""
-        blank = {CLASS_MEANS: "a language model answers in text: there is no feature to take means of"}
+        blank = {CLASS_MEANS: "a language model answers in text: no class means are read of it"}
         if not self.protocol.picks_labels or not all(task.classes for task in self.tasks):
             blank[TASK_INCREMENTAL] = "the answer is free text: there are no classes to mask"
         return blank

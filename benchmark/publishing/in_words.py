@@ -21,7 +21,7 @@ FROZEN = {
     "linear-probe": "a probe of frozen features, trained on all tasks at once, scores",
     "ncm": "class means of frozen features score",
     "frozen, class means": "class means of frozen features score",
-    "frozen": "with nothing but a head trained, or none, the model scores",
+    "frozen": "with nothing trained but a head, where it has one, the model scores",
 }
 """What the readings of the frozen backbone are, in words."""
 RUNS_ASKED = 10

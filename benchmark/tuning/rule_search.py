@@ -154,7 +154,7 @@ def why_not(asked: Search, rule: SearchRule) -> str:
     kind = BACKBONES.load(preset).kind if preset is not None else None
     if kind is not None and kind not in method.kinds:
         return f"left out, it does not work on backbones of the kind {kind}"
-    if method.changes == "nothing" and kind in TEXT_TO_TEXT:
+    if method.changes == "nothing" and kind in TEXT_TO_TEXT and not method.probes:
         return "nothing to search, there is no head to train"
     return "" if grid_of(method, rule) else "nothing to search, it has no learning rate"
 
