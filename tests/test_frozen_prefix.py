@@ -40,9 +40,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def prefixed(key: str, kind: str, plain: bool = False, **settings: Any) -> Method:
     """Return a method as the learner builds it; `plain` leaves the frozen prefix out."""
     chosen, stream, backbone = tiny.protocol(kind, **settings), tiny.tasks(kind, TASKS), tiny.backbone(kind)
-    task_model, made = make_task_model(backbone, stream, chosen), METHODS.load(key)
+    made = METHODS.load(key)
+    task_model = make_task_model(backbone, stream, chosen, made.probes)
     if not plain:
-        task_model.prefix = make_prefix(backbone, chosen, made.changes)
+        task_model.prefix = make_prefix(backbone, chosen, made.changes, made.probes)
     reseed(0, "build")
     return made(Context(task_model, chosen, len(stream)), made.Hyperparameters())
 

@@ -199,8 +199,8 @@ def make_method(
     stream = tasks(kind) if stream is None else stream
     loaded = backbone(kind, dtype)
     loaded.module.to(device)
-    task_model = make_task_model(loaded, stream, chosen)
     made = METHODS.load(key)
+    task_model = make_task_model(loaded, stream, chosen, made.probes)
     reseed(seed, "build")
     return made(Context(task_model, chosen, len(stream)), made.Hyperparameters(**hyperparameters))
 
