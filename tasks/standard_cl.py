@@ -1,8 +1,8 @@
 """Standard CL benchmark: DBpedia, Amazon, Yahoo, AG News in O-LoRA's three orders; with Yelp in four more.
 
 Orders 1 to 3 are O-LoRA's, of 4 tasks; `own-4` to `own-10` are further ones of these tasks by this suite, for
-comparisons over ten runs. `five-1` to `five-4` are the 5-task orders of the MbPA++ line of
-papers, see `tasks.sources.text_classification`.
+comparisons over ten runs; `own-11` is for searches alone. `five-1` to `five-4` are the 5-task orders of the
+MbPA++ line of papers, see `tasks.sources.text_classification`.
 """
 
 from __future__ import annotations

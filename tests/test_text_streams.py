@@ -27,9 +27,11 @@ def test_in_ten_orders_of_four_tasks_each_stands_at_each_place_two_to_four_times
         assert len(counts) == 4 and set(counts.values()) <= {2, 3, 4}
 
 
-def test_the_standard_benchmark_has_ten_orders_of_four_and_four_of_five() -> None:
+def test_the_standard_benchmark_has_ten_orders_of_four_one_for_searches_and_four_of_five() -> None:
     orders = standard_cl.STREAM.orders
-    own = [f"own-{number}" for number in range(4, 11)]
+    own = [f"own-{number}" for number in range(4, 12)]
+    searched = standard_cl.STANDARD.search
+    assert searched is not None and searched.orders == ("own-11",)
     assert list(orders) == ["1", "2", "3", *own, "five-1", "five-2", "five-3", "five-4"]
     for name, order in orders.items():
         assert isinstance(order, tuple)
