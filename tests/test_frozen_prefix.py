@@ -88,6 +88,20 @@ def test_an_image_model_answers_as_without_a_prefix(key: str) -> None:
     assert tiny.same(state, other) and scores == others
 
 
+def test_a_language_model_that_nothing_changes_reads_its_lower_blocks_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = []
+    for limit in ("20", "20", "0"):
+        monkeypatch.setenv(prefix_store.VARIABLE, limit)
+        method = prefixed("frozen", "causal", blocks="last:1", decoding="labels-sum")
+        assert method.task_model.prefix is not None and method.task_model.prefix.tail is not None
+        below, _ = (count_runs(block) for block in method.task_model.prefix.tail.stack.blocks)
+        scores.append(learned(method)[1])
+        assert bool(below) == (len(scores) != 2)  # of the second run alone they were stored
+    assert scores[0] == scores[1] == scores[2] and any(scores[0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_second_run_does_not_pass_through_the_prefix(kind: str) -> None:
     learned(prefixed("seq-lora", kind, blocks="last:1"))

@@ -311,6 +311,7 @@ def make_prefix(
         backbone.kind in ("image", "encoder") or (probe and backbone.kind == "causal")
     ):
         return FrozenPrefix(backbone, None, protocol.prefix_dtype)
-    if changes != "blocks" or first == 0:
+    if changes == "input" or first == 0:
         return None
+    # What writes its answer reads its blocks with that behind the prompt, also where none of them changes.
     return FrozenPrefix(backbone, first, protocol.prefix_dtype)

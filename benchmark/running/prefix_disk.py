@@ -49,12 +49,13 @@ def prefix_disk(run: Run) -> PrefixDisk | None:
     Raises:
         UserError: the backbone cannot be loaded, or has not the blocks that the protocol names.
     """
-    protocol, changes = run.protocol, METHODS.load(run.method).changes
+    protocol, made = run.protocol, METHODS.load(run.method)
+    changes = made.changes
     if changes == "input" or (changes == "blocks" and protocol.blocks == "all"):
         return None
     backbone = backbones.load(run.backbone)
     backbone.module.eval()
-    prefix = make_prefix(backbone, protocol, changes)
+    prefix = make_prefix(backbone, protocol, changes, made.probes)
     if prefix is None:
         return None
     tokens, width = _shape(prefix)
