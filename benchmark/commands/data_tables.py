@@ -15,7 +15,13 @@ from benchmark.data.hub import Hub, HubSet
 from benchmark.errors import UserError, unknown
 from benchmark.registry import STREAMS
 from benchmark.running.catalogue import load_stream
-from benchmark.running.plan import find_streams, match_orders, match_protocol
+from benchmark.running.plan import (
+    find_streams,
+    match_orders,
+    match_protocol,
+    require_preset_learns,
+    resolve_backbone,
+)
 from benchmark.running.preflight import missing
 from benchmark.stream import Request, Stream
 from benchmark.text_table import TableFormat, text_table
@@ -164,8 +170,6 @@ def examine(
 
 def _backbone_errors(stream: Stream, backbone: str) -> list[DataError]:
     """Return why no run can be started with a backbone, none where one can."""
-    from benchmark.running.plan import require_preset_learns, resolve_backbone
-
     try:
         require_preset_learns(stream, resolve_backbone(backbone, needed=False).name)
     except UserError as error:

@@ -307,9 +307,8 @@ def make_prefix(
         UserError: the backbone has not the blocks that the protocol names.
     """
     first = first_adapted_block(backbone.module, protocol.blocks)
-    if changes == "nothing" and (
-        backbone.kind in ("image", "encoder") or (probe and backbone.kind == "causal")
-    ):
+    has_features = backbone.kind in ("image", "encoder") or (probe and backbone.kind == "causal")
+    if changes == "nothing" and has_features:
         return FrozenPrefix(backbone, None, protocol.prefix_dtype)
     if changes == "input" or first == 0:
         return None

@@ -75,9 +75,8 @@ def _build(make: type[Method], kind: str) -> Method:
     protocol = Protocol(**settings, targets=targets, source_length=16, target_length=8)
     nothing = Examples(np.zeros(0))
     tasks = [Task("trial", nothing, nothing, classes=("a", "b"))]
-    return make(
-        Context(make_task_model(backbone, tasks, protocol, make.probes), protocol, 1), make.Hyperparameters()
-    )
+    task_model = make_task_model(backbone, tasks, protocol, make.probes)
+    return make(Context(task_model, protocol, 1), make.Hyperparameters())
 
 
 def _rows(kind: str, probe: bool) -> Rows:
