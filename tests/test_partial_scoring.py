@@ -14,6 +14,7 @@ from benchmark.data import row_cache
 from benchmark.results import TRAINED_HEAD, Result, read
 from benchmark.running import learner
 from benchmark.running.readings import Reader
+from tests import tiny
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
 
@@ -88,6 +89,19 @@ def test_a_plan_says_what_the_prefix_takes_and_refuses_other_blocks() -> None:
     assert "prefix  " not in invoke(*common, "protocol.blocks=all").stdout
     refused = invoke(*common, "protocol.blocks=last:99")
     assert refused.exit_code == 2 and "the nearest valid value is last:6" in refused.stderr
+
+
+def test_a_plan_says_that_rows_scored_by_labels_take_more(tmp_path: Path) -> None:
+    """A tiny causal model: a training row has 80 tokens of a prompt and 16 of an answer, of 32 numbers."""
+    backbone = tiny.folder("causal")
+    common = ["plan", "--method", "sd-lora", "--stream", "standard-cl", "--backbone", str(backbone)]
+    common += ["--set", "protocol.blocks=last:1", "--set", "protocol.source_length=80"]
+    generated = invoke(*common).stdout
+    assert "(96 tokens of 32 numbers); " in generated
+    # 96 x 32 x 4 = 12288 bytes a row; how much more of a test row hangs on the labels, so no sum is given.
+    picked = invoke(*common, "--set", "protocol.decoding=labels-sum").stdout
+    said = "(96 tokens of 32 numbers), more for a test row, behind which all labels stand; "
+    assert f"at most 12.3 MB for 1,000 rows on the disk {said}" in picked
 
 
 def test_the_cache_is_listed_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

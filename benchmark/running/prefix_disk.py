@@ -24,21 +24,25 @@ class PrefixDisk:
         tokens: of a row; of a text the most that it may have.
         width: numbers a token.
         bytes_per_row: of states.
-        rows_per_task: train and test rows of a task where the protocol limits both; None where it does not.
+        rows_per_task: train and test rows of a task where the protocol limits both; None where it does not,
+            and where labels are scored.
+        labels: whether test rows take more, by all labels that stand behind each.
     """
 
     tokens: int
     width: int
     bytes_per_row: int
     rows_per_task: int | None
+    labels: bool = False
 
     def __str__(self) -> str:
         """Return it in words."""
         most = f"{1000 * self.bytes_per_row / 1e6:.1f} MB for 1,000 rows"
         if self.rows_per_task is not None:
             most += f", {self.rows_per_task * self.bytes_per_row / 1e6:.1f} MB a task"
+        more = ", more for a test row, behind which all labels stand" if self.labels else ""
         limit = f"{prefix_store.VARIABLE} allows {prefix_store.limit() / 1e9:g} GB"
-        return f"at most {most} on the disk ({self.tokens} tokens of {self.width} numbers); {limit}"
+        return f"at most {most} on the disk ({self.tokens} tokens of {self.width} numbers){more}; {limit}"
 
 
 def prefix_disk(run: Run) -> PrefixDisk | None:
@@ -53,18 +57,20 @@ def prefix_disk(run: Run) -> PrefixDisk | None:
     changes = made.changes
     if changes == "input" or (changes == "blocks" and protocol.blocks == "all"):
         return None
-    backbone = backbones.load(run.backbone)
+    backbone = backbones.load(run.backbone, run.backbone_folder, run.backbone_weights)
     backbone.module.eval()
     prefix = make_prefix(backbone, protocol, changes, made.probes)
     if prefix is None:
         return None
     tokens, width = _shape(prefix)
+    answers = backbone.kind == "causal" and prefix.first is not None
     if backbone.kind != "image" and prefix.first is not None:
         # In training the answer stands behind a causal model's prompt.
-        tokens = protocol.source_length + (protocol.target_length if backbone.kind == "causal" else 0)
+        tokens = protocol.source_length + (protocol.target_length if answers else 0)
+    labels = answers and protocol.picks_labels
     limits = protocol.train_limit, protocol.test_limit
-    rows = None if None in limits else sum(limit for limit in limits if limit is not None)
-    return PrefixDisk(tokens, width, tokens * width * prefix.dtype.itemsize, rows)
+    rows = None if None in limits or labels else sum(limit for limit in limits if limit is not None)
+    return PrefixDisk(tokens, width, tokens * width * prefix.dtype.itemsize, rows, labels)
 
 
 def _shape(prefix: FrozenPrefix) -> tuple[int, int]:
