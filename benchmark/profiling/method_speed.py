@@ -14,7 +14,7 @@ from benchmark.method import Context, Method, Phase
 from benchmark.models.backbone import LoadedBackbone, quiet
 from benchmark.models.make import make_task_model
 from benchmark.profiling.speed import Size, print_times
-from benchmark.profiling.step_timer import Mark, StepTimer, Times, one_thread
+from benchmark.profiling.step_timer import Mark, StepTimer, Times
 from benchmark.protocol import Protocol
 from benchmark.registry import METHODS
 from benchmark.running.building import prepare_device
@@ -34,22 +34,21 @@ def main(methods: list[str], tasks: int, size: Size, device: str = "cpu") -> Non
     """
     place = prepare_device(device)
     timer, rows = StepTimer(place), []
-    with one_thread(place):
-        for name in methods:
-            first, last = (at_task(name, t, tasks, size, place) for t in (0, tasks - 1))
-            if first is None or last is None:
-                continue
-            one, many = compare(timer, first, last)
-            ratio = f"{many.median / one.median:.2f}"
-            rows.append(
-                {
-                    "method": name,
-                    f"{timer.clock} at T = 1": one.describe(),
-                    f"T = {tasks}": ratio,
-                    "passes per prediction": f"{last[0].accounting().passes_per_prediction:g}",
-                }
-            )
-            print(f"{name}: {ratio}", flush=True)
+    for name in methods:
+        first, last = (at_task(name, t, tasks, size, place) for t in (0, tasks - 1))
+        if first is None or last is None:
+            continue
+        one, many = compare(timer, first, last)
+        ratio = f"{many.median / one.median:.2f}"
+        rows.append(
+            {
+                "method": name,
+                f"{timer.clock} at T = 1": one.describe(),
+                f"T = {tasks}": ratio,
+                "passes per prediction": f"{last[0].accounting().passes_per_prediction:g}",
+            }
+        )
+        print(f"{name}: {ratio}", flush=True)
     print_times(rows, timer)
 
 

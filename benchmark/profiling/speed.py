@@ -14,7 +14,7 @@ from transformers import ViTConfig, ViTModel
 
 from benchmark.lora.stack import AdapterStack
 from benchmark.models.backbone import quiet
-from benchmark.profiling.step_timer import StepTimer, Times, one_thread
+from benchmark.profiling.step_timer import StepTimer, Times
 from benchmark.running.building import prepare_device
 
 ROUNDS = 5
@@ -75,14 +75,13 @@ def main(tasks: list[int], size: Size, device: str = "cpu") -> None:
         "peft, adapters summed one by one": build_peft_sum,
     }
     timer, rows = StepTimer(place), []
-    with one_thread(place):
-        for name, make in variants.items():
-            with place:
-                models = {count: make(shape, count, size.rank) for count in tasks}
-            times = time_interleaved(timer, models, images)
-            first = times[tasks[0]]
-            ratios = {f"T = {count}": f"{times[count].median / first.median:.2f}" for count in tasks}
-            rows.append({"variant": name, f"{timer.clock} at T = {tasks[0]}": first.describe(), **ratios})
+    for name, make in variants.items():
+        with place:
+            models = {count: make(shape, count, size.rank) for count in tasks}
+        times = time_interleaved(timer, models, images)
+        first = times[tasks[0]]
+        ratios = {f"T = {count}": f"{times[count].median / first.median:.2f}" for count in tasks}
+        rows.append({"variant": name, f"{timer.clock} at T = {tasks[0]}": first.describe(), **ratios})
     print_times(rows, timer)
 
 

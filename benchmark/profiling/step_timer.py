@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -97,15 +95,3 @@ class StepTimer:
             f"the machine is too busy to believe these times: steps took {wall / counted:.2f} x their "
             f"processor time on the wall clock, at most {BUSY} x is expected; measure again when it is quiet"
         )
-
-
-@contextmanager
-def one_thread(device: torch.device) -> Iterator[None]:
-    """Compute with one thread on a CPU: several would count each other's waiting as processor time."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -32,8 +32,9 @@ MOST_NUMBERS = 12
 def score_matrix(result: Result) -> Figure:
     """Draw R[t][i] x 100: a row for each stage, a column for each task."""
     cells = 100 * as_array(result.matrix)
-    chart = _heatmap(cells, "score x 100", limits=(0, 100), digits=0)
-    axes = chart.axes[0]
+    chart = figure(5.2, 4.4)
+    axes = chart.add_subplot()
+    _fill(axes, cells, "score x 100", (0, 100), 0, [str(i + 1) for i in range(len(cells))])
     axes.set(xlabel="on task", ylabel="after task", title=text(result.name))
     return chart
 
@@ -51,7 +52,7 @@ def overlaps(found: Redundancy) -> Figure:
     for place, side in enumerate(("rows", "columns"), 1):
         axes = chart.add_subplot(1, 2, place)
         names = [str(task + 1) for task in found.tasks]
-        _fill(axes, found.matrix(side), "overlap", (0, 1), 2, names, names)
+        _fill(axes, found.matrix(side), "overlap", (0, 1), 2, names)
         axes.set(xlabel="task", title=f"{side[:-1]} spaces")
     chart.axes[0].set_ylabel("task")
     chart.suptitle(text(found.result.name))
@@ -269,38 +270,18 @@ def _describe_row(row: Row) -> str:
     return row.name + (f" ({', '.join(marks)})" if marks else "")
 
 
-def _heatmap(cells: np.ndarray, label: str, limits: tuple[float, float], digits: int) -> Figure:
-    chart = figure(5.2, 4.4)
-    names = [str(i + 1) for i in range(len(cells))]
-    _fill(chart.add_subplot(), cells, label, limits, digits, names, names)
-    return chart
-
-
 def _fill(
-    axes: Axes,
-    cells: np.ndarray,
-    label: str,
-    limits: tuple[float, float],
-    digits: int,
-    columns: Sequence[str],
-    rows: Sequence[str],
+    axes: Axes, cells: np.ndarray, label: str, limits: tuple[float, float], digits: int, names: Sequence[str]
 ) -> None:
-    """Draw a matrix with its numbers; a cell that was not measured stays white."""
+    """Draw a square matrix with its numbers; a cell that was not measured stays white."""
     image = axes.imshow(np.ma.masked_invalid(cells), cmap=MAP, vmin=limits[0], vmax=limits[1])
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
     if len(cells) <= MOST_NUMBERS:
         middle, size = (limits[0] + limits[1]) / 2, numbers_size(len(cells))
         for (t, i), value in np.ndenumerate(cells):
             if not np.isnan(value):
                 ink = "black" if value > middle else "white"
-                axes.text(
-                    i,
-                    t,
-                    f"{value:.{digits}f}",
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    fontsize=size,
-                )
+                shown = f"{value:.{digits}f}"
+                axes.text(i, t, shown, ha="center", va="center", color=ink, fontsize=size)
     axes.figure.colorbar(image, ax=axes, label=label, shrink=0.85)

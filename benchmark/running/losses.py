@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
-from collections import Counter
 from pathlib import Path
 
-from benchmark.running.event_log import Tail
-from benchmark.running.events import Callback, Event, TaskDone
 from benchmark.running.job import Job, Outcome
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import run_job, stop_asked
@@ -30,7 +27,7 @@ def run_limited(job: Job) -> Outcome:
             importlib.import_module("benchmark.running.learner")
             faulthandler.dump_traceback_later(job.conditions.timeout, exit=True, file=trace)
         try:
-            return run_job(job, _ignore)
+            return run_job(job, lambda event: None)  # it is in the log
         finally:
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
@@ -74,24 +71,3 @@ def _innermost(lines: list[str]) -> str:
     broken = [number for number in heads if lines[number].startswith("Current thread")]
     place = (broken or heads or [len(lines)])[-1] + 1
     return f", in {lines[place].strip().removeprefix('File ')}" if place < len(lines) else ""
-
-
-def _ignore(event: Event) -> None:
-    """Pass an event to nobody: it is in the log."""
-
-
-def forgiving(callback: Callback, losses: Counter[str]) -> Callback:
-    """Return a callback that also forgets the losses of a run, by its identity, when it finishes a task."""
-
-    def report(event: Event) -> None:
-        if isinstance(event, TaskDone):
-            losses.pop(event.run.identity, None)
-        callback(event)
-
-    return report
-
-
-def pass_on(tail: Tail, callback: Callback) -> None:
-    """Pass on what a worker has logged since the last time."""
-    for event in tail.events():
-        callback(event)
