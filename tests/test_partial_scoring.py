@@ -91,7 +91,7 @@ def test_a_plan_says_what_the_prefix_takes_and_refuses_other_blocks() -> None:
     assert refused.exit_code == 2 and "the nearest valid value is last:6" in refused.stderr
 
 
-def test_a_plan_says_that_rows_scored_by_labels_take_more(tmp_path: Path) -> None:
+def test_a_plan_says_that_rows_scored_by_labels_take_more() -> None:
     """A tiny causal model: a training row has 80 tokens of a prompt and 16 of an answer, of 32 numbers."""
     backbone = tiny.folder("causal")
     common = ["plan", "--method", "sd-lora", "--stream", "standard-cl", "--backbone", str(backbone)]

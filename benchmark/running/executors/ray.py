@@ -17,7 +17,7 @@ import psutil
 
 from benchmark.errors import UserError
 from benchmark.running.event_log import Tail
-from benchmark.running.events import Callback, Event, TaskDone
+from benchmark.running.events import Callback, TaskDone
 from benchmark.running.executors.watchdog import ending_children
 from benchmark.running.job import Conditions, Job, Outcome, Outcomes
 from benchmark.running.losses import resolve_lost, run_limited
@@ -152,12 +152,6 @@ def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     tails = {index: Tail(SweepFolder(job.out).log(job.run), job.run) for index, job in enumerate(jobs)}
     losses: Counter[str] = Counter()
-
-    def report(event: Event) -> None:
-        if isinstance(event, TaskDone):
-            losses.pop(event.run.identity, None)
-        callback(event)
-
     stranded, gcs = 0, _control() if terms.address is None else None
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
@@ -165,7 +159,9 @@ def on_ray(ray: Any, jobs: list[Job], callback: Callback) -> Outcomes:
             raise _broken(jobs[0], "gcs_server", len(pending))
         for index in pending.values():
             for event in tails[index].events():
-                report(event)
+                if isinstance(event, TaskDone):
+                    losses.pop(event.run.identity, None)
+                callback(event)
         for reference in done:
             index = pending.pop(reference)
             job = jobs[index]
