@@ -228,6 +228,24 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         made.load("another key")
 
 
+def test_a_run_does_not_go_on_with_other_code_of_its_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            raise Killed
+
+    monkeypatch.setattr(learner, "hash_method", lambda key: "0" * 64)
+    with pytest.raises(Killed):
+        small(tmp_path, kill)
+    monkeypatch.setattr(learner, "hash_method", lambda key: "1" * 64)
+    error = small(tmp_path).error
+    assert error is not None and "begun by other code of the method" in error
+    # Where the code's file is not known, as in a notebook, the run goes on.
+    monkeypatch.setattr(learner, "hash_method", lambda key: None)
+    assert small(tmp_path).error is None
+
+
 def test_nothing_saved_is_nothing_loaded(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path / "run.json").load("key") is None
     assert list(tmp_path.iterdir()) == []

@@ -55,6 +55,7 @@ class Progress(BaseModel):
 
     key: str
     fingerprint: str
+    method_sha256: str | None = None  # see `benchmark.running.method_code`; None where it is not known
     tasks: list[TaskRecord] = Field(default_factory=list)
     blank: dict[str, str] = Field(default_factory=dict)  # readings that do not exist, with the reason
     untrained: list[float | None] | None = None
@@ -167,11 +168,15 @@ class Checkpoint:
             if old.name != name:
                 old.unlink(missing_ok=True)
 
-    def load(self, key: str) -> tuple[Progress, dict[str, Tensor]] | None:
+    def load(self, key: str, method_sha256: str | None = None) -> tuple[Progress, dict[str, Tensor]] | None:
         """Return what was saved for this very run, or None where there is nothing.
 
+        Args:
+            method_sha256: of the method's code that is to go on; None where that is not looked at.
+
         Raises:
-            UserError: the folder belongs to another configuration or other data, or was damaged.
+            UserError: the folder belongs to another configuration, other data or other code of the method,
+                or was damaged.
         """
         path = self.folder / "progress.json"
         if not path.exists():
@@ -185,6 +190,11 @@ class Checkpoint:
             raise UserError(f"{path} is damaged; run again with --fresh to start this run over") from None
         if progress.key != key:
             raise UserError(f"{self.folder} was started with other settings or data; --fresh starts over")
+        if None not in (progress.method_sha256, method_sha256) and progress.method_sha256 != method_sha256:
+            raise UserError(
+                f"{self.folder} was begun by other code of the method, and one run mixes no two; "
+                "--fresh starts over"
+            )
         state = self.folder / f"after-task-{progress.finished}.safetensors"
         data = state.read_bytes() if state.is_file() else b""
         if hashlib.sha256(data).hexdigest() != progress.state_sha256:

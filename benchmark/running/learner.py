@@ -74,7 +74,9 @@ class Learner:
         self.method, self.backbone = build(run, loaded.tasks, self.device, kind, gpus)
         self.remarks = remarks(loaded.tasks, run.protocol, self.backbone)
         self.checkpoint = Checkpoint(path)
-        self.progress = Progress(key=run.key(fingerprint), fingerprint=fingerprint)
+        self.progress = Progress(
+            key=run.key(fingerprint), fingerprint=fingerprint, method_sha256=self.method_sha256
+        )
         self.reader = Reader(self.method)
         self.histories: Histories | None = None
         if shared is not None:
@@ -90,7 +92,7 @@ class Learner:
 
     def learn_all(self) -> Result:
         """Learn every task that is not finished yet, write the result and return it."""
-        saved = self.checkpoint.load(self.progress.key)
+        saved = self.checkpoint.load(self.progress.key, self.method_sha256)
         if saved is not None:
             self.progress, state = saved
             self.reader.blank |= self.progress.blank
