@@ -180,16 +180,20 @@ class LiteLoRA(WithBase):
         return replace(selection, rows=rows, epochs=epochs)
 
     def weigh(self, t: int) -> None:
-        """Note what the adapter of task t is worth before its gate is learned."""
+        """Note what the adapter of task t is worth before its gate is learned.
+
+        The method does not use it: its passes are no part of what training costs.
+        """
         task, loss = self.task_model.tasks[t], self.task_model.loss
         size, device = self.protocol.batch_size, self.task_model.device
-        self.worth = {
-            "selection": measure_worth(loss, self.held, self.rows, size, device),
-            "held_out": None,
-        }
-        if task.validation:
-            rows = self.task_model.encode(task, task.validation)
-            self.worth["held_out"] = measure_worth(loss, self.held, rows, size, device)
+        with self.task_model.backbone.passes.uncounted():
+            self.worth = {
+                "selection": measure_worth(loss, self.held, self.rows, size, device),
+                "held_out": None,
+            }
+            if task.validation:
+                rows = self.task_model.encode(task, task.validation)
+                self.worth["held_out"] = measure_worth(loss, self.held, rows, size, device)
 
     @contextmanager
     def held(self, is_open: bool) -> Iterator[None]:

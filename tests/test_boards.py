@@ -209,6 +209,26 @@ def test_a_test_row_is_known_by_its_task_and_place():
     assert [numbers.tolist() for numbers in second] == [list(range(20, 30)), list(range(10))]
 
 
+def test_a_task_is_known_by_its_classes_in_another_place_and_by_its_name_where_tasks_share_them():
+    def numbers(*tasks):
+        runs = [
+            result(seed=seed).model_copy(
+                update={"tasks": [result().tasks[0].model_copy(update=dict(task)) for task in own]}
+            )
+            for seed, own in enumerate(tasks)
+        ]
+        return [[int(task[0]) for task in run] for run in number_rows(runs)]
+
+    first, second = {"classes": ["a", "b"]}, {"classes": ["c", "d"]}
+    # The same two sets of classes, of 10 rows each, second first and under other names: rows 10 and 0.
+    shown = [first | {"name": "1 clean"}, second | {"name": "2 edges"}]
+    turned = [second | {"name": "1 clean"}, first | {"name": "2 blurred"}]
+    assert numbers(shown, turned) == [[0, 10], [10, 0]]
+    # Domains have all classes in common: there the name tells them apart.
+    domains = [first | {"name": "photo"}, first | {"name": "sketch"}]
+    assert numbers(domains, domains[::-1]) == [[0, 10], [10, 0]]
+
+
 def test_readings_of_the_same_runs_stand_side_by_side(tmp_path):
     """By class means row a has 0.5, 0.5 and 0.9 in every run, 1.9 / 3 in the mean; b was not read so."""
     both = readings(matrix(0.6)) | {CLASS_MEANS: readings(matrix(0.5))[TRAINED_HEAD]}

@@ -107,8 +107,8 @@ def test_worth_tells_what_every_lambda_decides() -> None:
         assert (reported["worth"]["selection"]["worth"], reported["kept"]) == (worth, kept)
 
 
-def test_measuring_leaves_what_is_learned_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    states = []
+def test_measuring_changes_neither_what_is_learned_nor_its_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, passes = [], []
     for measured in (True, False):
         method: Any = tiny.make_method("litelora", "image", settings={"augmentation": "crop"})
         if not measured:
@@ -116,7 +116,9 @@ def test_measuring_leaves_what_is_learned_to_the_last_bit(monkeypatch: pytest.Mo
         for t in range(2):
             tiny.learn(method, t)
         states.append(method.state())
+        passes.append(method.task_model.backbone.passes.total)
     assert tiny.same(*states)
+    assert passes[0] == passes[1] > 0
 
 
 def test_the_first_adapter_is_not_weighed_and_no_validation_rows_are_reported() -> None:

@@ -96,10 +96,16 @@ def test_a_visible_difference_is_seen_as_often_as_is_said(methods, runs):
 
 
 def test_rows_have_a_noise_of_their_own():
-    # Residuals 0.5, -0.5 and -0.5, 0.5: each row sqrt(2 * 0.5 / (1 * 1)) = 1, as pooled.
-    assert row_deviations(np.array([[1.5, 2.5], [0.5, 3.5]])).tolist() == pytest.approx([1.0, 1.0])
-    drawn = np.random.default_rng(0).normal(size=(12, 8)) * np.linspace(1, 3, 12)[:, None]
+    # Rows (0, 0), (0, 0) and (-1, 1): residuals are +-1/3, the same, and -+2/3, s = 2/9, 2/9 and 8/9, and the
+    # sum of variances 12/9 * 3/2 = 2. All of it is the third row's: (2/9 - 2/9) * 3 = 0, (8/9 - 2/9) * 3 = 2.
+    table = np.array([[0.0, 0.0], [0.0, 0.0], [-1.0, 1.0]])
+    assert row_deviations(table).tolist() == pytest.approx([0.0, 0.0, 2**0.5])
+    drawn = np.random.default_rng(0).normal(size=(12, 8)) * np.linspace(1, 2, 12)[:, None]
     assert np.mean(row_deviations(drawn) ** 2) == pytest.approx(float(residual_deviation(drawn)) ** 2)
+    many = np.random.default_rng(1).normal(size=(5, 4000)) * np.array([1.0, 1.0, 2.0, 3.0, 1.0])[:, None]
+    assert row_deviations(many).tolist() == pytest.approx([1.0, 1.0, 2.0, 3.0, 1.0], rel=0.05)
+    with pytest.raises(ValueError, match="3 or more, got 2"):
+        row_deviations(np.array([[1.5, 2.5], [0.5, 3.5]]))
 
 
 def test_the_error_is_larger_where_rows_differ_in_noise():

@@ -11,8 +11,11 @@ def test_two_runs_of_two_rows_by_hand():
     # Means 1/2 and 1: v_runs = 0.125 / 2 = 1/16, one degree of freedom. In the first run row 0 is 1/2 above
     # its task's mean and row 1 as much below, each for 1/4 of the mean: with N / (N - 1) = 2 their pulls are
     # -+ sqrt(2) / 8, v_rows = 2 * 2 / 64 = 1/16, one degree more. Satterthwaite: (2/16)^2 / (2/16^2) = 2.
+    # t of two degrees times sqrt(2/16) is 1.52, less than the 3.18 of t of one times sqrt(1/16): rows cannot
+    # make two runs surer than they are.
     low, high = row_interval([[np.array([1.0, 0.0])], [np.array([1.0, 1.0])]], [[np.arange(2)]] * 2)
-    reach = t.ppf(0.975, 2) * (1 / 8) ** 0.5
+    assert t.ppf(0.975, 2) * (1 / 8) ** 0.5 == pytest.approx(1.52, abs=0.005)
+    reach = t.ppf(0.975, 1) * (1 / 16) ** 0.5
     assert (low, high) == (pytest.approx(0.75 - reach), pytest.approx(0.75 + reach))
 
 

@@ -22,6 +22,8 @@ from benchmark.scoring.statistics_ranks import half_correlation
 from benchmark.scoring.statistics_rows import number_rows, row_interval
 
 LEADING = "average_performance"
+FEWEST_NOISES = 3
+"""Rows whose noises can be told apart, see `row_deviations`."""
 READING_COLUMNS = {"AP, class means ↑": CLASS_MEANS, "AP, task id ↑": TASK_INCREMENTAL}
 """Further readings of the same runs, whose leading score stands beside that of the trained head."""
 
@@ -148,14 +150,19 @@ class Board:
             if self.halves is None
             else f" Ranks in two halves of the runs correlate with {self.halves:.2f}."
         )
-        ends = [f"{100 * noise(row_deviations(self.scores)):.1f}" for noise in (np.min, np.max)]
-        noise = " to ".join(dict.fromkeys(ends))
         return (
             f"All rows stand on the same {self.runs} runs. Rows more than {100 * self.within_noise:.1f} "
             f"points of AP below the highest are not marked; of rows truly {100 * self.visible:.1f} points "
-            "worse than the best, 80 % are found so. The mark takes all rows to have one noise; that of "
-            f"single rows is {noise} points.{ranks}"
+            f"worse than the best, 80 % are found so.{self._noises()}{ranks}"
         )
+
+    def _noises(self) -> str:
+        """Return what the noise of single rows is; of two rows it is not known."""
+        if len(self.rows) < FEWEST_NOISES:
+            return ""
+        ends = [f"{100 * noise(row_deviations(self.scores)):.1f}" for noise in (np.min, np.max)]
+        noise = " to ".join(dict.fromkeys(ends))
+        return f" The mark takes all rows to have one noise; that of single rows is about {noise} points."
 
     def _twins(self) -> str:
         merged = "; ".join(" = ".join(names) for names in self.twins)

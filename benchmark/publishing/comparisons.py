@@ -62,7 +62,8 @@ def _verdict(ranking: Ranking) -> str:
     return (
         f"Friedman over {ranking.blocks} runs of {len(ranking.mean_ranks)} rows: chi-squared "
         f"{ranking.statistic:.1f}, p {_p(ranking.p)}. Nemenyi: mean ranks less than "
-        f"{ranking.critical_difference:.1f} apart do not differ significantly."
+        f"{ranking.critical_difference:.1f} apart do not differ significantly by ranks alone. That "
+        "test sees less than the mark's, which goes by the sizes of differences and one pooled noise."
     )
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.collect import Row, Section, is_standard, row_method
 from benchmark.publishing.grouping import REHEARSAL_FREE
+from benchmark.publishing.headroom import FROZEN as FROZEN_ROW
 from benchmark.publishing.headroom import Verdict, judge
-from benchmark.publishing.tables import share
+from benchmark.publishing.tables import mean_cost, share
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.headroom import FEWEST_ERRORS, Headroom
-from benchmark.scoring.statistics import FEWEST_RUNS
+from benchmark.scoring.statistics import FEWEST_RUNS, LEVEL, Runs, compare, student_interval
 
 NOTHING_TRAINED = ("ncm", "frozen, class means")
 """Readings of the frozen backbone by class means."""
@@ -26,6 +27,8 @@ FROZEN = {
 """What the readings of the frozen backbone are, in words."""
 RUNS_ASKED = 10
 """Runs that a row of a standard protocol should have."""
+COSTLY = 1.25
+"""Times the passes of the cheapest row from which a row is said to cost more."""
 MOST_NAMED = 4
 """Rows that do not differ significantly are named up to so many, and counted beyond."""
 
@@ -70,20 +73,27 @@ def in_words(
     """
     verdict = judge(part)
     ranked = [board for board in found if board.ranked and board.rows]
+    rows = [row for board in found if not board.ranked for row in board.rows]
+    frozen = next((row for row in rows if row_method(row.first) == FROZEN_ROW), None)
     says = [
         sentence
         for board in ranked
-        for sentence in (_standing(board), _describe_untrained(board, verdict), _other_readings(board))
+        for sentence in (
+            *(_standing(board), _beside_frozen(board, frozen), _describe_untrained(board, verdict)),
+            _other_readings(board),
+        )
         if sentence
     ]
-    limits = [] if verdict.refusal else [limit for board in ranked if (limit := _limit(board))]
-    if verdict.refusal:
+    limits = []
+    if not verdict.refusal:
+        limits = [limit for board in ranked for limit in (_limit(board), _unequal_costs(board)) if limit]
+    else:
         limits.append("Which method is better, here or elsewhere: with so little room, order says nothing.")
     untuned = sum(len(board.untuned) for board in found)
     if untuned:
-        rows = "1 row" if untuned == 1 else f"{untuned} rows"
+        count = "1 row" if untuned == 1 else f"{untuned} rows"
         limits.append(
-            f"Anything about {rows} whose settings no search of this board chose: they are named below a "
+            f"Anything about {count} whose settings no search of this board chose: they are named below a "
             "table and not ranked."
         )
     runs = min((board.runs for board in ranked), default=RUNS_ASKED)
@@ -164,12 +174,48 @@ def _others(rest: Sequence[str], first: str) -> str:
     if not rest:
         return ""
     who = join_words(rest) if len(rest) <= MOST_NAMED else f"the other {len(rest)}"
-    return f"; {who} score{'s' * (len(rest) == 1)} significantly less than {first}"
+    return f"; {who} score{'s' * (len(rest) == 1)} significantly less than {first} (noise pooled over rows)"
 
 
 def join_words(words: Sequence[str]) -> str:
     """Return words as one enumerates them."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _beside_frozen(board: Board, frozen: Row | None) -> str:
+    """Return how many rows are significantly above the frozen backbone with its head alone trained."""
+    if not board.compared or board.title != REHEARSAL_FREE or frozen is None:
+        return ""
+    below = frozen.runs(LEADING)
+    above = [_is_above(row.runs(LEADING), below, len(board.rows)) for row in board.rows]
+    return (
+        f"{board.title}: {sum(above)} of {len(board.rows)} rows score significantly above the frozen "
+        f"backbone, of which a head at most is trained, {share(frozen.values(LEADING))} (Student over paired "
+        "runs, corrected for the number of rows)."
+    )
+
+
+def _is_above(runs: Runs, below: Runs, rows: int) -> bool:
+    """Return whether a row is above another on shared runs, at 5 % over so many rows (Bonferroni)."""
+    found = student_interval(compare(runs, below).differences, 1 - (1 - LEVEL) / rows)
+    return found is not None and found[0] > 0
+
+
+def _unequal_costs(board: Board) -> str:
+    """Return which rows pass more through the backbone than the cheapest, and that none is as costly."""
+    if not board.compared:
+        return ""
+    costs = [mean_cost(row, "forward-equivalents a task ↓") for row in board.rows]
+    least = min(costs)
+    named = zip(short_names(board.rows), costs, strict=True)
+    costly = [f"{name} ({cost / least:.1f} times)" for name, cost in named if cost >= COSTLY * least > 0]
+    if not costly:
+        return ""
+    return (
+        f"{board.title}: what rows would reach at equal cost. {join_words(costly)} "
+        f"take{'s' * (len(costly) == 1)} more passes through the backbone than the cheapest row, which was "
+        "not run as long."
+    )
 
 
 def _describe_untrained(board: Board, verdict: Verdict) -> str:
@@ -202,9 +248,13 @@ def _other_readings(board: Board) -> str:
 def _limit(board: Board) -> str:
     if board.within_noise is None:
         return ""
-    seen = f"gaps below {100 * board.within_noise:.1f} points are within the noise of {board.runs} runs"
+    assert board.visible is not None
+    seen = (
+        f"gaps below {100 * board.within_noise:.1f} points are within the noise of {board.runs} runs, and "
+        f"one of {100 * board.visible:.1f} is found four times in five"
+    )
     if len(board.best) > 1:
         return f"{board.title}: which row marked “could be best” is better, or that they are equal; {seen}."
     if len(board.rows) == 2:
-        return f"{board.title}: anything about smaller differences; {seen}."
+        return f"{board.title}: anything about differences smaller than what can be seen; {seen}."
     return f"{board.title}: how the rows below the first compare with each other; {seen}."

@@ -218,7 +218,8 @@ def _search(run: Result) -> str:
         return ""
     tasks = f"the first {found['tasks']} tasks" if found.get("tasks") else "all tasks"
     where = f"order {', '.join(found['orders'])} and seed {', '.join(map(str, found['seeds']))}"
-    return f"{'; '.join(rates)}; further rates where the best lies at an end; on {tasks} of {where}"
+    trials = f"every trial stands in sweeps/tuned/{run.stream}/{run.protocol}.toml"
+    return f"{'; '.join(rates)}; further rates where the best lies at an end; on {tasks} of {where}; {trials}"
 
 
 def _searches(part: Section) -> list[tuple[str, str]]:
@@ -228,8 +229,21 @@ def _searches(part: Section) -> list[tuple[str, str]]:
         found = row.first.provenance.tuned
         if found is not None:
             what = f"{found.sampler}, {found.pruner}; space {json.dumps(found.space)}"
-            lines.append((row.name, f"{what}; chosen {json.dumps(found.values)}"))
+            fixed = _find_fixed_rates(row.first)
+            left = f"; not searched {json.dumps(fixed)}" if fixed else ""
+            lines.append((row.name, f"{what}; chosen {json.dumps(found.values)}{left}"))
     return lines
+
+
+def _find_fixed_rates(run: Result) -> dict[str, float]:
+    """Return the learning rates of a tuned run that its search did not choose and that do not follow it."""
+    found = run.provenance.tuned
+    given = run.config.get("hyperparameters", {})
+    return {
+        name: value
+        for name, value in given.items()
+        if name.endswith("learning_rate") and value is not None and found and name not in found.values
+    }
 
 
 def _orders(runs: Sequence[Result]) -> list[tuple[str, str]]:

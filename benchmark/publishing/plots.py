@@ -6,6 +6,7 @@ Their colours, sizes and files are those of `benchmark.publishing.plot_style`; h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,20 +154,36 @@ def score_against_stored(rows: Sequence[Row]) -> Figure:
     return chart
 
 
-def sensitivity(points: Sequence[tuple[float, float]], chosen: float | None) -> Figure:
-    """Draw the validation scores of trials over the learning rate, and a line through the best of each rate.
+@dataclass(frozen=True)
+class TriedRate:
+    """One trial of a search: its learning rate, its score x 100, and whether it learned all its tasks."""
+
+    rate: float
+    score: float
+    complete: bool = True
+
+
+def sensitivity(trials: Mapping[str, Sequence[TriedRate]], chosen: float | None) -> Figure:
+    """Draw the validation scores of trials over the learning rate, a line for each optimiser.
+
+    A trial that ended early is hollow, and on no line: its score is one of fewer tasks.
 
     Args:
-        points: learning rate and score x 100.
+        trials: by optimiser, "" where a method has one alone.
         chosen: the rate that the search took.
     """
     chart = figure(5.2, 3.0)
     axes = chart.add_subplot()
-    best = {rate: max(score for other, score in points if other == rate) for rate, _ in points}
-    axes.plot(*zip(*points, strict=True), linestyle="", marker="o", color=COLOURS[7], markersize=4)
-    axes.plot(list(best), list(best.values()), color=COLOURS[0], marker="o", markersize=5)
+    for colour, (name, points) in zip(COLOURS, trials.items(), strict=False):
+        whole = {point.rate: point.score for point in points if point.complete}
+        cut = [(point.rate, point.score) for point in points if not point.complete]
+        axes.plot(list(whole), list(whole.values()), color=colour, marker="o", markersize=5, label=name)
+        if cut:
+            axes.plot(*zip(*cut, strict=True), linestyle="", marker="o", color=colour, fillstyle="none")
     if chosen is not None:
-        axes.axvline(chosen, color=COLOURS[1], linestyle="--", linewidth=1)
+        axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1)
+    if any(trials):
+        axes.legend()
     axes.set_xscale("log")
     axes.set(xlabel="learning rate (dashed: chosen)", ylabel="validation AP x 100")
     return chart

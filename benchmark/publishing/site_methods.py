@@ -19,6 +19,8 @@ from benchmark.registry import METHODS
 from benchmark.running.tuned_values import TunedValues, all_tuned_values
 
 MOST_SHOWN = 60
+RATE = ("optimizer", "learning_rate")
+"""What a search by a protocol's rule chooses."""
 
 
 @dataclass(frozen=True)
@@ -167,21 +169,28 @@ def _all_curves(known: dict[str, TunedValues]) -> list[Curve]:
 
 def _curves(place: str, found: TunedValues) -> Iterator[Curve]:
     """Yield the sensitivity curve of a search that tried several learning rates."""
-    points = sensitivity(found)
-    if len({rate for rate, _ in points}) > 1:
+    trials = tried_rates(found)
+    every = [trial for own in trials.values() for trial in own]
+    if len({trial.rate for trial in every}) > 1:
         chosen = found.values.get("learning_rate")
-        chart = plots.sensitivity(points, chosen if isinstance(chosen, float) else None)
+        chart = plots.sensitivity(trials, chosen if isinstance(chosen, float) else None)
+        early = sum(not trial.complete for trial in every)
         caption = (
-            f"{place}: validation score of {len(points)} trials over the learning rate; chosen: {chosen}"
+            f"{place}: validation score of {len(every)} trials over the learning rate; chosen: "
+            f"{_values({name: found.values[name] for name in RATE if name in found.values})}"
+            + f"; hollow: {early} that ended early, after fewer tasks"
+            * bool(early)
         )
         yield Curve(caption, data_uri(chart))
 
 
-def sensitivity(found: TunedValues) -> list[tuple[float, float]]:
-    """Return learning rate and validation score x 100 of every trial that states both, by rate."""
-    points = []
+def tried_rates(found: TunedValues) -> dict[str, list[plots.TriedRate]]:
+    """Return the trials that state a learning rate and a validation score, by optimiser, each by rate."""
+    trials: dict[str, list[plots.TriedRate]] = {}
     for trial in found.trials:
         rate, score = trial.get("learning_rate"), trial.get("validation_ap")
         if isinstance(rate, (int, float)) and isinstance(score, (int, float)):
-            points.append((float(rate), float(score)))
-    return sorted(points)
+            complete = trial.get("state", "complete") == "complete"
+            own = trials.setdefault(str(trial.get("optimizer", "")), [])
+            own.append(plots.TriedRate(float(rate), float(score), complete))
+    return {name: sorted(own, key=lambda each: each.rate) for name, own in trials.items()}

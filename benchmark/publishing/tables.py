@@ -56,9 +56,10 @@ DEFINITIONS = {
     "AP, class means": READINGS[CLASS_MEANS] + ".",
     "AP, task id": READINGS[TASK_INCREMENTAL] + ".",
     "AP, 95 %": "Student's interval of AP over runs and test rows: it counts that other test rows would have "
-    "given other scores too. Rows of runs that cut the classes into tasks in other ways count as different "
-    "ones, also where they are the same, which makes the interval somewhat too narrow. Rows of a table share "
-    "runs and test rows, so that they may differ where intervals overlap; the mark is what compares them.",
+    "given other scores too, and is never narrower than over runs alone. Rows of runs that cut the classes "
+    "into tasks in other ways count as different ones, also where they are the same, which makes the "
+    "interval somewhat too narrow. Rows of a table share runs and test rows, so that they may differ where "
+    "intervals overlap; the mark is what compares them.",
     "AP worst": "the lowest AP of the row's runs.",
     "AIA (AAA)": "average incremental accuracy, the mean over stages of the mean over the tasks seen by "
     "then; also called average anytime accuracy (AAA).",
@@ -182,9 +183,14 @@ def cost_table(rows: Sequence[Row]) -> str:
     return markdown(pd.DataFrame(records))
 
 
+def mean_cost(row: Row, title: str) -> float:
+    """Return one cost of a row, named by its column, mean over runs; NaN where it was not counted."""
+    return spread([COSTS[title](run) for run in row.results])[0]
+
+
 def cost(row: Row, title: str) -> str:
-    """Return one cost of a row, named by its column; blank where it was not counted."""
-    mean, _ = spread([COSTS[title](run) for run in row.results])
+    """Return `mean_cost` as text; blank where it was not counted."""
+    mean = mean_cost(row, title)
     if math.isnan(mean):
         return ""
     if title == "reduction ↑":

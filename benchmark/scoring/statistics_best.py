@@ -37,16 +37,26 @@ def residual_deviation(tables: np.ndarray) -> np.ndarray:
 
 
 def row_deviations(tables: np.ndarray) -> np.ndarray:
-    """Return each method's own residual deviation, `sqrt(k sum_j r_ij^2 / ((k - 1)(n - 1)))`.
+    """Return each method's own deviation of the noise (Grubbs 1948).
 
-    Their squares have the pooled one as their mean. Where they differ much, the error of `could_be_best` is
-    not what it says: noisy methods are left out too readily and steady ones too rarely.
+    The expectation of `s_i = sum_j r_ij^2 / (n - 1)`, of k methods with variances v, is
+    `(1 - 2 / k) v_i + sum v / k^2`, and that of their sum `(1 - 1 / k) sum v`. So the deviation is the root
+    of `(s_i - sum v / k^2) / (1 - 2 / k)`, or 0 where that is below 0. Squares have the pooled one as their
+    mean where none is. Where they differ much, the error of `could_be_best` is not what it says: noisy
+    methods are left out too readily and steady ones too rarely.
 
     Returns:
         an array of shape `(..., k)`, in the unit of the scores.
+
+    Raises:
+        ValueError: there are fewer than three methods: of two the residuals are the same.
     """
     methods, runs = tables.shape[-2:]
-    return np.sqrt(methods * (_residuals(tables) ** 2).sum(axis=-1) / ((methods - 1) * (runs - 1)))
+    if methods < 3:
+        raise ValueError(f"the noises of single methods are told apart among 3 or more, got {methods}")
+    squares = (_residuals(tables) ** 2).sum(axis=-1) / (runs - 1)
+    total = squares.sum(axis=-1, keepdims=True) * methods / (methods - 1)
+    return np.sqrt(np.maximum(squares - total / methods**2, 0.0) / (1 - 2 / methods))
 
 
 def _residuals(tables: np.ndarray) -> np.ndarray:

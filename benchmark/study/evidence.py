@@ -139,6 +139,13 @@ class Evidence:
                 runs.append((result.needs_adapter[1:], logits))
         return sees_need(runs, self.study.file.outcomes)
 
+    @property
+    def auc_of_place(self) -> float | None:
+        """The mean AUC that the rule "the earlier a task, the likelier it needs an adapter" has."""
+        needs = [tuple(result.needs_adapter) for result in self.rows["litelora"] if result.needs_adapter]
+        places = [Decisions(need, need, tuple(-float(place) for place in range(len(need)))) for need in needs]
+        return mean_of([each.auc for each in places])
+
     @cached_property
     def reduction(self) -> float:
         """The mean share of adapters dropped at lambda*."""

@@ -82,7 +82,8 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         parts += [
             "## Kept beside needed",
             "Means over runs of precision and recall, and of the AUC of the final logit; the first task is "
-            "not asked about and not counted.",
+            "not asked about and not counted. A rule that looks at nothing but a task's place, the earlier "
+            f"the likelier, would have an AUC of {_percent(evidence.auc_of_place)}.",
             markdown(describe_needed(evidence)),
         ]
     parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", list_fixed(evidence)]
@@ -222,11 +223,21 @@ def list_fixed(evidence: Evidence) -> str:
         f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true "
         f"difference of 0, of 2 at the least that matters, {file.outcomes.smallest_difference:g}, of 3 at an "
         f"AUC of {0.5 + file.outcomes.smallest_auc:g}. A deviation of few runs is itself uncertain.",
-        "All rows stand on the same runs; run i has order i and seed i. No bound is corrected for there "
-        "being three outcomes: each answers a question of its own.",
+        f"All rows stand on the same runs; {_describe_runs(evidence)}. No bound is corrected for there being "
+        "three outcomes: each answers a question of its own. What else the page has intervals of was not "
+        "planned, and its intervals are not corrected for their number.",
     ]
     lines += [f"Known before: {file.known}"] if file.known else []
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _describe_runs(evidence: Evidence) -> str:
+    """Return what tells the runs apart."""
+    results = evidence.rows["litelora"]
+    if all(result.order == str(result.seed) for result in results):
+        return "run i has order i and seed i"
+    orders = sorted({result.order for result in results})
+    return "run i has seed i" + (f" and all have order {orders[0]}" if len(orders) == 1 else "")
 
 
 def _format_spread(values: np.ndarray | None) -> str:

@@ -156,7 +156,8 @@ def conclude(first: Verdict, second: Verdict, third: Verdict, reduction: float) 
     }[second.word]
     sight = {
         "confirmed": "its gate tells the tasks that the stream calls in need of an adapter from the others",
-        "refuted": "its gate does not tell the tasks that the stream calls in need of an adapter",
+        "refuted": "its gate does not tell the tasks that the stream calls in need of an adapter as well as "
+        "was to matter",
         "undecided": "whether its gate tells the tasks in need of an adapter from the others is not decided",
     }[third.word]
     return f"{cost}; {choice}; {sight}."
