@@ -185,8 +185,7 @@ class Result(Part):
     parameters: Parameters
     steps: list[int] = Field(description="optimiser steps while task t was learned")
     forward_equivalents: list[float] = Field(
-        default_factory=list,
-        description="rows through the whole backbone, or as costly, to learn task t",
+        default_factory=list, description="rows through the whole backbone, or as costly, to learn task t"
     )
     report: list[dict[str, Any]] = Field(
         description="what the method reports on each task; what is as it was before is left out"

@@ -153,8 +153,5 @@ STREAM = Stream(
     load=load,
     sources=SOURCE.stated,
     parameters=Parameters,
-    published={
-        **image_sets.PUBLISHED,
-        "smoke-domains": {"size": 32, "scenario": "domain-incremental"},
-    },
+    published={**image_sets.PUBLISHED, "smoke-domains": {"size": 32, "scenario": "domain-incremental"}},
 )

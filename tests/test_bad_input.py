@@ -127,11 +127,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "not gzip": ("agnews.jsonl.gz", lambda path: path.write_text("{}"), "not gzip'd text or cut off"),
     "mislabelled": ("agnews.jsonl.gz", mislabel, "row 3: the label 'Sprots' is not one of: World"),
     "no text": ("agnews.jsonl.gz", without_text, "row 5: text: Field required"),
-    "no test rows": (
-        "agnews.jsonl.gz",
-        without_test_rows,
-        "agnews, test: no test rows",
-    ),
+    "no test rows": ("agnews.jsonl.gz", without_test_rows, "agnews, test: no test rows"),
     "no table": ("tasks.json", Path.unlink, "cannot read"),
     "broken table": ("tasks.json", lambda path: path.write_text('{"tasks": '), "is not JSON"),
 }

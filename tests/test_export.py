@@ -186,10 +186,7 @@ def test_a_card_names_a_hub_s_backbone_and_escapes_names(out: Path) -> None:
     result = read(on_digits("inc-lora", out, "alpha=8"))
     source = {"backbone_origin": "owner/name", "backbone_revision": "cafe", "task_order": ["a|b<i>"] * 5}
     evil = result.model_copy(
-        update={
-            "method": "x: <b>\n---\n# y",
-            "provenance": result.provenance.model_copy(update=source),
-        }
+        update={"method": "x: <b>\n---\n# y", "provenance": result.provenance.model_copy(update=source)}
     )
     text = card(evil, "image", has_head=False)
     read_back = huggingface_hub.ModelCard(text)

@@ -101,7 +101,7 @@ def test_a_row_of_which_some_runs_were_scored_again_says_how_many(sound: Path) -
     other = one.model_copy(update={"seed": 1, "key": "f" * 16})
     runs, marked = (one, other), frozenset({one.key})
     assert [Row("x", runs, keys).proof for keys in (frozenset[str](), marked, marked | {other.key})] == [
-        *("attested", "re-scored 1 of 2", "re-scored"),
+        *("attested", "re-scored 1 of 2", "re-scored")
     ]
 
 

@@ -179,9 +179,7 @@ def test_facts_are_the_settings_and_nothing_of_the_environment(monkeypatch: pyte
     assert "do-not-tell" not in str(found)
 
 
-def test_a_package_that_fails_is_reported_once_and_stops_no_run(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_package_that_fails_is_reported_once_and_stops_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken:
         def log(self, values: Mapping[str, float], step: int) -> None:
             raise ConnectionError("no\nroute")

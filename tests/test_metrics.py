@@ -9,11 +9,7 @@ from benchmark.scoring import metrics
 from benchmark.scoring.metrics import CONVENTIONS
 
 # after   t1  t2  t3
-WORKED = [
-    [80.0, None, None],
-    [90.0, 80.0, None],
-    [85.0, 82.0, 85.0],
-]
+WORKED = [[80.0, None, None], [90.0, 80.0, None], [85.0, 82.0, 85.0]]
 SIZES = [100, 100, 200]
 
 
@@ -96,12 +92,7 @@ def test_continuum_splits_transfer_into_gain_and_loss():
 
 
 def test_libcontinuals_overall_numbers_are_means_over_stages():
-    four = [
-        [0.9, None, None, None],
-        [0.8, 0.9, None, None],
-        [0.7, 0.6, 0.9, None],
-        [0.5, 0.4, 0.3, 0.9],
-    ]
+    four = [[0.9, None, None, None], [0.8, 0.9, None, None], [0.7, 0.6, 0.9, None], [0.5, 0.4, 0.3, 0.9]]
     # Up to the third task: 0.7 - 0.9 = -0.2, times 2 / (3 * 2). Up to the fourth: -0.2, and 0.5-0.9 and
     # 0.4-0.9: -1.1, times 2 / (4 * 3).
     assert metrics.backward_transfer_libcontinual(four) == pytest.approx(-1.1 / 6)

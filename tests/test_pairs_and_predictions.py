@@ -43,11 +43,7 @@ def test_equal_rows_leave_no_doubt_and_rows_not_kept_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        ({"seed": 1}, "equal order, seed and data"),
-        ({"stream": "meadow"}, "one stream"),
-    ],
+    ("other", "words"), [({"seed": 1}, "equal order, seed and data"), ({"stream": "meadow"}, "one stream")]
 )
 def test_what_is_no_pair_is_refused(other: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):

@@ -45,11 +45,7 @@ def test_latex_has_the_best_in_bold_and_marks_what_could_be_best(root: Path) -> 
     # alpha: (1.2 + 0.9) / 3 = 70.0, 74.0, 72.0: mean 72.0, deviation 2.0; beta_x: 70.0, 73.3, 71.3;
     # gamma is 20 points of AP lower, where the residuals are below a point.
     assert [row[0] for row in rows] == [r"alpha$^{\dagger}$", r"beta\_x$^{\dagger}$", "gamma"]
-    assert [row[1] for row in rows] == [
-        r"\textbf{72.0 $\pm$ 2.0}",
-        r"71.6 $\pm$ 1.7",
-        r"52.0 $\pm$ 2.0",
-    ]
+    assert [row[1] for row in rows] == [r"\textbf{72.0 $\pm$ 2.0}", r"71.6 $\pm$ 1.7", r"52.0 $\pm$ 2.0"]
     # Of forgetting the lowest is the best: 0.9 - 0.63.
     assert rows[0][heads.index(r"forgetting $\downarrow$")] == r"\textbf{27.0 $\pm$ 3.0}"
     # One each of AP, AIA, forgetting and BWT, and all three of learning accuracy, where all read 90.

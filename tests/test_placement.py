@@ -35,11 +35,7 @@ def llama(blocks: int, tied: bool = True) -> Any:
 
     shape: dict[str, Any] = {"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = transformers.LlamaConfig(
-        **shape,
-        num_hidden_layers=blocks,
-        intermediate_size=64,
-        vocab_size=50,
-        tie_word_embeddings=tied,
+        **shape, num_hidden_layers=blocks, intermediate_size=64, vocab_size=50, tie_word_embeddings=tied
     )
     with torch.device("meta"):
         return transformers.LlamaForCausalLM(config)

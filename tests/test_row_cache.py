@@ -13,14 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.data import row_cache
-from benchmark.data.mapped_rows import (
-    MappedImages,
-    RaggedWriter,
-    TextLists,
-    Texts,
-    TokenLists,
-    map_images,
-)
+from benchmark.data.mapped_rows import MappedImages, RaggedWriter, TextLists, Texts, TokenLists, map_images
 from benchmark.data.parsed_rows import ParsedRow, contents, splits
 from benchmark.data.row_cache import map_cached
 from benchmark.errors import UserError

@@ -30,11 +30,7 @@ def task(train, test, validation=None) -> Task:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(0, 2), min_size=1, max_size=40),
-    st.floats(0, 0.99),
-    st.integers(0, 1000),
-)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=40), st.floats(0, 0.99), st.integers(0, 1000))
 def test_holding_out_keeps_every_class_and_loses_no_row(labels, share, seed):
     kept, held = splits.hold_out(examples(labels), share, seed)
     assert sorted(kept.ids + held.ids) == sorted(examples(labels).ids)

@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.scoring.statistics import (
-    common_runs,
-    compare,
-    find_twins,
-    spread,
-    student_interval,
-)
+from benchmark.scoring.statistics import common_runs, compare, find_twins, spread, student_interval
 from benchmark.scoring.statistics_normalised import Width, measure_gap, summarise
 
 

@@ -13,11 +13,7 @@ from tests.command import assert_one_line_error, bench
 from tests.factories import result
 
 # after   t1  t2  t3
-WORKED = [
-    [80.0, None, None],
-    [90.0, 80.0, None],
-    [85.0, 82.0, 85.0],
-]
+WORKED = [[80.0, None, None], [90.0, 80.0, None], [85.0, 82.0, 85.0]]
 SIZES = [100, 100, 200]
 
 
@@ -91,10 +87,7 @@ def tree_lora_script(rows):
     count = len(rows)
     cells = [rows[t][j] for t in range(count) for j in range(t + 1)]
     losses = [min(rows[-1][j] - rows[j][j], 0) for j in range(count)]
-    return {
-        "average_all_cells": sum(cells) / len(cells),
-        "backward_transfer_losses": sum(losses) / count,
-    }
+    return {"average_all_cells": sum(cells) / len(cells), "backward_transfer_losses": sum(losses) / count}
 
 
 def libcontinual(rows):

@@ -80,11 +80,7 @@ def test_slices_hold_every_class_once_and_only_the_last_is_shorter(classes, task
 
 @pytest.mark.parametrize(
     "name, classes, counts",
-    [
-        ("cifar100", 100, (5, 10, 20, 50)),
-        ("imagenet-r", 200, (5, 10, 20, 50)),
-        ("imagenet-a", 200, (10, 20)),
-    ],
+    [("cifar100", 100, (5, 10, 20, 50)), ("imagenet-r", 200, (5, 10, 20, 50)), ("imagenet-a", 200, (10, 20))],
 )
 def test_the_class_order_and_the_slices_reach_the_result(tmp_path, name, classes, counts):
     # Folder names sort as the numbers do, and test image k has the colour of class k.

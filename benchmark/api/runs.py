@@ -19,13 +19,7 @@ if TYPE_CHECKING:
     from benchmark.running.run import Run
 
 Names = str | Iterable[str]
-SLIPS = {
-    "methods": "method",
-    "streams": "stream",
-    "seed": "seeds",
-    "order": "orders",
-    "worker": "workers",
-}
+SLIPS = {"methods": "method", "streams": "stream", "seed": "seeds", "order": "orders", "worker": "workers"}
 
 
 def run(

@@ -89,8 +89,7 @@ Gpus = Annotated[
 ]
 Memory = Annotated[float | None, typer.Option(help="GiB that Ray sets aside for a run.")]
 Log = Annotated[
-    str | None,
-    typer.Option(help="Additional loggers, comma-separated (see: bench list loggers)."),
+    str | None, typer.Option(help="Additional loggers, comma-separated (see: bench list loggers).")
 ]
 Format = Annotated[
     TableFormat | None,

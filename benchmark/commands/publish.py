@@ -42,8 +42,7 @@ def export(
     result: Annotated[Path, typer.Argument(help="A result file.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
     card: Annotated[
-        bool,
-        typer.Option("--card", help="Also write README.md: code that runs as it is, and the scores."),
+        bool, typer.Option("--card", help="Also write README.md: code that runs as it is, and the scores.")
     ] = False,
     data_dir: DataDir = None,
     stream: StreamFile = None,

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    runs: list[Run],
-    options: RunOptions,
-    conditions: Conditions,
-    loggers: Sequence[Callback] = (),
+    runs: list[Run], options: RunOptions, conditions: Conditions, loggers: Sequence[Callback] = ()
 ) -> int:
     """Run the runs and return the exit code: 0 only where every run is complete.
 
@@ -57,11 +54,7 @@ def sweep(
 
 
 def carry_out(
-    runs: list[Run],
-    options: RunOptions,
-    conditions: Conditions,
-    loggers: Sequence[Callback],
-    shown: TextIO,
+    runs: list[Run], options: RunOptions, conditions: Conditions, loggers: Sequence[Callback], shown: TextIO
 ) -> list[Outcome] | None:
     """Run the runs with their progress on `shown`; None where the user stopped them, which is then said.
 

@@ -42,8 +42,7 @@ def open_log(out: Path) -> Callback:
         raise UserError("--log tensorboard needs TensorBoard: pip install tensorboard") from None
     folder = SweepFolder(out)
     return LoggedRuns(
-        "tensorboard",
-        lambda run: TensorBoardRun(SummaryWriter(str(folder.file("tensorboard", run)))),
+        "tensorboard", lambda run: TensorBoardRun(SummaryWriter(str(folder.file("tensorboard", run))))
     )
 
 

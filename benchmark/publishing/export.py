@@ -163,11 +163,7 @@ def write_lora(
 
 
 def write_checkpoint(
-    config: PeftConfig,
-    tensors: dict[str, Tensor],
-    folder: Path,
-    backbone: str,
-    revision: str | None = None,
+    config: PeftConfig, tensors: dict[str, Tensor], folder: Path, backbone: str, revision: str | None = None
 ) -> None:
     """Write a configuration of peft and the tensors that it is for, to be put on the named backbone."""
     config.base_model_name_or_path, config.revision = backbone, revision

@@ -14,15 +14,7 @@ from pathlib import Path
 from benchmark.data.prompts import lists_options
 from benchmark.errors import UserError
 from benchmark.publishing.board import LEADING, Board, boards
-from benchmark.publishing.collect import (
-    Row,
-    Section,
-    is_searched,
-    is_standard,
-    run_key,
-    sections,
-    usable,
-)
+from benchmark.publishing.collect import Row, Section, is_searched, is_standard, run_key, sections, usable
 from benchmark.result_files import find
 from benchmark.results import CLASS_MEANS, Result
 from benchmark.scoring.headroom import Headroom, chance_at_last, measure_headroom

@@ -56,12 +56,7 @@ def style() -> str:
 
 
 def heat_map(
-    cells: np.ndarray,
-    tasks: Sequence[int],
-    title: str,
-    corner: str,
-    limits: tuple[float, float],
-    digits: int,
+    cells: np.ndarray, tasks: Sequence[int], title: str, corner: str, limits: tuple[float, float], digits: int
 ) -> str:
     """Return a square matrix as a table; a cell that was not measured stays without colour.
 

@@ -10,13 +10,7 @@ from benchmark.errors import Incomplete
 from benchmark.protocol import describe_storage
 from benchmark.publishing import comparisons, marks, measured_boards
 from benchmark.publishing.board import Board
-from benchmark.publishing.collect import (
-    Section,
-    load,
-    no_search_for_cycles,
-    sections,
-    selection,
-)
+from benchmark.publishing.collect import Section, load, no_search_for_cycles, sections, selection
 from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.in_words import InWords, in_words
 from benchmark.publishing.measured_boards import publishable

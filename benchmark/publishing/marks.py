@@ -90,10 +90,7 @@ def contradictions(made: Mark, result: Result) -> list[str]:
     stated = {
         "the result is not the one that was scored": (made.result_sha256, digest(result)),
         "the adapters are not those that the result names": (made.adapters_sha256, result.adapters_sha256),
-        "the data are not those of the result": (
-            made.data_fingerprint,
-            result.provenance.data_fingerprint,
-        ),
+        "the data are not those of the result": (made.data_fingerprint, result.provenance.data_fingerprint),
         "the scores are not those of the result": (made.scores, result.matrix[-1]),
     }
     return [words for words, (found, expected) in stated.items() if found != expected]

@@ -22,13 +22,7 @@ from benchmark.running.task_loop import learn_task
 from benchmark.running.training import train
 from benchmark.stream import Examples, Task
 
-ARCHITECTURES = {
-    "vector": "linear",
-    "image": "ViT",
-    "encoder": "BERT",
-    "seq2seq": "T5",
-    "causal": "Llama",
-}
+ARCHITECTURES = {"vector": "linear", "image": "ViT", "encoder": "BERT", "seq2seq": "T5", "causal": "Llama"}
 ROWS, VOCABULARY = 4, 16
 
 

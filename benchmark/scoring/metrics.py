@@ -235,12 +235,7 @@ _TABLE = (
     Convention(positive_backward_transfer, "every later row minus diagonal, if a gain", True, "Continuum"),
     Convention(remembering, "a full score less the loss in every later row", True, "Continuum", ("full",)),
     Convention(retention, "last row over diagonal, mean over T-1", True, "papers that print stability"),
-    Convention(
-        learning_accuracy,
-        "mean of the diagonal",
-        True,
-        "MER; GainLoRA's Fwt; SAPT's Fwt plus 50.94",
-    ),
+    Convention(learning_accuracy, "mean of the diagonal", True, "MER; GainLoRA's Fwt; SAPT's Fwt plus 50.94"),
     Convention(
         forward_transfer_gem,
         "row before a task minus the untrained model",

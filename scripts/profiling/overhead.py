@@ -121,12 +121,7 @@ def shares(seconds: dict[str, float]) -> dict[str, float]:
     return {part: value / whole for part, value in seconds.items()} | {"engine": engine / whole}
 
 
-def main(
-    method: Methods,
-    stream: StreamKey,
-    settings: Settings = None,
-    data_dir: Path | None = None,
-) -> None:
+def main(method: Methods, stream: StreamKey, settings: Settings = None, data_dir: Path | None = None) -> None:
     """Print, for one run of each method, the share of each part in its time."""
     rows = []
     asked = settings or []
