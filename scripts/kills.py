@@ -5,9 +5,9 @@
     python -m scripts.kills --kills 200 --tally kills.jsonl
 
 What is hit is the run itself, one of two runs while it fills the cache that both share, a worker of Ray, the
-process that Ray keeps its state in, or whatever Ray's own guard of the memory chooses. The same command is
-given again until a round's kills are spent; then it runs to its end. Every file must have the bytes of a run
-that nothing happened to, times aside. The exit code is 0 if all have.
+command that started Ray, the process that Ray keeps its state in, or whatever Ray's own guard of the memory
+chooses. The same command is given again until a round's kills are spent; then it runs to its end. Every file
+must have the bytes of a run that nothing happened to, times aside. The exit code is 0 if all have.
 
 With a tally each round that was compared is a line of its file; the same command goes on from there, and
 counts no round of other code.
@@ -43,6 +43,8 @@ from tests.outputs import content
 ROOT = Path(__file__).parents[1]
 DRY_ROUNDS = 3
 LOW_MEMORY = "running low on memory"
+RUNNING = "ray::run_limited"  # a worker of Ray that has a run
+PARTS = {"worker": RUNNING, "driver": "driver", "gcs": "gcs_server"}
 # Above no threshold is anything left: Ray's guard kills a worker every two seconds.
 GUARDED = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "2000"}
 
@@ -78,7 +80,8 @@ SCENARIOS = {
     "cache": Scenario(
         (*DIGITS, "--seed", "{seed}", *settings("epochs=1", "blocks=last:2", "test_limit=32")), 0.08, 1, 0.5
     ),
-    "worker": Scenario(("--method", "seq-lora,inc-lora", *TOY), 0.05, 5, 2.0),
+    "worker": Scenario(("--method", "seq-lora,inc-lora", *TOY), 0.04, 5, 2.0),
+    "driver": Scenario(("--method", "seq-lora,inc-lora", *TOY), 0.01, 2, 2.0),
     "gcs": Scenario(("--method", "seq-lora,inc-lora", *TOY), 0.03, 3, 2.0),
     "memory": Scenario(("--method", "seq-lora,inc-lora", *TOY), 0.04, 8, 0.0),
 }
@@ -209,21 +212,19 @@ def kill_maker(ground: Ground, out: Path, cache: Path) -> Iterator[str]:
 
 
 def kill_part(ground: Ground, out: Path, cache: Path, name: str) -> Iterator[str]:
-    """Kill a process of Ray's: a worker, whose run goes on, or its state, which ends the command."""
+    """Kill a worker of Ray's, whose run goes on, or its state or the driver, which ends the command."""
     process, kills = ground.start(out, cache), 0
     while process.poll() is None and kills < ground.scenario.a_round:
         before = at_work(out)
-        while process.poll() is None and (
-            at_work(out) == before or not children(process, "ray::run_limited")
-        ):
+        while process.poll() is None and (at_work(out) == before or not children(process, RUNNING)):
             time.sleep(0.05)
         time.sleep(ground.drawn.uniform(0, ground.scenario.longest))
-        found = children(process, name)
+        found: Sequence[Started | psutil.Process] = [process] if name == "driver" else children(process, name)
         if found and process.poll() is None:
             ground.drawn.choice(found).kill()
             kills += 1
             yield "killed"
-        if name == "gcs_server":
+        if name != RUNNING:
             break
     process.wait(timeout=1800)  # it ends by itself
 
@@ -248,8 +249,8 @@ def kills_of(name: str, ground: Ground, out: Path, cache: Path) -> Iterator[str]
         yield from kill_maker(ground, out, cache)
     elif name == "memory":
         yield from kill_for_memory(ground, out, cache)
-    elif name in ("worker", "gcs"):
-        yield from kill_part(ground, out, cache, "ray::run_limited" if name == "worker" else "gcs_server")
+    elif name in PARTS:
+        yield from kill_part(ground, out, cache, PARTS[name])
     else:
         yield from kill_run(ground, out, cache)
 

@@ -1,29 +1,16 @@
-"""Runs a sweep on a Ray cluster of several nodes on this machine, kills nodes, and compares what is left.
-
-    python -m tests.lost_node sweeps/faults.toml --nodes 3 --kills 1
-
-A node is killed with all its processes once a third of the runs have learned a task each, and another joins.
-At the end every result has the same bytes as in an undisturbed sweep, times aside.
-"""
+"""Runs runs on a Ray cluster of several nodes on this machine, and kills nodes while others join."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from benchmark.running.driver import run
 from benchmark.running.events import Event, TaskDone
 from benchmark.running.job import Conditions
 from benchmark.running.run import Run
-from benchmark.running.sweep_file import read_sweep
-from tests.command import ROOT
-from tests.outputs import content
 
 
 @contextmanager
@@ -65,27 +52,3 @@ def lose_nodes(runs: list[Run], out: Path, nodes: int, kills: int, every: int) -
     assert len(lost) == kills, f"the sweep ended after {len(lost)} losses"
     assert all(outcome.state == "complete" for outcome in outcomes), [one.error for one in outcomes]
     return seen
-
-
-def main(file: Annotated[Path, typer.Argument(help="A sweep file.")], nodes: int = 3, kills: int = 1) -> None:
-    """Run the comparison in a temporary folder and print what was learned twice."""
-    # Workers find the suite, and commits made meanwhile stay out of the results.
-    os.environ["PYTHONPATH"] = str(ROOT)
-    os.environ["GIT_DIR"] = str(ROOT / "no-repository")
-    runs = read_sweep(file)
-    with tempfile.TemporaryDirectory() as folder:
-        undisturbed, disturbed = Path(folder) / "undisturbed", Path(folder) / "disturbed"
-        run(runs, undisturbed, None, 1, "cpu", False, lambda event: None)
-        seen = lose_nodes(runs, disturbed, nodes, kills, every=max(1, len(runs) // 3))
-        expected, found = content(undisturbed), content(disturbed)
-    assert found == expected, sorted(name for name in expected if found.get(name) != expected[name])
-    tasks = [(event.run.identity, event.task) for event in seen if isinstance(event, TaskDone)]
-    twice = len(tasks) - len(set(tasks))
-    print(
-        f"{kills} of {nodes} nodes killed; {len(runs)} runs complete, {len(set(tasks))} tasks, "
-        f"{twice} learned twice; {len(expected)} files, all as without it"
-    )
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -66,7 +66,7 @@ def test_a_tally_counts_no_round_of_other_code(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_the_shares_of_the_scenarios_are_all_kills() -> None:
-    """With 200 kills: image 80, text 80, a shared cache 16, worker 10, memory 8, gcs 6."""
+    """With 200 kills: image 80, text 80, a shared cache 16, worker 8, driver 2, memory 8, gcs 6."""
     counts = {name: round(200 * scenario.share) for name, scenario in kills.SCENARIOS.items()}
-    assert counts == {"image": 80, "text": 80, "cache": 16, "worker": 10, "gcs": 6, "memory": 8}
+    assert counts == {"image": 80, "text": 80, "cache": 16, "worker": 8, "driver": 2, "gcs": 6, "memory": 8}
     assert sum(counts.values()) == 200

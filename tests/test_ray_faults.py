@@ -13,7 +13,6 @@ from benchmark.running.driver import run
 from benchmark.running.events import TaskDone
 from benchmark.running.plan import plan
 from scripts import kills
-from tests.chaos import chaos
 from tests.command import ROOT
 from tests.lost_node import cluster, lose_nodes
 from tests.outputs import content
@@ -21,13 +20,6 @@ from tests.test_faults import SETTINGS, Start, check_goes_on, ended, plugin, sta
 
 __all__ = ["plugin", "start", "undisturbed"]  # fixtures
 pytestmark = pytest.mark.slow
-
-SWEEP = """
-[[run]]
-method = "seq-lora,litelora"
-stream = "toy"
-seed = "0-1"
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +29,11 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def test_random_kills_under_ray_change_no_byte(tmp_path: Path) -> None:
-    file = tmp_path / "sweep.toml"
-    file.write_text(SWEEP, encoding="utf-8")
-    # By this seed the driver, a worker and the driver again.
-    hits = chaos(file, tmp_path, kills=3, seed=0, workers=2, longest=1.0)
-    assert hits["driver"] and hits["worker"]
+@pytest.mark.parametrize("part", ["worker", "driver"])
+def test_random_kills_under_ray_change_no_byte(part: str, tmp_path: Path) -> None:
+    tally = kills.suffer(part, tmp_path / part, 2, seed=0)
+    assert tally.kills.total() >= 2 and tally.files > 0
+    assert tally.differing == []
 
 
 def test_a_run_of_a_lost_node_goes_on_where_another_joins(tmp_path: Path) -> None:
