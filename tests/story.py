@@ -36,9 +36,9 @@ def story(key: str, kind: str) -> Story:
     return Story(key, kind)
 
 
-def fresh(key: str, kind: str, seed: int = 0) -> Method:
+def fresh(key: str, kind: str, seed: int = 0, **hyperparameters: Any) -> Method:
     stream = tiny.tasks(kind, TASKS, rows=ROWS)
-    return tiny.make_method(key, kind, stream=stream, settings=SHORT, seed=seed)
+    return tiny.make_method(key, kind, stream=stream, settings=SHORT, seed=seed, **hyperparameters)
 
 
 def answers(method: Method, t: int, rows: list[int] | None = None, size: int = 64) -> dict[int, Any]:

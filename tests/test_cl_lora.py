@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.registry import METHODS
-from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
 from methods.cl_lora import class_means, row_shares
 from methods.pieces.early_exit import first_blocks
@@ -345,17 +344,6 @@ def test_likeness_of_weights_by_hand() -> None:
 
 
 # --- what is kept
-
-
-@transformers
-def test_continued_after_a_stop_gives_the_same_bytes(kind: str) -> None:
-    method, again = learned(2, kind), learned(0, kind, seed=7)
-    again.restore({name: value.clone() for name, value in method.state().items()})
-    batch = tiny.whole(tiny.rows(method, 0, "test"))
-    assert torch.equal(again.scores(batch), method.scores(batch))
-    for either in (method, again):
-        tiny.learn(either, 2)
-    assert pack(again.state()) == pack(method.state())
 
 
 def test_task_without_a_step_gives_no_nan() -> None:

@@ -239,6 +239,30 @@ def test_stopped_and_continued_gives_the_same_bytes(key: str, kind: str) -> None
     assert pack(again.state()) == pack(finished.states[-1])
 
 
+@pytest.mark.parametrize(
+    ("key", "chosen"),
+    [
+        ("ewc-lora", {"space": "factors"}),
+        ("ewc-lora", {"variant": "official"}),
+        ("gainlora", {"base": "o-lora"}),
+        *[("litelora", {"base": base}) for base in ("inc-lora", "o-lora", "inflora")],
+        ("sapt", {"rehearsed": 3}),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part.values())),
+)
+def test_stopped_and_continued_with_other_settings_gives_the_same_bytes(
+    key: str, chosen: dict[str, Any]
+) -> None:
+    """With these a method keeps other things between tasks than with its defaults."""
+    method, again = (fresh(key, "encoder", seed, **chosen) for seed in (0, 5))
+    for t in range(TASKS - 1):
+        tiny.learn(method, t)
+    again.restore({name: value.clone() for name, value in method.state().items()})
+    for either in (method, again):
+        tiny.learn(either, TASKS - 1)
+    assert pack(again.state()) == pack(method.state())
+
+
 @on_one_kind
 def test_same_seed_gives_the_same_bytes_and_another_seed_others(key: str, kind: str) -> None:
     def bytes_after(seed: int) -> bytes:

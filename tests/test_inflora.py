@@ -12,7 +12,6 @@ from benchmark.data.batches import VectorRows
 from benchmark.lora.inputs import in_order, observe_inputs, second_moments
 from benchmark.lora.targets import block_of
 from benchmark.models import small_models
-from benchmark.running.checkpoint import pack
 from benchmark.running.training import train
 from methods.inflora import free_directions
 from methods.pieces.subspace_memory import SubspaceMemory
@@ -271,25 +270,6 @@ def test_memory_and_free_share_are_reported() -> None:
     assert method.report(0) == {"free_directions": 1 - size / 48}
     # 8 bytes a number in float64, and the mode's integer.
     assert method.accounting().auxiliary_bytes == 48 * size * 8 + 8
-
-
-def test_one_task_of_one_row_and_one_class_is_enough() -> None:
-    for kind in ("image", "encoder"):
-        for key in ("inflora", "inflora-b5"):
-            stream = tiny.tasks(kind, 1, classes=1, rows=1)
-            method = tiny.make_method(key, kind, stream=stream)
-            tiny.learn(method, 0)
-            assert torch.isfinite(tiny.logits(method, 0)).all()
-
-
-def test_memories_survive_a_restart() -> None:
-    method, again = (tiny.make_method("inflora", "encoder") for _ in range(2))
-    for t in range(2):
-        tiny.learn(method, t)
-    again.restore({name: value.clone() for name, value in method.state().items()})
-    for either in (method, again):
-        tiny.learn(either, 2)
-    assert pack(again.state()) == pack(method.state())
 
 
 # --- InfLoRA-b5

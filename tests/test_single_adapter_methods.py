@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from benchmark.data.batches import Rows
 from benchmark.lora.inputs import in_order
-from benchmark.running.checkpoint import pack
 from methods.pieces import distillation, fisher
 from methods.slao import orthonormal
 from tests import tiny
@@ -178,19 +177,6 @@ def test_high_price_holds_a_factor_where_it_was() -> None:
     assert moved[1] < 0.5 * moved[0]
 
 
-@pytest.mark.parametrize(
-    ("key", "chosen"),
-    [("ewc-lora", {"space": "factors"}), ("ewc-lora", {"variant": "official"}), ("slao", {})],
-)
-def test_continued_after_a_stop_gives_the_same_bytes(key: str, chosen: dict[str, Any]) -> None:
-    method = learned(key, 2, **chosen)
-    again = learned(key, 0, **chosen)
-    again.restore({name: value.clone() for name, value in method.state().items()})
-    for either in (method, again):
-        tiny.learn(either, 2)
-    assert pack(again.state()) == pack(method.state())
-
-
 # --- LwF-LoRA
 
 
@@ -299,16 +285,13 @@ def test_merging_by_hand() -> None:
     assert method.accounting().stored == 2 * 2 * (48 + 16)
 
 
-# --- every one of them
+# --- with other settings than the defaults, which tests/test_conformance.py has
 
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("ewc-lora", {}),
     ("ewc-lora", {"variant": "official"}),
     ("ewc-lora", {"space": "factors"}),
-    ("lwf-lora", {}),
     ("er-lora", {"buffer": "class-balanced", "buffer_size": 3}),
-    ("slao", {}),
 ]
 variants = pytest.mark.parametrize(("key", "chosen"), VARIANTS)
 
