@@ -70,6 +70,7 @@ def test_standard_cl(tmp_path: Path) -> None:
     rows["amazon"][2]["label"] = "Sprots"
     rows["amazon"][3]["label"] = "Very Negative"
     rows["amazon"][1] |= {"id": "train-0", "label": "Goood"}
+    rows["agnews"][1]["label"] = "Spo\nrts"
     rows["agnews"] = [row for row in rows["agnews"] if row["split"] != "test"]
     for name, listed in rows.items():
         write_rows(folder / f"{name}.jsonl.gz", listed)
@@ -83,22 +84,29 @@ def test_standard_cl(tmp_path: Path) -> None:
         "longseq/amazon.jsonl.gz, row 2: the label 'Goood' is not one of: very negative,",
         "longseq/amazon.jsonl.gz, row 3: the label 'Sprots' is not one of: very negative,",
         "longseq/amazon.jsonl.gz, row 4: the label 'Very Negative' differs from 'very negative' only by case",
+        "longseq/agnews.jsonl.gz, row 2: the label 'Spo\\nrts' is not one of: World, Sports,",
         "longseq/yahoo.jsonl.gz does not exist",
         # What is left of the tasks once these rows are out.
         "dbpedia, train: no rows of the class 'Educational Institution'",
         "amazon, train: no rows of the class 'negative'",
         "amazon, train: no rows of the class 'neutral'",
         "amazon, train: no rows of the class 'positive'",
+        "agnews, train: no rows of the class 'Sports'",
         "agnews, test: no test rows",
     )
     said = refused("standard-cl", tmp_path)
     assert "dbpedia.jsonl.gz, row 2: split" in said
-    assert said.endswith("(and 6 more errors; all: bench data verify standard-cl --order 1)")
+    assert said.endswith("(and 7 more errors; all: bench data verify standard-cl --order 1)")
     (folder / "tasks.json").write_text("{", encoding="utf-8")
     assert_reported(
         verified("standard-cl", tmp_path),
         "longseq/tasks.json is not JSON",
         "longseq/yahoo.jsonl.gz does not exist",
+    )
+    (folder / "tasks.json").write_text('{"tasks": {}}', encoding="utf-8")
+    assert_reported(
+        verified("standard-cl", tmp_path),
+        *[f"longseq/tasks.json has no entry for the task '{name}'" for name in rows],
     )
 
 
@@ -109,7 +117,7 @@ def test_folders_of_o_lora_and_that_no_cache_keeps_what_was_read_of_faulty_ones(
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     dump(tmp_path / "TC/agnews/train.json", [{"label": "World"}, {"label": "Wrld", "sentence": "y"}])
     dump(tmp_path / "TC/agnews/test.json", [{"label": "sports", "sentence": "x"}, {"label": "Sports"}])
-    dump(tmp_path / "TC/dbpedia/labels.json", ["Company", "company", "Company"])
+    dump(tmp_path / "TC/dbpedia/labels.json", ["Company", "company", "Company "])
     dump(tmp_path / "SC/amazon/test.json", [])
     (tmp_path / "SC/amazon/train.json").unlink()
     (tmp_path / "TC/yahoo/test.json").write_text("[1", encoding="utf-8")
@@ -150,6 +158,7 @@ def test_superni(tmp_path: Path) -> None:
             for n in range(3)
         ]
         if name == first:
+            rows[0] |= {"outputs": [""]}  # an empty answer is one
             rows[1] |= {"outputs": []}
             rows[2] |= {"id": "train-0", "outputs": "a"}
         if name == second:
@@ -268,7 +277,7 @@ def test_a_stream_of_tables(tmp_path: Path) -> None:
         "one-train.csv, row 2: no text in the column 'text'",
         "one-train.csv, row 3: the id '1' is that of one-train.csv, row 1",
         "one-train.csv, row 4: 1 fields under a header of 3",
-        "one-train.csv, row 5: the label 'X' differs only by case from 'x'",
+        "one-train.csv, row 5: the label 'X' differs only by case from 'x' (one-train.csv, row 1)",
         "one-test.csv, row 2: the label 'z' is that of no training row",
         "one, test: one-train.csv, one-test.csv: no test rows of the class 'X'",
         "one, test: one-train.csv, one-test.csv: no test rows of the class 'y'",

@@ -11,7 +11,7 @@ from benchmark.data import files as data_files
 from benchmark.data.load import load
 from benchmark.errors import UserError
 from benchmark.stream import Request
-from tasks import long_sequence, omniglot, superni
+from tasks import omniglot
 from tasks.sources.images import read_images
 
 
@@ -76,6 +76,9 @@ def test_a_bad_row_is_named(tmp_path, second, part):
 def test_missing_empty_truncated_and_plain_files_are_named(tmp_path):
     fails(lambda: read(tmp_path / "gone.gz"), "gone.gz", "does not exist")
     fails(lambda: read(write(tmp_path / "empty.gz")), "empty.gz", "no rows")
+    blank = tmp_path / "blank.gz"
+    blank.write_bytes(b"")
+    fails(lambda: read(blank), "blank.gz", "no rows")
     whole = gzip.compress((json.dumps(GOOD) + "\n").encode() * 2000)
     cut = tmp_path / "cut.gz"
     cut.write_bytes(whole[: len(whole) // 2])
@@ -153,53 +156,6 @@ def test_two_image_classes_of_one_name_are_told_apart_or_refused(tmp_path):
     assert read_all().names == ("crane (n1)", "crane (n2)")
     (tmp_path / "p.json").write_text(json.dumps({"class_names": ["crane", "crane"]}))
     fails(read_all, "p.json", "alike")
-
-
-def longseq(folder, *lines):
-    task = {
-        "group": "TC",
-        "labels": ["A", "B"],
-        "olora_instruction": None,
-        "sapt_definition": None,
-        "sapt_labels": ["A", "B"],
-    }
-    (folder / "longseq").mkdir(exist_ok=True)
-    (folder / "longseq" / "tasks.json").write_text(json.dumps({"tasks": {"mnli": task}}))
-    write(folder / "longseq" / "mnli.jsonl.gz", *(json.dumps(line) for line in lines))
-    request = Request("4", 0, long_sequence.SMOKE, folder)
-    return lambda: long_sequence.STREAM.load(request)
-
-
-def test_a_text_row_of_unknown_label_or_split_is_named(tmp_path):
-    row = {"id": "a", "split": "train", "text": "t", "label": "A"}
-    fails(longseq(tmp_path, row, {**row, "id": "b", "label": "C"}), "mnli.jsonl.gz, row 2", "'C'", "A, B")
-    fails(
-        longseq(tmp_path, row, {**row, "text": "u"}), "mnli.jsonl.gz, row 2", "the id 'a' is already that of"
-    )
-    fails(
-        longseq(tmp_path, {**row, "label": "a"}), "mnli.jsonl.gz, row 1", "'a' differs from 'A' only by case"
-    )
-    fails(longseq(tmp_path, {**row, "label": "A\nB"}), "mnli.jsonl.gz, row 1")
-    fails(longseq(tmp_path, {**row, "split": "eval"}), "mnli.jsonl.gz, row 1", "split")
-    fails(longseq(tmp_path, row), "tasks.json has no entry for the task 'cb'")
-    (tmp_path / "longseq" / "mnli.jsonl.gz").unlink()
-    fails(longseq_again(tmp_path), "mnli.jsonl.gz does not exist")
-
-
-def longseq_again(folder):
-    return lambda: long_sequence.STREAM.load(Request("4", 0, long_sequence.SMOKE, folder))
-
-
-def test_a_generation_row_without_references_is_named(tmp_path):
-    name = superni.STREAM.orders["1"][0]
-    (tmp_path / "superni").mkdir()
-    facts = {"tasks": {name: {"definition": "d", "category": "c"}}}
-    (tmp_path / "superni" / "tasks.json").write_text(json.dumps(facts))
-    path = tmp_path / "superni" / f"{name}.jsonl.gz"
-    row = {"id": "a", "split": "train", "input": "i", "outputs": []}
-    write(path, json.dumps({**row, "outputs": [""]}), json.dumps(row))
-    request = Request("1", 0, superni.SMOKE, tmp_path)
-    fails(lambda: superni.STREAM.load(request), f"{name}.jsonl.gz, row 2", "no reference")
 
 
 def test_without_a_data_folder_the_message_says_both_ways(tmp_path, monkeypatch):

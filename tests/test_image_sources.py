@@ -135,30 +135,12 @@ def test_cifars_pickles_are_refused(tmp_path, name):
     assert len(loaded("cifar100", tmp_path, tasks=4).tasks) == 4
 
 
-def test_faulty_folders_are_named(tmp_path):
+def test_hidden_folders_are_no_classes_and_a_missing_split_is_named(tmp_path):
     root = split_folders(tmp_path / "imagenet-a", WNIDS)
-    for path in (root / "test" / WNIDS[2]).iterdir():
-        path.unlink()
-    fails("imagenet-a", tmp_path, root, f"the class {WNIDS[2]} has no test images")
-    save(root / "test" / WNIDS[2] / "0.png", 1)
-    save(root / "test" / "n09999999" / "0.png", 1)
-    fails("imagenet-a", tmp_path, "the class n09999999 is in test and has no training images")
-    (root / "test" / "n09999999").rename(root / "test" / WNIDS[0].upper())
-    fails("imagenet-a", tmp_path, "N01443537", "n01443537", "nothing but case")
-    (root / "test" / WNIDS[0].upper()).rename(root / "test" / ".hidden")
+    save(root / "test" / ".hidden" / "0.png", 1)
     assert len(loaded("imagenet-a", tmp_path, tasks=4).tasks) == 4
-    (root / "train" / WNIDS[1] / "1.png").write_bytes(b"GIF89a")
-    fails("imagenet-a", tmp_path, "1.png, row 3", "not a readable image", tasks=4)
     (root / "test").rename(root / "tset")
     fails("imagenet-a", tmp_path, root / "test", "does not exist")
-
-
-def test_an_empty_split_is_refused(tmp_path):
-    root = split_folders(tmp_path / "cifar100", WNIDS)
-    for folder in (root / "test").iterdir():
-        for path in folder.iterdir():
-            path.unlink()
-    fails("cifar100", tmp_path, root, "the test split holds no images")
 
 
 @pytest.mark.parametrize("name", ["imagenet-r", "imagenet-a", "core50"])

@@ -124,15 +124,11 @@ def test_the_largest_published_size_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task_name", "pairs", "words"),
     [
-        ("FOMC", [{"prompt": "What?", "answer": "A"}], ["FOMC", "train.json, row 1", "does not begin with"]),
         (
             "FOMC",
             [{"prompt": prompt("FOMC", "t"), "answer": "A"}, {"prompt": prompt("FOMC", "u"), "answer": "no"}],
             ["train.json, row 2", "'no' begins with none of ABC"],
         ),
-        ("Py150", [{"prompt": "x"}], ["train.json, row 1", "answer: Field required"]),
-        ("Py150", [{"prompt": 3, "answer": "y"}], ["row 1", "prompt", "valid string"]),
-        ("Py150", [], ["train.json holds no rows"]),
         ("Py150", {"prompt": "x"}, ["train.json", "valid list"]),
     ],
 )
