@@ -1,13 +1,9 @@
-"""Runs that are killed anywhere go on with the same bytes: in this process at every write, and for real."""
+"""Runs that are killed anywhere go on with the same bytes: here at every write, in test_kills.py for real."""
 
 from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -25,8 +21,6 @@ from benchmark.running.driver import run
 from benchmark.running.events import Event, StepDone, TaskDone
 from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
-from tests import tiny
-from tests.command import ROOT
 from tests.outputs import content
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
@@ -293,66 +287,3 @@ def test_a_damaged_checkpoint_fails_the_run_and_fresh_starts_it_over(
     assert failed.error is not None and "--fresh" in failed.error
     assert invoke(tmp_path, "--fresh").exit_code == 0
     assert content(tmp_path) == whole
-
-
-def start(command: list[str], out: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start `bench` in a process of its own, with its output in a file."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    whole_command = [sys.executable, "-m", "benchmark", *command, "--out", str(out)]
-    with open(log, "wb") as shown:
-        return subprocess.Popen(whole_command, stdout=shown, stderr=subprocess.STDOUT, env=environment)
-
-
-Sign = Callable[[subprocess.Popen[bytes]], bool]
-
-
-def kill(process: subprocess.Popen[bytes], sign: Sign, delay: float) -> bool:
-    """Kill a process `delay` seconds after a sign of progress, and return whether it was still at work."""
-    while process.poll() is None and not sign(process):
-        time.sleep(0.0005)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    return process.wait(timeout=120) == -signal.SIGKILL
-
-
-def kill_again_and_again(command: list[str], out: Path, times: int, drawn: random.Random) -> int:
-    """Start a run, kill it at random moments, let it end at last, and return how many kills hit it."""
-    log = out.with_suffix(".log")
-
-    def shown(process: subprocess.Popen[bytes]) -> bool:
-        return log.stat().st_size > 0
-
-    def writing(process: subprocess.Popen[bytes]) -> bool:
-        return any(out.rglob(f".*.{process.pid}.tmp"))
-
-    def learned(process: subprocess.Popen[bytes]) -> bool:
-        return b"| task " in log.read_bytes()
-
-    moments = [(writing, 0.0), (learned, 0.2), (shown, 2.0), (writing, 0.002)][:times]
-    kills = sum(kill(start(command, out, log), sign, drawn.uniform(0, most)) for sign, most in moments)
-    assert start(command, out, log).wait(timeout=300) == 0, log.read_text(encoding="utf-8")
-    return kills
-
-
-def check_kills(command: list[str], folder: Path, times: int, seed: int) -> None:
-    """Check that a run killed at random moments ends as an uninterrupted one."""
-    once = start(command, folder / "once", folder / "once.log")
-    assert once.wait(timeout=300) == 0, (folder / "once.log").read_text(encoding="utf-8")
-    expected = content(folder / "once")
-    assert kill_again_and_again(command, folder / "killed", times, random.Random(seed)) >= 2
-    assert content(folder / "killed") == expected
-    assert len(folders(folder / "killed")) == 2
-
-
-@pytest.mark.slow
-def test_a_run_on_vectors_killed_for_real_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    command = ["run", "--method", "litelora", "--stream", "toy"]
-    check_kills(command, tmp_path, times=4, seed=1)
-
-
-@pytest.mark.slow
-def test_a_run_on_images_killed_for_real_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    settings = [part for text in ("epochs=2", "train_limit=64", "test_limit=30") for part in ("--set", text)]
-    backbone = ["--backbone", str(tiny.folder("image"))]
-    command = ["run", "--method", "seq-lora", "--stream", "digits", *settings, *backbone]
-    check_kills(command, tmp_path, times=2, seed=2)
