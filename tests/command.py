@@ -1,4 +1,4 @@
-"""Runs the command line the way a user does: in a process of its own."""
+"""Runs the command line the way a user does, in a process of its own, or in this one, which is quicker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner, Result
+
+from benchmark.cli import app
+
 ROOT = Path(__file__).parents[1]
+
+
+def invoke(*arguments: object) -> Result:
+    """Run `bench` in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
 
 
 def bench(*arguments: object, path: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:

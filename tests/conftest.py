@@ -29,3 +29,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep commits made between two runs out of their results."""
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchmark.cli import app
 from benchmark.models import backbone as backbones
 from benchmark.results import read
 from tasks.sources import natural_instructions, text_classification
 from tests import tiny
-from tests.command import bench
+from tests.command import bench, invoke
 
 SMALL = ["--set", "stream.tasks=3", "--set", "stream.train_rows=16", "--set", "stream.test_rows=8"]
 TOY = ["run", "--method", "seq-lora", "--stream", "toy", "--set", "epochs=2", *SMALL]
@@ -30,11 +29,6 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no setting of the reader's shell decide."""
     for name in ("BENCH_DEBUG", "BENCH_DATA"):
         monkeypatch.delenv(name, raising=False)
-
-
-def invoke(*arguments: object) -> Result:
-    """Run the command line in this process."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
 
 
 def assert_failed(done: Result, *words: str) -> None:

@@ -12,23 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.results import write
 from benchmark.running import driver
 from benchmark.running.events import RunDone, TaskDone
 from benchmark.running.job import Conditions, Outcome
-from tests.command import ROOT, assert_one_line_error, bench
+from tests.command import ROOT, assert_one_line_error, bench, invoke
 from tests.factories import result as made_up
 
 HEAVY = ("torch", "numpy", "transformers", "pandas", "datasets", "peft", "ray", "scipy", "sklearn")
-
-
-def invoke(*arguments: object) -> Result:
-    """Run the command line in this process."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
 
 
 # What a run's plan is not to wait for: torch's compiler, and what only tables and encoders need.
@@ -272,14 +265,20 @@ def test_an_internal_error_is_one_line_unless_debugging(
     assert "Traceback" in invoke(*RUN).stderr
 
 
-def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
-    seen: dict[str, Any] = {}
+@pytest.fixture
+def seen(engine: Callable[[Any], None]) -> dict[str, Any]:
+    """What the runner is given beside the runs, once a command has called it."""
+    given: dict[str, Any] = {}
 
     def note(runs: list[Any], **more: Any) -> list[Outcome]:
-        seen.update(more)
+        given.update(more)
         return complete(runs, **more)
 
     engine(note)
+    return given
+
+
+def test_the_flags_reach_the_runner(seen: dict[str, Any], tmp_path: Path) -> None:
     flags = ["--data-dir", tmp_path, "--workers", 2, "--device", "auto", "--fresh", "--out", tmp_path]
     assert invoke(*RUN, *flags).exit_code == 0
     assert seen.pop("callback") and seen.pop("say")
@@ -287,14 +286,7 @@ def test_the_flags_reach_the_runner(engine: Callable[[Any], None], tmp_path: Pat
     assert seen == {"out": tmp_path, "data_dir": tmp_path, "workers": 2, "device": "auto", "fresh": True}
 
 
-def test_the_conditions_reach_the_runner(engine: Callable[[Any], None], tmp_path: Path) -> None:
-    seen: dict[str, Any] = {}
-
-    def note(runs: list[Any], **more: Any) -> list[Outcome]:
-        seen.update(more)
-        return complete(runs, **more)
-
-    engine(note)
+def test_the_conditions_reach_the_runner(seen: dict[str, Any], tmp_path: Path) -> None:
     flags = [
         "--retry",
         "--timeout",

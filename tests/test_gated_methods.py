@@ -17,17 +17,10 @@ from methods.pieces.penalties import overlap
 from methods.pieces.queries import pool_embeddings
 from methods.pieces.subspace_memory import SubspaceMemory
 from tests import tiny
+from tests.tiny import learned
 
 CASES = [("gainlora", {}), ("gainlora", {"base": "o-lora"}), ("mocl", {}), ("sapt", {"rehearsed": 3})]
 every = pytest.mark.parametrize(("key", "chosen"), CASES, ids=["gain-inflora", "gain-o-lora", "mocl", "sapt"])
-
-
-def learned(key: str, count: int, kind: str = "encoder", **chosen: Any) -> Any:
-    """Return a float64 method after its first tasks."""
-    method = tiny.make_method(key, kind, torch.float64, **{"learning_rate": 0.01} | chosen)
-    for t in range(count):
-        tiny.learn(method, t)
-    return method
 
 
 def queries(method: Any, t: int, split: str = "train") -> Tensor:

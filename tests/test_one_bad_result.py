@@ -5,18 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from benchmark.cli import app
 from benchmark.result_files import pack
+from tests.command import invoke
 from tests.factories import keep_adapters, result, save
 
 HALF = "is not complete JSON: cut in half"
-
-
-def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ def verbs(root: Path) -> dict[str, list[object]]:
 
 @pytest.mark.parametrize("shown", verbs(Path()))
 def test_the_good_ones_are_shown_and_the_bad_one_is_named(root: Path, shown: str) -> None:
-    done = bench(*verbs(root)[shown])
+    done = invoke(*verbs(root)[shown])
     assert done.exit_code == 1, done.output
     assert shown in done.stdout
     (line,) = done.stderr.splitlines()
@@ -60,7 +54,7 @@ def test_the_good_ones_are_shown_and_the_bad_one_is_named(root: Path, shown: str
 
 def test_pages_hold_the_runs_that_can_be_used(root: Path) -> None:
     for verb in ("page.html", "orchard.md"):
-        bench(*verbs(root)[verb])
+        invoke(*verbs(root)[verb])
     # Two of the three runs: AP (0.6 + 0.6 + 0.9) / 3 = 0.7 each.
     assert "<td>70.0 ± 0.0</td>" in (root / "page.html").read_text(encoding="utf-8")
     assert "70.0 ± 0.0" in (root / "orchard.md").read_text(encoding="utf-8")
@@ -69,14 +63,14 @@ def test_pages_hold_the_runs_that_can_be_used(root: Path) -> None:
 def test_each_bad_one_has_a_line_of_its_own(root: Path) -> None:
     second = the_bad(root).with_name("edited.json")
     second.write_text("[]", encoding="utf-8")
-    lines = bench("show", root / "results").stderr.splitlines()
+    lines = invoke("show", root / "results").stderr.splitlines()
     assert len(lines) == 2 and all(line.startswith("left out: ") for line in lines)
 
 
 def test_a_bad_line_of_a_packed_file_costs_no_other(tmp_path: Path) -> None:
     path = tmp_path / "tiny.jsonl"
     path.write_bytes(pack([result(seed=0), result(seed=1)]) + b'{"half": \n')
-    done = bench("metrics", path)
+    done = invoke("metrics", path)
     assert done.exit_code == 1 and "seed 0" in done.stdout and "seed 1" in done.stdout
     assert done.stderr == f"left out: {path}, line 3 {HALF}, or not a result file\n"
 
@@ -85,7 +79,7 @@ def test_where_none_can_be_used_nothing_is_shown(root: Path) -> None:
     for path in (root / "results" / "orchard").rglob("*.json"):
         path.write_text("{", encoding="utf-8")
     for arguments in verbs(root).values():
-        done = bench(*arguments)
+        done = invoke(*arguments)
         assert done.exit_code == 2 and done.stdout == ""
         (line,) = done.stderr.splitlines()
         assert line.startswith("error: ") and line.count(HALF) == 3

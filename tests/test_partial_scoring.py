@@ -7,20 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmark.cli import app
 from benchmark.data import row_cache
 from benchmark.results import TRAINED_HEAD, Result, read
 from benchmark.running import learner
 from benchmark.running.readings import Reader
 from tests import tiny
+from tests.command import invoke
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
-
-
-def invoke(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
 
 
 def run(out: Path, method: str, *more: object) -> Result:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -12,15 +10,7 @@ from methods.keep_lora import leading_directions
 from methods.pieces import fisher
 from methods.pieces.subspace_memory import SubspaceMemory, free_rows
 from tests import tiny
-
-
-def learned(key: str, count: int, kind: str = "encoder", **chosen: Any) -> Any:
-    """Return a float64 method after its first tasks."""
-    method = tiny.make_method(key, kind, torch.float64, **{"learning_rate": 0.01} | chosen)
-    for t in range(count):
-        tiny.learn(method, t)
-    return method
-
+from tests.tiny import learned
 
 # --- GPM-LoRA
 

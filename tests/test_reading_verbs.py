@@ -7,21 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchmark.cli import app
 from benchmark.registry import METHODS
 from tests import tiny
+from tests.command import invoke
 from tests.factories import stream_file
 
 pytestmark = pytest.mark.slow
 SMALL = ("--set", "protocol.epochs=1", "--set", "protocol.rank=1", "--set", "protocol.batch_size=8")
 # What cannot be done for a method is refused in one line; whatever else a verb says, it says of every result.
 MAY_REFUSE = {"export", "redundancy"}
-
-
-def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def methods_for(kind: str) -> list[str]:
@@ -55,7 +51,7 @@ def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Return a folder whose `results` hold one of every method on one kind of backbone."""
     folder = tmp_path_factory.mktemp(request.param)
     asked = stream_of(request.param, folder)
-    done = bench(
+    done = invoke(
         "run", "--method", ",".join(methods_for(request.param)), *asked, *SMALL, "--out", folder / "results"
     )
     assert done.exit_code == 0, done.output
@@ -93,7 +89,7 @@ def test_every_verb_reads_every_result_and_a_folder_of_them_becomes_page_board_a
             "redundancy": ["analyse", "redundancy", path],
             "export": ["export", path, tmp_path / path.stem, "--card"],
         }.items():
-            complaint = reported(verb, bench(*arguments))
+            complaint = reported(verb, invoke(*arguments))
             if complaint:
                 wrong.append(f"{verb} {path.stem}: {complaint}")
     assert wrong == []
@@ -104,7 +100,7 @@ def test_every_verb_reads_every_result_and_a_folder_of_them_becomes_page_board_a
         "leaderboard": ["leaderboard", "--root", learned, "--out", boards],
         "site": ["develop", "site", "build", "--root", learned, "--out", site, "--no-pictures"],
     }.items():
-        assert reported(verb, bench(*arguments)) == ""
+        assert reported(verb, invoke(*arguments)) == ""
     text = page.read_text(encoding="utf-8")
     for path in results_in(learned):
         assert path.stem.partition("-order-")[0] in text, "every method has its place on the page"

@@ -6,20 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from benchmark.analysis.rescoring import rescore
-from benchmark.cli import app
 from benchmark.results import read
 from benchmark.running.checkpoint import pack, read_state
 from tests import tiny
+from tests.command import invoke
 from tests.factories import stream_file
 
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=5"]
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
 
 
 @pytest.fixture

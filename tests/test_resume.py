@@ -23,14 +23,9 @@ from benchmark.running.job import Outcome
 from benchmark.running.plan import plan
 from tests.outputs import content
 
+pytestmark = pytest.mark.usefixtures("no_commit")
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
 WRITES = 1 + 3 * 2 + 2  # that it began, state and progress of each task, then adapters and result
-
-
-@pytest.fixture(autouse=True)
-def no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep commits made between two runs out of their results."""
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
 
 
 class Killed(BaseException):

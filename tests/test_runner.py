@@ -24,13 +24,8 @@ from methods.seq_lora import METHOD as SequentialLoRA
 from tasks import toy
 from tests.outputs import content
 
+pytestmark = pytest.mark.usefixtures("no_commit")
 SMALL = ["stream.tasks=3", "stream.train_rows=16", "stream.test_rows=8", "epochs=2"]
-
-
-@pytest.fixture(autouse=True)
-def no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep commits made between two runs out of their results."""
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
 
 
 def runs(methods: str, seeds: str = "0", **more: Any) -> list[Run]:

@@ -13,14 +13,7 @@ from benchmark.lora.inputs import in_order
 from methods.pieces import distillation, fisher
 from methods.slao import orthonormal
 from tests import tiny
-
-
-def learned(key: str, count: int, kind: str = "encoder", **chosen: Any) -> Any:
-    """Return a float64 method after its first tasks."""
-    method = tiny.make_method(key, kind, torch.float64, **{"learning_rate": 0.01} | chosen)
-    for t in range(count):
-        tiny.learn(method, t)
-    return method
+from tests.tiny import learned
 
 
 def begun(key: str, t: int, kind: str = "encoder", **chosen: Any) -> tuple[Any, Rows]:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.publishing import leaderboard, report
 from benchmark.publishing.collect import sections
@@ -31,6 +29,7 @@ from benchmark.tuning.search_space import RATES, Between, points, space_of, with
 from benchmark.tuning.tuning_file import by_place, set_flags
 from benchmark.tuning.tuning_file import read as read_search
 from tests import factories
+from tests.command import invoke
 
 SMALL = ["stream.planes=null", "stream.tasks=4", "stream.train_rows=16", "stream.test_rows=16", "epochs=2"]
 
@@ -41,10 +40,6 @@ def optuna_is_there() -> None:
     if importlib.util.find_spec("optuna") is None:
         reason = "needs Optuna, the extra `tune`"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="bench")
 
 
 def search(trials: int, method: str = "litelora") -> Search:

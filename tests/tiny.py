@@ -241,6 +241,14 @@ def learn(method: Method, t: int, seed: int = 0, train_phase: TrainPhase = train
     return learn_task(method, t, lambda task: rows(method, task), seed, train_phase).steps
 
 
+def learned(key: str, count: int, kind: str = "encoder", **chosen: Any) -> Any:
+    """Return a float64 method after its first tasks."""
+    method = make_method(key, kind, torch.float64, **{"learning_rate": 0.01} | chosen)
+    for t in range(count):
+        learn(method, t)
+    return method
+
+
 def whole(given: Rows, training: bool = False) -> Batch:
     """Return all rows as one batch."""
     return given.batch(list(range(len(given))), training)
