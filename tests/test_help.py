@@ -59,6 +59,14 @@ def test_run_plan_and_sweep_share_their_flags() -> None:
     assert flags("sweep") <= flags("run")
 
 
+def test_nothing_is_loaded_before_ctrl_c_ends_the_process_without_a_traceback() -> None:
+    code = "import sys; before = set(sys.modules); import benchmark.__main__; print({*sys.modules} - before)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    loaded = set(re.findall(r"[\w.]+", done.stdout)) - {"__future__"}
+    assert loaded == {"benchmark", "benchmark.__main__"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.4, 0.8])
 def test_ctrl_c_while_bench_is_loaded_gives_no_traceback(seconds: float, tmp_path: Path) -> None:

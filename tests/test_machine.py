@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -124,25 +122,3 @@ def test_an_output_that_takes_nothing_is_reported_in_one_line() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
     assert done.returncode == 2
     assert done.stderr == "error: No space left on device; free space there, then the same command goes on\n"
-
-
-@pytest.mark.slow
-def test_ctrl_c_in_the_first_moments_shows_no_traceback_of_ours() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for step in range(1, 9):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmark", "list"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        time.sleep(0.025 * step)
-        late = process.poll() is not None  # on a busy machine this test may wake after the command's end
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert str(ROOT / "benchmark") not in errors
-        # 1: Python itself was still starting, where it may also print and drop the interrupt.
-        dropped = "Exception ignored" in errors and process.returncode == 0
-        assert late or dropped or process.returncode in (-signal.SIGINT, 1, 130), errors

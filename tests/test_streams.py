@@ -22,8 +22,6 @@ NAMES = (
     *("tiny-imagenet", "toy", "trace"),
 )
 FIRST_OF_100 = [68, 56, 78, 8, 23, 84, 90, 65, 74, 76, 40, 89, 3, 92, 55, 9, 26, 80, 43, 38]
-FIRST_OF_200 = [168, 136, 51, 9, 183, 101, 171, 99, 42, 159, 191, 70, 16, 188, 27, 10, 175, 26, 68, 187]
-FIRST_OF_345 = [214, 80, 343, 268, 224, 97, 253, 55, 165, 170]
 
 LONGSEQ = {  # train, dev, test
     "yelp": (1000, 200, 2000),
@@ -76,18 +74,15 @@ def test_the_first_release_is_here_and_described():
 def test_streams_import_without_heavy_packages():
     code = (
         "import sys\nfrom benchmark.registry import STREAMS\n"
-        f"[STREAMS.load(name) for name in {NAMES!r}]\n"
+        "[STREAMS.load(name) for name in STREAMS.names()]\n"
         "heavy = {'numpy', 'torch', 'datasets', 'transformers', 'sklearn', 'pandas', 'pyarrow'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
+        "print(sorted((heavy | {'PIL', 'yaml'}) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_class_orders_are_those_of_the_published_code():
-    assert images.permutation(100, 1993)[:20] == FIRST_OF_100
-    assert images.permutation(200, 1993)[:20] == FIRST_OF_200
-    assert images.permutation(345, 1993)[:10] == FIRST_OF_345
+def test_orders_draw_with_the_published_seeds_and_leave_the_state_of_numpy_alone():
     state = np.random.get_state()[1].tolist()
     images.permutation(100, 1993)
     assert np.random.get_state()[1].tolist() == state
@@ -96,13 +91,6 @@ def test_class_orders_are_those_of_the_published_code():
     assert published == {"1": 1993, "2": 1995, "3": 1996, "natural": None}
     assert list(images.ORDERS)[3:10] == [f"own-{run}" for run in range(4, 11)]
     assert len(set(images.ORDERS.values())) == 11
-
-
-def test_class_orders_are_cut_in_consecutive_slices():
-    assert images.slices(list(range(10)), 5) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    assert [len(part) for part in images.slices(list(range(89)), 10)] == [9] * 9 + [8]
-    with pytest.raises(UserError, match="cannot be cut"):
-        images.slices(list(range(10)), 7)
 
 
 def test_text_orders_are_permutations_with_the_published_ends():
