@@ -14,6 +14,8 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.errors import UserError
 from benchmark.models import backbone_store
-from benchmark.models.pinned_file import PinnedFile, Wheel, pip_reason
+from benchmark.models.pinned_file import HubFile, PinnedFile, Wheel, pip_reason
 from benchmark.models.weights_hash import hash_folder
 from tests.command import ROOT, assert_one_line_error, bench
 
@@ -116,6 +118,31 @@ def test_index_that_cannot_be_reached(
 )
 def test_what_pip_says_becomes_one_line(said: str, reason: str) -> None:
     assert pip_reason(said) == reason
+
+
+@pytest.mark.parametrize("asked", ["HfApi.model_info", "snapshot_download"])
+def test_hub_that_fails_without_a_word_is_one_line(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise TimeoutError
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: SimpleNamespace(sha="1"))
+    monkeypatch.setattr(f"huggingface_hub.{asked}", fail)
+    with pytest.raises(UserError, match=r"cannot fetch google/flan-t5-small.*TimeoutError"):
+        backbone_store.fetch("flan-t5-small", lambda line: None)
+
+
+def test_hub_that_fails_without_a_word_leaves_the_index(
+    tmp_path: Path, pinned: PinnedFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError
+
+    monkeypatch.setattr("benchmark.models.pinned_file.reach_hub", fail)
+    lines: list[str] = []
+    there = replace(pinned, hub=HubFile("tiny/weights", "main", "weights.bin"))
+    backbone_store.make_folder("tiny", there, None, lines.append)
+    assert lines[1] == "the hub does not give it: OSError" and left(tmp_path / "store") == ["tiny"]
 
 
 def test_weights_that_convert_into_others_are_not_kept(tmp_path: Path, pinned: PinnedFile) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.errors import UserError, refusal, unknown
+from benchmark.errors import UserError, quote_first_line, refusal, unknown
 from benchmark.models.backbone_store import find_folder, find_stored_folder, preset_key
 from benchmark.models.forward_equivalents import PassCounter
 from benchmark.models.image_features import DESCRIBED, Pooling, choose_pooling, image_feature, pool_tokens
@@ -275,10 +275,9 @@ def _weight_files(source: str, config: Any) -> list[Path]:
 
 def _reason(error: Exception) -> str:
     """Return the first line of an error, and not the advice to run a stranger's code."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if "trust_remote_code" in str(error):
         return "it needs code of its own, which is never run here"
-    return line
+    return quote_first_line(error)
 
 
 def _kind(config: Any) -> Kind:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.data.cache_place import OFF, place
 from benchmark.data.cache_place import VARIABLE as CACHE
-from benchmark.errors import UserError
+from benchmark.errors import UserError, quote_first_line
 from benchmark.models import pinned_file
 from benchmark.models.pinned_file import PinnedFile, Tell
 from benchmark.models.weights_hash import hash_folder
@@ -243,7 +243,7 @@ def _from_hub(key: str, preset: Backbone) -> str:
         instead = f"; `bench backbone fetch {preset.instead}` needs no hub" if preset.instead else ""
         raise UserError(f"cannot fetch {preset.hub_id} for the backbone '{key}' ({error}){instead}") from None
     except Exception as error:
-        raise UserError(f"cannot fetch {preset.hub_id}: {str(error).strip().splitlines()[0][:200]}") from None
+        raise UserError(f"cannot fetch {preset.hub_id}: {quote_first_line(error)}") from None
     if preset.weights_hash is not None and hash_folder(folder) != preset.weights_hash:
         raise UserError(f"the hub's {preset.hub_id} at {commit} does not hold the weights of '{key}'")
     return f"{preset.hub_id} at {commit} is in {folder}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, quote_first_line
 
 Tell = Callable[[str], None]
 TIMEOUT = 10.0
@@ -149,7 +149,7 @@ def reach_hub(identifier: str, revision: str | None) -> str:
     try:
         return str(HfApi().model_info(identifier, revision=revision, timeout=TIMEOUT).sha)
     except Exception as error:  # the hub's client and the network raise many kinds
-        raise UserError(f"{constants.ENDPOINT}: {str(error).strip().splitlines()[0][:160]}") from None
+        raise UserError(f"{constants.ENDPOINT}: {quote_first_line(error)}") from None
 
 
 def _from_hub(wanted: HubFile, folder: Path, tell: Tell) -> Path | None:
@@ -164,9 +164,9 @@ def _from_hub(wanted: HubFile, folder: Path, tell: Tell) -> Path | None:
     except OSError as error:
         if error.errno:  # the disk's fault, which another source would meet as well
             raise
-        tell(f"the hub does not give it: {str(error).splitlines()[0][:160]}")
+        tell(f"the hub does not give it: {quote_first_line(error)}")
     except Exception as error:
-        tell(f"the hub does not give it: {str(error).strip().splitlines()[0][:160]}")
+        tell(f"the hub does not give it: {quote_first_line(error)}")
     else:
         return Path(path)
     return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, refusal
+from benchmark.errors import UserError, quote_first_line, refusal
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,9 +128,8 @@ def try_out(module: nn.Module, inputs: dict[str, Tensor], source: str) -> Any:
     except Exception as error:  # whatever torch and transformers raise for sizes that do not fit
         if (refused := refusal(error)) is not None:
             raise refused from None
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"the backbone '{source}' cannot run as its config.json describes it: {reason}"
+            f"the backbone '{source}' cannot run as its config.json describes it: {quote_first_line(error)}"
         ) from error
 
 

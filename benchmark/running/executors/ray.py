@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, quote_first_line
 from benchmark.running.event_log import Tail
 from benchmark.running.events import Callback, TaskDone
 from benchmark.running.executors.watchdog import ending_children
@@ -79,7 +79,7 @@ def _start(workers: int, conditions: Conditions) -> Any:
             f"Ray cannot be loaded ({error}): pip install ray, or leave out --workers, --timeout, --address"
         ) from None
     except Exception as error:  # Ray raises a plain one where its processes do not come up
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = quote_first_line(error)
         if conditions.address is not None:
             raise UserError(f"no Ray cluster at --address {conditions.address}: {reason}") from None
         raise UserError(
