@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.analysis.pairing import pair
-from benchmark.analysis.predictions import Predictions
+from benchmark.analysis.predictions import Predictions, save_predictions
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.results import read
+from benchmark.results import read, write
 from tests.factories import result, save, with_rows
 
 
@@ -93,3 +93,9 @@ def test_a_run_writes_its_predictions_from_which_its_scores_follow(tmp_path: Pat
     assert ((rows["prediction"] == rows["reference"]) == (rows["score"] == 1)).all()
     scored = CliRunner().invoke(app, ["score", str(path), "--save-predictions"])
     assert scored.exit_code == 0 and "macro F1" in scored.stdout and str(file) in scored.stdout
+    before = file.read_bytes()
+    other = {"data_fingerprint": "f00d" * 16}
+    write(run.model_copy(update={"provenance": run.provenance.model_copy(update=other)}), path)
+    with pytest.raises(UserError, match="the data here are not those of"):
+        save_predictions(path, None)
+    assert file.read_bytes() == before

@@ -17,9 +17,8 @@ from benchmark.errors import UserError
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import Result, read
-from benchmark.running.rebuilding import rebuild, rebuild_run
+from benchmark.running.rebuilding import rebuild_with_data
 from benchmark.running.training import evaluate
-from benchmark.running.worker import load_data
 from benchmark.stream import LoadedStream
 from benchmark.text_table import text_table
 
@@ -111,11 +110,7 @@ def with_stack(
     Raises:
         UserError: the adapters or the data are not those of the result, or the method keeps no adapter stack.
     """
-    loaded, fingerprint = load_data(rebuild_run(result, *stream_files), data_dir)
-    stored = result.provenance.data_fingerprint
-    if fingerprint != stored:
-        raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")
-    method = rebuild(result, path, loaded.tasks)
+    method, loaded = rebuild_with_data(result, path, data_dir, *stream_files)
     stack = getattr(method, "stack", None)
     if not isinstance(stack, AdapterStack):
         raise UserError(f"{result.method} keeps no low-rank adapters: {without}")

@@ -7,8 +7,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.results import READINGS, TRAINED_HEAD, Reading, Result, read, write
 from benchmark.running.readings import Reader, pack_stage
-from benchmark.running.rebuilding import rebuild, rebuild_run
-from benchmark.running.worker import load_data
+from benchmark.running.rebuilding import rebuild_with_data
 
 
 def lacking(result: Result) -> list[str]:
@@ -38,10 +37,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     missing = lacking(result)
     if not missing:
         return []
-    loaded, fingerprint = load_data(rebuild_run(result, stream_file), data_dir)
-    if fingerprint != result.provenance.data_fingerprint:
-        raise UserError(f"the data here are not those of {path}: no reading can be added to it")
-    method = rebuild(result, path, loaded.tasks)
+    method, loaded = rebuild_with_data(result, path, data_dir, stream_file)
     reader = Reader(method)
     reader.take_means(range(len(loaded.tasks)))
     scores = {}

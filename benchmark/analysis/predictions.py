@@ -12,8 +12,7 @@ import pandas as pd
 from benchmark.data.batches import by_length
 from benchmark.results import Result, atomic_write, read
 from benchmark.running.readings import score_rows, visible_task_id
-from benchmark.running.rebuilding import rebuild, rebuild_run
-from benchmark.running.worker import load_data
+from benchmark.running.rebuilding import rebuild_with_data
 from benchmark.text_table import text_table
 
 if TYPE_CHECKING:
@@ -79,11 +78,10 @@ def predict(path: Path, data_dir: Path | None, stream_file: Path | None = None) 
         stream_file: that describes the stream, where it is not a registered one.
 
     Raises:
-        UserError: result, adapters or data cannot be read.
+        UserError: result, adapters or data cannot be read, or the data are others.
     """
     result = read(path)
-    loaded, _ = load_data(rebuild_run(result, stream_file), data_dir)
-    method = rebuild(result, path, loaded.tasks)
+    method, loaded = rebuild_with_data(result, path, data_dir, stream_file)
     tables = [
         _of_task(method, i, task, _pick_scored_rows(task, result)) for i, task in enumerate(loaded.tasks)
     ]

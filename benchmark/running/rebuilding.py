@@ -14,7 +14,8 @@ from benchmark.running.building import build, prepare_device
 from benchmark.running.catalogue import load_stream
 from benchmark.running.checkpoint import read_state
 from benchmark.running.run import Run
-from benchmark.stream import Examples, Task
+from benchmark.running.worker import load_data
+from benchmark.stream import Examples, LoadedStream, Task
 
 
 def rebuild_run(result: Result, *stream_files: Path | None) -> Run:
@@ -35,6 +36,24 @@ def rebuild_run(result: Result, *stream_files: Path | None) -> Run:
             "(see: bench list streams)"
         )
     return replace(Run.of(result), stream_file=files.get(result.stream))
+
+
+def rebuild_with_data(
+    result: Result, path: Path, data_dir: Path | None, *stream_files: Path | None
+) -> tuple[Method, LoadedStream]:
+    """Return the method of a finished run as it was after its last task, with the rows of the run.
+
+    Args:
+        stream_files: see `rebuild_run`.
+
+    Raises:
+        UserError: the adapters or the data cannot be read, or are not those of the result.
+    """
+    loaded, fingerprint = load_data(rebuild_run(result, *stream_files), data_dir)
+    stored = result.provenance.data_fingerprint
+    if fingerprint != stored:
+        raise UserError(f"the data here are not those of {path}: {fingerprint}, not {stored}")
+    return rebuild(result, path, loaded.tasks), loaded
 
 
 def rebuild(result: Result, path: Path, tasks: list[Task] | None = None) -> Method:
