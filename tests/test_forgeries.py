@@ -89,6 +89,9 @@ def test_a_result_that_was_scored_again_is_shown_as_re_scored(boards: Path, soun
     CliRunner().invoke(app, ["leaderboard", "--root", str(boards), "--out", str(boards)])
     assert "| re-scored |" in (boards / "toy.md").read_text(encoding="utf-8")
     assert checked(boards) == (0, "leaderboards are up to date\n")
+    for form in ("markdown", "latex", "csv", "json"):
+        table = ["leaderboard", "--root", str(boards), "--format", form]
+        assert "re-scored" in CliRunner().invoke(app, table).output
     # Again is no second mark.
     assert score(sound, boards)[0] == 0 and checked(boards)[0] == 0
     site = ["site", "build", "--root", str(boards), "--out", str(boards / "site"), "--no-pictures"]

@@ -66,11 +66,9 @@ def format_tables(root: Path, sort_by: str, form: TableFormat) -> str:
         UserError: there are no results that can be used.
         Incomplete: some files cannot be used, or a board has no headroom; the others are in its text.
     """
-    results, problems = load(root)
-    require(results, problems, root / "results")
-    grouped, refused = publishable(sections(results), measured_boards.read(root))
+    grouped, _, left_out = read_published(root)
     text = write_tables(board_tables(grouped, sort_by), form)
-    if left_out := [*problems, *refused]:
+    if left_out:
         raise Incomplete(text, left_out)
     return text
 
@@ -98,19 +96,28 @@ def pages(root: Path, sort_by: str = TRAINED_HEAD) -> tuple[dict[str, str], list
     Raises:
         UserError: there are no results that can be used.
     """
-    results, problems = load(root)
-    require(results, problems, root / "results")
-    rescored, unmarked = marks.find_rescored(root, results)
-    measured = measured_boards.read(root)
-    grouped, refused = publishable(sections(results, rescored), measured)
+    grouped, measured, left_out = read_published(root)
     streams = sorted({part.stream for part in grouped})
     texts = {
         f"{name}.md": page(name, [s for s in grouped if s.stream == name], sort_by, measured)
         for name in streams
     }
     front = ["# Leaderboards", f"<!-- {GENERATED} -->", *overview(grouped), GENERATED]
-    left_out = [*problems, *unmarked, *refused]
     return texts | {"README.md": "\n\n".join(front) + "\n"}, left_out
+
+
+def read_published(root: Path) -> tuple[list[Section], dict[tuple[str, str], str], list[str]]:
+    """Return the sections that are shown, why those without headroom are, and a line for what is left out.
+
+    Raises:
+        UserError: there are no results that can be used.
+    """
+    results, problems = load(root)
+    require(results, problems, root / "results")
+    rescored, unmarked = marks.find_rescored(root, results)
+    measured = measured_boards.read(root)
+    grouped, refused = publishable(sections(results, rescored), measured)
+    return grouped, measured, [*problems, *unmarked, *refused]
 
 
 def page(

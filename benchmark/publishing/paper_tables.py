@@ -190,7 +190,7 @@ def _record(row: Row, board: Board, apart: bool) -> dict[str, Any]:
             name = metric if reading == TRAINED_HEAD else f"{metric}_{reading}"
             values = row.values(metric, reading)
             record[name], record[f"{name}_std"] = spread(values) if values else (None, None)
-    return record
+    return record | ({"proof": row.proof} if board.proven else {})
 
 
 def _by_task(part: Section) -> PaperTable:
