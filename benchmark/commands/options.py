@@ -16,6 +16,7 @@ from benchmark.errors import Incomplete, UserError
 from benchmark.text_table import TableFormat
 
 if TYPE_CHECKING:
+    from benchmark.running.events import Callback
     from benchmark.running.job import Conditions
     from benchmark.running.run import Run
 
@@ -217,6 +218,18 @@ class RunOptions:
             )
         memory = None if self.memory is None else int(self.memory * 1024**3)
         return Conditions(self.retry, self.timeout, self.address, self.cpus, gpus, memory)
+
+    def loggers(self) -> list[Callback]:
+        """Return the loggers asked for.
+
+        Raises:
+            UserError: a name is unknown, or what a logger needs is not installed.
+        """
+        from benchmark.registry import LOGGERS
+        from benchmark.running.plan import keys
+
+        asked = keys(LOGGERS, self.log, flag="--log") if self.log else []
+        return [LOGGERS.load(key)(self.out) for key in asked]
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:

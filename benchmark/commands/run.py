@@ -124,8 +124,5 @@ def _perform(runs: list[Run], options: RunOptions) -> None:
         typer.echo(text)
         return
     from benchmark.commands.sweep import sweep as run_sweep
-    from benchmark.registry import LOGGERS
-    from benchmark.running.plan import keys
 
-    asked = keys(LOGGERS, options.log, flag="--log") if options.log else []
-    raise typer.Exit(run_sweep(runs, options, conditions, [LOGGERS.load(key)(options.out) for key in asked]))
+    raise typer.Exit(run_sweep(runs, options))

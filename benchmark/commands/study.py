@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 
 from benchmark.commands.options import RunOptions, with_flags
 from benchmark.errors import UserError
-from benchmark.guard import INCOMPLETE, INTERRUPTED, guarded, one_line, print_stderr
+from benchmark.guard import INTERRUPTED, guarded
 
 if TYPE_CHECKING:
     from benchmark.running.run import Run
@@ -86,21 +85,11 @@ def _next(found: Study, options: RunOptions) -> str:
 
 
 def _run(runs: list[Run], options: RunOptions) -> int:
-    from benchmark.commands.sweep import carry_out
-    from benchmark.registry import LOGGERS
-    from benchmark.running.plan import keys
+    from benchmark.commands.sweep import carry_out, report_failures
 
-    asked = keys(LOGGERS, options.log, flag="--log") if options.log else []
-    loggers = [LOGGERS.load(key)(options.out) for key in asked]
     # A path of lambdas learns the same over and over until decisions part.
-    conditions = replace(options.conditions(), share=True)
-    outcomes = carry_out(runs, options, conditions, loggers, sys.stdout)
-    if outcomes is None:
-        return INTERRUPTED
-    for outcome in outcomes:
-        if outcome.error:
-            print_stderr(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
-    return 0 if all(outcome.state == "complete" for outcome in outcomes) else INCOMPLETE
+    outcomes = carry_out(runs, options, options.loggers(), sys.stdout, share=True)
+    return INTERRUPTED if outcomes is None else report_failures(outcomes)
 
 
 def _write(found: Study, path: Path, out: Path, publish: Path | None) -> None:

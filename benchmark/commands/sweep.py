@@ -15,26 +15,18 @@ from benchmark.guard import INCOMPLETE, INTERRUPTED, USAGE, end_interrupted, one
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
     from benchmark.running.events import Callback, Event
-    from benchmark.running.job import Conditions, Outcome
+    from benchmark.running.job import Outcome
     from benchmark.running.run import Run
 
 
-def sweep(
-    runs: list[Run], options: RunOptions, conditions: Conditions, loggers: Sequence[Callback] = ()
-) -> int:
-    """Run the runs and return the exit code: 0 only where every run is complete.
-
-    It is 2 where the machine refused something, and the same command goes on once that is mended.
-
-    Args:
-        conditions: that `options` mean.
-        loggers: get every event, after it is shown.
-    """
+def sweep(runs: list[Run], options: RunOptions) -> int:
+    """Run the runs and return the exit code, see `report_failures`."""
+    loggers = options.loggers()
     shown = sys.stderr if options.as_json else sys.stdout
     print(announcement(runs), file=shown, flush=True)
     if not options.fresh and (line := estimate_time(runs, options)):
         print(line, file=shown, flush=True)
-    outcomes = carry_out(runs, options, conditions, loggers, shown)
+    outcomes = carry_out(runs, options, loggers, shown)
     if outcomes is None:
         return INTERRUPTED
     if options.save_predictions:
@@ -43,6 +35,14 @@ def sweep(
     report = as_data(outcomes) if options.as_json else summary(outcomes)
     if report:
         print(report, flush=True)
+    return report_failures(outcomes)
+
+
+def report_failures(outcomes: list[Outcome]) -> int:
+    """Print a line for each run that is not complete and return the exit code, 0 where there is none.
+
+    It is 2 where the machine refused something, and the same command goes on once that is mended.
+    """
     for outcome in outcomes:
         if outcome.error:
             print_stderr(f"failed: {outcome.run.name}: {one_line(outcome.error)}")
@@ -54,13 +54,13 @@ def sweep(
 
 
 def carry_out(
-    runs: list[Run], options: RunOptions, conditions: Conditions, loggers: Sequence[Callback], shown: TextIO
+    runs: list[Run], options: RunOptions, loggers: Sequence[Callback], shown: TextIO, share: bool = False
 ) -> list[Outcome] | None:
     """Run the runs with their progress on `shown`; None where the user stopped them, which is then said.
 
     Args:
-        conditions: that `options` mean.
         loggers: get every event, after it is shown.
+        share: whether runs with equal histories share what they learn alike.
     """
     from benchmark.commands.progress import report_progress
     from benchmark.running.driver import run
@@ -84,7 +84,7 @@ def carry_out(
                 device=options.device,
                 fresh=options.fresh,
                 callback=callback,
-                conditions=replace(conditions, stop=stop.file),
+                conditions=replace(options.conditions(), stop=stop.file, share=share),
                 say=say,
             )
     except KeyboardInterrupt:
