@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from benchmark.errors import UserError, unknown
+from benchmark.text_table import write_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ class Results(Sequence["Result"]):
     def __repr__(self) -> str:
         """Return what the runs are of."""
         names = (f"{name}s {', '.join(sorted({r.__dict__[name] for r in self}))}" for name in FIELDS[:2])
-        return f"<{len(self)} result{'' if len(self) == 1 else 's'}: {'; '.join(names)}>"
+        return f"<{write_count(len(self), 'result')}: {'; '.join(names)}>"
 
     def select(self, **wanted: object) -> Results:
         """Return the runs with given values of method, stream, order, seed, backbone or protocol.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.commands.progress import duration
 from benchmark.running.catalogue import load_stream
+from benchmark.text_table import write_count
 
 if TYPE_CHECKING:
     from benchmark.running.forecast import Forecast, Plan
@@ -27,7 +28,7 @@ def announcement(runs: list[Run]) -> str:
         protocol = ours[0].protocol
         values = protocol.model_dump(mode="json", exclude={"name", "source", "backbone"})
         lines += [
-            f"stream    {ours[0].stream}, {len(ours)} run{'s' if len(ours) > 1 else ''}",
+            f"stream    {ours[0].stream}, {write_count(len(ours), 'run')}",
             f"methods   {_several(run.method for run in ours)}",
             f"orders    {_several(_order(run) for run in {run.order: run for run in ours}.values())}",
             f"seeds     {_several(run.seed for run in ours)}",
@@ -114,7 +115,7 @@ def total(plan: Plan, workers: int) -> str:
     from benchmark.running.forecast import STATES
 
     counts = ", ".join(f"{plan.count(state)} {state}" for state in STATES if plan.count(state))
-    runs = "1 run" if len(plan.runs) == 1 else f"{len(plan.runs)} runs"
+    runs = write_count(len(plan.runs), "run")
     left = len(plan.runs) - plan.count("done")
     if not left:
         return f"{runs}: {counts}"
@@ -129,8 +130,7 @@ def warning(plan: Plan, workers: int) -> str:
     left = plan.seconds_left / workers
     if left <= LONG:
         return ""
-    count = len(plan.runs) - plan.count("done")
-    runs = "1 run" if count == 1 else f"{count} runs"
+    runs = write_count(len(plan.runs) - plan.count("done"), "run")
     unknown = f", {plan.unknown} of them of unknown length" if plan.unknown else ""
     return f"time      about {duration(left)} for {runs}{unknown}{_whose(plan)}; Ctrl-C keeps what is done"
 

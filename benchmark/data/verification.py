@@ -14,6 +14,7 @@ from benchmark.data.fingerprint import fingerprint
 from benchmark.data.names import difference, fold_name
 from benchmark.data.scoring_checks import scoring_errors
 from benchmark.stream import Examples, LoadedStream, Request, Stream, Task
+from benchmark.text_table import write_count
 
 if TYPE_CHECKING:
     from benchmark.models.backbone import LoadedBackbone
@@ -149,12 +150,12 @@ def inspect(task: Task) -> Iterator[DataError]:
 def _empty(task: str, split: str, rows: Examples) -> Iterator[DataError]:
     blank = [place for place, text in enumerate(rows.texts, 1) if not text.strip()]
     if blank:
-        yield DataError(f"{_number(blank, 'empty text')}", task, split, tuple(blank), fatal=False)
+        yield DataError(write_count(len(blank), "empty text"), task, split, tuple(blank), fatal=False)
     answers = enumerate(rows.references or [], 1)
     unanswered = [place for place, accepted in answers if any(not one.strip() for one in accepted)]
     if unanswered:
         yield DataError(
-            f"{_number(unanswered, 'row')} with an empty reference",
+            f"{write_count(len(unanswered), 'row')} with an empty reference",
             task,
             split,
             tuple(unanswered),
@@ -191,7 +192,7 @@ def _find_shared_rows(
     both = [places for key, places in here.items() if key in there]
     if both:
         lines = [place for places in both for place in places]
-        message = f"{_number(lines, 'row')} also in {other}"
+        message = f"{write_count(len(lines), 'row')} also in {other}"
         yield DataError(message, task, name, tuple(lines), fatal=other == "test")
     if not rows.texts:
         return
@@ -203,13 +204,13 @@ def _find_shared_rows(
         for place in places
     ]
     if lines:
-        message = f"{_number(lines, 'row')} also in {other} up to case and blanks"
+        message = f"{write_count(len(lines), 'row')} also in {other} up to case and blanks"
         yield DataError(message, task, name, tuple(lines), fatal=False)
     theirs, ours = _places(others, _passage), _places(rows, _passage)
     recurring = [places for key, places in ours.items() if key and key in theirs]
     if recurring:
         lines = sorted(place for places in recurring for place in places)
-        message = f"{_number(recurring, 'passage')} also in {other}, with other questions"
+        message = f"{write_count(len(recurring), 'passage')} also in {other}, with other questions"
         yield DataError(message, task, name, tuple(lines), fatal=False)
 
 
@@ -272,7 +273,3 @@ def _groups(groups: Sequence[Sequence[int]], what: str, task: str, split: str) -
     more = f"; {len(groups) - 10} more" if len(groups) > 10 else ""
     lines = tuple(place for places in groups for place in places)
     return DataError(f"{what} in rows {shown}{more}", task, split, lines, fatal=False)
-
-
-def _number(things: Sequence[Any], name: str) -> str:
-    return f"{len(things)} {name}{'s' if len(things) > 1 else ''}"

@@ -20,6 +20,7 @@ from benchmark.scoring.statistics_best import (
 )
 from benchmark.scoring.statistics_ranks import half_correlation
 from benchmark.scoring.statistics_rows import number_rows, row_interval
+from benchmark.text_table import write_count
 
 LEADING = "average_performance"
 FEWEST_NOISES = 3
@@ -144,7 +145,7 @@ class Board:
 
     def _caption(self) -> str:
         if self.visible is None or self.within_noise is None:
-            return f"All rows stand on the same {_count(self.runs, 'run')}." if self.rows else ""
+            return f"All rows stand on the same {write_count(self.runs, 'run')}." if self.rows else ""
         ranks = (
             ""
             if self.halves is None
@@ -233,10 +234,6 @@ def mean_score(row: Row, reading: str = TRAINED_HEAD) -> float:
     """Return the mean a row is sorted by; below every score where there is none."""
     values = row.values(LEADING, reading)
     return spread(values)[0] if values else -1.0
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _by_run(runs: Sequence[Runs]) -> np.ndarray:

@@ -21,6 +21,7 @@ from benchmark.scoring.headroom import Headroom, chance_at_last, measure_headroo
 from benchmark.scoring.statistics import Runs, spread
 from benchmark.scoring.statistics import common_runs as common
 from benchmark.scoring.statistics_rows import number_rows, row_differences, row_variance
+from benchmark.text_table import write_count
 
 JOINT, FROZEN = "joint", "frozen"
 PROBE = "linear-probe"
@@ -71,7 +72,7 @@ def figures(found: Headroom) -> str:
     error = f" (standard error {', '.join(known)})" if known else ""
     return (
         f"joint {100 * found.joint:.1f}, frozen readings {readings}, chance {100 * found.chance:.1f}; "
-        f"gap {100 * found.gap:.1f} points{error}, {found.n} run{'s' * (found.n != 1)}"
+        f"gap {100 * found.gap:.1f} points{error}, {write_count(found.n, 'run')}"
     )
 
 

@@ -15,6 +15,7 @@ from benchmark.publishing.tables import mean_cost, share
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.headroom import FEWEST_ERRORS, Headroom
 from benchmark.scoring.statistics import FEWEST_RUNS, LEVEL, Runs, compare, student_interval
+from benchmark.text_table import write_count
 
 NOTHING_TRAINED = ("ncm", "frozen, class means")
 """Readings of the frozen backbone by class means."""
@@ -91,10 +92,9 @@ def in_words(
         limits.append("Which method is better, here or elsewhere: with so little room, order says nothing.")
     untuned = sum(len(board.untuned) for board in found)
     if untuned:
-        count = "1 row" if untuned == 1 else f"{untuned} rows"
         limits.append(
-            f"Anything about {count} whose settings no search of this board chose: they are named below a "
-            "table and not ranked."
+            f"Anything about {write_count(untuned, 'row')} whose settings no search of this board chose: "
+            "they are named below a table and not ranked."
         )
     runs = min((board.runs for board in ranked), default=RUNS_ASKED)
     if is_standard(part.protocol) and runs < RUNS_ASKED:

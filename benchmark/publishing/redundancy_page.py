@@ -16,6 +16,7 @@ from benchmark.errors import UserError
 from benchmark.publishing.paper_tables import PaperTable, frame_table
 from benchmark.publishing.tables import drop_blank_columns, markdown, plain
 from benchmark.results import atomic_write
+from benchmark.text_table import write_count
 
 DEFINITIONS = {
     "task": "by place in the order learned; a row of blanks is a task whose adapter was not kept.",
@@ -99,7 +100,7 @@ def facts(analysed: RunAnalysis) -> list[str]:
     run = found.result
     score = run.headline["average_performance"]
     facts = [
-        f"{len(found.tasks)} adapter{'' if len(found.tasks) == 1 else 's'} for {len(run.tasks)} tasks",
+        f"{write_count(len(found.tasks), 'adapter')} for {len(run.tasks)} tasks",
         f"{run.protocol}, {run.backbone}",
         "" if score is None else f"AP {100 * score:.1f}",
         f"key {run.key[:8]}",

@@ -26,6 +26,7 @@ from benchmark.publishing.tables import (
 from benchmark.results import Result
 from benchmark.scoring.statistics import spread
 from benchmark.scoring.statistics_normalised import Summary
+from benchmark.text_table import write_count
 
 Link = Callable[[Result], str]
 """From a result to the address of its file, as seen from the page."""
@@ -192,7 +193,7 @@ def build_normalised(group: Standings, parts: Sequence[Section]) -> Table:
         cells = [_format_closed(group.closed[name].get(column)) for column in kept]
         lines.append(Line(name, (*cells, *(_summary(group.summary(name)) if several else []))))
     summary = [Column(title, side, about) for title, side, about in SUMMARY] if several else []
-    rows = "1 row" if left_out == 1 else f"{left_out} rows"
+    rows = write_count(left_out, "row")
     note = f"{rows} with one run alone, or none, on some board: see the streams' pages." if left_out else ""
     return Table(group.title, (*columns, *summary), tuple(lines), note)
 

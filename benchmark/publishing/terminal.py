@@ -16,7 +16,7 @@ from benchmark.result_files import PACKED
 from benchmark.results import READINGS, Reading, Result
 from benchmark.scoring.decisions import read_decisions
 from benchmark.scoring.metrics import CONVENTIONS
-from benchmark.text_table import text_table
+from benchmark.text_table import text_table, write_percent
 
 WIDTH = 100
 LONGEST_NAME = 24
@@ -99,9 +99,9 @@ def _decisions(results: Sequence[Result]) -> list[str]:
                     "run": f"{result.method}, order {result.order}, seed {result.seed}",
                     "needed": _tasks_where(found.needed),
                     "kept": _tasks_where(found.kept),
-                    "precision": _percent(found.precision),
-                    "recall": _percent(found.recall),
-                    "AUC": _percent(found.auc),
+                    "precision": write_percent(found.precision),
+                    "recall": write_percent(found.recall),
+                    "AUC": write_percent(found.auc),
                 }
             )
     if not rows:
@@ -112,10 +112,6 @@ def _decisions(results: Sequence[Result]) -> list[str]:
 
 def _tasks_where(flags: Sequence[bool]) -> str:
     return " ".join(str(number) for number, flag in enumerate(flags, 1) if flag) or "none"
-
-
-def _percent(share_of: float | None) -> str:
-    return "-" if share_of is None else f"{100 * share_of:.0f}"
 
 
 def _task_labels(results: Sequence[Result]) -> list[str]:

@@ -17,6 +17,7 @@ from benchmark.study.members import GATE, REFERENCE
 from benchmark.study.path import BEYOND
 from benchmark.study.stages import AS_MANY, ORACLE, points
 from benchmark.study.verdicts import conclude
+from benchmark.text_table import write_count, write_percent
 
 ALL = "litelora, lambda 0"
 CHOICES = ((ORACLE, AS_MANY), (ORACLE, ALL), ("keep-first", "keep-last"))
@@ -34,7 +35,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
     file, runs = evidence.study.file, evidence.runs
     planned = len(file.run_numbers)
     first = evidence.rows["litelora"][0]
-    reached = "1 run" if planned == 1 else f"{planned} runs"
+    reached = write_count(planned, "run")
     if len(runs) < planned:
         reached = f"{len(runs)} of {planned} planned runs are complete"
     made_with = describe_parameters(first)
@@ -83,7 +84,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
             "## Kept beside needed",
             "Means over runs of precision and recall, and of the AUC of the final logit; the first task is "
             "not asked about and not counted. A rule that looks at nothing but a task's place, the earlier "
-            f"the likelier, would have an AUC of {_percent(evidence.auc_of_place)}.",
+            f"the likelier, would have an AUC of {write_percent(evidence.auc_of_place)}.",
             markdown(describe_needed(evidence)),
         ]
     parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", list_fixed(evidence)]
@@ -191,7 +192,7 @@ def describe_needed(evidence: Evidence) -> pd.DataFrame:
                 {
                     "row": name,
                     "kept": f"{kept:.1f}",
-                    **{key: _percent(value) for key, value in shares.items()},
+                    **{key: write_percent(value) for key, value in shares.items()},
                 }
             )
     return pd.DataFrame(table)
@@ -252,10 +253,6 @@ def _interval(differences: Sequence[float]) -> str:
     if interval is None:
         return f"{np.mean(differences):+.1f}"
     return f"{np.mean(differences):+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f}"
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from benchmark.scoring.one_sided import Bounds, bound_mean, p_above, runs_needed
 from benchmark.scoring.rank_permutation import AucTest, permute_auc
 from benchmark.study.study_file import Outcomes
+from benchmark.text_table import write_count
 
 Word = Literal["confirmed", "refuted", "undecided"]
 
@@ -121,7 +122,7 @@ def sees_need(
     if test is None:
         return Verdict(claim, "undecided", rule, "the stream does not say what is needed"), None
     bounds = bound_mean(test.aucs, planned.level)
-    figures = f"mean AUC {test.mean:.2f} over {_runs(len(test.aucs))}, p = {test.p:.2g}"
+    figures = f"mean AUC {test.mean:.2f} over {write_count(len(test.aucs), 'run')}, p = {test.p:.2g}"
     if test.p < 1 - planned.level:
         return Verdict(claim, "confirmed", rule, figures), test
     if bounds is None:
@@ -171,13 +172,9 @@ def _figures(bounds: Bounds, p: float | None) -> str:
     p_value = f"p = {p:.2g}" if p is not None else ""
     return (
         f"mean {bounds.mean:+.2f} points, one-sided bounds {bounds.lower:+.2f} and {bounds.upper:+.2f}, "
-        f"{_runs(bounds.n)}, {p_value}"
+        f"{write_count(bounds.n, 'run')}, {p_value}"
     )
 
 
 def _too_few(differences: Sequence[float]) -> str:
-    return f"{_runs(len(differences))}, two at least are needed"
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
+    return f"{write_count(len(differences), 'run')}, two at least are needed"
