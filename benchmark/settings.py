@@ -69,6 +69,16 @@ def key_and_value(text: str, command: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
+def write_setting(value: object) -> str:
+    """Return a value as the text that `--set` reads it from."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value)
+    except TypeError:
+        return str(value)
+
+
 def _store_qualified(place: str, name: str, value: str, known: SettingNames, chosen: Settings) -> None:
     """Store a value whose key says where it belongs."""
     if place == "protocol":

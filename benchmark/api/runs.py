@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.api.results import Results, read_results
 from benchmark.errors import UserError
+from benchmark.settings import write_setting
 
 if TYPE_CHECKING:
     from benchmark.commands.options import RunOptions
@@ -81,7 +81,7 @@ def run(
         _join_names("seeds", seeds),
         backbone,
         protocol,
-        [f"{name}={_text(value)}" for name, value in settings.items()],
+        [f"{name}={write_setting(value)}" for name, value in settings.items()],
         zero_shot,
     ).runs()
     folder = None if data_dir is None else Path(data_dir)
@@ -155,13 +155,3 @@ def _join_names(name: str, given: object) -> str:
     if not texts:
         raise UserError(f"{name} is empty; give at least one")
     return ",".join(texts)
-
-
-def _text(value: object) -> str:
-    """Return a value as `--set` reads it."""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value)
-    except TypeError:
-        return str(value)

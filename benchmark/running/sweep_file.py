@@ -9,7 +9,6 @@ set = { epochs = 4, "litelora.sparsity" = 0.01 }
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from benchmark.data.toml_file import read_checked
 from benchmark.errors import UserError
 from benchmark.running.run import Run
+from benchmark.settings import write_setting
 
 HELP = "bench sweep --help"
 
@@ -52,10 +52,7 @@ class Block(BaseModel):
         """Return the block's runs."""
         from benchmark.running.plan import plan
 
-        texts = [
-            f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-            for key, value in self.set.items()
-        ]
+        texts = [f"{key}={write_setting(value)}" for key, value in self.set.items()]
         return plan(
             self.method,
             self.stream,

@@ -13,6 +13,7 @@ from benchmark.running.catalogue import load_method, load_stream
 from benchmark.running.plan import find_streams, plan
 from benchmark.running.run import Run
 from benchmark.scoring.decisions import read_decisions
+from benchmark.settings import write_setting
 from benchmark.study.study_file import StudyFile
 
 GATE, REFERENCE = "litelora", "sd-lora"
@@ -58,7 +59,7 @@ class Members:
         if clash := sorted(fixed & self.file.settings.get(method, {}).keys()):
             raise UserError(f"settings.{method}: {clash[0]} is the study's own to choose; leave it out")
         values = self.file.set | dict(shared or {}) | {f"{method}.{name}": own[name] for name in own}
-        texts = tuple(f"{name}={as_text(value)}" for name, value in values.items())
+        texts = tuple(f"{name}={write_setting(value)}" for name, value in values.items())
         key = json.dumps([method, number, texts])
         if key not in self._made:
             file = self.file
@@ -77,11 +78,6 @@ class Members:
         orders = list(load_stream(reference).orders)
         named = [name for name in (str(number), f"own-{number}") if name in orders]
         return named[0] if named else orders[number % len(orders)]
-
-
-def as_text(value: Any) -> str:
-    """Return a setting as `--set` takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def decisions_of(result: Result) -> list[bool]:

@@ -29,8 +29,9 @@ from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import Stopped, load_data, run_job
 from benchmark.scoring.metrics import mean_of_seen
+from benchmark.settings import write_setting
 from benchmark.tuning.search_space import Space, as_data, points, space_of, suggest, without
-from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, value_text, write
+from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, write
 
 if TYPE_CHECKING:
     import optuna
@@ -68,7 +69,7 @@ class Search:
     def runs(self, values: dict[str, Any]) -> list[Run]:
         """Return the runs of one point."""
         split = "validation" if self.selection == "validation" else "test"
-        own = [f"{self.method}.{name}={value_text(value)}" for name, value in values.items()]
+        own = [f"{self.method}.{name}={write_setting(value)}" for name, value in values.items()]
         texts = [*self.settings, *own, f"protocol.score_on={split}"]
         return plan(self.method, self.stream, self.orders, self.seeds, self.backbone, self.protocol, texts)
 

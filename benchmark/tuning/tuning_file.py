@@ -13,6 +13,7 @@ from benchmark.errors import UserError, first_of
 from benchmark.result_files import SEARCHES
 from benchmark.results import Part, Tuned, atomic_write, to_json
 from benchmark.running.run import plain
+from benchmark.settings import write_setting
 from benchmark.text_table import text_table
 
 SCHEMA = 1
@@ -98,12 +99,7 @@ def by_place(paths: Sequence[Path]) -> dict[tuple[str, str, str], Tuned]:
 
 def set_flags(method: str, values: Mapping[str, Any]) -> str:
     """Return the flags that give a method some values."""
-    return " ".join(f"--set {method}.{name}={value_text(value)}" for name, value in values.items())
-
-
-def value_text(value: Any) -> str:
-    """Return a value as `--set` reads it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return " ".join(f"--set {method}.{name}={write_setting(value)}" for name, value in values.items())
 
 
 def as_text(file: TuningFile, path: Path) -> str:
@@ -113,7 +109,7 @@ def as_text(file: TuningFile, path: Path) -> str:
     rows = [
         {
             "trial": str(number),
-            **{name: value_text(value) for name, value in trial.values.items()},
+            **{name: write_setting(value) for name, value in trial.values.items()},
             "AP": "-" if trial.score is None else f"{100 * trial.score:.1f}",
             "tasks": str(trial.tasks),
             "state": trial.state,
