@@ -57,28 +57,29 @@ def find_tuned_values(method: str, stream: str, protocol: str) -> dict[str, Any]
     Raises:
         UserError: the file of the protocol cannot be read or is no such file.
     """
-    for folder in folders(method):
-        path = folder / stream / f"{protocol}.toml"
-        if path.is_file() and method in (sections := read_tuned(path)):
-            return sections[method].values
-    return {}
+    section = _find_section(method, stream, protocol)
+    return section.values if section else {}
 
 
 def find_tuned_search(method: str, stream: str, protocol: str) -> Tuned | None:
     """Return the search that chose the values of `find_tuned_values`; None where there was none."""
+    section = _find_section(method, stream, protocol)
+    if section is None or section.search is None:
+        return None
+    return Tuned(
+        trials=len(section.trials),
+        selection="validation",
+        values=section.values,
+        record=f"{PACKAGE}/{FOLDER}/{stream}/{protocol}.toml",
+        **section.search.model_dump(),
+    )
+
+
+def _find_section(method: str, stream: str, protocol: str) -> TunedValues | None:
     for folder in folders(method):
         path = folder / stream / f"{protocol}.toml"
         if path.is_file() and method in (sections := read_tuned(path)):
-            section = sections[method]
-            if section.search is None:
-                return None
-            return Tuned(
-                trials=len(section.trials),
-                selection="validation",
-                values=section.values,
-                record=f"{PACKAGE}/{FOLDER}/{stream}/{protocol}.toml",
-                **section.search.model_dump(),
-            )
+            return sections[method]
     return None
 
 
