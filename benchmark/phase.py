@@ -61,3 +61,8 @@ class Phase:
     decides: bool = False
     rows: Rows | None = None
     main: bool = False
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of all groups."""
+        return [parameter for group in self.groups for parameter in group.parameters]

@@ -120,6 +120,12 @@ class Task:
     wording: Wording = Wording()
     metric: str | None = None
 
+    @property
+    def splits(self) -> dict[str, Examples]:
+        """The splits that the task has, by name."""
+        given = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: rows for split, rows in given.items() if rows is not None}
+
 
 @dataclass(frozen=True)
 class Request:

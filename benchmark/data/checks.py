@@ -41,9 +41,8 @@ def validation_errors(tasks: list[Task]) -> Iterator[DataError]:
         ):
             if mark := control_character(names):
                 yield DataError(f"the name of a {what} holds the control character {mark}", task.name)
-        splits = {"train": task.train, "validation": task.validation, "test": task.test}
-        for split, rows in splits.items():
-            if rows is not None and len(rows):
+        for split, rows in task.splits.items():
+            if len(rows):
                 yield from _row_errors(task, split, rows)
             elif split != "validation":
                 yield DataError(f"no {split} rows", task.name, split)

@@ -22,7 +22,7 @@ def permutation(count: int, seed: int | None) -> list[int]:
 
 
 def chunks(order: list[int], size: int) -> list[list[int]]:
-    """Cut a class order in consecutive slices of `size` classes; the last holds what is left."""
+    """Cut a list, such as a class order, in consecutive slices of one size; the last holds what is left."""
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 

@@ -37,7 +37,7 @@ def fingerprint_of(rows: Examples) -> str:
 
 def state_of(tasks: Sequence[Task]) -> str | None:
     """Return what differs where tasks do; None for few rows and for rows that are not from the cache."""
-    rows = [part for task in tasks for part in (task.train, task.validation, task.test) if part is not None]
+    rows = [part for task in tasks for part in task.splits.values()]
     if not _worth_keeping(rows):
         return None
     state = _state(rows)

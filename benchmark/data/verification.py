@@ -74,12 +74,12 @@ def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = N
         return unread(stream.name, request.order, stream.licence, errors)
     read_whole = not errors
     # A task that nothing could be read of has been reported.
-    tasks = [task for task in loaded.tasks if read_whole or any(map(len, splits_of(task).values()))]
+    tasks = [task for task in loaded.tasks if read_whole or any(map(len, task.splits.values()))]
     if not loaded.checked and (tasks or read_whole):
         errors += validation_errors(tasks)
     errors += (DataError(note, fatal=False) for note in loaded.notes)
     for task in tasks:
-        if all(parts_agree(rows) for rows in splits_of(task).values()):
+        if all(parts_agree(rows) for rows in task.splits.values()):
             errors += () if loaded.checked else lacking(task)
             errors += inspect(task)
     errors += _alike_across_tasks(tasks)
@@ -104,17 +104,11 @@ def unread(stream: str, order: str, licence: str, errors: Sequence[DataError]) -
     return Report(stream, order, licence, "", {}, None, [], list(errors))
 
 
-def splits_of(task: Task) -> dict[str, Examples]:
-    """Return the splits that a task has, by name."""
-    given = {"train": task.train, "validation": task.validation, "test": task.test}
-    return {split: rows for split, rows in given.items() if rows is not None}
-
-
 def counts(loaded: LoadedStream) -> list[SplitCount]:
     """Return the rows of every split, with the distribution over its classes in the classes' order."""
     found = []
     for task in loaded.tasks:
-        for split, rows in splits_of(task).items():
+        for split, rows in task.splits.items():
             labels = Counter(() if rows.labels is None else rows.labels.tolist())
             named = {name: labels[number] for number, name in enumerate(task.classes)}
             found.append(SplitCount(task.name, split, len(rows), named))
@@ -123,7 +117,7 @@ def counts(loaded: LoadedStream) -> list[SplitCount]:
 
 def lacking(task: Task) -> Iterator[DataError]:
     """Yield the classes of a task without training or test rows."""
-    for split, rows in splits_of(task).items():
+    for split, rows in task.splits.items():
         if split != "validation" and rows.labels is not None and len(rows):
             present = set(rows.labels.tolist())
             for number, name in enumerate(task.classes):
@@ -138,7 +132,7 @@ def inspect(task: Task) -> Iterator[DataError]:
     Oddities: rows that repeat within a split, rows equal up to case and blanks, training rows in validation,
     passages that recur between splits, empty texts and empty references.
     """
-    splits = splits_of(task)
+    splits = task.splits
     for split, rows in splits.items():
         yield from _empty(task.name, split, rows)
         yield from _repeats(task.name, split, rows)
@@ -233,7 +227,7 @@ def too_long(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any) -> Itera
 
     whole = protocol.model_copy(update={"source_length": 2**31})
     for task in tasks:
-        for split, rows in splits_of(task).items():
+        for split, rows in task.splits.items():
             lengths = [len(tokens) for tokens in encode_all(tokenizer, task, list(rows.texts), whole)]
             over = [place for place, length in enumerate(lengths, 1) if length > protocol.source_length]
             if over:

@@ -22,7 +22,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
 
 from benchmark.method import Method, Phase
 from benchmark.models.backbone import LoadedBackbone
@@ -96,7 +95,7 @@ class Histories:
         if found is None:
             return None
         values, facts = found
-        parameters = _parameters(phase)
+        parameters = phase.parameters
         if [values[str(i)].shape for i in range(len(values))] != [each.shape for each in parameters]:
             return None
         if phase.before is not None:
@@ -111,9 +110,7 @@ class Histories:
         """Keep what a phase has trained."""
         if self._parted or not _is_plain(phase):
             return
-        values = {
-            str(i): each.detach().cpu().contiguous().clone() for i, each in enumerate(_parameters(phase))
-        }
+        values = {str(i): each.detach().cpu().contiguous().clone() for i, each in enumerate(phase.parameters)}
         data = save_tensors(values)
         facts = {"steps": steps, "passes": passes, "seconds": seconds, "sha256": _sha(data)}
         atomic_write(self._path(phase), save_tensors(values, {"facts": json.dumps(facts)}))
@@ -160,10 +157,6 @@ class Histories:
 def _is_plain(phase: Phase) -> bool:
     """Whether a phase is a task's main one, before every decision, and changes its parameters alone."""
     return phase.main and phase.after_backward is None and phase.after_step is None
-
-
-def _parameters(phase: Phase) -> list[nn.Parameter]:
-    return [parameter for group in phase.groups for parameter in group.parameters]
 
 
 def _sha(data: bytes) -> str:

@@ -23,7 +23,7 @@ class BestEpoch:
             phase: the one that is about to run.
             scores: one for each task trained on; their mean decides.
         """
-        self.parameters = [parameter for group in phase.groups for parameter in group.parameters]
+        self.parameters = phase.parameters
         self.scores = scores
         self.by_epoch: list[float] = []
         self.kept: list[torch.Tensor] = []

@@ -119,4 +119,4 @@ def begin_task(method: Method, t: int, encode: Encode, seed: int) -> tuple[Rows,
 
 
 def _sizes(phase: Phase) -> dict[nn.Parameter, int]:
-    return {parameter: parameter.numel() for group in phase.groups for parameter in group.parameters}
+    return {parameter: parameter.numel() for parameter in phase.parameters}

@@ -51,7 +51,7 @@ def train(
     for parameter in method.task_model.parameters():
         parameter.requires_grad_(False)
     optimizer = make_optimizer(phase)
-    parameters = [parameter for group in phase.groups for parameter in group.parameters]
+    parameters = phase.parameters
     device = method.task_model.device
     losses = (phase.loss, *phase.further_losses)
     total = phase.epochs * math.ceil(len(rows) / phase.batch_size) * len(losses)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.class_orders import chunks
 from benchmark.errors import UserError
 from benchmark.result_files import find, records
 from benchmark.results import Result, parse
@@ -201,25 +202,20 @@ class Study:
         yield self._stage("tuning at lambda 0", [self.members.gate(n, 0.0, tuning=True) for n in tuning])
         path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
         yield self._stage("tuning on the path", path)
-        for group in groups(self.file.run_numbers, at_once):
+        for group in chunks(self.file.run_numbers, at_once):
             known = [part for n in group for part in (self.ends(n), self.rivals(n))]
             yield self._stage(f"{_name_group(group)}: lambda* and rivals", _runs(known))
             yield self._stage(f"{_name_group(group)}: controls", _runs([self.controls(n) for n in group]))
-        for group in groups(self.file.path_numbers, at_once):
+        for group in chunks(self.file.path_numbers, at_once):
             yield self._stage(f"{_name_group(group)}: path", _runs([self.path(n) for n in group]))
             yield self._stage(f"{_name_group(group)}: keep-random", _runs([self.at_random(n) for n in group]))
 
     def count_stages(self, at_once: int = 1) -> int:
         """Return how many stages there are, before their runs are known."""
-        return 2 + sum(2 * len(groups(n, at_once)) for n in (self.file.run_numbers, self.file.path_numbers))
+        return 2 + sum(2 * len(chunks(n, at_once)) for n in (self.file.run_numbers, self.file.path_numbers))
 
     def _stage(self, name: str, runs: list[Run]) -> Stage:
         return Stage(name, list({run.identity: run for run in runs}.values()))
-
-
-def groups(numbers: list[int], at_once: int) -> list[list[int]]:
-    """Return the numbers of runs in the groups that are run together."""
-    return [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
 
 
 def _name_group(group: Sequence[int]) -> str:
