@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, by_length
+from benchmark.data.batches import JoinedRows, TokenRows, VectorRows, batch_by_length
 from benchmark.errors import UserError
 from benchmark.models.head import GrowingHead
 from benchmark.models.label_scores import score_answers
@@ -150,7 +150,7 @@ def test_domain_incremental_never_grows_the_head_again() -> None:
 
 def test_longest_rows_come_first_and_together() -> None:
     rows = TokenRows([[1], [1, 2, 3], [1, 2], [4, 5, 6]], pad=0)
-    assert list(by_length(rows, 2)) == [[1, 3], [2, 0]]
+    assert [batch.rows for batch in batch_by_length(rows, 2, torch.device("cpu"))] == [[1, 3], [2, 0]]
 
 
 def test_joined_rows_keep_their_parts_order_and_pad_to_one_size() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmark.data.batches import by_length
+from benchmark.data.batches import batch_by_length
 from benchmark.results import Result, atomic_write, read
 from benchmark.running.readings import score_rows, visible_task_id
 from benchmark.running.rebuilding import rebuild_with_data
@@ -114,10 +114,9 @@ def _of_task(method: Method, i: int, task: Task, examples: Examples) -> pd.DataF
     rows = model.encode(task, examples)
     answers: list[Any] = [None] * len(rows)
     with method.predicting():
-        for chosen in by_length(rows, model.protocol.evaluation_batch_size):
-            batch = rows.batch(chosen).to(model.device)
+        for batch in batch_by_length(rows, model.protocol.evaluation_batch_size, model.device):
             found = method.predict(batch, visible_task_id(method, i))
-            for row, answer in zip(chosen, found, strict=True):
+            for row, answer in zip(batch.rows, found, strict=True):
                 answers[row] = answer
     names = list(model.columns)
     ids = list(examples.ids) if len(examples.ids) else [str(number) for number in range(len(rows))]

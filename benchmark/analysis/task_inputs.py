@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.analysis.leave_one_out import with_stack
 from benchmark.analysis.redundancy import Inputs
-from benchmark.data.batches import by_length
+from benchmark.data.batches import batch_by_length
 from benchmark.lora.inputs import observe_inputs, real_tokens, token_masks
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
@@ -47,8 +47,7 @@ def _inputs(method: Method, stack: AdapterStack, index: int) -> dict[str, np.nda
 
     rows = task_model.encode(task, task.train.take(evenly(len(task.train), ROWS)))
     with observe_inputs(stack, see):
-        for chosen in by_length(rows, method.protocol.evaluation_batch_size):
-            batch = rows.batch(chosen).to(task_model.device)
+        for batch in batch_by_length(rows, method.protocol.evaluation_batch_size, task_model.device):
             masks[:] = token_masks(batch)
             method.predict(batch, visible_task_id(method, index))
     tokens = {layer: torch.cat(parts).numpy() for layer, parts in seen.items()}

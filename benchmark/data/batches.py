@@ -246,8 +246,8 @@ def shuffle_batches(count: int, size: int, generator: torch.Generator) -> Iterat
         yield order[start : start + size]
 
 
-def by_length(rows: Rows, size: int) -> Iterator[list[int]]:
-    """Yield batches of row indices, long rows together, so that little is padded."""
+def batch_by_length(rows: Rows, size: int, device: torch.device) -> Iterator[Batch]:
+    """Yield all rows in batches on a device, long rows together, so that little is padded."""
     order = sorted(range(len(rows)), key=lambda row: (-rows.length(row), row))
     for start in range(0, len(order), size):
-        yield order[start : start + size]
+        yield rows.batch(order[start : start + size]).to(device)

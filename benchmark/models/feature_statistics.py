@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.data.batches import Batch, Rows, by_length
+from benchmark.data.batches import Batch, Rows, batch_by_length
 from benchmark.errors import UserError
 from benchmark.models.task_model import ClassificationTaskModel
 from benchmark.protocol import Protocol
@@ -34,8 +34,8 @@ class FeatureStatisticsTaskModel(ClassificationTaskModel):
             UserError: the method answers without asking this task_model, so that they would change nothing.
         """
         self._collecting, self._taken = True, 0
-        for chosen in by_length(rows, self.protocol.evaluation_batch_size):
-            answer(rows.batch(chosen).to(self.device))
+        for batch in batch_by_length(rows, self.protocol.evaluation_batch_size, self.device):
+            answer(batch)
         self._collecting = False
         if self._taken == 0:
             raise UserError(no_effect(self.protocol))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.data.batches import Batch, Rows, by_length
+from benchmark.data.batches import Batch, Rows, batch_by_length
 from benchmark.method import Method
 from benchmark.models.answers import Answer
 from benchmark.models.class_means import ClassMeans
@@ -139,8 +139,7 @@ class Reader:
         return Answer(predictions)
 
     def _batches(self, rows: Rows) -> Iterator[Batch]:
-        for chosen in by_length(rows, self.method.protocol.evaluation_batch_size):
-            yield rows.batch(chosen).to(self.task_model.device)
+        return batch_by_length(rows, self.method.protocol.evaluation_batch_size, self.task_model.device)
 
     def _rows_of_means(self, i: int) -> Rows:
         if i not in self._mean_rows:
