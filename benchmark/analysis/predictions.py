@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmark.data.batches import batch_by_length
-from benchmark.results import Result, atomic_write, read
-from benchmark.running.readings import score_rows, visible_task_id
+from benchmark.results import TRAINED_HEAD, Result, atomic_write, read
+from benchmark.running.readings import Reader, score_rows
 from benchmark.running.rebuilding import rebuild_with_data
 from benchmark.text_table import text_table
 
@@ -112,12 +111,7 @@ def _pick_scored_rows(task: Task, result: Result) -> Examples:
 def _of_task(method: Method, i: int, task: Task, examples: Examples) -> pd.DataFrame:
     model = method.task_model
     rows = model.encode(task, examples)
-    answers: list[Any] = [None] * len(rows)
-    with method.predicting():
-        for batch in batch_by_length(rows, model.protocol.evaluation_batch_size, model.device):
-            found = method.predict(batch, visible_task_id(method, i))
-            for row, answer in zip(batch.rows, found, strict=True):
-                answers[row] = answer
+    answers = Reader(method).answer_rows(i, rows, [TRAINED_HEAD])[TRAINED_HEAD]
     names = list(model.columns)
     ids = list(examples.ids) if len(examples.ids) else [str(number) for number in range(len(rows))]
     return pd.DataFrame(

@@ -85,7 +85,6 @@ class Reader:
                 self._means = ClassMeans(answer.features.shape[1], answer.features)
             self._means.add(answer.features, batch.labels, len(self.task_model.columns))
 
-    @torch.no_grad()
     def read(self, i: int, rows: Rows, examples: Examples, seen: bool = True) -> RowScores:
         """Return every row's score on task i by each reading that exists.
 
@@ -93,16 +92,22 @@ class Reader:
             seen: whether the task has been learned; before that only the method's own answer is read.
         """
         read = [name for name in READINGS if name not in self.blank] if seen else [TRAINED_HEAD]
-        predictions: dict[str, list[Any]] = {name: [None] * len(rows) for name in read}
+        answers = self.answer_rows(i, rows, read)
+        return {
+            name: score_rows(self.method, i, answers[name], examples)
+            for name in read
+            if name not in self.blank
+        }
+
+    @torch.no_grad()
+    def answer_rows(self, i: int, rows: Rows, read: Sequence[str]) -> dict[str, list[Any]]:
+        """Return the answer to every row of task i by each of some readings; some turn out to be blank."""
+        found: dict[str, list[Any]] = {name: [None] * len(rows) for name in read}
         with self.method.predicting():
             for batch in self._batches(rows):
                 for name, answers in self._answers(batch, i, read).items():
                     for row, answer in zip(batch.rows, answers, strict=True):
-                        predictions[name][row] = answer
-        found = {}
-        for name in read:
-            if name not in self.blank:
-                found[name] = score_rows(self.method, i, predictions[name], examples)
+                        found[name][row] = answer
         return found
 
     def _answers(self, batch: Batch, i: int, read: Sequence[str]) -> dict[str, list[Any]]:
