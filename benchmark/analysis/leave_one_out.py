@@ -17,6 +17,7 @@ from benchmark.errors import UserError
 from benchmark.lora.stack import AdapterStack
 from benchmark.method import Method
 from benchmark.results import Result, read
+from benchmark.running.readings import find_scored_examples
 from benchmark.running.rebuilding import rebuild_with_data
 from benchmark.running.training import evaluate
 from benchmark.stream import LoadedStream
@@ -157,8 +158,8 @@ def _score(method: Method, loaded: LoadedStream) -> tuple[list[float], list[Any]
     try:
         scores = []
         for index, task in enumerate(loaded.tasks):
-            of_test = method.protocol.score_on == "test"
-            examples = task.test if of_test or task.validation is None else task.validation
+            examples = find_scored_examples(task, method.protocol.score_on)
+            assert examples is not None  # or the run could not have been scored
             rows = method.task_model.encode(task, examples)
             scores.append(evaluate(method, index, rows, examples))
         return scores, answers

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.results import READINGS, TRAINED_HEAD, Reading, Result, read, write
-from benchmark.running.readings import Reader, pack_stage
+from benchmark.running.readings import Reader, find_scored_examples, pack_stage
 from benchmark.running.rebuilding import rebuild_with_data
 
 
@@ -42,7 +42,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
     reader.take_means(range(len(loaded.tasks)))
     scores = {}
     for i, task in enumerate(loaded.tasks):
-        examples = task.test if method.protocol.score_on == "test" else task.validation
+        examples = find_scored_examples(task, method.protocol.score_on)
         if result.matrix[-1][i] is not None and examples is not None:
             scores[i] = reader.read(i, method.task_model.encode(task, examples), examples)
     metrics = [facts.metric for facts in result.tasks]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmark.results import TRAINED_HEAD, Result, atomic_write, read
-from benchmark.running.readings import Reader, score_rows
+from benchmark.results import TRAINED_HEAD, atomic_write, read
+from benchmark.running.readings import Reader, find_scored_examples, score_rows
 from benchmark.running.rebuilding import rebuild_with_data
 from benchmark.text_table import text_table
 
 if TYPE_CHECKING:
     from benchmark.method import Method
-    from benchmark.stream import Examples, Task
+    from benchmark.stream import Task
 
 ENDING = ".predictions.parquet"
 
@@ -81,9 +81,7 @@ def predict(path: Path, data_dir: Path | None, stream_file: Path | None = None) 
     """
     result = read(path)
     method, loaded = rebuild_with_data(result, path, data_dir, stream_file)
-    tables = [
-        _of_task(method, i, task, _pick_scored_rows(task, result)) for i, task in enumerate(loaded.tasks)
-    ]
+    tables = [_of_task(method, i, task) for i, task in enumerate(loaded.tasks)]
     return Predictions(
         pd.concat(tables, ignore_index=True), {task.name: task.classes for task in loaded.tasks}
     )
@@ -103,13 +101,10 @@ def save(predictions: Predictions, path: Path) -> Path:
     return written
 
 
-def _pick_scored_rows(task: Task, result: Result) -> Examples:
-    by_validation = result.protocol_settings.get("score_on") == "validation"
-    return task.validation if by_validation and task.validation is not None else task.test
-
-
-def _of_task(method: Method, i: int, task: Task, examples: Examples) -> pd.DataFrame:
+def _of_task(method: Method, i: int, task: Task) -> pd.DataFrame:
     model = method.task_model
+    examples = find_scored_examples(task, method.protocol.score_on)
+    assert examples is not None  # or the run could not have been scored
     rows = model.encode(task, examples)
     answers = Reader(method).answer_rows(i, rows, [TRAINED_HEAD])[TRAINED_HEAD]
     names = list(model.columns)

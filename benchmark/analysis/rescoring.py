@@ -13,6 +13,7 @@ from pydantic import Field
 from benchmark.errors import UserError, unknown
 from benchmark.protocol import Protocol
 from benchmark.results import Part, Result, atomic_write, read, to_json
+from benchmark.running.readings import find_scored_examples
 from benchmark.running.rebuilding import rebuild, rebuild_run
 from benchmark.running.run import plain
 from benchmark.running.training import evaluate
@@ -113,7 +114,7 @@ def rescore(
     method = rebuild(result, path, loaded.tasks)
     row: list[float | None] = []
     for stored, task in zip(result.matrix[-1], loaded.tasks, strict=True):
-        examples = task.test if protocol.score_on == "test" else task.validation
+        examples = find_scored_examples(task, protocol.score_on)
         if stored is None or examples is None:
             row.append(None)
         else:

@@ -33,7 +33,14 @@ from benchmark.running.events import Callback, RunStarted, StepDone, TaskDone
 from benchmark.running.histories import Histories, open_histories
 from benchmark.running.method_code import hash_method
 from benchmark.running.provenance import describe, finish_time, git_state, peak_memory
-from benchmark.running.readings import Reader, RowScores, pack_stage, readings_of, visible_task_id
+from benchmark.running.readings import (
+    Reader,
+    RowScores,
+    find_scored_examples,
+    pack_stage,
+    readings_of,
+    visible_task_id,
+)
 from benchmark.running.run import Run
 from benchmark.running.selection import BestEpoch
 from benchmark.running.task_loop import learn_task
@@ -245,11 +252,9 @@ class Learner:
         ]
 
     def _pick_scored_examples(self, i: int) -> Examples:
-        task = self.loaded.tasks[i]
-        if self.run.protocol.score_on == "test":
-            return task.test
-        assert task.validation is not None
-        return task.validation
+        examples = find_scored_examples(self.loaded.tasks[i], self.run.protocol.score_on)
+        assert examples is not None
+        return examples
 
     def _encode_scored(self, i: int) -> Rows:
         if i not in self._scored_rows:

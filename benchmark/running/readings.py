@@ -184,6 +184,11 @@ def visible_task_id(method: Method, task: int) -> int | None:
     return task if method.needs.task_id or method.protocol.head == "task-incremental" else None
 
 
+def find_scored_examples(task: Task, score_on: str) -> Examples | None:
+    """Return the rows that a protocol scores, those of test or of validation; None where there are none."""
+    return task.test if score_on == "test" else task.validation
+
+
 def score_rows(method: Method, i: int, predictions: Sequence[Any], examples: Examples) -> list[float]:
     """Return the score of every prediction for task i's rows, in 0..1."""
     task_model, protocol = method.task_model, method.protocol
