@@ -12,7 +12,7 @@ from benchmark.analysis.redundancy import NoAdapters
 from benchmark.analysis.run_analysis import Depth, analyse_run
 from benchmark.errors import Incomplete
 from benchmark.publishing import plots
-from benchmark.publishing.board import LEADING
+from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.collect import Row, Section, sections, usable
 from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.plot_style import COLUMN, MOST_DRAWN, looking, save
@@ -75,14 +75,20 @@ def drawings(part: Section) -> Iterator[Drawing]:
             curves, lost = plots.accuracy_over_tasks(shown), plots.forgetting_per_task(shown)
             yield Drawing(f"curves-{name}", f"{which}: mean score of the tasks seen", curves)
             yield Drawing(f"forgetting-{name}", f"{which}: forgetting of each task", lost)
-        ranking = (
-            friedman({name_row(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
-        )
-        if ranking is not None:
-            yield Drawing(f"ranks-{name}", f"{title}: mean ranks", plots.critical_difference(ranking))
+        if (ranks := draw_ranks(board)) is not None:
+            yield ranks
     if any(row.values("average_performance") for row in part.rows):
         stored = plots.score_against_stored(part.rows)
         yield Drawing("pareto", "Score against stored parameters", stored)
+
+
+def draw_ranks(board: Board) -> Drawing | None:
+    """Return the mean ranks of a board's rows; None where they are not compared."""
+    ranking = friedman({name_row(row): row.runs(LEADING) for row in board.rows}) if board.compared else None
+    if ranking is None:
+        return None
+    caption = f"{board.title}: mean ranks"
+    return Drawing(f"ranks-{_slug(board.title)}", caption, plots.critical_difference(ranking))
 
 
 def _further(part: Section, paths: dict[int, Path]) -> Iterator[Drawing]:

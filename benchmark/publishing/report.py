@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.analysis.run_analysis import Depth
-from benchmark.analysis.translator import of_result
+from benchmark.analysis.translator import frame, of_result
 from benchmark.errors import Incomplete
 from benchmark.publishing import plots
-from benchmark.publishing.board import LEADING, Board
+from benchmark.publishing.board import Board
 from benchmark.publishing.collect import Row, Section, row_method, sections, usable
+from benchmark.publishing.figures import draw_ranks
 from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.heat_map import score_map
 from benchmark.publishing.in_words import in_words
@@ -25,7 +26,6 @@ from benchmark.publishing.tables import SCORES, active, drop_blank_columns, name
 from benchmark.publishing.terminal import show
 from benchmark.result_files import find, require
 from benchmark.results import Result, atomic_write
-from benchmark.scoring.statistics_ranks import friedman
 
 
 def build(source: Path, out: Path, depth: Depth | None = None) -> Path:
@@ -71,15 +71,6 @@ def page(found: Sequence[tuple[Path, Result]], name: str, depth: Depth) -> tuple
 
 def _run(result: Result, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     """Return everything about one run: pictures, all conventions, its adapters, and the file's text."""
-    numbers = [
-        [
-            each.rule.name.replace("_", " "),
-            "" if each.value is None else f"{100 * each.value:.2f}",
-            each.missing or each.rule.title,
-            each.rule.users,
-        ]
-        for each in of_result(result)
-    ]
     row = Row(row_method(result), (result,))
     pictures = [
         wrap_in_figure("Score on each task after each task", score_map(result)),
@@ -90,7 +81,7 @@ def _run(result: Result, paths: Paths, depth: Depth) -> tuple[str, list[str]]:
     text = "\n".join(
         [
             gallery(pictures),
-            table("Numbers x 100", ["number", "value", "definition", "used by"], numbers),
+            table("Numbers x 100", frame(of_result(result))),
             overlaps,
             f"<h2>The result</h2>\n<pre tabindex='0'>{escape(show(result))}</pre>",
         ]
@@ -109,9 +100,8 @@ def _section(part: Section, paths: Paths, depth: Depth) -> tuple[str, list[str]]
     found = boards_of(part)
     for board in found:
         tables += _scores(board)
-        ranking = friedman({row.name: row.runs(LEADING) for row in board.rows}) if board.compared else None
-        if ranking is not None:
-            pictures.append(figure(f"{board.title}: mean ranks", plots.critical_difference(ranking)))
+        if (ranks := draw_ranks(board)) is not None:
+            pictures.append(figure(ranks.caption, ranks.figure))
     for start in range(0, len(part.rows), MOST_DRAWN):
         shown = part.rows[start : start + MOST_DRAWN]
         anytime = [row for row in shown if row.values("average_anytime")]
@@ -141,8 +131,7 @@ def _scores(board: Board) -> list[str]:
 
 def _table(title: str, board: Board, rows: Sequence[Row]) -> str:
     """Return a table of scores without the columns in which nothing was measured."""
-    frame = drop_blank_columns(pd.DataFrame([_record(row, board) for row in rows]))
-    return table(title, list(frame.columns), frame.to_numpy().tolist())
+    return table(title, drop_blank_columns(pd.DataFrame([_record(row, board) for row in rows])))
 
 
 def _record(row: Row, board: Board) -> dict[str, str]:

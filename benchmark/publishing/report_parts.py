@@ -11,6 +11,7 @@ from benchmark.publishing.in_words import InWords
 from benchmark.publishing.plot_style import data_uri
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 STYLE = (
@@ -44,12 +45,14 @@ WORDS = ("definition", "used by")
 """Columns of texts, which start on one line."""
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(caption: str, frame: pd.DataFrame) -> str:
     """Return a table that scrolls sideways in itself where it is too wide, by keyboard too."""
+    # Two columns of one name differ in a space at the end.
+    columns = [str(title).strip() for title in frame.columns]
     sides = [' class="words"' if column in WORDS else "" for column in columns]
     titles = zip(sides, columns, strict=True)
     head = "".join(f'<th scope="col"{side}>{escape(column)}</th>' for side, column in titles)
-    lines = (zip(sides, row, strict=True) for row in rows)
+    lines = (zip(sides, row, strict=True) for row in frame.to_numpy().tolist())
     cells = ("".join(f"<td{side}>{escape(cell)}</td>" for side, cell in line) for line in lines)
     body = "\n".join(f"<tr>{line}</tr>" for line in cells)
     name = escape(caption)

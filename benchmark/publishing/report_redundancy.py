@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import pandas as pd
-
 from benchmark.analysis.redundancy import NoAdapters
 from benchmark.analysis.run_analysis import Depth, RunAnalysis, analyse_run
 from benchmark.errors import UserError
@@ -59,9 +57,9 @@ def _run(row: Row, analysed: RunAnalysis) -> str:
     frame = by_task(analysed)
     apart = [title for title in REMOVED if title in frame]
     name = f"{row.name}, order {run.order}, seed {run.seed}"
-    parts = [_table(name, frame.drop(columns=apart))]
+    parts = [table(name, frame.drop(columns=apart))]
     if apart:
-        parts.append(_table(f"{name}: scores without each adapter", frame[["task", *apart]]))
+        parts.append(table(f"{name}: scores without each adapter", frame[["task", *apart]]))
     maps = overlap_maps(analysed.found)
     if maps:
         figures = [wrap_in_figure(f"{row.name}: {title}", each) for title, each in maps.items()]
@@ -69,11 +67,6 @@ def _run(row: Row, analysed: RunAnalysis) -> str:
         figures.append(figure(f"{row.name}: {plots.REDUNDANCY['residual']}", residuals))
         parts.append(gallery(figures))
     return "\n".join([*parts, f"<p>{escape('; '.join(facts(analysed)))}.</p>"])
-
-
-def _table(caption: str, frame: pd.DataFrame) -> str:
-    # Two columns of one name differ in a space at the end.
-    return table(caption, [str(title).strip() for title in frame.columns], frame.to_numpy().tolist())
 
 
 def _definitions() -> str:
