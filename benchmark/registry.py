@@ -53,20 +53,25 @@ class Entry:
         """Whether it was registered in this process, where alone it is known."""
         return self.distribution == HERE
 
+    @cached_property
+    def docstring(self) -> str:
+        """The docstring of the defining file, read without running it; "" where there is no file."""
+        if self.path is None:
+            return ""
+        return ast.get_docstring(ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))) or ""
+
     @property
     def summary(self) -> str:
         """The first line of the defining file's docstring, read without running it."""
-        path = self.path
         if self.here:
             return "registered in this process"
-        if path is None:
+        if self.path is None:
             return f"from the package {self.distribution}"
         try:
-            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"), str(path))) or ""
+            return printable(self.docstring.partition("\n")[0])
         except (SyntaxError, ValueError, OSError) as error:
             # One file that is being written hides no other.
             return printable(f"cannot be read: {error}")
-        return printable(text.partition("\n")[0])
 
 
 class Registry:

@@ -6,7 +6,6 @@ Nothing on these pages is typed by hand. `pages` returns them, and mkdocs calls 
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import cleandoc, getdoc
@@ -124,7 +123,7 @@ def about(registry: Registry, name: str) -> str:
     entry = registry.entry(name)
     if entry.path is None:
         return escape(entry.summary)
-    return prose(ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or "")
+    return prose(entry.docstring)
 
 
 def page(title: str, *blocks: str) -> str:

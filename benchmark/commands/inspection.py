@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import json
@@ -188,7 +187,7 @@ def _facts(registry: Registry, name: str) -> str:
     """Return the docstring of the file behind a name; that of a plug-in only by importing it."""
     entry = registry.entry(name)
     if entry.path is not None:
-        text = ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or ""
+        text = entry.docstring
     else:
         registry.load(name)
         text = inspect.getdoc(importlib.import_module(entry.module)) or ""

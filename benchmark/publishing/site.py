@@ -31,7 +31,7 @@ from benchmark.publishing.overview import INTRODUCTION, standings
 from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_methods import method_page
 from benchmark.publishing.site_opening import opening
-from benchmark.publishing.site_tables import EXPLAINED, Table, build_normalised
+from benchmark.publishing.site_tables import EXPLAINED, Picture, Table, build_normalised
 from benchmark.result_files import PACKED, require
 from benchmark.results import Result, atomic_write, to_json
 
@@ -43,14 +43,6 @@ TEMPLATES = Path(__file__).parent / "site_templates"
 FOLDERS = ("results", "streams", "methods")
 MARK = b'content="bench site build"'
 MOST_BYTES = 2_000_000
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as a page holds it."""
-
-    caption: str
-    address: str
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +11,9 @@ from benchmark.publishing import plots
 from benchmark.publishing.board import LEADING
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.plot_style import PAGE, data_uri, looking
-from benchmark.publishing.site_tables import Link, Run, Table, costs, identify_run
+from benchmark.publishing.site_tables import Link, Picture, Run, Table, costs, identify_run
 from benchmark.publishing.tables import share
-from benchmark.registry import METHODS
+from benchmark.registry import METHODS, Entry
 from benchmark.running.tuned_values import TunedValues, all_tuned_values
 
 MOST_SHOWN = 60
@@ -46,14 +44,6 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The scores of a search's trials over the learning rate."""
-
-    caption: str
-    address: str
-
-
-@dataclass(frozen=True)
 class MethodPage:
     """What a method's page shows.
 
@@ -71,7 +61,7 @@ class MethodPage:
     needs: str
     settings: list[Setting]
     tuned: list[tuple[str, str]]
-    curves: list[Curve]
+    curves: list[Picture]
     tables: list[Table]
     runs: list[tuple[str, list[Run]]]
 
@@ -84,7 +74,8 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
         link: from a result to the address of its file.
     """
     rows = [(part, row) for part in parts for row in part.rows if row.first.method == name]
-    known = _read_tuned(name)
+    sections = {id(part): part for part, _ in rows}.values()
+    known = all_tuned_values(name) if _is_built_in(name) else {}
     curves = _all_curves(known) if pictures else []
     return MethodPage(
         name,
@@ -97,7 +88,7 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
             if found.values
         ],
         curves,
-        [_costs(section, [row for part, row in rows if part is section], link) for section in _of(rows)],
+        [_costs(section, [row for part, row in rows if part is section], link) for section in sections],
         [
             (
                 f"{part.stream}, {part.title}: {row.name}, AP {share(row.values(LEADING)) or 'not measured'}",
@@ -108,28 +99,30 @@ def method_page(name: str, parts: Sequence[Section], link: Link, pictures: bool)
     )
 
 
-def _of(rows: Sequence[tuple[Section, Row]]) -> list[Section]:
-    return list({id(part): part for part, _ in rows}.values())
-
-
 def _costs(part: Section, rows: Sequence[Row], link: Link) -> Table:
     table = costs(rows, link)
     return Table(f"Costs on {part.stream}, {part.title}", table.columns, table.lines, table.note)
 
 
-def _is_known(name: str) -> bool:
+def _find_entry(name: str) -> Entry | None:
     try:
-        return METHODS.entry(name).key == name
+        entry = METHODS.entry(name)
     except UserError:
-        return False
+        return None
+    return entry if entry.key == name else None
+
+
+def _is_built_in(name: str) -> bool:
+    entry = _find_entry(name)
+    return entry is not None and entry.distribution is None
 
 
 def _blocks(name: str) -> list[Block]:
     """Return the docstring of a method's file, which begins with its idea; none for a plug-in."""
-    if not _is_known(name) or (path := METHODS.entry(name).path) is None:
+    entry = _find_entry(name)
+    if entry is None or entry.path is None:
         return []
-    text = inspect.cleandoc(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
-    return [_block(part) for part in re.split(r"\n{2,}", text)]
+    return [_block(part) for part in re.split(r"\n{2,}", entry.docstring)]
 
 
 def _block(text: str) -> Block:
@@ -139,7 +132,7 @@ def _block(text: str) -> Block:
 
 
 def _settings(name: str) -> list[Setting]:
-    if not _is_known(name) or METHODS.entry(name).distribution is not None:
+    if not _is_built_in(name):
         return []
     fields = METHODS.load(name).Hyperparameters.model_fields
     return [
@@ -152,22 +145,16 @@ def _settings(name: str) -> list[Setting]:
     ]
 
 
-def _read_tuned(name: str) -> dict[str, TunedValues]:
-    if not _is_known(name) or METHODS.entry(name).distribution is not None:
-        return {}
-    return all_tuned_values(name)
-
-
 def _values(values: dict[str, object]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
-def _all_curves(known: dict[str, TunedValues]) -> list[Curve]:
+def _all_curves(known: dict[str, TunedValues]) -> list[Picture]:
     with looking(PAGE):
         return [curve for place, found in known.items() for curve in _curves(place, found)]
 
 
-def _curves(place: str, found: TunedValues) -> Iterator[Curve]:
+def _curves(place: str, found: TunedValues) -> Iterator[Picture]:
     """Yield the sensitivity curve of a search that tried several learning rates."""
     trials = tried_rates(found)
     every = [trial for own in trials.values() for trial in own]
@@ -181,7 +168,7 @@ def _curves(place: str, found: TunedValues) -> Iterator[Curve]:
             + f"; hollow: {early} that ended early, after fewer tasks"
             * bool(early)
         )
-        yield Curve(caption, data_uri(chart))
+        yield Picture(caption, data_uri(chart))
 
 
 def tried_rates(found: TunedValues) -> dict[str, list[plots.TriedRate]]:

@@ -79,6 +79,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture as a page holds it."""
+
+    caption: str
+    address: str
+
+
+@dataclass(frozen=True)
 class Line:
     """A row: its name, its cells in the order of the columns, the files behind it, and its method's key."""
 
