@@ -131,9 +131,25 @@ class Results(Sequence["Result"]):
         Raises:
             UserError: there is no such reading.
         """
-        from benchmark.api.boards import leaderboard
+        import pandas as pd
 
-        return leaderboard(self, sort_by)
+        from benchmark.publishing.headroom import boards_of
+        from benchmark.publishing.tables import score_frame
+
+        _check_reading(sort_by)
+        frames, notes = [], []
+        for part in self.sections():
+            for board in boards_of(part):
+                place = {"stream": part.stream, "section": part.title}
+                for rows, suffix in ((board.rows, ""), (board.apart, ", with fewer runs")):
+                    if rows:
+                        shown = score_frame(board, sort_by, apart=rows is board.apart)
+                        places = [place | {"board": board.title + suffix}] * len(rows)
+                        frames.append(pd.DataFrame(places).join(shown))
+                notes += [f"{part.stream}, {part.title}, {board.title}: {note}" for note in board.notes()]
+        frame = pd.concat(frames, ignore_index=True).fillna("") if frames else pd.DataFrame()
+        frame.attrs["notes"] = notes
+        return frame
 
     def tables(self, form: str = "markdown", sort_by: str = "trained_head") -> str:
         """Return the boards' tables as one text: markdown, latex, csv or json, as `--format` prints them.
@@ -142,13 +158,11 @@ class Results(Sequence["Result"]):
             UserError: there is no such form or reading.
         """
         from benchmark.publishing.paper_tables import board_tables, write_tables
-        from benchmark.results import READINGS
         from benchmark.text_table import TableFormat
 
         if form not in list(TableFormat):
             raise unknown("form of a table", form, list(TableFormat), "bench leaderboard --help")
-        if sort_by not in READINGS:
-            raise unknown("reading", sort_by, READINGS, "bench leaderboard --help")
+        _check_reading(sort_by)
         return write_tables(board_tables(self.sections(), sort_by), TableFormat(form))
 
     def compare(self, first: str, second: str) -> PairedComparison:
@@ -174,6 +188,13 @@ class Results(Sequence["Result"]):
         from benchmark.api.drawing import Plots
 
         return Plots(self)
+
+
+def _check_reading(name: str) -> None:
+    from benchmark.results import READINGS
+
+    if name not in READINGS:
+        raise unknown("reading", name, READINGS, "bench leaderboard --help")
 
 
 def load_results(source: str | Path | Iterable[str | Path]) -> Results:
