@@ -180,14 +180,13 @@ def test_facts_are_the_settings_and_nothing_of_the_environment(monkeypatch: pyte
 
 
 def test_a_package_that_fails_is_reported_once_and_stops_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    class Broken:
-        def log(self, values: Mapping[str, float], step: int) -> None:
-            raise ConnectionError("no\nroute")
+    def log(values: Mapping[str, float], step: int) -> None:
+        raise ConnectionError("no\nroute")
 
-        def finish(self, complete: bool) -> None:
-            raise AssertionError("not asked any more")
+    def finish(complete: bool) -> None:
+        raise AssertionError("not asked any more")
 
-    callback = LoggedRuns("broken", lambda run: Broken())
+    callback = LoggedRuns("broken", lambda run: (log, finish))
     for event in story(*runs()):
         callback(event)
     assert capsys.readouterr().err == "--log broken failed, nothing more is sent to it: no route\n"

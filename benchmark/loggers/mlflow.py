@@ -8,29 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.running.events import Callback
-from benchmark.running.logged_runs import PROJECT, LoggedRuns, facts
+from benchmark.running.logged_runs import PROJECT, LoggedRun, LoggedRuns, facts
 from benchmark.running.run import Run
-
-
-class MlflowRun:
-    """A run of the package, named by its id: the package's current run is left alone."""
-
-    def __init__(self, client: Any, run_id: str) -> None:
-        """Send through `client`."""
-        self.client, self.run_id = client, run_id
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Send the numbers of a task."""
-        for name, value in values.items():
-            self.client.log_metric(self.run_id, name, value, step=step)
-
-    def finish(self, complete: bool) -> None:
-        """End the run."""
-        self.client.set_terminated(self.run_id, "FINISHED" if complete else "FAILED")
 
 
 def open_log(out: Path) -> Callback:
@@ -47,15 +29,24 @@ def open_log(out: Path) -> Callback:
         raise UserError("--log mlflow needs MLflow: pip install mlflow") from None
     folder = SweepFolder(out.resolve()).root
 
-    def open_run(run: Run) -> MlflowRun:
+    def open_run(run: Run) -> LoggedRun:
         folder.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}")
         known = client.get_experiment_by_name(PROJECT)
         experiment = known.experiment_id if known else client.create_experiment(PROJECT)
-        opened = client.create_run(experiment, run_name=run.name, tags={"run": run.identity})
+        # Everything names the run by its id: the package's current run is left alone.
+        opened = client.create_run(experiment, run_name=run.name, tags={"run": run.identity}).info.run_id
         for name, value in facts(run).items():
-            client.log_param(opened.info.run_id, name, value)
-        return MlflowRun(client, opened.info.run_id)
+            client.log_param(opened, name, value)
+
+        def log(values: Mapping[str, float], step: int) -> None:
+            for name, value in values.items():
+                client.log_metric(opened, name, value, step=step)
+
+        def finish(complete: bool) -> None:
+            client.set_terminated(opened, "FINISHED" if complete else "FAILED")
+
+        return log, finish
 
     return LoggedRuns("mlflow", open_run)
 

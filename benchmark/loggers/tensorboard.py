@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.running.events import Callback
-from benchmark.running.logged_runs import LoggedRuns
-
-
-class TensorBoardRun:
-    """A folder of event files."""
-
-    def __init__(self, writer: Any) -> None:
-        """Write through a `SummaryWriter`."""
-        self.writer = writer
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve."""
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-
-    def finish(self, complete: bool) -> None:
-        """Close the files."""
-        self.writer.close()
+from benchmark.running.logged_runs import LoggedRun, LoggedRuns
+from benchmark.running.run import Run
 
 
 def open_log(out: Path) -> Callback:
@@ -41,9 +24,17 @@ def open_log(out: Path) -> Callback:
     except ImportError:
         raise UserError("--log tensorboard needs TensorBoard: pip install tensorboard") from None
     folder = SweepFolder(out)
-    return LoggedRuns(
-        "tensorboard", lambda run: TensorBoardRun(SummaryWriter(str(folder.file("tensorboard", run))))
-    )
+
+    def open_run(run: Run) -> LoggedRun:
+        writer = SummaryWriter(str(folder.file("tensorboard", run)))
+
+        def log(values: Mapping[str, float], step: int) -> None:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+
+        return log, lambda complete: writer.close()
+
+    return LoggedRuns("tensorboard", open_run)
 
 
 LOGGER = open_log

@@ -7,31 +7,12 @@ load of the machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.running.events import Callback
-from benchmark.running.logged_runs import PROJECT, LoggedRuns, facts
+from benchmark.running.logged_runs import PROJECT, LoggedRun, LoggedRuns, facts
 from benchmark.running.run import Run
-
-
-class WandbRun:
-    """A run of the package, one of several that are open at a time."""
-
-    def __init__(self, run: Any) -> None:
-        """Draw every curve over tasks, not over calls: a run that goes on has earlier ones."""
-        self.run = run
-        run.define_metric("*", step_metric="task")
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Send the numbers of a task."""
-        self.run.log({**values, "task": step})
-
-    def finish(self, complete: bool) -> None:
-        """Send what is left; a run that is not complete shows as failed."""
-        self.run.finish(exit_code=0 if complete else 1)
 
 
 def open_log(out: Path) -> Callback:
@@ -57,19 +38,24 @@ def open_log(out: Path) -> Callback:
     )
     folder = SweepFolder(out).root
 
-    def open_run(run: Run) -> WandbRun:
+    def open_run(run: Run) -> LoggedRun:
         folder.mkdir(parents=True, exist_ok=True)
-        return WandbRun(
-            wandb.init(
-                project=PROJECT,
-                id=run.identity,
-                name=run.name,
-                config=facts(run),
-                dir=str(folder),
-                resume="allow",
-                reinit="create_new",
-                settings=settings,
-            )
+        opened = wandb.init(
+            project=PROJECT,
+            id=run.identity,
+            name=run.name,
+            config=facts(run),
+            dir=str(folder),
+            resume="allow",
+            reinit="create_new",
+            settings=settings,
+        )
+        # Curves are drawn over tasks, not over calls: a run that goes on has earlier ones.
+        opened.define_metric("*", step_metric="task")
+        return (
+            lambda values, step: opened.log({**values, "task": step}),
+            # A run that is not complete shows as failed.
+            lambda complete: opened.finish(exit_code=0 if complete else 1),
         )
 
     return LoggedRuns("wandb", open_run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from benchmark.guard import one_line, print_stderr
 from benchmark.running.events import Event, RunDone, TaskDone
@@ -15,14 +15,9 @@ PROJECT = "continual-peft-bench"
 """The name under which packages that sort runs into projects find ours."""
 
 
-class LoggedRun(Protocol):
-    """A run of an outside package."""
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Take the numbers of a task; `step` counts tasks from 1."""
-
-    def finish(self, complete: bool) -> None:
-        """Close the run; `complete` says whether ours is."""
+LoggedRun = tuple[Callable[[Mapping[str, float], int], object], Callable[[bool], object]]
+"""A run of an outside package: what takes the numbers of a task, counted from 1; and what closes the run and
+is told whether ours is complete."""
 
 
 class LoggedRuns:
@@ -56,9 +51,11 @@ class LoggedRuns:
                 self.runs[name] = self.open_run(event.run)
             values = {"score": event.score, "mean": event.mean, "seconds": event.seconds}
             known = {key: value for key, value in values.items() if value is not None}
-            self.runs[name].log(known, event.task + 1)
+            log, _ = self.runs[name]
+            log(known, event.task + 1)
         elif isinstance(event, RunDone) and name in self.runs:
-            self.runs.pop(name).finish(event.outcome.state == "complete")
+            _, finish = self.runs.pop(name)
+            finish(event.outcome.state == "complete")
 
 
 def facts(run: Run) -> dict[str, Any]:
