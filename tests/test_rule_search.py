@@ -27,7 +27,6 @@ from benchmark.space import BY_RULE, SearchRule
 from benchmark.tuning import tuned_section
 from benchmark.tuning.rule_search import (
     EXTENSIONS,
-    Earlier,
     RuleTrial,
     as_search,
     grid_of,
@@ -102,7 +101,7 @@ def test_the_grid_goes_on_beyond_its_end_by_its_own_ratio() -> None:
 
 
 def test_a_trial_below_the_median_of_the_earlier_ones_ends() -> None:
-    earlier = Earlier({1: [0.9], 2: [0.4, 0.6]})
+    earlier = {1: [0.9], 2: [0.4, 0.6]}
     latest = RuleTrial(earlier)
     latest.report(0.1, 1)
     assert not latest.should_prune(), "before the second task nothing can be forgotten"
@@ -111,7 +110,7 @@ def test_a_trial_below_the_median_of_the_earlier_ones_ends() -> None:
     latest.report(0.49, 2)
     assert latest.should_prune()
     latest.close()
-    assert earlier.scores == {1: [0.9, 0.1], 2: [0.4, 0.6, 0.49]}
+    assert earlier == {1: [0.9, 0.1], 2: [0.4, 0.6, 0.49]}
 
 
 def test_references_are_searched_first() -> None:

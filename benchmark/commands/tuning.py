@@ -78,7 +78,14 @@ def tune(
 
     free = any(each is not None for each in (trials, selection, order, seed))
     terms = Search(
-        *("", "", trials or 20, order, seed or SEED, backbone, protocol, settings or ()),
+        method="",
+        stream="",
+        trials=trials or 20,
+        orders=order,
+        seeds=seed or SEED,
+        backbone=backbone,
+        protocol=protocol,
+        settings=settings or (),
         selection=(selection or Selection.validation).value,
     )
     searches = _list_searches(method, stream, terms, free)

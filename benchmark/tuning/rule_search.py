@@ -41,17 +41,14 @@ DIGITS = 3
 
 
 @dataclass
-class Earlier:
-    """What earlier trials of a search had reached, by the number of tasks learned."""
-
-    scores: dict[int, list[float]] = field(default_factory=dict)
-
-
-@dataclass
 class RuleTrial:
-    """One trial beside the earlier ones; a judge hands it the scores."""
+    """One trial beside the earlier ones; a judge hands it the scores.
 
-    earlier: Earlier
+    Attributes:
+        earlier: what the trials before it had reached, by the number of tasks learned.
+    """
+
+    earlier: dict[int, list[float]]
     own: dict[int, float] = field(default_factory=dict)
 
     def report(self, value: float, step: int) -> None:
@@ -61,13 +58,13 @@ class RuleTrial:
     def should_prune(self) -> bool:
         """Return whether the trial's last score is below the median of the earlier ones at that step."""
         step = max(self.own)
-        before = self.earlier.scores.get(step, [])
+        before = self.earlier.get(step, [])
         return step >= FIRST_STEP and bool(before) and self.own[step] < median(before)
 
     def close(self) -> None:
         """Leave the scores for later trials."""
         for step, value in self.own.items():
-            self.earlier.scores.setdefault(step, []).append(value)
+            self.earlier.setdefault(step, []).append(value)
 
 
 def in_order(methods: Sequence[str]) -> list[str]:
@@ -140,10 +137,15 @@ def as_search(
                 f"--set {text}: the protocol's search chooses that; give --trials to search freely"
             )
     trials = [f"protocol.first_tasks={rule.tasks}", "protocol.score_at=every"]
-    seeds = ",".join(str(seed) for seed in rule.seeds)
-    orders = ",".join(rule.orders)
     return Search(
-        *(method, reference, rule.trials, orders, seeds, backbone, protocol), settings=[*settings, *trials]
+        method,
+        reference,
+        trials=rule.trials,
+        orders=",".join(rule.orders),
+        seeds=",".join(str(seed) for seed in rule.seeds),
+        backbone=backbone,
+        protocol=protocol,
+        settings=[*settings, *trials],
     )
 
 
@@ -181,7 +183,7 @@ def search_by_rule(
     left = grid_of(method, rule)
     check_writable(out)
     space = {name: list(dict.fromkeys(point[name] for point in left)) for name in left[0]}
-    earlier, tried, extended = Earlier(), list[TrialFacts](), 0
+    earlier, tried, extended = dict[int, list[float]](), list[TrialFacts](), 0
     while left:
         values = left.pop(0)
         trial = RuleTrial(earlier)

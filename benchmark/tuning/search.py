@@ -3,9 +3,6 @@
 A trial is an ordinary run, or one for each seed and order, whose score matrix is filled from validation
 rows. Its result file is all that is remembered: sampler and pruner start anew each time and are given again
 what the files hold, so that a search that was stopped goes on, and one that is repeated runs nothing.
-
-The trials that methods' files quote are older: they climbed the learning rates of
-`benchmark.tuning.search_space.RATES` and stopped at the first that did worse than the one below.
 """
 
 from __future__ import annotations
