@@ -9,9 +9,8 @@ import pytest
 import ray
 
 from benchmark.errors import UserError
-from benchmark.running.driver import open_executor
+from benchmark.running.driver import open_executor, run_in_process
 from benchmark.running.executors import ray as on_ray
-from benchmark.running.executors.local import in_process
 from benchmark.running.job import Conditions
 
 GIB = 1024**3
@@ -110,4 +109,4 @@ def test_a_wait_that_fails_is_not_told_to_be_over() -> None:
 def test_a_run_alone_needs_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
     with open_executor(1, Conditions(), quiet) as executor:
-        assert executor is in_process
+        assert executor is run_in_process

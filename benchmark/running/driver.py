@@ -10,13 +10,13 @@ from pathlib import Path
 from benchmark.errors import MachineError, UserError, unwritable
 from benchmark.running.data_index import DataIndex
 from benchmark.running.events import Callback, RunDone
-from benchmark.running.executors import local, ray
+from benchmark.running.executors import ray
 from benchmark.running.forecast import longest_first
 from benchmark.running.job import USUAL, Conditions, Job, Outcome, Outcomes, skip_complete
 from benchmark.running.preflight import check_ready
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
-from benchmark.running.worker import debugging
+from benchmark.running.worker import debugging, run_job
 
 Executor = Callable[[list[Job], Callback], Outcomes]
 
@@ -109,7 +109,13 @@ def open_executor(workers: int, conditions: Conditions, say: Callable[[str], Non
         raise UserError(
             "--cpus, --memory, --gpus up to 1 are kept by Ray; add --workers above 1, --timeout or --address"
         )
-    yield local.in_process
+    yield run_in_process
+
+
+def run_in_process(jobs: list[Job], callback: Callback) -> Outcomes:
+    """Run one job after another here."""
+    for index, job in enumerate(jobs):
+        yield index, run_job(job, callback)
 
 
 def settle_without_work(job: Job, index: DataIndex) -> Outcome | None:
