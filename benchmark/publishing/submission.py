@@ -208,11 +208,9 @@ def _read_protocol(result: Result) -> Protocol:
 def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Result]]) -> Iterator[str]:
     """Yield why results do not go with the published ones and with each other."""
     runs = {same_run(result): (path, result) for path, result in published}
-    data: dict[str, tuple[Path, str]] = {}
     facts: dict[str, tuple[Path, Result]] = {}
     learned: dict[str, tuple[Path, Result]] = {}
     for path, result in published:
-        data.setdefault(_rows_seen(result), (path, result.provenance.data_fingerprint))
         facts.setdefault(_rows_seen(result), (path, result))
         for trace in _traces(result):
             learned.setdefault(trace, (path, result))
@@ -232,11 +230,10 @@ def _against_others(entries: Sequence[Entry], published: Sequence[tuple[Path, Re
         path, like = facts.setdefault(_rows_seen(entry.result), (entry.path, entry.result))
         if _facts(like) != _facts(entry.result):
             yield f"{entry.path}: the tasks of {entry.result.name} are not those of {like.name} in {path}"
-        fingerprint = entry.result.provenance.data_fingerprint
-        source, known = data.setdefault(_rows_seen(entry.result), (entry.path, fingerprint))
+        fingerprint, known = (each.provenance.data_fingerprint for each in (entry.result, like))
         if fingerprint != known:
             yield (
-                f"{entry.path}: its data are not those of {source}: their fingerprints begin with "
+                f"{entry.path}: its data are not those of {path}: their fingerprints begin with "
                 f"{fingerprint[:DIGITS]} and {known[:DIGITS]}"
             )
 
