@@ -129,7 +129,7 @@ def show(
 
     With --format, the scores on each task after the last one, a row for each method.
     """
-    from benchmark.publishing import leaderboard as boards
+    from benchmark.publishing import terminal
     from benchmark.result_files import read_all
 
     found, problems = read_all(result)
@@ -140,7 +140,7 @@ def show(
 
         text = write_tables(task_tables(sections(runs)), form)
     else:
-        text = boards.show(runs[0], found[0][0]) if len(runs) == 1 else boards.result_table(runs)
+        text = terminal.show(runs[0], found[0][0]) if len(runs) == 1 else terminal.result_table(runs)
     print_found(text, problems)
 
 

@@ -131,7 +131,7 @@ def as_data(outcomes: list[Outcome]) -> str:
 
 def summary(outcomes: list[Outcome]) -> str:
     """Return the table of the complete runs and where their files are."""
-    from benchmark.publishing.leaderboard import result_table
+    from benchmark.publishing.terminal import result_table
 
     results = [result for outcome in outcomes if (result := outcome.result) is not None]
     paths = [f"{outcome.path}" for outcome in outcomes if outcome.path]

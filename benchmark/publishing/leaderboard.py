@@ -25,12 +25,9 @@ from benchmark.publishing.tables import (
     plain,
     table_apart,
 )
-from benchmark.publishing.terminal import result_table, show
 from benchmark.result_files import require
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
 from benchmark.text_table import TableFormat
-
-__all__ = ["build", "check", "describe_parameters", "result_table", "show"]
 
 SETTINGS = ("epochs", "batch_size", "rank", "blocks", "train_limit", "test_limit")
 """Settings of a protocol that a page states; the others stand in every result."""
