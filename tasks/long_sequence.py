@@ -8,8 +8,8 @@ from __future__ import annotations
 from benchmark.protocol import Protocol
 from benchmark.stream import Stream, protocols
 from tasks import standard_cl
+from tasks.sources import text_classification_rows
 from tasks.sources.text_classification import ORDERS, TASKS
-from tasks.sources.text_classification_rows import sources
 
 # After each task all tasks so far are scored: with 200 rows of each, half of the time of a run went there.
 SMOKE = standard_cl.SMOKE.model_copy(update={"test_limit": 100})
@@ -57,8 +57,8 @@ STREAM = Stream(
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: order for name, order in ORDERS.items() if len(order) == len(TASKS)},
     protocols=protocols(SMOKE, OLORA, SAPT, GAINLORA),
-    load=standard_cl.load,
-    sources=sources([ORDERS["4"]]),
+    load=text_classification_rows.load,
+    sources=text_classification_rows.sources([ORDERS["4"]]),
     aliases={
         "sapt-4": "6",
         "sapt-5": "4",

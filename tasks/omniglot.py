@@ -35,8 +35,6 @@ class Parameters(BaseModel):
 
 def read(request: Request) -> images.LabelledImages:
     """Return the characters of the stream's alphabets, with light ink on dark paper."""
-    import numpy as np
-
     from benchmark.data.files import find_required
     from benchmark.errors import UserError
 
@@ -46,16 +44,10 @@ def read(request: Request) -> images.LabelledImages:
     missing = set(ALPHABETS) - {source.names[c].partition("/")[0] for c in chosen}
     if missing:
         raise UserError(f"{table} names no character of the alphabets {', '.join(sorted(missing))}")
-    place = np.full(len(source.names), -1)
-    place[chosen] = np.arange(len(chosen))
-    parts = []
-    for pictures, labels in (
-        (source.train.inputs, source.train.labels),
-        (source.test.inputs, source.test.labels),
-    ):
-        rows = place[labels] >= 0
-        parts += [255 - pictures[rows], place[labels[rows]]]
-    return images.label_images(*parts, tuple(source.names[c] for c in chosen))
+    own = source.task("", chosen)
+    return images.label_images(
+        255 - own.train.inputs, own.train.labels, 255 - own.test.inputs, own.test.labels, own.classes
+    )
 
 
 def by_alphabet(pictures: images.LabelledImages, seed: int | None) -> tuple[list[Task], list[int]]:

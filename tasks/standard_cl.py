@@ -8,18 +8,9 @@ MbPA++ line of papers, see `tasks.sources.text_classification`.
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Stream, protocols
-from tasks.sources import text_protocols
+from benchmark.stream import Stream, protocols
+from tasks.sources import text_classification_rows, text_protocols
 from tasks.sources.text_classification import ORDERS, TASKS
-from tasks.sources.text_classification_rows import sources
-
-
-def load(request: Request) -> LoadedStream:
-    """Return the tasks of the order asked for."""
-    from tasks.sources import text_classification_rows
-
-    return text_classification_rows.load(request)
-
 
 SMOKE = Protocol(
     name="smoke",
@@ -108,6 +99,6 @@ STREAM = Stream(
     homepage="https://github.com/cmnfriend/O-LoRA",
     orders={name: order for name, order in ORDERS.items() if len(order) < len(TASKS)},
     protocols=protocols(SMOKE, STANDARD, STANDARD_MINILM, OLORA),
-    load=load,
-    sources=sources(order for order in ORDERS.values() if len(order) < len(TASKS)),
+    load=text_classification_rows.load,
+    sources=text_classification_rows.sources(order for order in ORDERS.values() if len(order) < len(TASKS)),
 )

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import Stream, protocols
 from tasks.sources import natural_instructions, text_protocols
-
-
-def load(request: Request) -> LoadedStream:
-    """Return the fifteen tasks in the order asked for."""
-    return natural_instructions.load(request, natural_instructions.ORDERS[request.order])
-
 
 SMOKE = Protocol(
     name="smoke",
@@ -77,6 +71,6 @@ STREAM = Stream(
     homepage="https://github.com/circle-hit/SAPT",
     orders=natural_instructions.ORDERS,
     protocols=protocols(SMOKE, STANDARD, SAPT, GAINLORA),
-    load=load,
+    load=lambda request: natural_instructions.load(request, natural_instructions.ORDERS[request.order]),
     sources=natural_instructions.SOURCES,
 )

@@ -7,7 +7,7 @@ SAPT's files and comes from a data folder that has it, else from the hub.
 
 from __future__ import annotations
 
-from benchmark.stream import LoadedStream, Request, Stream, protocols
+from benchmark.stream import Stream, protocols
 from tasks import superni
 from tasks.sources import natural_instructions
 from tasks.sources.natural_instructions import full_names
@@ -16,11 +16,6 @@ ORDERS = {
     "1": full_names("1572 363 1290 181 002 1510 073 748 511 591 195 875"),
     "2": full_names("748 073 1572 195 591 363 1510 181 511 002 1290 875"),
 }
-
-
-def load(request: Request) -> LoadedStream:
-    """Return the twelve tasks in the order asked for."""
-    return natural_instructions.load(request, ORDERS[request.order])
 
 
 STREAM = Stream(
@@ -33,6 +28,6 @@ STREAM = Stream(
     homepage="https://github.com/jinghan1he/SEEKR",
     orders=ORDERS,
     protocols=protocols(superni.SMOKE),
-    load=load,
+    load=lambda request: natural_instructions.load(request, ORDERS[request.order]),
     sources=natural_instructions.SOURCES,
 )

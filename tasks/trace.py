@@ -13,7 +13,7 @@ counted. A long text is cut, never the words around it, while the official code 
 from __future__ import annotations
 
 from benchmark.protocol import Protocol
-from benchmark.stream import LoadedStream, Request, Sources, Stream, protocols
+from benchmark.stream import Sources, Stream, protocols
 from tasks import superni
 from tasks.sources import trace_rows
 
@@ -21,11 +21,6 @@ ORDERS = {
     "1": ("C-STANCE", "FOMC", "MeetingBank", "Py150", "ScienceQA", "NumGLUE-cm", "NumGLUE-ds", "20Minuten"),
     "2": ("NumGLUE-cm", "NumGLUE-ds", "FOMC", "20Minuten", "C-STANCE", "Py150", "MeetingBank", "ScienceQA"),
 }
-
-
-def load(request: Request) -> LoadedStream:
-    """Return the eight tasks in the order asked for."""
-    return trace_rows.load(request, ORDERS[request.order])
 
 
 SMOKE = superni.SMOKE.model_copy(update={"train_limit": 128, "prompt": "trace"})
@@ -63,6 +58,6 @@ STREAM = Stream(
     homepage="https://github.com/BeyonderXX/TRACE",
     orders=ORDERS,
     protocols=protocols(SMOKE, TRACE),
-    load=load,
+    load=lambda request: trace_rows.load(request, ORDERS[request.order]),
     sources=Sources(layouts=(trace_rows.OWN, trace_rows.PUBLISHED)),
 )
