@@ -10,6 +10,7 @@ from math import comb
 
 import numpy as np
 
+from benchmark.scoring.rank_permutation import double_ranks
 from benchmark.scoring.statistics import LEVEL, Runs
 
 MOST_EXACT = 50
@@ -38,9 +39,7 @@ def signed_rank(differences: Sequence[float]) -> float | None:
         from scipy.stats import wilcoxon
 
         return float(wilcoxon(values, method="asymptotic").pvalue)
-    _, place, counts = np.unique(np.abs(signed), return_inverse=True, return_counts=True)
-    # Twice the ranks, so that the mean rank of two neighbours is a whole number too.
-    ranks = (2 * np.cumsum(counts) - counts + 1)[place]
+    ranks = np.array(double_ranks(np.abs(signed).tolist()))
     positive = int(ranks[signed > 0].sum())
     return _chance_of_ranks(tuple(sorted(ranks.tolist())), min(positive, int(ranks.sum()) - positive))
 

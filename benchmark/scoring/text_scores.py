@@ -36,10 +36,14 @@ NORMALISERS: dict[str, Callable[[str], str]] = {
 
 
 @cache
-def _rouge() -> Any:
+def _rouge(every_script: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    return RougeScorer(["rougeL"], use_stemmer=True, tokenizer=_EveryScript() if every_script else None)
+
+
+def _rouge_f(guess: str, accepted: str, every_script: bool) -> float:
+    return float(_rouge(every_script).score(target=accepted, prediction=guess)["rougeL"].fmeasure)
 
 
 def rouge_l(guess: str, accepted: str) -> float:
@@ -48,7 +52,7 @@ def rouge_l(guess: str, accepted: str) -> float:
     Only a-z and 0-9 make words, as in the official scorers: a text of none (two empty strings, or two equal
     Chinese ones) gets 0 although it matches exactly; `rouge_l_all_scripts` counts those.
     """
-    return float(_rouge().score(target=accepted, prediction=guess)["rougeL"].fmeasure)
+    return _rouge_f(guess, accepted, every_script=False)
 
 
 def rouge_counts(text: str) -> bool:
@@ -81,16 +85,9 @@ def _space_out(letter: str) -> str:
     return f" {letter}" if apart else letter
 
 
-@cache
-def _rouge_of_every_script() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], tokenizer=_EveryScript())
-
-
 def rouge_l_all_scripts(guess: str, accepted: str) -> float:
     """Return Rouge-L F over words of every script; for text of a-z and 0-9 alone it is `rouge_l`."""
-    return float(_rouge_of_every_script().score(target=accepted, prediction=guess)["rougeL"].fmeasure)
+    return _rouge_f(guess, accepted, every_script=True)
 
 
 def edit_similarity(guess: str, accepted: str) -> float:
