@@ -19,7 +19,7 @@ from benchmark.data.cache_place import OFF, place
 from benchmark.data.cache_place import VARIABLE as CACHE
 from benchmark.errors import UserError, quote_first_line
 from benchmark.models import pinned_file
-from benchmark.models.pinned_file import PinnedFile, Tell
+from benchmark.models.pinned_file import PinnedFile, Report
 from benchmark.models.weights_hash import hash_folder
 from benchmark.registry import BACKBONES, normalise
 from benchmark.results import atomic_write, to_json
@@ -126,12 +126,12 @@ def not_fetched(key: str) -> UserError:
     )
 
 
-def fetch(name: str, tell: Tell) -> None:
+def fetch(name: str, report: Report) -> None:
     """Bring a preset's weights here, unless they are: into the store, or a hub preset into the hub's cache.
 
     Args:
         name: of a preset.
-        tell: is given one line for each step.
+        report: is given one line for each step.
 
     Raises:
         UserError: the name is unknown, nothing can be reached, a hash differs, or the disk is full.
@@ -139,21 +139,21 @@ def fetch(name: str, tell: Tell) -> None:
     key = BACKBONES.entry(name).key
     preset: Backbone = BACKBONES.load(name)
     if preset.file is not None:
-        ready = make_folder(key, preset.file, preset.weights_hash, lambda line: tell(f"{key}: {line}"))
-        tell(f"{key}: {ready}")
+        ready = make_folder(key, preset.file, preset.weights_hash, lambda line: report(f"{key}: {line}"))
+        report(f"{key}: {ready}")
     elif preset.hub_id is not None and preset.folder is None:
-        tell(f"{key}: {_from_hub(key, preset)}")
+        report(f"{key}: {_from_hub(key, preset)}")
     else:
-        tell(f"{key}: comes with the package, nothing to fetch")
+        report(f"{key}: comes with the package, nothing to fetch")
 
 
-def make_folder(key: str, pinned: PinnedFile, weights_hash: str | None, tell: Tell) -> str:
+def make_folder(key: str, pinned: PinnedFile, weights_hash: str | None, report: Report) -> str:
     """Make the store's folder of a pinned file, unless it is there; return a line that says where.
 
     Args:
         key: names the folder.
         weights_hash: that the weights must have; None for any, which only tests want.
-        tell: is given one line for each step.
+        report: is given one line for each step.
 
     Raises:
         UserError: the file cannot be had, a hash differs, or the disk is full; nothing half made stays.
@@ -173,7 +173,7 @@ def make_folder(key: str, pinned: PinnedFile, weights_hash: str | None, tell: Te
                 )
             _clear(root, key)
             with tempfile.TemporaryDirectory(prefix=f".{key}.", suffix=".partial", dir=root) as partial:
-                _convert(key, pinned, weights_hash, Path(partial), tell)
+                _convert(key, pinned, weights_hash, Path(partial), report)
                 _replace(Path(partial) / "made", root / key)
         return f"ready in {root / key}"
     except OSError as error:
@@ -182,14 +182,14 @@ def make_folder(key: str, pinned: PinnedFile, weights_hash: str | None, tell: Te
         ) from None
 
 
-def _convert(key: str, pinned: PinnedFile, weights_hash: str | None, partial: Path, tell: Tell) -> None:
+def _convert(key: str, pinned: PinnedFile, weights_hash: str | None, partial: Path, report: Report) -> None:
     from safetensors import SafetensorError
 
     downloads, made = partial / "downloads", partial / "made"
     downloads.mkdir()
     made.mkdir()
-    source = pinned_file.obtain(pinned, downloads, tell)
-    tell("converting to safetensors")
+    source = pinned_file.obtain(pinned, downloads, report)
+    report("converting to safetensors")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # bars, which no setting turns off
             pinned.convert(source, made)

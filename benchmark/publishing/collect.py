@@ -34,7 +34,7 @@ class Row:
     """Runs of one method with one configuration: the only runs that are averaged.
 
     Attributes:
-        rescored: keys of results that bear a mark, others' among them, see `benchmark.publishing.marks`.
+        rescored: keys of results that are marked as re-scored, others' among them, see `marks`.
     """
 
     label: str
@@ -189,7 +189,7 @@ def sections(results: Iterable[Result], rescored: frozenset[str] = frozenset()) 
     Runs whose values a search chose have a row apart even where the values are the same.
 
     Args:
-        rescored: keys of the results that bear a mark.
+        rescored: keys of the results that are marked as re-scored.
     """
     setups: dict[tuple[str, str, str, str, str], list[Result]] = defaultdict(list)
     for result in sorted(results, key=_position):

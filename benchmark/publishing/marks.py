@@ -97,7 +97,7 @@ def contradictions(made: Mark, result: Result) -> list[str]:
 
 
 def find_rescored(root: Path, results: Iterable[Result]) -> tuple[frozenset[str], list[str]]:
-    """Return the keys of the published results that bear a mark, and a line for each mark that is none."""
+    """Return the keys of the results that are marked as re-scored, and a line for each mark that is none."""
     known = {result.key: result for result in results}
     folder, problems, keys = root / "results", list[str](), set[str]()
     changed = broken(folder)

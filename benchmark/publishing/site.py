@@ -113,7 +113,7 @@ class Site:
         rescored: frozenset[str] = frozenset(),
         measured: dict[tuple[str, str], str] | None = None,
     ) -> None:
-        """Group the results; `rescored` are the keys of those that bear a mark.
+        """Group the results; `rescored` are the keys of those that are marked as re-scored.
 
         Args:
             measured: why boards without headroom are shown, see `measured_boards`.

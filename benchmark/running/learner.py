@@ -94,7 +94,7 @@ class Learner:
 
     @property
     def task_model(self) -> TaskModel:
-        """The method's task_model."""
+        """The method's task model."""
         return self.method.task_model
 
     def learn_all(self) -> Result:

@@ -61,7 +61,7 @@ class Reader:
 
     @property
     def task_model(self) -> TaskModel:
-        """The method's task_model."""
+        """The method's task model."""
         return self.method.task_model
 
     @torch.no_grad()

@@ -85,8 +85,8 @@ def read_sweep(path: Path) -> list[Run]:
     for number, block in enumerate(file.run, 1):
         try:
             found = block.runs()
-        except UserError as mistake:
-            raise UserError(f"{path}, run {number}: {mistake}") from None
+        except UserError as error:
+            raise UserError(f"{path}, run {number}: {error}") from None
         for run in found:
             runs.setdefault(run.identity, run)
     return list(runs.values())

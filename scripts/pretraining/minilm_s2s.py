@@ -147,7 +147,7 @@ def target_logits(decoder: BertLMHeadModel, batch: Batch) -> torch.Tensor:
 
 @torch.no_grad()
 def token_accuracy(decoder: BertLMHeadModel, batches: Iterable[Batch]) -> dict[str, float]:
-    """Return the share of right next tokens (end mark included) for each task_model and over `all`."""
+    """Return the share of right next tokens (end mark included) for each objective and over `all`."""
     right: defaultdict[str, int] = defaultdict(int)
     total: defaultdict[str, int] = defaultdict(int)
     decoder.eval()

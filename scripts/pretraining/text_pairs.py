@@ -167,7 +167,7 @@ def copy_words(_: Passage, rng: random.Random, words: Sequence[str]) -> Pair:
 
 
 def objectives(words: Sequence[str]) -> dict[str, tuple[float, MakePair]]:
-    """Return every task_model with its share of the mix; `words` is the vocabulary of whole words."""
+    """Return every objective with its share of the mix; `words` is the vocabulary of whole words."""
     return {
         "fill gap": (1.0, fill_gap),
         "answer cloze": (2.0, answer_cloze),
@@ -186,7 +186,7 @@ def objectives(words: Sequence[str]) -> dict[str, tuple[float, MakePair]]:
 def make_pairs(
     passages: Sequence[Passage], words: Sequence[str], count: int, rng: random.Random
 ) -> list[tuple[str, str, str]]:
-    """Return `count` triples of task_model name, source and target, drawn by the mix."""
+    """Return `count` triples of objective, source and target, drawn by the mix."""
     mix = objectives(words)
     names, shares = list(mix), [share for share, _ in mix.values()]
     triples: list[tuple[str, str, str]] = []
