@@ -15,7 +15,7 @@ from benchmark.errors import UserError
 from benchmark.stream import LoadedStream, Request, Stream, protocols
 from tasks.sources import image_folders, image_protocols, image_sets
 from tasks.sources.image_sources import ImageSource, Reading, folder_layout
-from tasks.sources.rows import each
+from tasks.sources.rows import read_each
 
 FOLDER = "core50_128x128"
 TRAIN, TEST = (1, 2, 4, 5, 6, 8, 9, 11), (3, 7, 10)
@@ -28,7 +28,7 @@ def read_sessions(root: Path) -> image_sets.ImageSet | None:
     folder = root / FOLDER
     if not folder.is_dir():
         return None
-    read = each((*SESSIONS, *TESTED), lambda session: _session(folder / session, session in SESSIONS))
+    read = read_each((*SESSIONS, *TESTED), lambda session: _session(folder / session, session in SESSIONS))
     train, domains = [], []
     for place, session in enumerate(SESSIONS):
         train += read.get(session, [])

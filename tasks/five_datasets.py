@@ -11,7 +11,7 @@ from benchmark.stream import LoadedStream, Request, Stream, Task, protocols
 from tasks.sources import image_protocols, image_sets
 from tasks.sources.image_sources import ImageSource, Reading, join_sources, split_folders
 from tasks.sources.image_tables import HubImages
-from tasks.sources.rows import each
+from tasks.sources.rows import read_each
 
 
 def _hub(identifier: str, config: str | None = None, image: str = "image") -> HubImages:
@@ -38,8 +38,8 @@ def load(request: Request) -> LoadedStream:
     settings = request.parameters or image_sets.ImageSettings()
     # All are found before any is decoded, which may take long.
     sources = {source.name: source for source in SOURCES}
-    found = each(sources, lambda name: sources[name].find(request.data_dir))
-    decoded = each(found, lambda name: image_sets.decode(found[name], settings))
+    found = read_each(sources, lambda name: sources[name].find(request.data_dir))
+    decoded = read_each(found, lambda name: image_sets.decode(found[name], settings))
     tasks, revisions = [], {}
     for source, pictures in decoded.items():
         names = tuple(f"{source} {name}" for name in pictures.names)

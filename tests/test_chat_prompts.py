@@ -30,7 +30,7 @@ def chatting() -> object:
 
 
 def test_a_chat_puts_words_and_text_into_the_model_s_template() -> None:
-    before, after = prompts.around(chatting(), "chat", task(definition="the thing is a"))
+    before, after = prompts.split_prompt(chatting(), "chat", task(definition="the thing is a"))
     assert before == "[user] the thing is a\nAnswer with one of: red, green.\n\n"
     assert after == " </s> [assistant] "
 
@@ -55,7 +55,7 @@ def test_a_chat_s_special_tokens_are_those_of_its_template_alone() -> None:
 
 def test_a_tokenizer_without_a_template_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="needs a model with a chat template") as caught:
-        prompts.around(tiny.tokenizer("causal"), "chat", task())
+        prompts.split_prompt(tiny.tokenizer("causal"), "chat", task())
     assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.analysis.leave_one_out import without
+from benchmark.analysis.leave_one_out import mask_adapter
 from benchmark.method import Method, Phase
 from benchmark.registry import METHODS
 from benchmark.running.checkpoint import pack
@@ -185,7 +185,7 @@ def test_as_many_adapters_are_active_as_change_an_answer_when_removed(key: str, 
     full = features_of_all(method)
     changed = []
     for place in range(counted.active):
-        with without(stack, place):
+        with mask_adapter(stack, place):
             changed.append(
                 any(not torch.equal(a, b) for a, b in zip(features_of_all(method), full, strict=True))
             )

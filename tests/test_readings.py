@@ -19,7 +19,7 @@ from benchmark.registry import STREAMS
 from benchmark.result_files import pack, read_all
 from benchmark.results import CLASS_MEANS, READINGS, TASK_INCREMENTAL, TRAINED_HEAD, Reading, read, write
 from benchmark.running import readings
-from benchmark.running.learner import news
+from benchmark.running.learner import drop_repeated
 from benchmark.running.readings import Reader, only_masks, pack_stage, rows_a_class
 from tests import tiny
 from tests.factories import matrix, result
@@ -135,7 +135,7 @@ def test_a_stage_is_ragged_and_its_scores_are_means_of_its_rows() -> None:
 
 def test_a_report_says_each_thing_once() -> None:
     before = [{"kept": True, "share": 0.5}, {"share": 0.25}]
-    assert news({"kept": True, "share": 0.5, "new": 1}, before) == {"share": 0.5, "new": 1}
+    assert drop_repeated({"kept": True, "share": 0.5, "new": 1}, before) == {"share": 0.5, "new": 1}
 
 
 def test_a_run_has_its_index_as_order_and_seed() -> None:

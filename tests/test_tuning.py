@@ -25,7 +25,7 @@ from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import run_job
 from benchmark.tuning import search as tuning
 from benchmark.tuning.search import Judge, Search, tune
-from benchmark.tuning.search_space import RATES, Between, points, space_of, without
+from benchmark.tuning.search_space import RATES, Between, drop_fixed, points, space_of
 from benchmark.tuning.tuning_file import by_place, set_flags
 from benchmark.tuning.tuning_file import read as read_search
 from tests import factories
@@ -72,9 +72,9 @@ def test_a_space_is_listed_only_where_it_is_finite_and_small() -> None:
 
 def test_what_is_set_is_not_searched() -> None:
     space = {"learning_rate": RATES, "orthogonal": Between(0.05, 5)}
-    assert list(without(space, ["epochs=3", "o-lora.orthogonal=1"], "o-lora")) == ["learning_rate"]
+    assert list(drop_fixed(space, ["epochs=3", "o-lora.orthogonal=1"], "o-lora")) == ["learning_rate"]
     with pytest.raises(UserError, match="--set fixes all"):
-        without(space, ["learning_rate=1", "orthogonal=1"], "o-lora")
+        drop_fixed(space, ["learning_rate=1", "orthogonal=1"], "o-lora")
     with pytest.raises(UserError, match="nothing to tune in ncm"):
         Search("ncm", "toy", 3).space()
 

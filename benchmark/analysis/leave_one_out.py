@@ -89,7 +89,7 @@ def remove_each(path: Path, data_dir: Path | None, stream_files: Sequence[Path] 
     removals = []
     tasks = stack.tasks()
     for place, task in enumerate(tasks):
-        with without(stack, place):
+        with mask_adapter(stack, place):
             left, others = _score(method, loaded)
         changed = sum(one != other for one, other in zip(answers, others, strict=True))
         change = [less - full for less, full in zip(left, scores, strict=True)]
@@ -119,7 +119,7 @@ def with_stack(
 
 
 @contextmanager
-def without(stack: AdapterStack, place: int) -> Iterator[None]:
+def mask_adapter(stack: AdapterStack, place: int) -> Iterator[None]:
     """Within the context, let the stack answer without one of its adapters.
 
     Args:

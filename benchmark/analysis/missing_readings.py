@@ -10,7 +10,7 @@ from benchmark.running.readings import Reader, find_scored_examples, pack_stage
 from benchmark.running.rebuilding import rebuild_with_data
 
 
-def lacking(result: Result) -> list[str]:
+def find_missing_readings(result: Result) -> list[str]:
     """Return the readings that neither have a last row nor a reason why there is none."""
     found = {name: result.readings.get(name, Reading()) for name in READINGS}
     return [
@@ -34,7 +34,7 @@ def fill(path: Path, data_dir: Path | None, stream_file: Path | None = None) -> 
             the stored scores, so that other readings of it would not be of the run.
     """
     result = read(path)
-    missing = lacking(result)
+    missing = find_missing_readings(result)
     if not missing:
         return []
     method, loaded = rebuild_with_data(result, path, data_dir, stream_file)

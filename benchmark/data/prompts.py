@@ -25,7 +25,8 @@ def build(style: PromptStyle, task: Task, text: str) -> tuple[str, str, str]:
             `olora-open` the options and the sentence that announces them as well; `sapt`
             and `superni` are those of circle-hit/SAPT (`src/cl_dataset.py`), which strips definitions;
             `trace` puts the task's own words around the text, as TRACE's rows hold them; `plain` is the
-            text alone; `chat` is what the user of a chat says, which `around` puts into the model's template.
+            text alone; `chat` is what the user of a chat says, which `split_prompt` puts into the model's
+            template.
         task: gives the words and, for `olora`, the options.
     """
     words = task.wording
@@ -57,7 +58,7 @@ def lists_options(style: PromptStyle) -> bool:
     return style in ("olora", "olora-anonymous", "chat")
 
 
-def around(tokenizer: Any, style: PromptStyle, task: Task) -> tuple[str, str]:
+def split_prompt(tokenizer: Any, style: PromptStyle, task: Task) -> tuple[str, str]:
     """Return what goes before and after every text of a task, with a chat's template where the style asks.
 
     Raises:
@@ -89,7 +90,7 @@ def encode_all(
     """
     if not texts:
         return []
-    before, after = around(tokenizer, protocol.prompt, task)
+    before, after = split_prompt(tokenizer, protocol.prompt, task)
     parts = [(before, text, after) for text in texts]
     # A chat's template has special tokens of its own.
     framed = protocol.prompt != "chat"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.data.data_errors import DataError, raise_any
 from benchmark.data.names import fold_name
-from benchmark.data.prompts import around, special_tokens
+from benchmark.data.prompts import special_tokens, split_prompt
 from benchmark.protocol import Protocol
 from benchmark.scoring.text_scores import NORMALISERS, rouge_counts
 from benchmark.stream import Task
@@ -65,7 +65,7 @@ def find_unread_texts(tasks: Sequence[Task], protocol: Protocol, tokenizer: Any)
         texts = list(itertools.islice(task.train.texts, LOOKED_AT))
         if not texts:
             continue
-        asked = ["".join(around(tokenizer, protocol.prompt, task)), *texts]
+        asked = ["".join(split_prompt(tokenizer, protocol.prompt, task)), *texts]
         prompt, *lengths = map(len, tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"])
         room, median = max(0, protocol.source_length - prompt - specials), round(statistics.median(lengths))
         if 2 * room < median:

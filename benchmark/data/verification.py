@@ -80,7 +80,7 @@ def verify(stream: Stream, request: Request, backbone: LoadedBackbone | None = N
     errors += (DataError(note, fatal=False) for note in loaded.notes)
     for task in tasks:
         if all(parts_agree(rows) for rows in task.splits.values()):
-            errors += () if loaded.checked else lacking(task)
+            errors += () if loaded.checked else find_empty_classes(task)
             errors += inspect(task)
     errors += _alike_across_tasks(tasks)
     kind, tokenizer = (backbone.kind, backbone.tokenizer) if backbone else (None, None)
@@ -115,7 +115,7 @@ def counts(loaded: LoadedStream) -> list[SplitCount]:
     return found
 
 
-def lacking(task: Task) -> Iterator[DataError]:
+def find_empty_classes(task: Task) -> Iterator[DataError]:
     """Yield the classes of a task without training or test rows."""
     for split, rows in task.splits.items():
         if split != "validation" and rows.labels is not None and len(rows):

@@ -61,7 +61,7 @@ def pack_answers(inputs: dict[str, Tensor], answers: Sequence[Sequence[int]]) ->
     }
 
 
-def branches(answers: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[int]:
+def find_branches(answers: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[int]:
     """Return the places behind the prompt at which the chosen ones of all packed answers stand."""
     starts = [0]
     for answer in answers:

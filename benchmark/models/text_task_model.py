@@ -16,7 +16,7 @@ from benchmark.data.batches import Batch, Rows, TokenRows
 from benchmark.data.row_cache import code_of
 from benchmark.models.answers import Answer
 from benchmark.models.backbone import LoadedBackbone
-from benchmark.models.label_scores import branches, causal_scores, decoder_scores, last_logits
+from benchmark.models.label_scores import causal_scores, decoder_scores, find_branches, last_logits
 from benchmark.models.special_tokens import end_id, padding_id
 from benchmark.models.tail import PREFIX
 from benchmark.models.task_model import TaskModel, best_columns
@@ -72,7 +72,10 @@ class TextTaskModel(TaskModel):
         """
         if not self.causal:
             return ""
-        ends = {prompts.around(self.backbone.tokenizer, self.protocol.prompt, task)[1] for task in self.tasks}
+        ends = {
+            prompts.split_prompt(self.backbone.tokenizer, self.protocol.prompt, task)[1]
+            for task in self.tasks
+        }
         return "" if any(end != end.rstrip() for end in ends) else " "
 
     def answer(self, text: str) -> list[int]:
@@ -164,7 +167,7 @@ class TextTaskModel(TaskModel):
         if self.causal:
             if states is not None:
                 # Stored for every label of the stream; those asked about are picked out.
-                chosen = branches(self.label_answers, [self.columns[label] for label in labels])
+                chosen = find_branches(self.label_answers, [self.columns[label] for label in labels])
                 length = inputs["input_ids"].shape[1]
                 states = torch.cat([states[:, :length], states[:, length:][:, chosen]], dim=1)
             return causal_scores(module, inputs, answers, states, summed)

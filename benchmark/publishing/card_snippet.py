@@ -227,7 +227,7 @@ def _list_quantization(protocol: Protocol) -> str:
 def _words(model: TaskModel, tasks: Sequence[Task], base: Base) -> dict[str, Any]:
     """Return how a text becomes token ids: what stands around it by task, special tokens and lengths."""
     tokenizer, protocol = model.backbone.tokenizer, model.protocol
-    around = {task.name: prompts.around(tokenizer, protocol.prompt, task) for task in tasks}
+    around = {task.name: prompts.split_prompt(tokenizer, protocol.prompt, task) for task in tasks}
     alike = len(set(around.values())) == 1
     first, last = ([], []) if protocol.prompt == "chat" else prompts.special_tokens(tokenizer)
     last = [] if model.backbone.kind == "causal" else last

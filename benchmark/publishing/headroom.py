@@ -51,7 +51,7 @@ class Verdict:
             return f"headroom not known, {rows}"
         if self.headroom is None:
             return f"headroom not known, {self.problem}"
-        return f"{'; '.join(self.headroom.refusals)} ({figures(self.headroom)})" * bool(
+        return f"{'; '.join(self.headroom.refusals)} ({format_numbers(self.headroom)})" * bool(
             self.headroom.refusals
         )
 
@@ -61,10 +61,10 @@ class Verdict:
         if self.refusal:
             return f"Adapters cannot be compared here: {self.refusal}."
         assert self.headroom is not None
-        return f"Headroom: {figures(self.headroom)}."
+        return f"Headroom: {format_numbers(self.headroom)}."
 
 
-def figures(found: Headroom) -> str:
+def format_numbers(found: Headroom) -> str:
     """Return what was measured in one line, in points."""
     readings = ", ".join(f"{name} {100 * mean:.1f}" for name, mean in found.frozen.items())
     errors = {"runs": found.standard_error, "test rows": found.row_error}

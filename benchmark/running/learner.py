@@ -142,7 +142,7 @@ class Learner:
             # What a method chose not to learn it has saved.
             adapters=max(counted.adapters, t + 1) if spares else counted.adapters,
             active=counted.active,
-            report=news(report, [task.report for task in self.progress.tasks]),
+            report=drop_repeated(report, [task.report for task in self.progress.tasks]),
             forward_equivalents=round(passed, 3),
             train_seconds=trained - started + spared,
             samples_per_second=learned.rows_seen / (trained - started + spared),
@@ -358,7 +358,7 @@ class Learner:
         )
 
 
-def news(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def drop_repeated(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what a report says that no report before it has said last, so that each fact is written once."""
     said: dict[str, Any] = {}
     for earlier in before:

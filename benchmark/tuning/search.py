@@ -27,7 +27,7 @@ from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import Stopped, load_data, run_job
 from benchmark.scoring.metrics import mean_of_seen
 from benchmark.settings import write_setting
-from benchmark.tuning.search_space import Space, as_data, points, space_of, suggest, without
+from benchmark.tuning.search_space import Space, as_data, drop_fixed, points, space_of, suggest
 from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, write
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Search:
         for text in self.settings:
             if text.partition("=")[0].strip().rpartition(".")[2] == "score_on":
                 raise UserError(f"--set {text}: which rows decide is set by --selection validation or paper")
-        return without(space_of(load_method(self.method)), self.settings, self.method)
+        return drop_fixed(space_of(load_method(self.method)), self.settings, self.method)
 
 
 def runs(asked: Search) -> int:

@@ -29,7 +29,7 @@ def space_of(method: type[Method]) -> Space:
     return {**default, **method.search}
 
 
-def without(space: Space, settings: Iterable[str], method: str) -> Space:
+def drop_fixed(space: Space, settings: Iterable[str], method: str) -> Space:
     """Return a space without what `key=value` settings fix for the method.
 
     Raises:

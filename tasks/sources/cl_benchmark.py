@@ -27,11 +27,11 @@ from tasks.sources import rows as text_rows
 from tasks.sources.layouts import Layout
 from tasks.sources.rows import (
     LabelledText,
+    chain_rows,
     check_labels,
-    each,
-    in_turn,
     label_number,
     notes,
+    read_each,
     sound,
     validation,
 )
@@ -104,7 +104,7 @@ def instances(path: Path) -> tuple[str, list[tuple[int, Instance]]]:
 
 def olora(root: Path, names: tuple[str, ...]) -> LoadedStream:
     """Return tasks of O-LoRA's folders, below `root`."""
-    read = each(names, lambda name: _olora_task(root, name)).values()
+    read = read_each(names, lambda name: _olora_task(root, name)).values()
     counted = notes(c for _, cs in read for c in cs)
     return LoadedStream([task for task, _ in read], OLORA.origin, notes=counted)
 
@@ -124,7 +124,7 @@ def _olora_task(root: Path, name: str) -> tuple[Task, list[tuple[str, int, str]]
         )
         yield from _label_rows(split, rows, labels)
 
-    found = parse_once(folder, APART, ["sentences", *labels], lambda: in_turn(paths, parsed))
+    found = parse_once(folder, APART, ["sentences", *labels], lambda: chain_rows(paths, parsed))
     wording = Wording(facts.group, facts.directory, facts.instruction)
     return _make_task(name, found, labels, wording)
 
@@ -135,7 +135,7 @@ def long_sequence(root: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
     Args:
         sapt: whether SAPT's label words are used, which differ from O-LoRA's for qqp.
     """
-    read = each(names, lambda name: _sapt_task(root / name, name, sapt)).values()
+    read = read_each(names, lambda name: _sapt_task(root / name, name, sapt)).values()
     counted = notes(c for _, cs in read for c in cs)
     return LoadedStream([task for task, _ in read], SAPT_LONG.origin, notes=counted)
 
@@ -157,7 +157,7 @@ def _sapt_task(folder: Path, name: str, sapt: bool) -> tuple[Task, list[tuple[st
         yield from _label_rows(split, rows, facts.sapt_words)
 
     key = ["instances", *facts.sapt_words]
-    found = parse_once(folder, APART, key, lambda: in_turn(paths, parsed))
+    found = parse_once(folder, APART, key, lambda: chain_rows(paths, parsed))
     wording = Wording(facts.group, facts.directory, facts.instruction, definition(found))
     return _make_task(name, found, facts.sapt_words if sapt else facts.labels, wording)
 

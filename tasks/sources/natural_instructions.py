@@ -24,10 +24,10 @@ from tasks.sources.cl_benchmark import TESTED, Instance
 from tasks.sources.rows import (
     Identities,
     NamedLine,
-    each,
-    in_turn,
+    chain_rows,
     notes,
     own_rows,
+    read_each,
     sound,
     table_beside,
     validation,
@@ -174,7 +174,7 @@ def _from_files(place: Path, names: tuple[str, ...], files: Files, data_dir: Pat
 def from_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
     """Return tasks of this suite's layout: SAPT's own rows, which come without validation rows."""
     table = table_beside(folder, TasksFile, names)
-    return each(names, lambda name: (_folder_task(folder, name, table), 0))
+    return read_each(names, lambda name: (_folder_task(folder, name, table), 0))
 
 
 def _folder_task(folder: Path, name: str, table: TasksFile) -> Task:
@@ -203,7 +203,7 @@ def _parse(path: Path) -> Iterator[ParsedRow]:
 
 def from_sapt(root: Path, names: Sequence[str]) -> dict[str, tuple[Task, int]]:
     """Return tasks of SAPT's folders, with each how many of its dev rows were test rows."""
-    return each(names, lambda name: _sapt_task(root, name))
+    return read_each(names, lambda name: _sapt_task(root, name))
 
 
 def _sapt_task(root: Path, name: str) -> tuple[Task, int]:
@@ -232,7 +232,7 @@ def _parse_sapt(folder: Path) -> Iterator[ParsedRow]:
         yield cl_benchmark.read_definition(split, described)
         yield from sound(rows, checked)
 
-    return in_turn(paths, parsed)
+    return chain_rows(paths, parsed)
 
 
 def from_hub(names: tuple[str, ...], data_dir: Path | None) -> LoadedStream:

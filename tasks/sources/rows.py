@@ -85,7 +85,7 @@ def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(seen.values())
 
 
-def each(names: Iterable[str], read: Callable[[str], Read]) -> dict[str, Read]:
+def read_each(names: Iterable[str], read: Callable[[str], Read]) -> dict[str, Read]:
     """Return what `read` makes of each name.
 
     Raises:
@@ -100,7 +100,7 @@ def each(names: Iterable[str], read: Callable[[str], Read]) -> dict[str, Read]:
     return found
 
 
-def in_turn(names: Iterable[str], rows: Callable[[str], Iterable[Sound]]) -> Iterator[Sound]:
+def chain_rows(names: Iterable[str], rows: Callable[[str], Iterable[Sound]]) -> Iterator[Sound]:
     """Yield the rows of each name, one name after the other, so that no two are in memory together.
 
     Raises:
@@ -187,7 +187,7 @@ class Identities:
         self._places[identity] = where
 
 
-def without(examples: Examples, other: Examples) -> tuple[Examples, int]:
+def remove_rows_of(examples: Examples, other: Examples) -> tuple[Examples, int]:
     """Return the rows whose input is not one of another split's, and how many were left out."""
     seen = set(other.inputs)
     keep = [row for row, text in enumerate(examples.inputs) if text not in seen]
@@ -201,7 +201,7 @@ def validation(dev: Examples | None, test: Examples) -> tuple[Examples | None, i
     """
     if dev is None or len(dev) == 0:
         return None, 0
-    kept, left_out = without(dev, test)
+    kept, left_out = remove_rows_of(dev, test)
     return (kept if len(kept) else None), left_out
 
 

@@ -33,7 +33,7 @@ def from_hub(names: Sequence[str], hub: Hub) -> LoadedStream:
         source = facts.hub.identifier
         test, unlabelled = _draw(splits[facts.test_split], facts, f"{source}, {facts.test_split}", None)
         train, more = _draw(splits["train"], facts, f"{source}, train", TRAIN_PER_CLASS)
-        train, repeated = common.without(train, test)
+        train, repeated = common.remove_rows_of(train, test)
         tasks.append(
             Task(
                 name,

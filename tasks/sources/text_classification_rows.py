@@ -19,10 +19,10 @@ from tasks.sources.rows import (
     LabelledText,
     NamedLine,
     check_labels,
-    each,
     label_number,
     notes,
     own_rows,
+    read_each,
     table_beside,
     validation,
 )
@@ -111,7 +111,7 @@ def from_folder(folder: Path, names: tuple[str, ...], sapt: bool) -> LoadedStrea
         sapt: whether SAPT's label words are used, which differ from O-LoRA's for qqp.
     """
     table = table_beside(folder, TasksFile, names)
-    read = each(names, lambda name: _task(folder, name, table, sapt))
+    read = read_each(names, lambda name: _task(folder, name, table, sapt))
     counts = [(name, unlabelled, "rows without a label left out") for name, (_, unlabelled) in read.items()]
     return LoadedStream([task for task, _ in read.values()], OWN.origin, notes=notes(counts))
 

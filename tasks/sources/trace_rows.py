@@ -21,7 +21,16 @@ from benchmark.data.files import VARIABLE, read_list
 from benchmark.errors import UserError
 from benchmark.stream import Examples, LoadedStream, Request, Side, Task, Wording
 from tasks.sources import layouts
-from tasks.sources.rows import Identities, NamedLine, each, in_turn, notes, own_rows, sound, without
+from tasks.sources.rows import (
+    Identities,
+    NamedLine,
+    chain_rows,
+    notes,
+    own_rows,
+    read_each,
+    remove_rows_of,
+    sound,
+)
 
 if TYPE_CHECKING:
     from benchmark.data.parsed_rows import ParsedRow
@@ -111,8 +120,8 @@ class Line(NamedLine, Pair):
 def load(request: Request, names: tuple[str, ...]) -> LoadedStream:
     """Return tasks by name from the data folder: there is no official copy on the hub."""
     known = {
-        OWN: lambda place: _stream(each(names, lambda name: from_folder(place, name))),
-        PUBLISHED: lambda place: _stream(each(names, lambda name: from_published(place, name))),
+        OWN: lambda place: _stream(read_each(names, lambda name: from_folder(place, name))),
+        PUBLISHED: lambda place: _stream(read_each(names, lambda name: from_published(place, name))),
     }
     return layouts.read(request.data_dir, known, _absent)
 
@@ -141,7 +150,7 @@ def from_published(folder: Path, name: str) -> dict[str, Examples]:
     there = {split: path for split, path in paths.items() if split != "eval" or path.exists()}
 
     def rows() -> Iterator[ParsedRow]:
-        return in_turn(there, lambda split: _read_published(TASKS[name], split, there[split]))
+        return chain_rows(there, lambda split: _read_published(TASKS[name], split, there[split]))
 
     return _parse_once(name, paths, rows)
 
@@ -191,9 +200,9 @@ def _task(name: str, splits: dict[str, Examples]) -> tuple[Task, list[tuple[str,
     """Return a task without repeated rows and without test rows outside test; and what was left out."""
     facts = TASKS[name]
     test = splits["test"]
-    train, tested = without(splits["train"], test)
-    held, held_tested = without(splits["eval"], test)
-    held, held_trained = without(held, train)
+    train, tested = remove_rows_of(splits["train"], test)
+    held, held_tested = remove_rows_of(splits["eval"], test)
+    held, held_trained = remove_rows_of(held, train)
     counted = [
         *((f"repeated {split} rows left out", len(splits[f"{split}_again"])) for split in SPLITS),
         ("train rows left out that are in test", tested),
