@@ -43,6 +43,7 @@ def test_each_rule_is_reported_with_its_figure(
 ) -> None:
     found = measure_headroom(dict(enumerate(joint)), {"ncm": dict(enumerate(frozen))}, chance)
     assert found is not None and len(found.refusals) == 1 and words in found.refusals[0]
+    assert found.is_unsure == ("standard error" in words)
 
 
 def test_a_threshold_that_is_met_exactly_is_met() -> None:

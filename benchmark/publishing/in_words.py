@@ -89,7 +89,9 @@ def in_words(
     if not verdict.refusal:
         limits = [limit for board in ranked for limit in (_limit(board), _unequal_costs(board)) if limit]
     else:
-        limits.append("Which method is better, here or elsewhere: with so little room, order says nothing.")
+        limits.append(
+            "Which method is better, here or elsewhere: without room that is sure, order says nothing."
+        )
     untuned = sum(len(board.untuned) for board in found)
     if untuned:
         limits.append(
@@ -127,7 +129,12 @@ def _room(verdict: Verdict) -> str:
         f"once {100 * measured.joint:.1f} (joint), and guessing gives {100 * measured.chance:.1f}"
     )
     if verdict.refusal:
-        return f"No ranking of adapters follows from this board, there is too little room for one: {ends}."
+        why = (
+            "the room for one is not sure enough"
+            if measured.is_unsure
+            else "there is too little room for one"
+        )
+        return f"No ranking of adapters follows from this board, {why}: {ends}."
     return f"There is room for methods to differ: {ends}.{_unsure(measured)}"
 
 

@@ -86,7 +86,7 @@ def standings(parts: Sequence[Section]) -> list[Standings]:
 def gap_of(part: Section) -> Gap | str:
     """Return the gap of a section, or in words why none of it is shown."""
     if lacks_room(part):
-        return "too little room to compare adapters"
+        return "too little room to compare adapters, or not sure enough"
     return find_gap(part.rows)
 
 

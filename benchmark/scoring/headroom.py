@@ -60,6 +60,12 @@ class Headroom:
             broken.append(f"joint is {self.joint / self.chance:.1f} x chance, {CHANCES} x are needed")
         return broken
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether runs too few or too unlike are all that adapters cannot be compared for."""
+        wide = self.gap >= SMALLEST_GAP - ROUNDING and self.joint >= CHANCES * self.chance - ROUNDING
+        return wide and bool(self.refusals)
+
 
 def measure_headroom(joint: Runs, frozen: Mapping[str, Runs], chance: float) -> Headroom | None:
     """Return how far joint LoRA stands above the best frozen reading; None where not all share a run.
