@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,9 @@ def test_a_result_that_was_cut_says_what_makes_it_anew(tmp_path: Path) -> None:
 
 
 def test_one_broken_file_of_a_method_hides_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from benchmark.registry import Entry
-
     file = tmp_path / "broken.py"
     file.write_text("METHOD = \n def", encoding="utf-8")
-    entry = Entry(**{**METHODS.entries["frozen"].__dict__, "path": file, "key": "broken"})
+    entry = replace(METHODS.entries["frozen"], path=file, key="broken")
     monkeypatch.setitem(METHODS.entries, "broken", entry)
     listed = CliRunner().invoke(app, ["list", "methods"])
     assert listed.exit_code == 0, listed.output
