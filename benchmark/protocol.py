@@ -16,14 +16,8 @@ ADDED_LATER = frozenset(
     {
         *("selection", "schedule", "milestones", "milestone_factor", "normaliser", "crop_area", "alignment"),
         *("blocks", "prefix_dtype", "score_at", "precision", "search", "first_tasks"),
-        *(
-            "selection_steps",
-            "repeat",
-            "micro_batches",
-            "gradient_checkpointing",
-            "quantization",
-            "attention",
-        ),
+        *("selection_steps", "repeat", "micro_batches", "gradient_checkpointing"),
+        *("quantization", "attention"),
     }
 )
 WITHOUT_EFFECT = frozenset({"source", "evaluation_batch_size"})

@@ -53,18 +53,8 @@ def genuine(folder: Path, seeds: str = "0") -> Path:
     from benchmark.cli import app
 
     settings = [part for text in SMALL for part in ("--set", text)]
-    command = [
-        "run",
-        "--method",
-        "seq-lora",
-        "--stream",
-        "toy",
-        *settings,
-        "--seed",
-        seeds,
-        "--out",
-        str(folder),
-    ]
+    run = ["run", "--method", "seq-lora", "--stream", "toy"]
+    command = [*run, *settings, "--seed", seeds, "--out", str(folder)]
     done = CliRunner().invoke(app, command, prog_name="bench")
     if done.exit_code:
         raise RuntimeError(done.output)

@@ -9,23 +9,12 @@ from typing import Protocol
 
 FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = [
-    "benchmark.cli",
-    "benchmark.analysis",
-    "benchmark.publishing",
-    "benchmark.running.driver",
-    "benchmark.running.learner",
-    "benchmark.tuning",
-    "methods.inc_lora",
-    "rich.progress",
-    "sklearn.datasets",
-    "tasks.digits",
-    "tokenizers",
+    *("benchmark.cli", "benchmark.analysis", "benchmark.publishing", "benchmark.running.driver"),
+    *("benchmark.running.learner", "benchmark.tuning", "methods.inc_lora", "rich.progress"),
+    *("sklearn.datasets", "tasks.digits", "tokenizers"),
     # What transformers imports where a model is loaded takes longer than the run.
-    "torch._dynamo",
-    "torch._inductor",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.bert.modeling_bert",
-    "transformers.models.vit.modeling_vit",
+    *("torch._dynamo", "torch._inductor", "transformers.models.auto.modeling_auto"),
+    *("transformers.models.bert.modeling_bert", "transformers.models.vit.modeling_vit"),
 ]
 
 

@@ -21,16 +21,10 @@ ROWS = [
     for n in range(count)
 ]
 
-SHORT_RUN: tuple[str, ...] = (
-    "run",
-    "--method",
-    "frozen",
-    "--stream",
-    "stream.toml",
-    "--set",
-    "source_length=32",
+SHORT_RUN = (
+    *("run", "--method", "frozen", "--stream", "stream.toml"),
+    *("--set", "source_length=32", "--set", "validation=0"),
 )
-SHORT_RUN += ("--set", "validation=0")
 
 
 @dataclass(frozen=True)

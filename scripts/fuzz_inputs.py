@@ -34,26 +34,9 @@ def damage_arguments(rng: random.Random, ground: Ground, work: Path) -> Input:
     """Return a command with odd words among its arguments."""
     word = lambda: rng.choice((*HOSTILE, "toy", "seq-lora", "digits", "epochs=2", str(ground.result)))  # noqa: E731
     dry = ["run", "--dry-run", "--method", "seq-lora", "--stream", "toy"]
-    flags: tuple[str, ...] = (
-        "--method",
-        "--stream",
-        "--order",
-        "--seed",
-        "--backbone",
-        "--protocol",
-        "--set",
-        "--data-dir",
-    )
-    flags += (
-        "--out",
-        "--workers",
-        "--timeout",
-        "--cpus",
-        "--gpus",
-        "--memory",
-        "--log",
-        "--device",
-        "--tuned",
+    flags = (
+        *("--method", "--stream", "--order", "--seed", "--backbone", "--protocol", "--set", "--data-dir"),
+        *("--out", "--workers", "--timeout", "--cpus", "--gpus", "--memory", "--log", "--device", "--tuned"),
     )
     commands: list[list[str]] = [
         [*dry, *(part for _ in range(rng.choice((1, 1, 2))) for part in (rng.choice(flags), word()))],

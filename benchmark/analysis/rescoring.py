@@ -24,14 +24,8 @@ from benchmark.stream import Task
 from benchmark.text_table import text_table
 
 SCORING = (
-    "head",
-    "decoding",
-    "normaliser",
-    "references",
-    "score_on",
-    "test_limit",
-    "target_length",
-    "evaluation_batch_size",
+    *("head", "decoding", "normaliser", "references", "score_on"),
+    *("test_limit", "target_length", "evaluation_batch_size"),
 )
 """Settings of a protocol that can be others for a trained model; the rest made it what it is."""
 COMPETING, APART = "class-incremental", "task-incremental"
