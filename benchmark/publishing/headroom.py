@@ -101,15 +101,23 @@ def judge(section: Section) -> Verdict:
     return Verdict(title, measured, {}, problem)
 
 
-def lacks_room(section: Section) -> bool:
-    """Whether adapters may not be ranked: too little room was measured, or none on a standard protocol."""
+def describe_lack_of_room(section: Section) -> str:
+    """Return why adapters may not be ranked: what was measured, or on a standard protocol that nothing was.
+
+    Empty where they may.
+    """
     verdict = judge(section)
-    return bool(verdict.refusal) and (verdict.headroom is not None or is_standard(section.protocol))
+    measured = verdict.headroom
+    if not verdict.refusal or (measured is None and not is_standard(section.protocol)):
+        return ""
+    if measured is not None and measured.is_unsure:
+        return "room to compare adapters not sure enough"
+    return "too little room to compare adapters"
 
 
 def boards_of(section: Section) -> list[Board]:
     """Return the tables of a section, without marks and tests where adapters have no room."""
-    return boards(section.rows, room=not lacks_room(section))
+    return boards(section.rows, room=not describe_lack_of_room(section))
 
 
 def verdicts(

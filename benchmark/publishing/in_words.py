@@ -85,13 +85,9 @@ def in_words(
         )
         if sentence
     ]
-    limits = []
-    if not verdict.refusal:
-        limits = [limit for board in ranked for limit in (_limit(board), _unequal_costs(board)) if limit]
-    else:
-        limits.append(
-            "Which method is better, here or elsewhere: without room that is sure, order says nothing."
-        )
+    limits = [limit for board in ranked for limit in (_limit(board), _unequal_costs(board)) if limit]
+    if verdict.refusal:
+        limits = ["Which method is better, here or elsewhere: without room that is sure, order says nothing."]
     untuned = sum(len(board.untuned) for board in found)
     if untuned:
         limits.append(

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.publishing.collect import Row, Section
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
-from benchmark.publishing.headroom import judge, lacks_room
+from benchmark.publishing.headroom import describe_lack_of_room
 from benchmark.publishing.tables import link, markdown, name_row, plain
 from benchmark.scoring.statistics_normalised import (
     FEWEST_ERRORS,
@@ -85,11 +85,7 @@ def standings(parts: Sequence[Section]) -> list[Standings]:
 
 def gap_of(part: Section) -> Gap | str:
     """Return the gap of a section, or in words why none of it is shown."""
-    if lacks_room(part):
-        found = judge(part).headroom
-        unsure = found is not None and found.is_unsure
-        return "room to compare adapters not sure enough" if unsure else "too little room to compare adapters"
-    return find_gap(part.rows)
+    return describe_lack_of_room(part) or find_gap(part.rows)
 
 
 def _standings(head: str, title: str, ends: Ends) -> Standings:

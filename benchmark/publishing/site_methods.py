@@ -162,13 +162,10 @@ def _curves(place: str, found: TunedValues) -> Iterator[Picture]:
         chosen = found.values.get("learning_rate")
         chart = plots.sensitivity(trials, chosen if isinstance(chosen, float) else None)
         early = sum(not trial.complete for trial in every)
-        caption = (
-            f"{place}: validation score of {len(every)} trials over the learning rate; chosen: "
-            f"{_values({name: found.values[name] for name in RATE if name in found.values})}"
-            + f"; hollow: {early} that ended early, after fewer tasks"
-            * bool(early)
-        )
-        yield Picture(caption, data_uri(chart))
+        hollow = f"; hollow: {early} that ended early, after fewer tasks" if early else ""
+        taken = _values({name: found.values[name] for name in RATE if name in found.values})
+        what = f"validation score of {len(every)} trials over the learning rate; chosen: {taken}"
+        yield Picture(f"{place}: {what}{hollow}", data_uri(chart))
 
 
 def tried_rates(found: TunedValues) -> dict[str, list[plots.TriedRate]]:

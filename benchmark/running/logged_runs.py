@@ -16,8 +16,8 @@ PROJECT = "continual-peft-bench"
 
 
 LoggedRun = tuple[Callable[[Mapping[str, float], int], object], Callable[[bool], object]]
-"""A run of an outside package: what takes the numbers of a task, counted from 1; and what closes the run and
-is told whether ours is complete."""
+"""A run of an outside package: what takes the numbers of a task, counted from 1; and what closes the run,
+given whether ours is complete."""
 
 
 class LoggedRuns:

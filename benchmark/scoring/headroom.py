@@ -49,22 +49,29 @@ class Headroom:
     def refusals(self) -> list[str]:
         """In words each rule that is not met; empty where adapters can be compared."""
         broken = []
-        if self.gap < SMALLEST_GAP - ROUNDING:
+        if not self._is_wide:
             broken.append(f"the gap is {100 * self.gap:.1f} points, {100 * SMALLEST_GAP:.0f} are needed")
         if self.standard_error is None:
             broken.append(f"{self.n} paired run gives no standard error, two are needed")
         elif self.gap < FEWEST_ERRORS * self.standard_error - ROUNDING:
             errors = self.gap / self.standard_error
             broken.append(f"the gap is {errors:.1f} standard errors, {FEWEST_ERRORS} are needed")
-        if self.joint < CHANCES * self.chance - ROUNDING:
+        if not self._is_learned:
             broken.append(f"joint is {self.joint / self.chance:.1f} x chance, {CHANCES} x are needed")
         return broken
 
     @property
     def is_unsure(self) -> bool:
         """Whether runs too few or too unlike are all that adapters cannot be compared for."""
-        wide = self.gap >= SMALLEST_GAP - ROUNDING and self.joint >= CHANCES * self.chance - ROUNDING
-        return wide and bool(self.refusals)
+        return self._is_wide and self._is_learned and bool(self.refusals)
+
+    @property
+    def _is_wide(self) -> bool:
+        return self.gap >= SMALLEST_GAP - ROUNDING
+
+    @property
+    def _is_learned(self) -> bool:
+        return self.joint >= CHANCES * self.chance - ROUNDING
 
 
 def measure_headroom(joint: Runs, frozen: Mapping[str, Runs], chance: float) -> Headroom | None:
