@@ -31,7 +31,7 @@ _BLOCK = re.compile(
 
 
 def excerpt(part: Section) -> str:
-    """Return what a section says, and its rows in one table.
+    """Return a section's rows in one table, and what it says.
 
     Those that need the task id at test stand on the stream's page alone.
     """
@@ -40,7 +40,7 @@ def excerpt(part: Section) -> str:
     frame = pd.DataFrame(rows)
     table = markdown(frame.loc[:, (frame != "").any()], frozenset(["group"]))
     *said, _ = sentences(in_words(part, found))
-    return "\n\n".join([*said, table])
+    return "\n\n".join([table, *said])
 
 
 def _records(board: Board) -> list[dict[str, str]]:
