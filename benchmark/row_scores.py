@@ -36,21 +36,22 @@ def unpack(text: str, count: int, metric: str) -> np.ndarray:
     Raises:
         ValueError: the text is not that of so many rows.
     """
-    return _levels(text, count, metric) / _steps(metric)
+    return _levels(_data(text, count, metric), count, metric) / _steps(metric)
 
 
 def mean(text: str, count: int, metric: str) -> float:
     """Return the task's score: the mean of its rows' scores, the same wherever it is computed."""
-    return int(_levels(text, count, metric).sum()) / (count * _steps(metric))
+    return _total(_data(text, count, metric), count, metric) / (count * _steps(metric))
 
 
 def is_canonical(text: str, count: int, metric: str) -> bool:
     """Whether `pack` writes this text for some scores in 0..1; the bits after the last row are 0."""
-    levels = _levels(text, count, metric)
-    return (
-        int(levels.max(initial=0)) <= _steps(metric)
-        and pack((levels / _steps(metric)).tolist(), metric) == text
-    )
+    data = _data(text, count, metric)
+    if base64.b64encode(data).decode() != text:
+        return False
+    if metric in COMPARING:
+        return int.from_bytes(data) % (1 << _spare(count)) == 0
+    return int(_levels(data, count, metric).max(initial=0)) <= LEVELS
 
 
 def is_share(score: float, count: int, metric: str) -> bool:
@@ -59,22 +60,36 @@ def is_share(score: float, count: int, metric: str) -> bool:
     return abs(total - round(total)) <= 1e-6 * max(1.0, total)
 
 
-def _levels(text: str, count: int, metric: str) -> np.ndarray:
-    import numpy as np
-
+def _data(text: str, count: int, metric: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ValueError("the packed scores of its rows are not base64") from None
-    bits = metric in COMPARING
-    expected = -(-count // 8) if bits else 2 * count
+    expected = -(-count // 8) if metric in COMPARING else 2 * count
     if len(data) != expected:
         raise ValueError(
             f"the packed scores have {len(data)} bytes; {count} rows of {metric} take {expected}"
         )
-    if bits:
+    return data
+
+
+def _levels(data: bytes, count: int, metric: str) -> np.ndarray:
+    import numpy as np
+
+    if metric in COMPARING:
         return np.unpackbits(np.frombuffer(data, np.uint8), count=count).astype(np.int64)
     return np.frombuffer(data, "<u2").astype(np.int64)
+
+
+def _total(data: bytes, count: int, metric: str) -> int:
+    if metric in COMPARING:  # Boards read tens of thousands of these: ten times as fast as by arrays.
+        return (int.from_bytes(data) >> _spare(count)).bit_count()
+    return int(_levels(data, count, metric).sum())
+
+
+def _spare(count: int) -> int:
+    """Return how many bits of the last byte stand after the last row."""
+    return -count % 8
 
 
 def _steps(metric: str) -> int:

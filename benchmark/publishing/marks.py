@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from benchmark.analysis.rescoring import Scores
 from benchmark.errors import UserError
 from benchmark.publishing.checksums import broken, publish
 from benchmark.publishing.collect import load
 from benchmark.publishing.side_files import RESCORED, as_bytes, lines_of, side_file, side_files
 from benchmark.result_files import pack
 from benchmark.results import Part, Result, read
+
+if TYPE_CHECKING:  # it loads models, and whoever reads marks does not wait for torch
+    from benchmark.analysis.rescoring import Scores
 
 
 class Mark(Part):

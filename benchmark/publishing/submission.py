@@ -26,7 +26,6 @@ from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, each_result, find, pack, records
 from benchmark.results import Result, active_adapter_reduction, parse
 from benchmark.running.catalogue import exact_stream
-from benchmark.running.checkpoint import error_beside
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import headline
 
@@ -103,7 +102,7 @@ def recheck(root: Path) -> list[str]:
     results = [result for _, result in published]
     problems += [*marks.find_rescored(root, results)[1], *ran.find_left_out(root, results)]
     for path, result in published:
-        problems += [f"{path}: {result.name}: {reason}" for reason in validation_errors(result, path)]
+        problems += [f"{path}: {result.name}: {reason}" for reason in _publication_errors(result, path)]
     entries = [Entry(path, result, path) for path, result in published]
     return [*problems, *_against_others(entries, [])]
 
@@ -114,7 +113,13 @@ def validation_errors(result: Result, path: Path) -> Iterator[str]:
     Args:
         path: of the result, for what lies beside it.
     """
-    for check in (contradictions, claim_errors, _numbers, _row_scores, _source, incomplete, _protocol):
+    yield from contradictions(result)
+    yield from _publication_errors(result, path)
+
+
+def _publication_errors(result: Result, path: Path) -> Iterator[str]:
+    """Yield those reasons that are not asked of every result that is read, see `load_files`."""
+    for check in (claim_errors, _numbers, _row_scores, _source, incomplete, _protocol):
         yield from check(result)
     yield from _adapters(result, path)
 
@@ -124,6 +129,8 @@ def _adapters(result: Result, path: Path) -> Iterator[str]:
     if result.adapters_sha256 is None or not SHA256.fullmatch(result.adapters_sha256):
         yield "it states no hash of its adapters, so that its scores could not be proved"
     elif path.with_suffix(".safetensors").is_file():
+        from benchmark.running.checkpoint import error_beside  # with torch, for files that boards lack
+
         error = error_beside(path, result.key, result.adapters_sha256)
         if error is not None:
             yield error
