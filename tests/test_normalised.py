@@ -1,7 +1,7 @@
 """Normalised scores: which boards count, and what a mean over them says."""
 
 from benchmark.publishing import leaderboard
-from tests.factories import keyed, reference_rows, result, save
+from tests.factories import keyed, provenance, reference_rows, result, save, tuned
 from tests.test_leaderboard import records
 
 COLUMN = "[orchard](orchard.md) ↑"
@@ -27,11 +27,11 @@ def test_the_normalised_score_is_the_share_of_the_gap_that_is_closed(tmp_path):
     # AP (0.6 + 0.6 + 0.9) / 3 = 0.7; floor (0.45 + 0.45 + 0.9) / 3 = 0.6; ceiling 0.9: (0.7 - 0.6) / 0.3
     text = front(tmp_path, *(result(seed=s) for s in range(3)), result("once", last=0.9), *reference_rows())
     rows = {row["method"]: row[COLUMN] for row in records(text, "Rehearsal-free")}
-    assert rows == {"alpha": "33 (33 to 33)", "once": "100 (n = 1)"}
+    assert rows == {"alpha (untuned)": "33 (33 to 33)", "once (untuned)": "100 (n = 1)"}
     ends = {row["method"]: row[COLUMN] for row in records(text, "References: floor and ceiling")}
     assert ends == {
-        "floor (tuned, 8 trials)": "0 (0 to 0)",
-        "all (tuned, 8 trials) (rehearsal)": "100 (100 to 100)",
+        "floor": "0 (0 to 0)",
+        "all (rehearsal)": "100 (100 to 100)",
     }
 
 
@@ -41,7 +41,7 @@ def test_a_probe_of_all_tasks_is_no_ceiling(tmp_path):
     probes = [keyed(end.model_copy(update={"method": "probe", "parameters": counts})) for end in ends[1::2]]
     text = front(tmp_path, *(result(seed=s) for s in range(3)), *ends, *probes)
     rows = {row["method"]: row[COLUMN] for row in records(text, "Rehearsal-free")}
-    assert rows == {"alpha": "33 (33 to 33)"}  # (0.7 - 0.6) / 0.3, as without the probe.
+    assert rows == {"alpha (untuned)": "33 (33 to 33)"}  # (0.7 - 0.6) / 0.3, as without the probe.
 
 
 def test_the_interval_counts_that_the_gap_varies_with_the_share(tmp_path):
@@ -51,7 +51,7 @@ def test_the_interval_counts_that_the_gap_varies_with_the_share(tmp_path):
     ends = [*floors(0.45, 0.30, 0.60, 0.45, 0.45), *reference_rows()[1::2]]
     text = front(tmp_path, *(result(seed=s) for s in range(5)), *ends)
     rows = {row["method"]: row[COLUMN] for row in records(text, "Rehearsal-free")}
-    assert rows == {"alpha": "33 (14 to 53)"}
+    assert rows == {"alpha (untuned)": "33 (14 to 53)"}
 
 
 def test_without_both_ends_the_overview_says_so(tmp_path):
@@ -90,7 +90,21 @@ def test_a_mean_over_boards_has_a_median_and_says_what_one_board_decides(tmp_pat
         results += reference_rows(stream=stream)
     rows = {row["method"]: row for row in records(front(tmp_path, *results), "Rehearsal-free")}
     # (33.3 + 0 + 100) / 3; the middle one; without plums 16.7, without pears 66.7
-    assert (rows["alpha"]["mean ↑"], rows["alpha"]["median ↑"]) == ("44", "33")
-    assert rows["alpha"]["without one board"] == "17 to 67"
+    assert (rows["alpha (untuned)"]["mean ↑"], rows["alpha (untuned)"]["median ↑"]) == ("44", "33")
+    assert rows["alpha (untuned)"]["without one board"] == "17 to 67"
     # Four runs show their share of each board, and no mean.
-    assert rows["hasty"]["[plums](plums.md) ↑"].startswith("100") and rows["hasty"]["mean ↑"] == ""
+    assert (
+        rows["hasty (untuned)"]["[plums](plums.md) ↑"].startswith("100")
+        and rows["hasty (untuned)"]["mean ↑"] == ""
+    )
+
+
+def test_searches_of_other_lengths_make_one_row_over_boards(tmp_path):
+    # A third of the gap on one board, nothing on the other: (33.3 + 0) / 2.
+    results = []
+    for stream, last, trials in (("apples", 0.6, 8), ("pears", 0.45, 9)):
+        searched = provenance(tuned=tuned(trials))
+        results += [result(seed=s, last=last, stream=stream, provenance=searched) for s in range(5)]
+        results += reference_rows(stream=stream)
+    rows = {row["method"]: row["mean ↑"] for row in records(front(tmp_path, *results), "Rehearsal-free")}
+    assert rows == {"alpha": "17"}

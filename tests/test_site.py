@@ -192,7 +192,7 @@ def test_a_page_too_large_goes_without_pictures_and_says_so(tmp_path, monkeypatc
 def test_the_overview_has_the_normalised_scores(tmp_path):
     index, *_ = built(tmp_path, *reference_rows(), *(result("alpha", seed, last=0.6) for seed in range(3)))
     # AP: floor (0.45 + 0.45 + 0.9) / 3 = 0.6, joint 0.9, alpha 0.7: a third of the gap in every run.
-    assert index.tables["Rehearsal-free"] == [["method", "orchard ↑"], ["alpha", "33 (33 to 33)"]]
+    assert index.tables["Rehearsal-free"] == [["method", "orchard ↑"], ["alpha (untuned)", "33 (33 to 33)"]]
 
 
 def test_the_overview_opens_with_a_result_in_words(tmp_path):
@@ -279,7 +279,7 @@ def test_the_overview_has_no_empty_cell_and_none_of_one_run(tmp_path):
         *(result("alpha", seed, last=0.6) for seed in range(3)),
         result("hasty", 0, last=0.6),
     )
-    assert [row[0] for row in index.tables["Rehearsal-free"][1:]] == ["alpha"]
+    assert [row[0] for row in index.tables["Rehearsal-free"][1:]] == ["alpha (untuned)"]
     assert all(cell for table in index.tables.values() for row in table for cell in row)
     assert "1 row with one run alone" in (tmp_path / "site" / "index.html").read_text()
 

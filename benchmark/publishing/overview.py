@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmark.publishing.collect import Row, Section
+from benchmark.publishing.collect import Row, Section, is_searched, tuning_mark
 from benchmark.publishing.gap import Closed, Gap, find_gap
 from benchmark.publishing.grouping import by_needs
 from benchmark.publishing.headroom import describe_lack_of_room
@@ -31,7 +31,8 @@ INTRODUCTION = (
     f"{FEWEST_RUNS} runs or more, and stand {100 * SMALLEST_GAP:.0f} points and {FEWEST_ERRORS} standard "
     "errors apart; the last column of the streams says why one does not. Means, medians, and the range "
     f"of the mean when one board is left out, ask for {FEWEST_RUNS} runs or more on every board of a table. "
-    "Methods stand together only under the same head protocol and with the same needs. Scores, costs and "
+    "Methods stand together only under the same head protocol and with the same needs; where a row does not "
+    "say untuned, a search chose its values on every board, or there are none to choose. Scores, costs and "
     "tests of each stream are on its own page."
 )
 
@@ -47,7 +48,7 @@ class Standings:
         head: the head protocol of every section.
         title: of the group by needs.
         sections: one column each.
-        closed: by a row's name and the column's position; a row may miss columns.
+        closed: by a row's name on all boards and the column's position; a row may miss columns.
     """
 
     head: str
@@ -96,8 +97,16 @@ def _standings(head: str, title: str, ends: Ends) -> Standings:
         for row in rows:
             share = gap.measure_closed(row)
             if share is not None:
-                closed[name_row(row)][column] = share
+                closed[_name_on_all_boards(row)][column] = share
     return Standings(head, title, tuple(part for part, _ in having), dict(closed))
+
+
+def _name_on_all_boards(row: Row) -> str:
+    """Return a row's name without its number of trials, which is another one on each board."""
+    name, mark = name_row(row), tuning_mark(row.first)
+    if is_searched(row.first):
+        return name.replace(f"; {mark})", ")").replace(f" ({mark})", "") if mark else name
+    return name if mark else f"{name} (untuned)"
 
 
 def overview(parts: Sequence[Section]) -> list[str]:
