@@ -251,27 +251,30 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]
     return study, names
 
 
-def test_stages_tune_first_and_then_complete_one_run_after_another(finished: tuple[Study, list[str]]) -> None:
+def test_stages_tune_first_and_then_run_what_outcomes_need(finished: tuple[Study, list[str]]) -> None:
     study, names = finished
     assert names[:4] == [
         "tuning at lambda 0",
         "tuning on the path",
-        "run 0: lambda* and rivals",
-        "run 0: controls",
+        "run 0: lambda*, 0 and sd-lora",
+        "run 0: shuffled gate",
     ]
-    # Two stages of each of the three runs, then two of each of the two that take the path.
-    assert names[8:10] == ["run 0: path", "run 0: keep-random"]
-    assert len(names) == 2 + 2 * 3 + 2 * 2 == study.count_stages()
+    # Two stages of each of the three runs for the outcomes, one of each for the other controls, then two of
+    # each of the two runs that take the path.
+    assert names[8:11] == ["run 0: controls", "run 1: controls", "run 2: controls"]
+    assert names[11:13] == ["run 0: path", "run 0: keep-random"]
+    assert len(names) == 2 + 2 * 3 + 3 + 2 * 2 == study.count_stages()
     # Worths 0.1, 0.1, 0.2, 0.2, 0.3, 0.3 of two tuning runs: a third of the way of five steps is 1 2/3, at
     # 0.1 + 2/3 of 0.1; two thirds are 3 1/3, at 0.2 + 1/3 of 0.1; beyond is 1.5 x 0.3.
     assert study.lambdas() == [0.0, 0.167, 0.233, 0.45]
-    assert study.complete() == [0, 1, 2]
+    assert study.complete() == study.complete_controls() == [0, 1, 2]
 
 
 def test_with_several_workers_as_many_runs_are_one_stage(finished: tuple[Study, list[str]]) -> None:
     apart, together = ([*finished[0].stages(each)] for each in (1, 2))
-    rows, curves = ("lambda* and rivals", "controls"), ("path", "keep-random")
+    rows, curves = ("lambda*, 0 and sd-lora", "shuffled gate"), ("path", "keep-random")
     expected = [f"{runs}: {part}" for runs in ("runs 0-1", "run 2") for part in rows]
+    expected += ["runs 0-1: controls", "run 2: controls"]
     assert [stage.name for stage in together[2:]] == expected + [f"runs 0-1: {part}" for part in curves]
     assert len(together) == finished[0].count_stages(2)
     known = [{run.identity for stage in stages for run in stage.runs} for stages in (apart, together)]
@@ -326,6 +329,26 @@ def test_a_run_that_lacks_a_result_is_left_out_of_every_table(
     with pytest.raises(Missing, match="there is no result of sd-lora on toy, order 1, seed 1"):
         study.result(study.members.reference(1))
     assert len(gather(study).rows["sd-lora"]) == 2
+
+
+def test_outcomes_stand_on_runs_that_lack_another_control(
+    finished: tuple[Study, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = finished
+    gone = study.controls(1)["keep-first"].identity
+    results = {key: result for key, result in study._results.items() if key != gone}
+    monkeypatch.setattr(study, "_results", results)
+    evidence = gather(study)
+    assert (evidence.runs, evidence.control_runs) == ((0, 1, 2), (0, 2))
+    assert len(evidence.rows["shuffled gate 1"]) == 3 and "keep-first" not in evidence.rows
+    assert len(evidence.with_controls.rows["keep-first"]) == 2
+    text = pages.write(evidence, "name", "command")
+    first, second = text.split("Of runs 0, 2 alone, which have every control:")
+    assert "| keep-last" in first and "| keep-first" not in first and "| keep-first" in second
+    # Its page can be made again: what either table stands on is among the results.
+    assert study.controls(0)["keep-first"].identity in {Run.of(each).identity for each in evidence.results()}
+    none = replace(evidence, control_runs=())
+    assert "No run has the other controls yet." in pages.write(none, "name", "command")
 
 
 def test_the_page_is_made_again_from_published_results_alone(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,10 +16,8 @@ from benchmark.scoring.metrics import numbers
 from benchmark.scoring.rank_permutation import AucTest
 from benchmark.study.members import decisions_of, keeps_the_same, logits_of, worths_of
 from benchmark.study.path import predict_kept
-from benchmark.study.stages import AIA, Study, points
+from benchmark.study.stages import AIA, SHUFFLED, Study, points
 from benchmark.study.verdicts import Verdict, better_than_shuffled, non_inferiority, sees_need
-
-SHUFFLED = "shuffled gate"
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,14 @@ class Evidence:
     """The complete runs of a study.
 
     Attributes:
-        runs: their numbers; every table at lambda* stands on all of them.
+        runs: their numbers, of which the outcomes are.
+        control_runs: those of them that have every control; it may be none.
         path_runs: those of them that took the whole path, of which the curves are; it may be none.
     """
 
     study: Study
     runs: tuple[int, ...]
+    control_runs: tuple[int, ...]
     path_runs: tuple[int, ...]
 
     @cached_property
@@ -63,7 +63,7 @@ class Evidence:
 
     @cached_property
     def rows(self) -> dict[str, list[Result]]:
-        """The rows of the table at lambda*, LiteLoRA first; of the shuffled gate one a permutation."""
+        """The rows that all runs have, LiteLoRA at lambda* first; of the shuffled gate one a permutation."""
         ends = [
             {value: self.study.result(run) for value, run in self.study.ends(number).items()}
             for number in self.runs
@@ -72,9 +72,15 @@ class Evidence:
         for number in self.runs:
             parts = self.study.rivals(number) | self.study.controls(number)
             for name, run in parts.items():
-                found.setdefault(name, []).append(self.study.result(run))
+                if self.study.has(run):
+                    found.setdefault(name, []).append(self.study.result(run))
         found["litelora, lambda 0"] = [each[0.0] for each in ends]
         return {name: results for name, results in found.items() if len(results) == len(self.runs)}
+
+    @property
+    def with_controls(self) -> Evidence:
+        """What is known of the runs that have every control."""
+        return replace(self, runs=self.control_runs)
 
     def scores(self, name: str, metric: str = AIA, reading: str = TRAINED_HEAD) -> np.ndarray | None:
         """Return a number of every run of a row x 100, `(n,)`; the shuffled gate's is a mean of permutations.
@@ -111,9 +117,10 @@ class Evidence:
     def results(self) -> list[Result]:
         """Return every result that the page is made of, each once."""
         tuning = [result for results in self.study.tuning().values() for result in results]
-        runs = [run for number in self.runs for run in self.study.rows_of(number)]
-        runs += [run for number in self.path_runs for run in self.study.curves_of(number)]
-        own = [self.study.result(run) for run in runs]
+        parts = [self, *([self.with_controls] if self.control_runs else [])]
+        own = [result for part in parts for results in part.rows.values() for result in results]
+        curves = [run for number in self.path_runs for run in self.study.curves_of(number)]
+        own += [self.study.result(run) for run in curves]
         return list({result.key: result for result in [*tuning, *own]}.values())
 
     # --- the planned outcomes
@@ -207,7 +214,7 @@ def gather(study: Study) -> Evidence:
         raise UserError(
             f"no reported run of the study is complete in {study.folder}; bench study goes on with it"
         )
-    return Evidence(study, tuple(runs), tuple(study.complete_paths()))
+    return Evidence(study, tuple(runs), tuple(study.complete_controls()), tuple(study.complete_paths()))
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

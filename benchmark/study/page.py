@@ -68,7 +68,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         f"gate is the mean of {file.shuffles} permutations a run. Where LiteLoRA kept one adapter or all, "
         "rules that keep as many keep the same, and their row has its own run.",
         markdown(rows(evidence)),
-        *choices(evidence),
+        *controls(evidence),
     ]
     if evidence.path_runs:
         parts += [
@@ -127,6 +127,17 @@ def rows(evidence: Evidence) -> pd.DataFrame:
         record["litelora minus it"] = "" if name == "litelora" else _interval(evidence.differences(name))
         table.append(record)
     return pd.DataFrame(table)
+
+
+def controls(evidence: Evidence) -> list[str]:
+    """Return what rules that do not learn their choice say, of those runs alone that have every control."""
+    if evidence.control_runs == evidence.runs:
+        return choices(evidence)
+    if not evidence.control_runs:
+        return ["No run has the other controls yet."]
+    table = markdown(rows(evidence.with_controls))
+    said = f"Of runs {', '.join(map(str, evidence.control_runs))} alone, which have every control:"
+    return [said, table, *choices(evidence.with_controls)]
 
 
 def choices(evidence: Evidence) -> list[str]:
@@ -224,9 +235,9 @@ def list_fixed(evidence: Evidence) -> str:
         f"Runs needed are for power {file.outcomes.power:.0%} at the deviation found: of 1 at a true "
         f"difference of 0, of 2 at the least that matters, {file.outcomes.smallest_difference:g}, of 3 at an "
         f"AUC of {0.5 + file.outcomes.smallest_auc:g}. A deviation of few runs is itself uncertain.",
-        f"All rows stand on the same runs; {_describe_runs(evidence)}. No bound is corrected for there being "
-        "three outcomes: each answers a question of its own. What else the page has intervals of was not "
-        "planned, and its intervals are not corrected for their number.",
+        f"All rows of a table stand on the same runs; {_describe_runs(evidence)}. No bound is corrected for "
+        "there being three outcomes: each answers a question of its own. What else the page has intervals of "
+        "was not planned, and its intervals are not corrected for their number.",
     ]
     lines += [f"Known before: {file.known}"] if file.known else []
     return "\n".join(f"- {line}" for line in lines)

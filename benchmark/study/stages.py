@@ -14,12 +14,12 @@ from benchmark.result_files import find, records
 from benchmark.results import Result, parse
 from benchmark.running.run import Run
 from benchmark.scoring.metrics import numbers
-from benchmark.study.members import Members, decisions_of, keeps_the_same, worths_of
+from benchmark.study.members import REFERENCE, Members, decisions_of, keeps_the_same, worths_of
 from benchmark.study.path import choose_lambda, place_lambdas
 from benchmark.study.study_file import StudyFile
 
 AIA = "average_anytime"
-ORACLE, AS_MANY = "oracle", "keep-random, as many as the oracle"
+SHUFFLED, ORACLE, AS_MANY = "shuffled gate", "oracle", "keep-random, as many as the oracle"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Study:
         """Return what is compared with LiteLoRA at lambda* and does not depend on what it kept."""
         members = self.members
         return {
-            "sd-lora": members.reference(number),
+            REFERENCE: members.reference(number),
             "gate on held-out rows": members.gate(number, self.find_best_lambda(), held_out=True),
             "greedy (rehearsal)": members.control("keep-greedy", number),
         }
@@ -138,7 +138,7 @@ class Study:
             for rule in ("first", "last", "random")
         }
         for shuffle in range(self.file.shuffles):
-            found[f"shuffled gate {shuffle + 1}"] = self._keep(
+            found[f"{SHUFFLED} {shuffle + 1}"] = self._keep(
                 "keep-given", number, gate, decisions=decisions, shuffle=shuffle
             )
         found["one adapter, rank k r"] = members.control("seq-lora-wide", number, multiple=keep)
@@ -160,6 +160,15 @@ class Study:
         same = keeps_the_same(decisions_of(self.result(gate)))
         return gate if same else self.members.control(method, number, **chosen)
 
+    def outcomes_of(self, number: int) -> list[Run]:
+        """Return every run of a reported run that an outcome is made of."""
+        return _runs([self.ends(number), {REFERENCE: self.members.reference(number)}, self.shuffled(number)])
+
+    def shuffled(self, number: int) -> dict[str, Run]:
+        """Return the permutations of the gate's decisions."""
+        found = self.controls(number)
+        return {name: run for name, run in found.items() if name.startswith(SHUFFLED)}
+
     def rows_of(self, number: int) -> list[Run]:
         """Return every run that a reported run's rows at lambda* are made of."""
         return _runs([self.ends(number), self.rivals(number), self.controls(number)])
@@ -169,13 +178,17 @@ class Study:
         return _runs([self.path(number), self.at_random(number)])
 
     def complete(self) -> list[int]:
-        """Return the reported runs whose rows are all there: every table at lambda* stands on these."""
-        return self._complete(self.file.run_numbers, self.rows_of)
+        """Return the reported runs of which everything is there that an outcome needs."""
+        return self._complete(self.file.run_numbers, self.outcomes_of)
+
+    def complete_controls(self) -> list[int]:
+        """Return those of them of which every other control is there too."""
+        return self._complete(self.complete(), self.rows_of)
 
     def complete_paths(self) -> list[int]:
-        """Return those of them whose curves are there too."""
-        with_rows = self.complete()
-        return self._complete([n for n in self.file.path_numbers if n in with_rows], self.curves_of)
+        """Return those with the runs of `complete` whose curves are there too."""
+        known = self.complete()
+        return self._complete([n for n in self.file.path_numbers if n in known], self.curves_of)
 
     def _complete(self, numbers: Sequence[int], needed: Callable[[int], list[Run]]) -> list[int]:
         found = []
@@ -192,8 +205,9 @@ class Study:
     def stages(self, at_once: int = 1) -> Iterator[Stage]:
         """Yield what is to be run; the results of a stage must be there before the next is asked for.
 
-        What the planned outcomes need comes first, and reported runs come in groups, each complete before the
-        next begins, so that a study that is stopped stands on whole runs.
+        What the planned outcomes need comes first, of every reported run, then the other controls and then
+        the paths. Runs come in groups, each complete before the next begins, so that a study that is stopped
+        stands on whole runs.
 
         Args:
             at_once: reported runs in a group, so that as many workers have enough to do.
@@ -203,16 +217,20 @@ class Study:
         path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
         yield self._stage("tuning on the path", path)
         for group in chunks(self.file.run_numbers, at_once):
-            known = [part for n in group for part in (self.ends(n), self.rivals(n))]
-            yield self._stage(f"{_name_group(group)}: lambda* and rivals", _runs(known))
-            yield self._stage(f"{_name_group(group)}: controls", _runs([self.controls(n) for n in group]))
+            known = [part for n in group for part in (self.ends(n), {0: self.members.reference(n)})]
+            yield self._stage(f"{_name_group(group)}: lambda*, 0 and {REFERENCE}", _runs(known))
+            yield self._stage(f"{_name_group(group)}: {SHUFFLED}", _runs([self.shuffled(n) for n in group]))
+        for group in chunks(self.file.run_numbers, at_once):
+            rows = [run for n in group for run in self.rows_of(n)]
+            yield self._stage(f"{_name_group(group)}: controls", rows)
         for group in chunks(self.file.path_numbers, at_once):
             yield self._stage(f"{_name_group(group)}: path", _runs([self.path(n) for n in group]))
             yield self._stage(f"{_name_group(group)}: keep-random", _runs([self.at_random(n) for n in group]))
 
     def count_stages(self, at_once: int = 1) -> int:
         """Return how many stages there are, before their runs are known."""
-        return 2 + sum(2 * len(chunks(n, at_once)) for n in (self.file.run_numbers, self.file.path_numbers))
+        runs, paths = (len(chunks(n, at_once)) for n in (self.file.run_numbers, self.file.path_numbers))
+        return 2 + 3 * runs + 2 * paths
 
     def _stage(self, name: str, runs: list[Run]) -> Stage:
         return Stage(name, list({run.identity: run for run in runs}.values()))
