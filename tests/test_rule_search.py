@@ -27,7 +27,7 @@ from benchmark.space import BY_RULE, SearchRule
 from benchmark.tuning import tuned_section
 from benchmark.tuning.rule_search import (
     EXTENSIONS,
-    RuleTrial,
+    BoundJudge,
     as_search,
     grid_of,
     in_order,
@@ -100,17 +100,30 @@ def test_the_grid_goes_on_beyond_its_end_by_its_own_ratio() -> None:
     assert next_point(other) == {"optimizer": "sgd", "learning_rate": 0.001}
 
 
-def test_a_trial_below_the_median_of_the_earlier_ones_ends() -> None:
-    earlier = {1: [0.9], 2: [0.4, 0.6]}
-    latest = RuleTrial(earlier)
-    latest.report(0.1, 1)
-    assert not latest.should_prune(), "before the second task nothing can be forgotten"
-    latest.report(0.5, 2)
-    assert not latest.should_prune(), "the median of 0.4 and 0.6 is 0.5"
-    latest.report(0.49, 2)
-    assert latest.should_prune()
-    latest.close()
-    assert earlier == {1: [0.9, 0.1], 2: [0.4, 0.6, 0.49]}
+def test_a_trial_ends_that_could_no_longer_be_chosen() -> None:
+    judge = BoundJudge(best=0.5)
+    # One task of three is learned: (0 + 1 + 1) / 3 = 0.67 can still be reached.
+    assert not judge.hopeless(0, 3, 0.0)
+    # Two of three: (0.3 + 0.3 + 1) / 3 = 0.53, and (0.2 + 0.2 + 1) / 3 = 0.47.
+    assert not judge.hopeless(1, 3, 0.3)
+    assert judge.hopeless(1, 3, 0.2) and judge.latest == (2, 0.2)
+    assert not BoundJudge().hopeless(1, 3, 0.0), "the first trial has none to stay below"
+
+
+def test_the_lower_score_after_two_tasks_may_be_the_higher_one_after_three() -> None:
+    # A high rate reads 0.32 after two tasks, the last learned to 0.64 and the first forgotten, and in the end
+    # 0.12; a low one 0.22 after two tasks, and may end above that.
+    assert not BoundJudge(best=0.12).hopeless(1, 3, 0.22)
+
+
+def test_of_a_trial_of_two_runs_the_second_may_be_perfect() -> None:
+    judge = BoundJudge(best=0.6, runs=2)
+    # (0.2 x 1/2 + 1/2 + 1) / 2 = 0.8
+    assert not judge.hopeless(0, 2, 0.2)
+    judge.complete(0.3, 2)
+    # (0.3 + 0.9 x 1/2 + 1/2) / 2 = 0.625, then (0.3 + 0.7 x 1/2 + 1/2) / 2 = 0.575
+    assert not judge.hopeless(0, 2, 0.9)
+    assert judge.hopeless(0, 2, 0.7)
 
 
 def test_references_are_searched_first() -> None:

@@ -145,7 +145,8 @@ def test_the_path_is_of_reported_runs(tmp_path: Path) -> None:
 
 def test_mistakes_in_a_name_or_a_file_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"there is no study sweeps.lite-study.toml \(there are: cifar100, litelora, standard-cl, toy\)"
+        UserError,
+        match=r"there is no study sweeps.lite-study.toml \(there are: cifar100, litelora, standard-cl, toy\)",
     ):
         read_study("lite")
     path = tmp_path / "own.toml"

@@ -24,7 +24,7 @@ from benchmark.running.run import Run
 from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import run_job
 from benchmark.tuning import search as tuning
-from benchmark.tuning.search import Judge, Search, tune
+from benchmark.tuning.search import OptunaJudge, Search, tune
 from benchmark.tuning.search_space import RATES, Between, drop_fixed, points, space_of
 from benchmark.tuning.tuning_file import by_place, set_flags
 from benchmark.tuning.tuning_file import read as read_search
@@ -100,7 +100,7 @@ class FakeTrial:
 
 def test_a_trial_of_two_runs_is_judged_by_the_mean_of_both() -> None:
     reporting = FakeTrial()
-    judge = Judge(reporting)  # type: ignore[arg-type]
+    judge = OptunaJudge(trial=reporting)  # type: ignore[arg-type]
     assert not judge.hopeless(0, 2, 0.75)
     assert not judge.hopeless(1, 2, 0.25), "the last task of a run is never the end"
     judge.complete(0.25, 2)

@@ -7,10 +7,9 @@ a repeated one runs nothing. No library samples here: every point is tried once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -34,37 +33,33 @@ REFERENCES = ("frozen", "ncm", "linear-probe", "joint", "seq-lora", "independent
 """Tuned before all other rows, since they decide whether there is headroom."""
 TEXT_TO_TEXT = ("seq2seq", "causal")
 EXTENSIONS = 6
-FIRST_STEP = 2
-PRUNER = f"from task {FIRST_STEP} on, a trial below the median of those before it ends"
+PRUNER = (
+    "a trial ends that would stay below the best before it if it learned what is left without an error and "
+    "forgot nothing"
+)
 DIGITS = 3
 """Significant digits of an added rate."""
 
 
 @dataclass
-class RuleTrial:
-    """One trial beside the earlier ones; a judge hands it the scores.
+class BoundJudge(Judge):
+    """Ends a trial that could no longer be chosen.
+
+    Forgetting shows with the tasks: of two rates that of the lower score after two tasks may have the higher
+    one after three. So a trial is compared with what is known of the end alone.
 
     Attributes:
-        earlier: what the trials before it had reached, by the number of tasks learned.
+        best: the highest score of the complete trials before it; None where there is none.
+        runs: of the trial.
     """
 
-    earlier: dict[int, list[float]]
-    own: dict[int, float] = field(default_factory=dict)
+    best: float | None = None
+    runs: int = 1
 
-    def report(self, value: float, step: int) -> None:
-        """Take the score after a step."""
-        self.own[step] = value
-
-    def should_prune(self) -> bool:
-        """Return whether the trial's last score is below the median of the earlier ones at that step."""
-        step = max(self.own)
-        before = self.earlier.get(step, [])
-        return step >= FIRST_STEP and bool(before) and self.own[step] < median(before)
-
-    def close(self) -> None:
-        """Leave the scores for later trials."""
-        for step, value in self.own.items():
-            self.earlier.setdefault(step, []).append(value)
+    def _ends(self, mean: float, share: float) -> bool:
+        # What is left of this run, and every run after it, without an error.
+        reachable = sum(self.before) + mean * share + 1 - share + self.runs - len(self.before) - 1
+        return self.best is not None and reachable / self.runs < self.best
 
 
 def in_order(methods: Sequence[str]) -> list[str]:
@@ -183,13 +178,13 @@ def search_by_rule(
     left = grid_of(method, rule)
     check_writable(out)
     space = {name: list(dict.fromkeys(point[name] for point in left)) for name in left[0]}
-    earlier, tried, extended = dict[int, list[float]](), list[TrialFacts](), 0
+    tried, extended = list[TrialFacts](), 0
     while left:
         values = left.pop(0)
-        trial = RuleTrial(earlier)
         jobs = [Job(run, out.resolve(), data_dir, device, False, conditions) for run in asked.runs(values)]
-        tried.append(try_point(values, jobs, Judge(trial), callback))
-        trial.close()
+        scores = [each.score for each in tried if each.state == "complete" and each.score is not None]
+        judge = BoundJudge(best=max(scores, default=None), runs=len(jobs))
+        tried.append(try_point(values, jobs, judge, callback))
         beyond = next_point(tried) if not left and extended < EXTENSIONS else None
         if beyond is not None and _is_valid(method, beyond):
             left.append(beyond)

@@ -8,10 +8,11 @@ what the files hold, so that a search that was stopped goes on, and one that is 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import UserError
 from benchmark.results import Tuned, read
@@ -92,25 +93,15 @@ def runs(asked: Search) -> int:
     return (asked.trials if grid is None else len(grid)) * len(asked.runs({}))
 
 
-class Reporting(Protocol):
-    """What a judge needs of a trial: Optuna's, or one of `benchmark.tuning.rule_search`."""
-
-    def report(self, value: float, step: int) -> None:
-        """Take the score after a step."""
-
-    def should_prune(self) -> bool:
-        """Return whether the trial is to end."""
-
-
 @dataclass
-class Judge:
-    """Tells the pruner how a trial does, task by task.
+class Judge(ABC):
+    """Watches a trial task by task, and says where it is to end.
 
     Attributes:
         before: the average performance of each of the trial's runs that is complete.
+        latest: how many tasks the trial has learned, and its score then.
     """
 
-    trial: Reporting
     before: list[float] = field(default_factory=list)
     tasks: int = 0
     latest: tuple[int, float | None] = (0, None)
@@ -122,11 +113,19 @@ class Judge:
         """
         if mean is None:
             return False
-        step = self.tasks + task + 1
         so_far = (sum(self.before) + mean) / (len(self.before) + 1)
-        self.latest = (step, so_far)
-        self.trial.report(so_far, step)
-        return task + 1 < task_count and self.trial.should_prune()
+        self.latest = (self.tasks + task + 1, so_far)
+        ends = self._ends(mean, (task + 1) / task_count)
+        return ends and task + 1 < task_count
+
+    @abstractmethod
+    def _ends(self, mean: float, share: float) -> bool:
+        """Return whether a trial is to end.
+
+        Args:
+            mean: of the scores of the present run's tasks so far.
+            share: of its tasks that these are.
+        """
 
     def complete(self, performance: float, tasks: int) -> None:
         """Take a run that is over."""
@@ -137,6 +136,19 @@ class Judge:
     def score(self) -> float:
         """The mean average performance of the complete runs."""
         return sum(self.before) / len(self.before)
+
+
+@dataclass
+class OptunaJudge(Judge):
+    """Ends what Optuna's pruner gives up."""
+
+    trial: optuna.Trial = field(kw_only=True)
+
+    def _ends(self, mean: float, share: float) -> bool:
+        step, so_far = self.latest
+        assert so_far is not None, "there is a score when a trial is judged"
+        self.trial.report(so_far, step)
+        return self.trial.should_prune()
 
 
 def tune(
@@ -171,7 +183,7 @@ def tune(
     for _ in range(asked.trials if grid is None else len(grid)):
         trial, values = _ask_anew(study, space, tried, endings)
         jobs = [Job(run, out.resolve(), data_dir, device, False, conditions) for run in asked.runs(values)]
-        facts = try_point(values, jobs, Judge(trial), callback)
+        facts = try_point(values, jobs, OptunaJudge(trial=trial), callback)
         study.tell(trial, facts.score if facts.state == "complete" else None, endings[facts.state])
         tried.append(facts)
     sampler = f"TPE, seed {SAMPLER_SEED}" if grid is None else "every point once"
