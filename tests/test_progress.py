@@ -81,6 +81,11 @@ def test_runs_that_differ_in_a_setting_alone_are_told_apart() -> None:
     assert pace(3, *events, seconds=10) == 10
 
 
+def test_a_search_that_goes_on_beyond_its_grid_counts_the_added_run() -> None:
+    # One of one run took 10 s; half of one that nobody announced is done in 5 s more.
+    assert pace(1, RunDone(run(0), Outcome(run(0))), StepDone(run(1), 0, 0.5), seconds=15) == 5
+
+
 def test_plain_text_has_one_line_for_each_task_and_run() -> None:
     file = io.StringIO()
     with report_progress(2, file) as callback:

@@ -81,7 +81,11 @@ AT_ONCE = 0.05
 
 @dataclass
 class Pace:
-    """How much of a run is done, and from that how long the rest takes."""
+    """How much of a run is done, and from that how long the rest takes.
+
+    Attributes:
+        total: runs that are expected; a search whose grid goes on has more of them.
+    """
 
     total: int
     clock: Callable[[], float] = time.monotonic
@@ -89,6 +93,7 @@ class Pace:
     resumed: dict[str, float] = field(default_factory=dict)
     done: int = 0
     skipped: int = 0
+    seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -97,6 +102,8 @@ class Pace:
     def see(self, event: Event) -> None:
         """Take an event into account."""
         name = event.run.identity
+        self.seen.add(name)
+        self.total = max(self.total, len(self.seen))
         if isinstance(event, StepDone):
             # What an earlier run did took no time in this one.
             self.resumed.setdefault(name, event.fraction if event.task else 0.0)
@@ -203,7 +210,7 @@ class TerminalProgress:
         """Move the bar of the whole run."""
         note = f"{self.pace.done}/{self.pace.total}, {duration(self.pace.seconds_left())} left"
         finished = sum(self.pace.fractions.values()) + self.pace.skipped
-        self.progress.update(self.run, completed=finished, note=note)
+        self.progress.update(self.run, total=self.pace.total, completed=finished, note=note)
 
 
 def remark_lines(event: RunStarted) -> list[str]:
