@@ -93,7 +93,6 @@ class Pace:
     resumed: dict[str, float] = field(default_factory=dict)
     done: int = 0
     skipped: int = 0
-    seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -102,8 +101,6 @@ class Pace:
     def see(self, event: Event) -> None:
         """Take an event into account."""
         name = event.run.identity
-        self.seen.add(name)
-        self.total = max(self.total, len(self.seen))
         if isinstance(event, StepDone):
             # What an earlier run did took no time in this one.
             self.resumed.setdefault(name, event.fraction if event.task else 0.0)
@@ -122,6 +119,7 @@ class Pace:
                 self.skipped += 1
             else:
                 self.fractions[name] = 1.0
+        self.total = max(self.total, len(self.fractions) + self.skipped)
 
     def seconds_left(self) -> float | None:
         """Return the seconds that the rest takes at the pace so far, None before enough of it is known."""

@@ -34,12 +34,15 @@ class Row:
     """Runs of one method with one configuration: the only runs that are averaged.
 
     Attributes:
+        label: method, what its settings are where its rows differ, and how they were searched.
         rescored: keys of results that are marked as re-scored, others' among them, see `marks`.
+        setup: the label without the search, whose trials are others on each board.
     """
 
     label: str
     results: tuple[Result, ...]
     rescored: frozenset[str] = frozenset()
+    setup: str = ""
 
     @property
     def proof(self) -> str:
@@ -284,9 +287,15 @@ def _rows(members: Sequence[Result], rescored: frozenset[str]) -> tuple[Row, ...
         variants[method].append(flatten(_own(runs[0])))
     rows = []
     for (method, _, mark), runs in sorted(grouped.items()):
-        notes = "; ".join(filter(None, [differing(flatten(_own(runs[0])), variants[method]), mark]))
-        rows.append(Row(f"{method} ({notes})" if notes else method, tuple(runs), rescored))
+        own = differing(flatten(_own(runs[0])), variants[method])
+        label, setup = (_label(method, notes) for notes in ([own, mark], [own]))
+        rows.append(Row(label, tuple(runs), rescored, setup))
     return tuple(rows)
+
+
+def _label(method: str, notes: Sequence[str]) -> str:
+    said = "; ".join(filter(None, notes))
+    return f"{method} ({said})" if said else method
 
 
 def _setup(result: Result) -> dict[str, Any]:

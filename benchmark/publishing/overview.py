@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -103,10 +103,9 @@ def _standings(head: str, title: str, ends: Ends) -> Standings:
 
 def _name_on_all_boards(row: Row) -> str:
     """Return a row's name without its number of trials, which is another one on each board."""
-    name, mark = name_row(row), tuning_mark(row.first)
     if is_searched(row.first):
-        return name.replace(f"; {mark})", ")").replace(f" ({mark})", "") if mark else name
-    return name if mark else f"{name} (untuned)"
+        return name_row(replace(row, label=row.setup))
+    return name_row(row) + ("" if tuning_mark(row.first) else " (untuned)")
 
 
 def overview(parts: Sequence[Section]) -> list[str]:

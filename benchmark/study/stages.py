@@ -131,16 +131,12 @@ class Study:
         """
         members, gate = self.members, self.members.gate(number, self.find_best_lambda())
         result = self.result(gate)
-        decisions = decisions_of(result)
-        keep = sum(decisions)
+        keep = sum(decisions_of(result))
         found = {
             f"keep-{rule}": self._keep(f"keep-{rule}", number, gate, keep=keep)
             for rule in ("first", "last", "random")
         }
-        for shuffle in range(self.file.shuffles):
-            found[f"{SHUFFLED} {shuffle + 1}"] = self._keep(
-                "keep-given", number, gate, decisions=decisions, shuffle=shuffle
-            )
+        found |= self.shuffled(number)
         found["one adapter, rank k r"] = members.control("seq-lora-wide", number, multiple=keep)
         if result.needs_adapter:
             found[ORACLE] = members.control("keep-given", number, decisions=result.needs_adapter)
@@ -160,14 +156,24 @@ class Study:
         same = keeps_the_same(decisions_of(self.result(gate)))
         return gate if same else self.members.control(method, number, **chosen)
 
+    def shuffled(self, number: int) -> dict[str, Run]:
+        """Return the controls that keep by permutations of LiteLoRA's decisions at lambda*."""
+        gate = self.members.gate(number, self.find_best_lambda())
+        decisions = decisions_of(self.result(gate))
+        return {
+            f"{SHUFFLED} {shuffle + 1}": self._keep(
+                "keep-given", number, gate, decisions=decisions, shuffle=shuffle
+            )
+            for shuffle in range(self.file.shuffles)
+        }
+
+    def compared(self, number: int) -> list[Run]:
+        """Return what outcomes need of a reported run before it is known what LiteLoRA kept."""
+        return [*self.ends(number).values(), self.members.reference(number)]
+
     def outcomes_of(self, number: int) -> list[Run]:
         """Return every run of a reported run that an outcome is made of."""
-        return _runs([self.ends(number), {REFERENCE: self.members.reference(number)}, self.shuffled(number)])
-
-    def shuffled(self, number: int) -> dict[str, Run]:
-        """Return the permutations of the gate's decisions."""
-        found = self.controls(number)
-        return {name: run for name, run in found.items() if name.startswith(SHUFFLED)}
+        return [*self.compared(number), *self.shuffled(number).values()]
 
     def rows_of(self, number: int) -> list[Run]:
         """Return every run that a reported run's rows at lambda* are made of."""
@@ -217,8 +223,8 @@ class Study:
         path = [self.members.gate(n, value, tuning=True) for value in self.lambdas() for n in tuning]
         yield self._stage("tuning on the path", path)
         for group in chunks(self.file.run_numbers, at_once):
-            known = [part for n in group for part in (self.ends(n), {0: self.members.reference(n)})]
-            yield self._stage(f"{_name_group(group)}: lambda*, 0 and {REFERENCE}", _runs(known))
+            known = [run for n in group for run in self.compared(n)]
+            yield self._stage(f"{_name_group(group)}: lambda*, 0 and {REFERENCE}", known)
             yield self._stage(f"{_name_group(group)}: {SHUFFLED}", _runs([self.shuffled(n) for n in group]))
         for group in chunks(self.file.run_numbers, at_once):
             rows = [run for n in group for run in self.rows_of(n)]
