@@ -201,4 +201,8 @@ class Protocol(BaseModel):
         """
         fields = type(self).model_fields
         unchanged = {name for name in ADDED_LATER if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude=unchanged | WITHOUT_EFFECT)
+        settings = self.model_dump(mode="json", exclude=unchanged | WITHOUT_EFFECT)
+        if self.search is not None:
+            # It chooses among values, and they are in the key. Keys made before there was a choice hold this.
+            settings["search"]["objective"] = SearchRule.model_fields["objective"].default
+        return settings

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from benchmark import row_scores
 from benchmark.errors import UserError, first_of, unwritable
 from benchmark.printable import control_character_of_json
+from benchmark.space import Objective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +106,7 @@ class Tuned(Part):
     selection: Literal["validation", "paper"] = Field(description="rows that decided; paper: TEST rows")
     space: dict[str, Any] = Field(description="by name: a list of values, or the ends of a span")
     values: dict[str, Any] = Field(description="the chosen point")
+    objective: Objective = Field("average_performance", description="what was to be as high as possible")
     tuned_on: list[str] = Field(default_factory=list, description="orders and seeds of the trials, 'A/0'")
     record: str | None = Field(
         default=None, description="file that lists every trial; none: it was not published"

@@ -28,6 +28,13 @@ Values = tuple[Any, ...] | Between
 """Values to choose from, or a span of numbers."""
 Space = Mapping[str, Values]
 
+Objective = Literal["average_performance", "average_anytime"]
+OBJECTIVES: Mapping[Objective, tuple[str, str]] = {
+    "average_performance": ("AP", "average performance"),
+    "average_anytime": ("AIA", "average incremental accuracy"),
+}
+"""What a search may make as high as it can: a metric's name, its short form and its words."""
+
 BY_RULE = "every point once, by the protocol's rule"
 """The sampler of a search that followed a rule, as results name it."""
 
@@ -50,8 +57,10 @@ class SearchRule(BaseModel):
     orders: tuple[str, ...] = Field(min_length=1, description="orders of the trials, none that is reported")
     seeds: tuple[int, ...] = Field(min_length=1, description="seeds of the trials, none that is reported")
     tasks: int = Field(3, ge=2, description="a trial learns the first so many tasks")
-    objective: Literal["average_performance"] = Field(
-        "average_performance", description="on validation rows, after the last of these tasks"
+    objective: Objective = Field(
+        "average_performance",
+        description="on validation rows, after the last of these tasks; average_anytime: the mean of it over "
+        "the stages that are scored, of which a method that learns all tasks at once has one",
     )
 
     @field_validator("rates")

@@ -18,7 +18,8 @@ from benchmark.protocol import Protocol
 from benchmark.publishing.collect import is_searched
 from benchmark.registry import METHODS, STREAMS
 from benchmark.result_files import read_all
-from benchmark.running import tuned_values
+from benchmark.results import Result, Tuned
+from benchmark.running import driver, tuned_values
 from benchmark.running.catalogue import load_method
 from benchmark.running.events import TaskDone
 from benchmark.running.job import Conditions
@@ -116,11 +117,56 @@ def test_the_lower_score_after_two_tasks_may_be_the_higher_one_after_three() -> 
     assert not BoundJudge(best=0.12).hopeless(1, 3, 0.22)
 
 
+def test_average_incremental_accuracy_counts_every_stage() -> None:
+    judge = BoundJudge(objective="average_anytime", best=0.6)
+    # 0.4 after one task, then at best (0.4 + 1) / 2 = 0.7 and (0.4 + 2) / 3 = 0.8, in the mean 0.63
+    assert not judge.hopeless(0, 3, 0.4)
+    # 0.3 after two, then at best (0.6 + 1) / 3 = 0.53: (0.4 + 0.3 + 0.53) / 3 = 0.41
+    assert judge.hopeless(1, 3, 0.3) and judge.latest == (2, pytest.approx(0.35))
+    judge.complete([[0.4], [0.1, 0.5], [0.0, 0.1, 0.8]])
+    assert judge.score == pytest.approx((0.4 + 0.3 + 0.3) / 3)
+    # What learned all tasks at once has one stage.
+    at_once = BoundJudge(objective="average_anytime")
+    at_once.complete([[None, None], [0.2, 0.6]])
+    assert at_once.score == pytest.approx(0.4)
+
+
+def test_the_objective_is_in_no_key_since_the_values_that_it_chooses_are() -> None:
+    def identity(**changes: str) -> dict[str, Any]:
+        search = SearchRule.model_validate(RULE | changes)
+        return Protocol(name="x", source="x", backbone="x", search=search).identity()
+
+    assert identity() == identity(objective="average_anytime")
+    assert identity()["search"]["objective"] == "average_performance"
+
+
+def test_a_run_that_is_complete_takes_the_record_of_a_later_search_that_chose_the_same(
+    tmp_path: Path,
+) -> None:
+    def learn(objective: str) -> tuple[Path, Result]:
+        texts = [*SETTINGS[:-1], f"protocol.search={json.dumps(RULE | {'objective': objective})}"]
+        changes = {"sampler": BY_RULE, "objective": objective, "values": {"learning_rate": 0.1}}
+        chosen = Tuned.model_validate(tuned().model_dump() | changes)
+        (run,) = plan("seq-lora", "toy", settings=texts, tuned={("seq-lora", "toy", "smoke"): chosen})
+        (outcome,) = driver.run([run], tmp_path, None, 1, "cpu", False, lambda event: None)
+        assert outcome.path is not None and outcome.result is not None and outcome.error is None
+        return outcome.path, outcome.result
+
+    path, first = learn("average_performance")
+    again, second = learn("average_anytime")
+    assert again == path and is_searched(first) and is_searched(second)
+    assert second.provenance.tuned is not None and second.provenance.tuned.objective == "average_anytime"
+    assert second.protocol_settings["search"]["objective"] == "average_anytime"
+    assert (second.key, second.readings, second.timing) == (first.key, first.readings, first.timing)
+    # A search for the other objective is another search than the protocol's.
+    assert not is_searched(second.model_copy(update={"provenance": first.provenance}))
+
+
 def test_of_a_trial_of_two_runs_the_second_may_be_perfect() -> None:
     judge = BoundJudge(best=0.6, runs=2)
     # (0.2 x 1/2 + 1/2 + 1) / 2 = 0.8
     assert not judge.hopeless(0, 2, 0.2)
-    judge.complete(0.3, 2)
+    judge.complete([[0.2], [0.3, 0.3]])
     # (0.3 + 0.9 x 1/2 + 1/2) / 2 = 0.625, then (0.3 + 0.7 x 1/2 + 1/2) / 2 = 0.575
     assert not judge.hopeless(0, 2, 0.9)
     assert judge.hopeless(0, 2, 0.7)

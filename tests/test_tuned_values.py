@@ -17,6 +17,7 @@ from benchmark.errors import UserError
 from benchmark.registry import METHODS, STREAMS
 from benchmark.running.plan import plan
 from benchmark.running.tuned_values import (
+    SCORES,
     all_tuned_values,
     find_tuned_values,
     folders,
@@ -45,10 +46,11 @@ def test_a_search_chose_the_best_of_its_trials(path: Path) -> None:
     for method, chosen in read_tuned(path).items():
         if chosen.trials:
             complete = [trial for trial in chosen.trials if trial.get("state", "complete") == "complete"]
-            best = max(complete, key=lambda trial: trial["validation_ap"])
+            score = SCORES[chosen.search.objective if chosen.search else "average_performance"]
+            best = max(complete, key=lambda trial: trial[score])
             # Of equal scores any may be chosen.
-            equal = [trial for trial in complete if trial["validation_ap"] == best["validation_ap"]]
-            facts = ("validation_ap", "state")
+            equal = [trial for trial in complete if trial[score] == best[score]]
+            facts = (score, "state")
             tried = [{name: trial[name] for name in trial if name not in facts} for trial in equal]
             assert any(trial.items() <= chosen.values.items() for trial in tried), (method, path)
 

@@ -266,7 +266,8 @@ def is_searched(result: Result) -> bool:
     found = result.provenance.tuned
     if found is None or found.selection != "validation" or not found.values:
         return False
-    if result.protocol_settings.get("search") and found.sampler != BY_RULE:
+    rule = result.protocol_settings.get("search")
+    if rule and (found.sampler != BY_RULE or found.objective != rule.get("objective", found.objective)):
         return False
     used = result.config.get("hyperparameters", {})
     kept = all(used.get(name) == value for name, value in found.values.items())

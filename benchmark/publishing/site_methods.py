@@ -14,7 +14,7 @@ from benchmark.publishing.plot_style import PAGE, data_uri, looking
 from benchmark.publishing.site_tables import Link, Picture, Run, Table, costs, identify_run
 from benchmark.publishing.tables import share
 from benchmark.registry import METHODS, Entry
-from benchmark.running.tuned_values import TunedValues, all_tuned_values
+from benchmark.running.tuned_values import SCORES, TunedValues, all_tuned_values
 
 MOST_SHOWN = 60
 RATE = ("optimizer", "learning_rate")
@@ -172,7 +172,8 @@ def tried_rates(found: TunedValues) -> dict[str, list[plots.TriedRate]]:
     """Return the trials that state a learning rate and a validation score, by optimiser, each by rate."""
     trials: dict[str, list[plots.TriedRate]] = {}
     for trial in found.trials:
-        rate, score = trial.get("learning_rate"), trial.get("validation_ap")
+        rate = trial.get("learning_rate")
+        score = next((trial[name] for name in SCORES.values() if name in trial), None)
         if isinstance(rate, (int, float)) and isinstance(score, (int, float)):
             complete = trial.get("state", "complete") == "complete"
             own = trials.setdefault(str(trial.get("optimizer", "")), [])

@@ -7,7 +7,7 @@ where they come from. A plug-in keeps its own in a folder `tuned` of its package
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ from benchmark.data.toml_file import content_of, text_of
 from benchmark.errors import UserError
 from benchmark.registry import METHODS
 from benchmark.results import Tuned
+from benchmark.space import OBJECTIVES, Objective
 
+SCORES: Mapping[Objective, str] = {
+    name: f"validation_{short.lower()}" for name, (short, _) in OBJECTIVES.items()
+}
+"""What a trial's score is called in a section."""
 PACKAGE, FOLDER = "sweeps", "tuned"
 
 
@@ -31,6 +36,7 @@ class SearchFacts(BaseModel):
     pruner: str
     space: dict[str, Any]
     tuned_on: list[str]
+    objective: Objective = "average_performance"
 
 
 class TunedValues(BaseModel):

@@ -56,10 +56,14 @@ class BoundJudge(Judge):
     best: float | None = None
     runs: int = 1
 
-    def _ends(self, mean: float, share: float) -> bool:
+    def _ends(self, task: int, task_count: int) -> bool:
+        if self.best is None:
+            return False
+        known = (task + 1) * self.seen[task]
         # What is left of this run, and every run after it, without an error.
-        reachable = sum(self.before) + mean * share + 1 - share + self.runs - len(self.before) - 1
-        return self.best is not None and reachable / self.runs < self.best
+        left = {t: (known + t - task) / (t + 1) for t in range(task + 1, task_count)}
+        reachable = sum(self.before) + self.score_of(self.seen | left) + self.runs - len(self.before) - 1
+        return reachable / self.runs < self.best
 
 
 def in_order(methods: Sequence[str]) -> list[str]:
@@ -183,14 +187,14 @@ def search_by_rule(
         values = left.pop(0)
         jobs = [Job(run, out.resolve(), data_dir, device, False, conditions) for run in asked.runs(values)]
         scores = [each.score for each in tried if each.state == "complete" and each.score is not None]
-        judge = BoundJudge(best=max(scores, default=None), runs=len(jobs))
+        judge = BoundJudge(objective=rule.objective, best=max(scores, default=None), runs=len(jobs))
         tried.append(try_point(values, jobs, judge, callback))
         beyond = next_point(tried) if not left and extended < EXTENSIONS else None
         if beyond is not None and _is_valid(method, beyond):
             left.append(beyond)
             space["learning_rate"].append(beyond["learning_rate"])
             extended += 1
-    return keep(asked, out, jobs, tried, space, BY_RULE, PRUNER)
+    return keep(asked, out, jobs, tried, space, BY_RULE, PRUNER, rule.objective)
 
 
 def _is_valid(method: type[Method], point: dict[str, Any]) -> bool:

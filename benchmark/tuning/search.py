@@ -28,6 +28,7 @@ from benchmark.running.sweep_folder import SweepFolder
 from benchmark.running.worker import Stopped, load_data, run_job
 from benchmark.scoring.metrics import mean_of_seen
 from benchmark.settings import write_setting
+from benchmark.space import Objective
 from benchmark.tuning.search_space import Space, as_data, drop_fixed, points, space_of, suggest
 from benchmark.tuning.tuning_file import TrialFacts, TuningFile, path_of, write
 
@@ -98,11 +99,15 @@ class Judge(ABC):
     """Watches a trial task by task, and says where it is to end.
 
     Attributes:
-        before: the average performance of each of the trial's runs that is complete.
+        objective: what a trial is judged by.
+        before: the score of each of the trial's runs that is complete.
+        seen: of the present run, the mean score over the tasks seen, by stage.
         latest: how many tasks the trial has learned, and its score then.
     """
 
+    objective: Objective = "average_performance"
     before: list[float] = field(default_factory=list)
+    seen: dict[int, float] = field(default_factory=dict)
     tasks: int = 0
     latest: tuple[int, float | None] = (0, None)
 
@@ -113,28 +118,31 @@ class Judge(ABC):
         """
         if mean is None:
             return False
-        so_far = (sum(self.before) + mean) / (len(self.before) + 1)
+        self.seen[task] = mean
+        so_far = (sum(self.before) + self.score_of(self.seen)) / (len(self.before) + 1)
         self.latest = (self.tasks + task + 1, so_far)
-        ends = self._ends(mean, (task + 1) / task_count)
-        return ends and task + 1 < task_count
+        return task + 1 < task_count and self._ends(task, task_count)
 
     @abstractmethod
-    def _ends(self, mean: float, share: float) -> bool:
-        """Return whether a trial is to end.
+    def _ends(self, task: int, task_count: int) -> bool:
+        """Return whether a trial is to end after a task of the present run."""
 
-        Args:
-            mean: of the scores of the present run's tasks so far.
-            share: of its tasks that these are.
-        """
+    def score_of(self, means: Mapping[int, float]) -> float:
+        """Return the score of a run by its mean over the tasks seen, for each stage that was scored."""
+        if self.objective == "average_performance":
+            return means[max(means)]
+        return sum(means.values()) / len(means)
 
-    def complete(self, performance: float, tasks: int) -> None:
+    def complete(self, matrix: Sequence[Sequence[float | None]]) -> None:
         """Take a run that is over."""
-        self.before.append(performance)
-        self.tasks += tasks
+        means = {t: mean_of_seen(row, t) for t, row in enumerate(matrix)}
+        self.before.append(self.score_of({t: mean for t, mean in means.items() if mean is not None}))
+        self.tasks += len(matrix)
+        self.seen = {}
 
     @property
     def score(self) -> float:
-        """The mean average performance of the complete runs."""
+        """The mean score of the complete runs."""
         return sum(self.before) / len(self.before)
 
 
@@ -144,7 +152,7 @@ class OptunaJudge(Judge):
 
     trial: optuna.Trial = field(kw_only=True)
 
-    def _ends(self, mean: float, share: float) -> bool:
+    def _ends(self, task: int, task_count: int) -> bool:
         step, so_far = self.latest
         assert so_far is not None, "there is a score when a trial is judged"
         self.trial.report(so_far, step)
@@ -224,9 +232,7 @@ def try_point(values: dict[str, Any], jobs: list[Job], judge: Judge, callback: C
             )
         result = outcome.result
         assert result is not None
-        performance = result.headline["average_performance"]
-        assert performance is not None, "the last row of a score matrix is never empty"
-        judge.complete(performance, len(result.tasks))
+        judge.complete(result.matrix)
     return TrialFacts(values=values, state="complete", score=judge.score, tasks=judge.tasks)
 
 
@@ -280,6 +286,7 @@ def keep(
     space: dict[str, Any],
     sampler: str,
     pruner: str = PRUNER,
+    objective: Objective = "average_performance",
 ) -> Path:
     """Write the search down and return where; of equally good trials the first is chosen.
 
@@ -308,6 +315,7 @@ def keep(
             selection=asked.selection,
             space=space,
             values=best.values,
+            objective=objective,
             tuned_on=list(dict.fromkeys(f"{job.run.order}/{job.run.seed}" for job in jobs)),
         ),
         trials=tried,

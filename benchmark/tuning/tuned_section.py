@@ -11,7 +11,8 @@ from filelock import FileLock
 
 from benchmark.errors import UserError
 from benchmark.results import atomic_write, unwritable
-from benchmark.running.tuned_values import folders, read_tuned
+from benchmark.running.tuned_values import SCORES, folders, read_tuned
+from benchmark.space import OBJECTIVES
 from benchmark.tuning.tuning_file import TuningFile
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -65,17 +66,19 @@ def section_of(found: TuningFile) -> str:
         "pruner": chosen.pruner,
         "space": chosen.space,
         "tuned_on": chosen.tuned_on,
+        "objective": chosen.objective,
     }
     trials = [
         {
             **trial.values,
             "state": trial.state,
-            **({} if trial.score is None else {"validation_ap": round(100 * trial.score, 2)}),
+            **({} if trial.score is None else {SCORES[chosen.objective]: round(100 * trial.score, 2)}),
         }
         for trial in found.trials
     ]
     with_settings = f" with {', '.join(found.settings)}" if found.settings else ""
-    source = f"bench tune, average performance on validation rows, on {found.backbone}{with_settings}"
+    words = OBJECTIVES[chosen.objective][1]
+    source = f"bench tune, {words} on validation rows, on {found.backbone}{with_settings}"
     lines = [
         f"[{_key(found.method)}]",
         f"values = {_toml(chosen.values)}",

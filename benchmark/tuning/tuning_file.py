@@ -14,6 +14,7 @@ from benchmark.result_files import SEARCHES
 from benchmark.results import Part, Tuned, atomic_write, to_json
 from benchmark.running.run import plain
 from benchmark.settings import write_setting
+from benchmark.space import OBJECTIVES
 from benchmark.text_table import text_table
 
 SCHEMA = 1
@@ -24,7 +25,9 @@ class TrialFacts(Part):
 
     values: dict[str, Any]
     state: Literal["complete", "pruned", "failed"]
-    score: float | None = Field(description="mean average performance of its runs; of pruned ones so far")
+    score: float | None = Field(
+        description="mean of its runs, of what is searched for; of pruned ones so far"
+    )
     tasks: int = Field(description="tasks that were learned, of all its runs")
     error: str | None = None
 
@@ -106,11 +109,12 @@ def as_text(file: TuningFile, path: Path) -> str:
     """Return the trials, the choice and how to use it, for reading."""
     import pandas as pd  # not with the module, which every run reads
 
+    short = OBJECTIVES[file.chosen.objective][0]
     rows = [
         {
             "trial": str(number),
             **{name: write_setting(value) for name, value in trial.values.items()},
-            "AP": "-" if trial.score is None else f"{100 * trial.score:.1f}",
+            short: "-" if trial.score is None else f"{100 * trial.score:.1f}",
             "tasks": str(trial.tasks),
             "state": trial.state,
         }
@@ -119,7 +123,7 @@ def as_text(file: TuningFile, path: Path) -> str:
     table = text_table(pd.DataFrame(rows))
     rows_used = "TEST" if file.chosen.selection == "paper" else "validation"
     of = f"{file.method} on {file.stream}, {file.protocol}"
-    title = f"{of}: {file.chosen.mark}, AP x 100 on {rows_used} rows"
+    title = f"{of}: {file.chosen.mark}, {short} x 100 on {rows_used} rows"
     place = f"--method {file.method} --stream {file.stream} --protocol {file.protocol}"
     use = f"to use it: bench run {place} --tuned {path}"
     return f"{title}\n\n{table}\n\n{use}\nor: {set_flags(file.method, file.chosen.values)}"
