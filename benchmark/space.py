@@ -29,7 +29,7 @@ Values = tuple[Any, ...] | Between
 Space = Mapping[str, Values]
 
 Objective = Literal["average_performance", "average_anytime"]
-OBJECTIVES: Mapping[Objective, tuple[str, str]] = {
+OBJECTIVES: Mapping[str, tuple[str, str]] = {
     "average_performance": ("AP", "average performance"),
     "average_anytime": ("AIA", "average incremental accuracy"),
 }

@@ -154,7 +154,10 @@ def test_a_standard_board_states_its_search_and_the_runs_that_it_lacks(tmp_path:
     page = (tmp_path / "orchard.md").read_text(encoding="utf-8")
     assert "- What 10 runs a row would show, which the rules ask for: these have 5." in page
     grid = "adamw at 0.001, 0.01; sgd at 0.1, 0.3; further rates where the best lies at an end"
-    assert f"- **search**: {grid}; on the first 2 tasks of order natural and seed 7" in page
+    assert (
+        f"- **search**: {grid}; on the first 2 tasks of order natural and seed 7, by average performance"
+        in page
+    )
     assert "source_length" not in page
 
 

@@ -27,6 +27,7 @@ from benchmark.publishing.tables import (
 )
 from benchmark.result_files import require
 from benchmark.results import TRAINED_HEAD, Result, atomic_write
+from benchmark.space import OBJECTIVES
 from benchmark.text_table import TableFormat
 
 SETTINGS = ("epochs", "batch_size", "rank", "blocks", "train_limit", "test_limit")
@@ -217,7 +218,9 @@ def _search(run: Result) -> str:
     tasks = f"the first {found['tasks']} tasks" if found.get("tasks") else "all tasks"
     where = f"order {', '.join(found['orders'])} and seed {', '.join(map(str, found['seeds']))}"
     trials = f"every trial stands in sweeps/tuned/{run.stream}/{run.protocol}.toml"
-    return f"{'; '.join(rates)}; further rates where the best lies at an end; on {tasks} of {where}; {trials}"
+    words = OBJECTIVES.get(found.get("objective", "average_performance"), ("", "another objective"))[1]
+    how = f"further rates where the best lies at an end; on {tasks} of {where}, by {words} on validation rows"
+    return f"{'; '.join(rates)}; {how}; {trials}"
 
 
 def _searches(part: Section) -> list[tuple[str, str]]:

@@ -20,9 +20,7 @@ from benchmark.registry import METHODS
 from benchmark.results import Tuned
 from benchmark.space import OBJECTIVES, Objective
 
-SCORES: Mapping[Objective, str] = {
-    name: f"validation_{short.lower()}" for name, (short, _) in OBJECTIVES.items()
-}
+SCORES: Mapping[str, str] = {name: f"validation_{short.lower()}" for name, (short, _) in OBJECTIVES.items()}
 """What a trial's score is called in a section."""
 PACKAGE, FOLDER = "sweeps", "tuned"
 
