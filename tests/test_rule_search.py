@@ -18,8 +18,7 @@ from benchmark.protocol import Protocol
 from benchmark.publishing.collect import is_searched
 from benchmark.registry import METHODS, STREAMS
 from benchmark.result_files import read_all
-from benchmark.results import Result, Tuned
-from benchmark.running import driver, tuned_values
+from benchmark.running import tuned_values
 from benchmark.running.catalogue import load_method
 from benchmark.running.events import TaskDone
 from benchmark.running.job import Conditions
@@ -138,32 +137,6 @@ def test_the_objective_is_in_no_key_since_the_values_that_it_chooses_are() -> No
 
     assert identity() == identity(objective="average_anytime")
     assert identity()["search"]["objective"] == "average_performance"
-
-
-def test_a_run_that_is_complete_takes_the_record_of_a_later_search_that_chose_the_same(
-    tmp_path: Path,
-) -> None:
-    def learn(objective: str, trials: int = 8) -> tuple[Path, Result]:
-        texts = [*SETTINGS[:-1], f"protocol.search={json.dumps(RULE | {'objective': objective})}"]
-        changes = {"sampler": BY_RULE, "objective": objective, "values": {"learning_rate": 0.1}}
-        chosen = Tuned.model_validate(tuned(trials).model_dump() | changes)
-        (run,) = plan("seq-lora", "toy", settings=texts, tuned={("seq-lora", "toy", "smoke"): chosen})
-        (outcome,) = driver.run([run], tmp_path, None, 1, "cpu", False, lambda event: None)
-        assert outcome.path is not None and outcome.result is not None and outcome.error is None
-        return outcome.path, outcome.result
-
-    path, first = learn("average_performance")
-    again, second = learn("average_anytime")
-    assert again == path and is_searched(first) and is_searched(second)
-    assert second.provenance.tuned is not None and second.provenance.tuned.objective == "average_anytime"
-    assert second.protocol_settings["search"]["objective"] == "average_anytime"
-    assert (second.key, second.readings, second.timing) == (first.key, first.readings, first.timing)
-    # A search for the other objective is another search than the protocol's.
-    assert not is_searched(second.model_copy(update={"provenance": first.provenance}))
-    # The same rule with a trial more is a later search too.
-    assert first.provenance.tuned is not None and first.provenance.tuned.trials == 8
-    _, third = learn("average_anytime", trials=9)
-    assert third.provenance.tuned is not None and third.provenance.tuned.trials == 9
 
 
 def test_of_a_trial_of_two_runs_the_second_may_be_perfect() -> None:

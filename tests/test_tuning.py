@@ -103,7 +103,7 @@ def test_a_trial_of_two_runs_is_judged_by_the_mean_of_both() -> None:
     judge = OptunaJudge(trial=reporting)  # type: ignore[arg-type]
     assert not judge.hopeless(0, 2, 0.75)
     assert not judge.hopeless(1, 2, 0.25), "the last task of a run is never the end"
-    judge.complete(0.25, 2)
+    judge.complete([[0.75], [0.0, 0.5]])
     # Third task of the trial: (0.25 + 0.5) / 2 = 0.375, which the stand-in gives up.
     assert judge.hopeless(0, 2, 0.5)
     assert reporting.values == {1: 0.75, 2: 0.25, 3: 0.375}

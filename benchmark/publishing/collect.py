@@ -21,7 +21,7 @@ from benchmark.result_files import PACKED, each_result
 from benchmark.results import TRAINED_HEAD, Result
 from benchmark.scoring.metrics import numbers
 from benchmark.scoring.statistics import Runs
-from benchmark.space import BY_RULE
+from benchmark.space import BY_RULE, SearchRule
 
 STANDARD = "standard"
 """The protocols so called compare adapters: their boards need headroom, and a search behind every row."""
@@ -197,14 +197,33 @@ def sections(results: Iterable[Result], rescored: frozenset[str] = frozenset()) 
     setups: dict[tuple[str, str, str, str, str], list[Result]] = defaultdict(list)
     for result in sorted(results, key=_position):
         setups[(*_family(result), _canonical(_setup(result)))].append(result)
+    setups = _part_by_objective(setups)
     families: dict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
-    for key, members in setups.items():
-        families[key[:-1]].append(flatten(_setup(members[0])))
+    for key in setups:
+        families[key[:-1]].append(flatten(json.loads(key[-1])))
     parts = []
     for (stream, protocol, backbone, head_name, setup), members in sorted(setups.items()):
         others = families[(stream, protocol, backbone, head_name)]
         note = differing(flatten(json.loads(setup)), others)
         parts.append(Section(stream, protocol, backbone, head_name, note, _rows(members, rescored)))
+    return parts
+
+
+def _part_by_objective(
+    setups: Mapping[tuple[str, str, str, str, str], list[Result]],
+) -> dict[tuple[str, str, str, str, str], list[Result]]:
+    """Part results by what their searches made high; those that it makes no difference to go with each."""
+    parts = {}
+    for (*family, setup), members in setups.items():
+        found = {name for result in members if (name := objective_of(result)) is not None}
+        objectives: list[str | None] = [*sorted(found)] or [None]
+        for objective in objectives:
+            settings = json.loads(setup)
+            if objective is not None:
+                settings["protocol"]["search"]["objective"] = objective
+            kept = [result for result in members if objective_of(result) in (objective, None)]
+            stream, protocol, backbone, head_name = family
+            parts[(stream, protocol, backbone, head_name, _canonical(settings))] = kept
     return parts
 
 
@@ -267,11 +286,23 @@ def is_searched(result: Result) -> bool:
     if found is None or found.selection != "validation" or not found.values:
         return False
     rule = result.protocol_settings.get("search")
-    if rule and (found.sampler != BY_RULE or found.objective != rule.get("objective", found.objective)):
+    if rule and (found.sampler != BY_RULE or objective_of(result) not in (None, found.objective)):
         return False
     used = result.config.get("hyperparameters", {})
     kept = all(used.get(name) == value for name, value in found.values.items())
     return kept and f"{result.order}/{result.seed}" not in found.tuned_on
+
+
+def objective_of(result: Result) -> str | None:
+    """Return what the protocol's search of a run makes high; None where that makes no difference.
+
+    There is nothing to search where nothing is trained, and one stage alone has one mean score.
+    """
+    rule = result.protocol_settings.get("search")
+    stages = sum(any(cell is not None for cell in row) for row in result.matrix)
+    if not rule or not any(result.steps) or stages < 2:
+        return None
+    return str(rule.get("objective") or SearchRule.model_fields["objective"].default)
 
 
 def run_key(result: Result) -> tuple[int, str, str]:
@@ -306,6 +337,9 @@ def _setup(result: Result) -> dict[str, Any]:
     protocol = later | setup["protocol"]
     left_out = OF_A_METHOD | WITHOUT_EFFECT
     shared = {name: value for name, value in protocol.items() if name not in left_out}
+    if shared["search"]:
+        # What it makes high is in no run's key; see `objective_of`.
+        shared["search"] = {name: value for name, value in shared["search"].items() if name != "objective"}
     return setup | {"protocol": shared, "accounting": {"accounting": result.accounting_version}}
 
 

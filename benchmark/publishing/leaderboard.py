@@ -10,7 +10,14 @@ from benchmark.errors import Incomplete
 from benchmark.protocol import describe_storage
 from benchmark.publishing import comparisons, marks, measured_boards
 from benchmark.publishing.board import Board
-from benchmark.publishing.collect import Section, load, no_search_for_cycles, sections, selection
+from benchmark.publishing.collect import (
+    Section,
+    load,
+    no_search_for_cycles,
+    objective_of,
+    sections,
+    selection,
+)
 from benchmark.publishing.headroom import boards_of
 from benchmark.publishing.in_words import InWords, in_words
 from benchmark.publishing.measured_boards import publishable
@@ -172,7 +179,8 @@ def facts(part: Section) -> list[tuple[str, str]]:
     sources = [run.provenance for run in runs]
     counts = [len(row.results) for row in part.rows]
     revisions = _each(f"{k} {v}" for source in sources for k, v in source.data_revisions.items())
-    stated = (("stream's parameters", describe_parameters), ("search", _search))
+    objective = next(filter(None, map(objective_of, runs)), None)
+    stated = (("stream's parameters", describe_parameters), ("search", lambda run: _search(run, objective)))
     optional = [(name, _each(map(describe, runs))) for name, describe in stated]
     versions = sorted({(name, version) for source in sources for name, version in source.versions.items()})
     return [
@@ -209,8 +217,12 @@ def describe_parameters(run: Result) -> str:
     return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
 
 
-def _search(run: Result) -> str:
-    """Return the grid that the protocol gives to every row."""
+def _search(run: Result, objective: str | None) -> str:
+    """Return the grid that the protocol gives to every row.
+
+    Args:
+        objective: of the rows that it makes a difference to; None where there are none.
+    """
     found = run.protocol_settings.get("search") or {}
     rates = [f"{name} at {', '.join(map(str, values))}" for name, values in found.get("rates", {}).items()]
     if not rates:
@@ -218,8 +230,8 @@ def _search(run: Result) -> str:
     tasks = f"the first {found['tasks']} tasks" if found.get("tasks") else "all tasks"
     where = f"order {', '.join(found['orders'])} and seed {', '.join(map(str, found['seeds']))}"
     trials = f"every trial stands in sweeps/tuned/{run.stream}/{run.protocol}.toml"
-    words = OBJECTIVES.get(found.get("objective", "average_performance"), ("", "another objective"))[1]
-    how = f"further rates where the best lies at an end; on {tasks} of {where}, by {words} on validation rows"
+    by = f", by {OBJECTIVES[objective][1]} on validation rows" if objective else ""
+    how = f"further rates where the best lies at an end; on {tasks} of {where}{by}"
     return f"{'; '.join(rates)}; {how}; {trials}"
 
 

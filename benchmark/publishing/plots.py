@@ -185,7 +185,7 @@ def sensitivity(trials: Mapping[str, Sequence[TriedRate]], chosen: float | None)
     if any(trials):
         axes.legend()
     axes.set_xscale("log")
-    axes.set(xlabel="learning rate (dashed: chosen)", ylabel="validation AP x 100")
+    axes.set(xlabel="learning rate (dashed: chosen)", ylabel="validation score x 100")
     return chart
 
 

@@ -20,7 +20,14 @@ from benchmark.protocol import OF_A_METHOD, Protocol
 from benchmark.publishing import marks, ran
 from benchmark.publishing.checksums import list_unlisted, publish
 from benchmark.publishing.claims import SHA256, claim_errors
-from benchmark.publishing.collect import differing, find_placed_files, flatten, load_files, same_run
+from benchmark.publishing.collect import (
+    differing,
+    find_placed_files,
+    flatten,
+    load_files,
+    objective_of,
+    same_run,
+)
 from benchmark.publishing.side_files import side_files
 from benchmark.publishing.soundness import contradictions
 from benchmark.result_files import PACKED, each_result, find, pack, records
@@ -194,7 +201,11 @@ def _protocol(result: Result) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    theirs, ours = (_settings(each) for each in (used, registered[result.protocol]))
+    of_stream = registered[result.protocol]
+    if used.search and of_stream.search and objective_of(result) is None:
+        same = {"objective": of_stream.search.objective}
+        used = used.model_copy(update={"search": used.search.model_copy(update=same)})
+    theirs, ours = (_settings(each) for each in (used, of_stream))
     changed = differing(theirs, [ours])
     if changed:
         yield f"its protocol is not the registered '{result.protocol}': {changed}"

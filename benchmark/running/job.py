@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark.errors import UserError
-from benchmark.results import Result, read, write
+from benchmark.results import Result, read
 from benchmark.running.method_code import describe_change
 from benchmark.running.run import Run
 from benchmark.running.sweep_folder import process_name
@@ -65,26 +65,8 @@ def skip_complete(run: Run, path: Path) -> Outcome:
         result = read(path)
     except UserError as error:
         raise UserError(f"{error}; --fresh runs it again") from None
-    renew_choice(run, result, path)
     notes = [missing_adapters(path), describe_change(result)]
     return Outcome(run, path, skipped=True, note="; ".join(filter(None, notes)))
-
-
-def renew_choice(run: Run, result: Result, path: Path) -> None:
-    """Write into a result by which search its values are chosen now, where another search chose the same.
-
-    The key stays, and with it every number: it holds the values.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    rule = run.protocol.model_dump(mode="json")["search"]
-    tuned = run.tuned or result.provenance.tuned
-    if rule == result.protocol_settings.get("search") and tuned == result.provenance.tuned:
-        return
-    config = {**result.config, "protocol": {**result.protocol_settings, "search": rule}}
-    provenance = result.provenance.model_copy(update={"tuned": tuned})
-    write(result.model_copy(update={"config": config, "provenance": provenance}), path)
 
 
 def missing_adapters(result: Path) -> str:

@@ -121,7 +121,8 @@ class Judge(ABC):
         self.seen[task] = mean
         so_far = (sum(self.before) + self.score_of(self.seen)) / (len(self.before) + 1)
         self.latest = (self.tasks + task + 1, so_far)
-        return task + 1 < task_count and self._ends(task, task_count)
+        ends = self._ends(task, task_count)
+        return ends and task + 1 < task_count
 
     @abstractmethod
     def _ends(self, task: int, task_count: int) -> bool:

@@ -94,5 +94,7 @@ def _read_ended(search: Search, run: Run, out: Path) -> Iterator[dict[str, Any]]
     path = path_of(out, run.method, run.stream, run.protocol.name)
     if path.exists():
         file = read(path)
-        if file.settings == list(search.settings) and file.backbone == run.backbone:
+        same = file.settings == list(search.settings) and file.backbone == run.backbone
+        rule = run.protocol.search
+        if same and (rule is None or file.chosen.objective == rule.objective):
             yield from (trial.values for trial in file.trials if trial.state != "failed")
