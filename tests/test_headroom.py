@@ -13,7 +13,7 @@ from benchmark.publishing import leaderboard, report, site
 from benchmark.publishing.headroom import verdicts
 from benchmark.scoring.headroom import chance_at_last, measure_headroom
 from benchmark.space import BY_RULE, SearchRule
-from tests.factories import STANDARD, headroom_rows, provenance, result, save, tuned
+from tests.factories import STANDARD, counts, headroom_rows, provenance, result, save, tuned
 
 
 def test_the_gap_is_over_the_best_reading_on_paired_runs() -> None:
@@ -141,14 +141,40 @@ def test_a_board_that_measured_too_little_room_marks_nothing_under_any_protocol(
     assert "10 runs" not in page
 
 
+@pytest.mark.parametrize(("head", "words"), [(60, "no trained head reaches"), (0, "no row reaches")])
+def test_rows_below_what_nothing_was_trained_for_are_said_to_be(
+    tmp_path: Path, head: int, words: str
+) -> None:
+    # (0.2 + 0.2 + 0.9) / 3 = 0.43, below the 0.5 of frozen features' class means.
+    counted = counts().model_copy(update={"head": head})
+    rivals = [result("a", seed, last=0.2) for seed in range(5)]
+    rivals = [run.model_copy(update={"parameters": counted}) for run in rivals]
+    stored = {"task_id": False, "rehearsal": False, "stored_statistics": True}
+    references = [
+        row.model_copy(update={"needs": stored}) if row.method == "ncm" else row
+        for row in headroom_rows(protocol=None)
+    ]
+    save(tmp_path, *references, *rivals)
+    leaderboard.build(tmp_path, tmp_path)
+    page = (tmp_path / "orchard.md").read_text(encoding="utf-8")
+    assert f"{words} the class means of frozen features, 50.0" in page
+    # A model without a head has no balance between the tasks of one.
+    assert ("heads keep their balance" in page) is (head > 0)
+
+
 def test_a_standard_board_states_its_search_and_the_runs_that_it_lacks(tmp_path: Path) -> None:
     rule = SearchRule(
         rates={"sgd": (0.1, 0.3), "adamw": (0.001, 0.01)}, orders=("natural",), seeds=(7,), tasks=2
     )
     searched = STANDARD.model_copy(update={"search": rule})
     source = provenance(tuned=tuned().model_copy(update={"sampler": BY_RULE}))
+    rivals = [result("a", seed, protocol=searched) for seed in range(5)]
     save(
-        tmp_path, *(row.model_copy(update={"provenance": source}) for row in headroom_rows(protocol=searched))
+        tmp_path,
+        *(
+            row.model_copy(update={"provenance": source})
+            for row in [*headroom_rows(protocol=searched), *rivals]
+        ),
     )
     leaderboard.build(tmp_path, tmp_path)
     page = (tmp_path / "orchard.md").read_text(encoding="utf-8")

@@ -63,6 +63,11 @@ def test_a_table_stands_on_the_runs_that_fill_most_of_it():
     # Two rows of three runs can be compared, however many stand on one.
     assert common_runs({"a": three, "b": three} | {f"m{i}": [0] for i in range(9)}) == frozenset(three)
     assert common_runs({"a": three, "b": other, "c": other}) == frozenset(other)
+    # References of ten runs do not set two methods of three apart, nor one that may be read beside them.
+    references = {f"reference {i}": ten for i in range(6)}
+    assert common_runs(references | {"a": three, "b": three}, {"a", "b"}) == frozenset(three)
+    assert common_runs(references | {"a": three}, {"a"}) == frozenset(three)
+    assert common_runs({"a": ten, "r": three, "s": three}, {"a"}) == frozenset(three), "ten stand alone"
     assert common_runs({"a": []}) == common_runs({}) == frozenset()
 
 

@@ -192,7 +192,8 @@ def boards(rows: Sequence[Row], room: bool = True) -> list[Board]:
         room: see `benchmark.publishing.headroom.boards_of`, which finds it out.
     """
     searched = [row for row in rows if not _is_untuned(row)]
-    runs = common_runs({row.label: row.runs(LEADING) for row in searched})
+    competing = [row.label for row in searched if not row.first.reference]
+    runs = common_runs({row.label: row.runs(LEADING) for row in searched}, competing)
     found = []
     for title, group in by_needs(rows).items():
         board = lay_out(title, [row for row in group if not _is_untuned(row)], runs)

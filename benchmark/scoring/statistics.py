@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -86,7 +86,9 @@ def compare(first: Runs, second: Runs) -> Comparison:
     return Comparison(tuple(sorted(float(first[key]) - float(second[key]) for key in first if key in second)))
 
 
-def common_runs(runs: Mapping[str, Iterable[Hashable]]) -> frozenset[Hashable]:
+def common_runs(
+    runs: Mapping[str, Iterable[Hashable]], competing: Collection[str] = ()
+) -> frozenset[Hashable]:
     """Return the runs that one table stands on: those that fill the largest complete table of scores.
 
     A candidate is the set of runs of some row. It counts for every row that has all of them, and the one with
@@ -95,17 +97,22 @@ def common_runs(runs: Mapping[str, Iterable[Hashable]]) -> frozenset[Hashable]:
     two of three stand on ten (60 scores against 24), and the two are listed apart; one row of ten and seven
     of three stand on three (24 against 10).
 
+    Args:
+        competing: rows that are to be compared, whose scores count before those of others: references of ten
+            runs do not set two methods of five apart.
+
     Returns:
         an empty set where no row has a run.
     """
-    held = [frozenset(each) for each in runs.values()]
+    held = {name: frozenset(each) for name, each in runs.items()}
 
-    def weight(candidate: frozenset[Hashable]) -> tuple[bool, int, int, list[str]]:
-        rows = sum(candidate <= each for each in held)
-        comparable = rows > 1 and len(candidate) >= FEWEST_RUNS
-        return comparable, rows * len(candidate), len(candidate), sorted(map(str, candidate))
+    def weight(candidate: frozenset[Hashable]) -> tuple[bool, int, int, int, list[str]]:
+        rows = [name for name, each in held.items() if candidate <= each]
+        size, competitors = len(candidate), sum(name in competing for name in rows)
+        comparable = len(rows) > 1 and size >= FEWEST_RUNS
+        return comparable, competitors * size, len(rows) * size, size, sorted(map(str, candidate))
 
-    return max(held, key=weight, default=frozenset())
+    return max(held.values(), key=weight, default=frozenset())
 
 
 def find_twins(scores: Mapping[str, Mapping[Hashable, Hashable]]) -> list[list[str]]:
