@@ -229,9 +229,8 @@ def _describe_untrained(board: Board, verdict: Verdict) -> str:
     best = max(sum(row.values(LEADING)) / len(row.results) for row in board.rows)
     if not means or max(means) <= best:
         return ""
-    if not any(row.first.parameters.head for row in board.rows):
-        who, so = "row", ""
-    else:
+    who, so = "row", ""
+    if any(row.first.parameters.head for row in board.rows):
         who, so = "trained head", ": this order may be one of how heads keep their balance between tasks"
     return (
         f"{board.title}: no {who} reaches the class means of frozen features, {100 * max(means):.1f}, "

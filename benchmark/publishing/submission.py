@@ -201,11 +201,11 @@ def _protocol(result: Result) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    of_stream = registered[result.protocol]
-    if used.search and of_stream.search and objective_of(result) is None:
-        same = {"objective": of_stream.search.objective}
-        used = used.model_copy(update={"search": used.search.model_copy(update=same)})
-    theirs, ours = (_settings(each) for each in (used, of_stream))
+    free = {"protocol.search.objective"} if objective_of(result) is None else set()
+    theirs, ours = (
+        {name: value for name, value in _settings(each).items() if name not in free}
+        for each in (used, registered[result.protocol])
+    )
     changed = differing(theirs, [ours])
     if changed:
         yield f"its protocol is not the registered '{result.protocol}': {changed}"
