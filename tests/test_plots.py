@@ -97,6 +97,16 @@ def test_the_band_reaches_one_critical_difference_from_the_best():
     assert axes.patches[0].get_width() == pytest.approx(1.657, abs=1e-3)
 
 
+def test_rows_of_equal_scores_leave_the_ranks_their_width():
+    settings = "gate (sparsity=0.181) = gate (sparsity=0.235) = gate (sparsity=0.419)"
+    runs = {name: {block: value for block in range(4)} for name, value in ((settings, 1), ("b", 3), ("c", 2))}
+    drawn = plots.critical_difference(friedman(runs))
+    drawn.draw_without_rendering()
+    # In one line the name is wider than the picture's 4.2 inches; its longest part leaves half of them.
+    assert drawn.axes[0].get_position().width > 0.4
+    assert drawn.axes[0].get_yticklabels()[-1].get_text().split("\n= ") == settings.split(" = ")
+
+
 def test_a_method_has_one_colour_in_every_picture():
     both = [row("litelora", 0.4), row("made-up", 0.5)]
     alone = plot_style.looks(both[1:])

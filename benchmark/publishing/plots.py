@@ -231,13 +231,15 @@ def standing(
 def critical_difference(ranking: Ranking) -> Figure:
     """Draw mean ranks, the best on top; methods in the band do not differ from it significantly (Nemenyi)."""
     names = sorted(ranking.mean_ranks, key=lambda name: (ranking.mean_ranks[name], name))
-    chart = figure(height=1.2 + 0.25 * len(names), scale_height=False)
+    # Rows of equal scores share a name, which would leave the picture no width in one line.
+    labels = [text(name).replace(" = ", "\n= ") for name in names]
+    chart = figure(height=1.2 + 0.25 * sum(label.count("\n") + 1 for label in labels), scale_height=False)
     axes = chart.add_subplot()
     ranks = [ranking.mean_ranks[name] for name in names]
     reach = ranking.critical_difference
     axes.axvspan(ranks[0], ranks[0] + reach, color=COLOURS[5], alpha=0.3, linewidth=0)
     axes.plot(ranks, range(len(names)), linestyle="", marker="o", color=COLOURS[0])
-    axes.set_yticks(range(len(names)), [text(name) for name in names])
+    axes.set_yticks(range(len(names)), labels)
     axes.invert_yaxis()
     title = f"{ranking.blocks} runs, critical difference {reach:.1f}"
     axes.set(xlabel="mean rank, 1 is the best", title=title)
