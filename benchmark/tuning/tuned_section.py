@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from benchmark.errors import UserError
 from benchmark.results import atomic_write, unwritable
-from benchmark.running.tuned_values import SCORES, folders, read_tuned
+from benchmark.running.tuned_values import SCORES, SearchFacts, folders, read_tuned
 from benchmark.space import OBJECTIVES
 from benchmark.tuning.tuning_file import TuningFile
 
@@ -61,13 +61,7 @@ def without_section(text: str, method: str) -> str:
 def section_of(found: TuningFile) -> str:
     """Return the section of a search as TOML."""
     chosen = found.chosen
-    facts = {
-        "sampler": chosen.sampler,
-        "pruner": chosen.pruner,
-        "space": chosen.space,
-        "tuned_on": chosen.tuned_on,
-        "objective": chosen.objective,
-    }
+    facts = {name: getattr(chosen, name) for name in SearchFacts.model_fields}
     trials = [
         {
             **trial.values,
