@@ -26,6 +26,11 @@ FROZEN = {
     "frozen": "with nothing trained but a head, where it has one, the model scores",
 }
 """What the readings of the frozen backbone are, in words."""
+FLOORS = {
+    FROZEN_ROW: "the frozen backbone, of which a head at most is trained",
+    "seq-lora": "sequential LoRA",
+}
+"""Rows that do nothing against forgetting, in words."""
 RUNS_ASKED = 10
 """Runs that a row of a standard protocol should have."""
 COSTLY = 1.25
@@ -75,12 +80,12 @@ def in_words(
     verdict = judge(part)
     ranked = [board for board in found if board.ranked and board.rows]
     rows = [row for board in found if not board.ranked for row in board.rows]
-    frozen = next((row for row in rows if row_method(row.first) == FROZEN_ROW), None)
+    floors = [row for name in FLOORS for row in rows if row_method(row.first) == name]
     says = [
         sentence
         for board in ranked
         for sentence in (
-            *(_standing(board), _beside_frozen(board, frozen), _describe_untrained(board, verdict)),
+            *(_standing(board), _beside_floors(board, floors), _describe_untrained(board, verdict)),
             _other_readings(board),
         )
         if sentence
@@ -185,17 +190,18 @@ def join_words(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _beside_frozen(board: Board, frozen: Row | None) -> str:
-    """Return how many rows are significantly above the frozen backbone with its head alone trained."""
-    if not board.compared or board.title != REHEARSAL_FREE or frozen is None:
+def _beside_floors(board: Board, floors: Sequence[Row]) -> str:
+    """Return how many rows are significantly above each row that does nothing against forgetting."""
+    if not board.compared or board.title != REHEARSAL_FREE or not floors:
         return ""
-    below = frozen.runs(LEADING)
-    above = [_is_above(row.runs(LEADING), below, len(board.rows)) for row in board.rows]
-    return (
-        f"{board.title}: {sum(above)} of {len(board.rows)} rows score significantly above the frozen "
-        f"backbone, of which a head at most is trained, {share(frozen.values(LEADING))} (Student over paired "
-        "runs, corrected for the number of rows)."
-    )
+    parts: list[str] = []
+    for floor in floors:
+        below, verb = floor.runs(LEADING), "" if parts else " rows score significantly"
+        above = sum(_is_above(row.runs(LEADING), below, len(board.rows)) for row in board.rows)
+        named = f"{FLOORS[row_method(floor.first)]}, {share(floor.values(LEADING))}"
+        parts.append(f"{above} of {len(board.rows)}{verb} above {named}")
+    how = "Student over paired runs, corrected for the number of rows"
+    return f"{board.title}: {', and '.join(parts)} ({how})."
 
 
 def _is_above(runs: Runs, below: Runs, rows: int) -> bool:
