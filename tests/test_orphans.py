@@ -80,6 +80,10 @@ def test_what_is_started_within_ends_with_its_starter_and_nothing_else_does(
         env={**os.environ, "PYTHONPATH": str(ROOT), OURS: mark},
     )
     assert starter.stdout is not None and starter.stdout.readline() == "up\n"
+    end = time.monotonic() + MOST_SECONDS
+    # A new process shows its environment only a moment after it has told its starter that it runs.
+    while not {"sleep 301", "sleep 302"} <= set(left(mark)) and time.monotonic() < end:
+        time.sleep(0.05)
     assert {"sleep 301", "sleep 302"} <= set(left(mark))
     if killed:
         starter.kill()
