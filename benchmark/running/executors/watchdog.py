@@ -29,10 +29,11 @@ def ending_children() -> Iterator[None]:
     # By its file and without its folder in the search path, where `ray` is another module.
     command = [sys.executable, "-P", __file__, mark]
     nowhere = subprocess.DEVNULL
-    # A session of its own: neither Ctrl-C nor a terminal that closes reaches it.
+    # A session of its own: neither Ctrl-C nor a terminal that closes reaches it. It acts once its input is
+    # closed, which leaving the block does, as does the end of this process.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True
-    ) as watchdog:
+    ):
         os.environ[MARK] = mark
         try:
             yield
@@ -41,8 +42,6 @@ def ending_children() -> Iterator[None]:
                 del os.environ[MARK]
             else:
                 os.environ[MARK] = before
-            assert watchdog.stdin is not None
-            watchdog.stdin.close()
 
 
 def end_marked(mark: str) -> None:
