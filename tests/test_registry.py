@@ -72,5 +72,13 @@ def test_every_built_in_has_a_summary() -> None:
         assert all(len(entry.summary) > 20 for entry in registry.entries.values())
 
 
+@pytest.mark.parametrize("key", METHODS.names())
+def test_the_defaults_of_a_method_are_values_that_it_accepts(key: str) -> None:
+    # Defaults are not validated as they are, so that `--set` could refuse what a method has without it.
+    settings = METHODS.load(key).Hyperparameters
+    defaults = settings().model_dump()
+    assert settings.model_validate(defaults).model_dump() == defaults
+
+
 def test_normalise() -> None:
     assert normalise("SD-Lora") == normalise("sd_lora") == "sdlora"
