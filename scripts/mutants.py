@@ -240,8 +240,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="most for one mutant's tests")
     parser.add_argument("--least", type=float, default=0.95, help="share that must be killed")
     asked = parser.parse_args()
-    drawn = list(enumerate(sample(asked.places, asked.count, asked.seed), 1))
-    mutants = drawn[max(asked.first, 1) - 1 : asked.last]
+    numbered = list(enumerate(sample(asked.places, asked.count, asked.seed), 1))
+    mutants = numbered[max(asked.first, 1) - 1 : asked.last]
     killed, started = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "checkout"

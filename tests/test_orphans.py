@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,11 +32,16 @@ def left(mark: str) -> list[str]:
     return found
 
 
-def wait_until_none_is_left(mark: str) -> None:
+def wait_until(mark: str, holds: Callable[[list[str]], bool]) -> list[str]:
+    """Return the processes that are left once something holds of them, or as they are after some time."""
     end = time.monotonic() + MOST_SECONDS
-    while (found := left(mark)) and time.monotonic() < end:
+    while not holds(found := left(mark)) and time.monotonic() < end:
         time.sleep(0.2)
-    assert found == []
+    return found
+
+
+def wait_until_none_is_left(mark: str) -> None:
+    assert wait_until(mark, lambda found: not found) == []
 
 
 def started(out: Path) -> subprocess.Popen[str]:
@@ -80,18 +86,14 @@ def test_what_is_started_within_ends_with_its_starter_and_nothing_else_does(
         env={**os.environ, "PYTHONPATH": str(ROOT), OURS: mark},
     )
     assert starter.stdout is not None and starter.stdout.readline() == "up\n"
-    end = time.monotonic() + MOST_SECONDS
-    # A new process shows its environment only a moment after it has told its starter that it runs.
-    while not {"sleep 301", "sleep 302"} <= set(left(mark)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert {"sleep 301", "sleep 302"} <= set(left(mark))
+    both = {"sleep 301", "sleep 302"}
+    # A new process shows its environment only a moment after its starter knows that it runs.
+    assert both <= set(wait_until(mark, both.issubset))
     if killed:
         starter.kill()
     starter.communicate()
-    end = time.monotonic() + MOST_SECONDS
-    while left(mark) != ["sleep 301"] and time.monotonic() < end:
-        time.sleep(0.2)
-    assert left(mark) == ["sleep 301"]
+    alone = ["sleep 301"]
+    assert wait_until(mark, alone.__eq__) == alone
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(OURS) == mark:

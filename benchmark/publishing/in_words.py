@@ -80,7 +80,9 @@ def in_words(
     verdict = judge(part)
     ranked = [board for board in found if board.ranked and board.rows]
     rows = [row for board in found if not board.ranked for row in board.rows]
-    floors = [row for name in FLOORS for row in rows if row_method(row.first) == name]
+    # Of rows of one method the first, so that none is named twice.
+    by_method = {row_method(row.first): row for row in reversed(rows)}
+    floors = [by_method[name] for name in FLOORS if name in by_method]
     says = [
         sentence
         for board in ranked
