@@ -84,6 +84,7 @@ def start(plugin: Path) -> Start:
     def begin(*arguments: object, limits: Limits | None = None, **variables: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": f"{plugin}{os.pathsep}{ROOT}", **variables}
         environment.pop("BENCH_DEBUG", None)
+        environment["PYTHONFAULTHANDLER"] = "1"  # one that is aborted shows where it stood
         environment["GIT_DIR"] = str(plugin / "no-repository")  # commits made meanwhile are kept out
         command = [sys.executable, "-m", "benchmark", "run", "--stream", "toy", *map(str, arguments)]
 
@@ -106,7 +107,13 @@ def start(plugin: Path) -> Start:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    printed, errors = process.communicate(timeout=400)
+    """Return how a sweep ended; one that does not is ended, with all it printed and where it stood."""
+    try:
+        printed, errors = process.communicate(timeout=450)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        printed, errors = process.communicate()
+        pytest.fail(f"the sweep did not end; it printed:\n{printed}\nand then:\n{errors}")
     return process.returncode, printed, errors
 
 
@@ -177,7 +184,7 @@ def test_nan_is_never_saved(start: Start, undisturbed: dict[str, bytes], tmp_pat
 def test_a_worker_that_dies_is_replaced(start: Start, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     out, marks = tmp_path / "runs", tmp_path / "marks"
     marks.mkdir()
-    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", out, "--timeout", "300"]
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", out, "--timeout", "200"]
     code, printed, errors = ended(start(*command, FAULT="die at times", MARKS=str(marks)))
     assert code == 0, errors
     # Two deaths at the second task and two at the third: four are over the limit, but not at one task.
