@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,21 +247,27 @@ def test_outcomes_stand_on_runs_that_lack_another_control(
     first, second = text.split("Of runs 0, 2 alone, which have every control:")
     assert "| keep-last" in first and "| keep-first" not in first and "| keep-first" in second
     # Its page can be made again: what either table stands on is among the results.
-    assert study.controls(0)["keep-first"].identity in {Run.of(each).identity for each in evidence.results()}
+    assert study.controls(0)["keep-first"].identity in {Run.of(each).identity for each in study.results()}
     none = replace(evidence, control_runs=())
     assert "No run has the other controls yet." in pages.write(none, "name", "command")
+
+
+def write_made_up(folder: Path) -> Path:
+    """Write the file of the study that `finished` ran."""
+    file = folder / "made-up.toml"
+    file.write_text(
+        'title = "Made up"\nstream = "toy"\nruns = "0-2"\ntuning = "7-8"\nshuffles = 2\n'
+        "set = { tasks = 4, planes = 2 }\npath = { values = 4, least_reduction = 0.25, runs = '0-1' }\n",
+        encoding="utf-8",
+    )
+    return file
 
 
 def test_the_page_is_made_again_from_published_results_alone(
     finished: tuple[Study, list[str]], tmp_path: Path
 ) -> None:
     study, _ = finished
-    file = tmp_path / "made-up.toml"
-    file.write_text(
-        'title = "Made up"\nstream = "toy"\nruns = "0-2"\ntuning = "7-8"\nshuffles = 2\n'
-        "set = { tasks = 4, planes = 2 }\npath = { values = 4, least_reduction = 0.25, runs = '0-1' }\n",
-        encoding="utf-8",
-    )
+    file = write_made_up(tmp_path)
 
     def page(*flags: object) -> str:
         done = CliRunner().invoke(app, ["study", str(file), "--page", *map(str, flags)])
@@ -290,6 +297,25 @@ def test_the_page_says_how_the_rates_were_chosen(finished: tuple[Study, list[str
     both: Any = SimpleNamespace(rows={"litelora": [searched], "sd-lora": [searched]})
     said = pages.describe_search(both)
     assert "litelora tuned, 9 trials, sd-lora tuned, 9 trials" in said and "outcome 1" not in said
+
+
+def test_results_are_published_before_a_reported_run_is_complete_and_the_study_goes_on_from_them(
+    finished: tuple[Study, list[str]], tmp_path: Path
+) -> None:
+    study, kept = finished[0], tmp_path / "kept"
+    file = write_made_up(tmp_path)
+    # Both stages of tuning, and of run 0 LiteLoRA and SD-LoRA, but not the shuffled gate.
+    for number in (1, 2, 3):
+        shutil.copytree(study.folder / f"stage {number}", tmp_path / "runs" / f"stage {number}")
+    flags = ["--page", "--out", str(tmp_path / "runs"), "--publish", str(kept)]
+    done = CliRunner().invoke(app, ["study", str(file), *flags])
+    assert done.exit_code != 0 and "no reported run of the study is complete" in done.output
+    assert [path.name for path in kept.iterdir()] == ["made-up.jsonl"]
+    begun = Study(study.file, kept)
+    assert begun.lambdas() == study.lambdas() and begun.find_best_lambda() == study.find_best_lambda()
+    # Four lambdas on each of two runs, then lambda*, 0 and SD-LoRA.
+    assert len(begun.results()) == 4 * 2 + 3 and all(begun.has(run) for run in begun.compared(0))
+    assert not begun.complete() and not begun.has(begun.compared(1)[0])
 
 
 def test_a_page_without_a_complete_run_gets_one_line(tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ def _write(found: Study, path: Path, out: Path, publish: Path | None) -> None:
     from benchmark.study.curve_plot import draw
     from benchmark.study.evidence import gather
 
+    if publish is not None:
+        # First: they are of use to whoever goes on with the study, also while none gives a page.
+        atomic_write(publish / f"{path.stem}.jsonl", pack(found.results()))
+        typer.echo(str(publish / f"{path.stem}.jsonl"))
     evidence = gather(found)
     folders = [out] if publish is None else [out, publish]
     for folder in folders:
@@ -107,6 +111,3 @@ def _write(found: Study, path: Path, out: Path, publish: Path | None) -> None:
         atomic_write(folder / f"{path.stem}.md", text.encode())
         atomic_write(folder / f"{path.stem}.svg", draw(evidence).encode())
         typer.echo(str(folder / f"{path.stem}.md"))
-    if publish is not None:
-        atomic_write(publish / f"{path.stem}.jsonl", pack(evidence.results()))
-        typer.echo(str(publish / f"{path.stem}.jsonl"))

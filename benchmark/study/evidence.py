@@ -114,15 +114,6 @@ class Evidence:
             raise UserError(f"{of} or {name} lacks {AIA}: score_at must be every")
         return [float(value) for value in ours - theirs]
 
-    def results(self) -> list[Result]:
-        """Return every result that the page is made of, each once."""
-        tuning = [result for results in self.study.tuning().values() for result in results]
-        parts = [self, *([self.with_controls] if self.control_runs else [])]
-        own = [result for part in parts for results in part.rows.values() for result in results]
-        curves = [run for number in self.path_runs for run in self.study.curves_of(number)]
-        own += [self.study.result(run) for run in curves]
-        return list({result.key: result for result in [*tuning, *own]}.values())
-
     # --- the planned outcomes
 
     @cached_property

@@ -76,6 +76,14 @@ class Study:
             raise Missing(f"there is no result of {run.name} in {self.folder}; bench study makes it")
         return self._results[run.identity]
 
+    def results(self) -> list[Result]:
+        """Return every result that there is of a run of the study, also of reported runs that lack others."""
+        found: dict[str, Result] = {}
+        with suppress(Missing):
+            for stage in self.stages():
+                found |= {run.identity: self.result(run) for run in stage.runs if self.has(run)}
+        return list(found.values())
+
     # --- tuning
 
     def lambdas(self) -> list[float]:
