@@ -34,10 +34,6 @@ def use_precision(module: nn.Module, precision: Precision, device: torch.device)
             f"{', '.join(formats_of(device))} (--set protocol.precision=float32 is another protocol's row)"
         )
     if precision == "bf16":
-        choose = getattr(module, "set_attn_implementation", None)
-        if device.type == "cpu" and choose is not None:
-            # In bfloat16 the fused attention's backward pass takes as long as all the rest of a step.
-            choose("eager")
         reduced = Autocast(device.type)
         module.register_forward_pre_hook(reduced.enter)
         # Also where the pass fails, or all that follows would run in bfloat16.
