@@ -3,9 +3,10 @@
 The output of the blocks below the first adapted one is a fixed function of a row, and of a method that trains
 nothing below its head the whole feature is. It is defined row by row: a row's states are those that the model
 gives it **alone and unpadded**. So they do not depend on a batch, and a run that reads them from the cache
-and one that computes them anew for every batch (`BENCH_PREFIX_GB=0`) give the same bytes. Rows of one length
-go through the model together only where that was seen to give the same bits as going alone; on a GPU, where
-products of another size round otherwise, they always go in groups of one size, filled up by repeating a row.
+and one that computes them anew for every batch (`BENCH_PREFIX_GB=0`) give the same bytes. Eight rows of one
+length go through the model together only where that was seen to give each the bits it has alone; on a GPU,
+where products of another size round otherwise, they always go in groups of one size, filled up by repeating
+a row.
 
 A split is one entry of the row cache (`benchmark.data.row_cache`): memory-mapped, hashed, made under a lock
 and renamed into place. Its key holds the weights, the row's own pixels or tokens, the block, the number
@@ -124,10 +125,11 @@ class FrozenPrefix:
 
     def _together(self, shape: tuple[Any, ...], rows: list[Inputs], size: int) -> list[Tensor]:
         count = len(rows)
-        if self.device.type != "cpu":
+        on_gpu = self.device.type != "cpu"
+        if on_gpu:
             rows = [*rows, *[rows[-1]] * (size - count)]
         alone = self._alone.get((shape, len(rows)))
-        if alone:
+        if alone or (count < size and not on_gpu):
             return [self._run(inputs)[0] for inputs in rows[:count]]
         hidden = self._run({name: torch.cat([row[name] for row in rows]) for name in rows[0]})
         if alone is None:
@@ -138,11 +140,10 @@ class FrozenPrefix:
         return list(hidden[:count])
 
     def _same(self, rows: list[Inputs], hidden: Tensor) -> bool:
-        """Whether a row's bits are those it has alone; on a GPU, those at another place of the group."""
-        if len(rows) == 1:
-            return True
+        """Whether each row's bits are those it has alone; on a GPU, those at another place of the group."""
         if self.device.type == "cpu":
-            return torch.equal(self._run(rows[-1])[0], hidden[-1])
+            # All of them: a processor may treat the last rows of a product otherwise than the first.
+            return all(torch.equal(self._run(row)[0], own) for row, own in zip(rows, hidden, strict=True))
         turned = rows[1:] + rows[:1]
         again = self._run({name: torch.cat([row[name] for row in turned]) for name in rows[0]})
         return torch.equal(again, hidden.roll(-1, 0))
