@@ -82,16 +82,16 @@ def test_a_checkpointed_block_gives_the_plain_gradient_to_the_bit(key: str, kind
     assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
 
 
-def large_model(name: str) -> Any:
+def large_model(name: str, width: int = 32) -> Any:
     """Return a tiny random model of a large preset's class: grouped keys, tied embeddings, as those have."""
     import transformers
 
     shape: dict[str, Any] = {
-        "hidden_size": 32,
+        "hidden_size": width,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "intermediate_size": 64,
+        "intermediate_size": 2 * width,
         "vocab_size": 50,
         "tie_word_embeddings": True,
         "initializer_range": 0.2,
@@ -99,7 +99,7 @@ def large_model(name: str) -> Any:
     }
     if name == "llama-3.2-1b":
         return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape))
-    return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape, head_dim=8))
+    return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape, head_dim=width // 4))
 
 
 def step_of(name: str, precision: str, parts: int = 1, checkpointed: bool = False) -> list[torch.Tensor]:

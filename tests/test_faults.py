@@ -17,7 +17,8 @@ from benchmark.running import sweep_folder
 from tests.command import ROOT, install
 from tests.outputs import content
 
-pytestmark = pytest.mark.slow
+# A machine that stands still for minutes meanwhile fails no test.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FAULTY = '''
 """Sequential LoRA that misbehaves at its second task in the way that the variable FAULT names."""
@@ -109,7 +110,7 @@ def start(plugin: Path) -> Start:
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Return how a sweep ended; one that does not is ended, with all it printed and where it stood."""
     try:
-        printed, errors = process.communicate(timeout=450)
+        printed, errors = process.communicate(timeout=700)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)
         printed, errors = process.communicate()
@@ -184,7 +185,7 @@ def test_nan_is_never_saved(start: Start, undisturbed: dict[str, bytes], tmp_pat
 def test_a_worker_that_dies_is_replaced(start: Start, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     out, marks = tmp_path / "runs", tmp_path / "marks"
     marks.mkdir()
-    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", out, "--timeout", "200"]
+    command = ["--method", "faulty,seq-lora", *SETTINGS, "--out", out, "--timeout", "300"]
     code, printed, errors = ended(start(*command, FAULT="die at times", MARKS=str(marks)))
     assert code == 0, errors
     # Two deaths at the second task and two at the third: four are over the limit, but not at one task.

@@ -29,6 +29,8 @@ from tests.test_accumulation import large_model
 
 CPU = torch.device("cpu")
 NAMES = ("llama-3.2-1b", "qwen3-0.6b")
+WIDTH = 64
+"""Of rows: a block of 4-bit weights, as narrower ones are read wrongly by bitsandbytes on some processors."""
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="the extra `quantized` is not installed"
 )
@@ -37,7 +39,7 @@ needs_bitsandbytes = pytest.mark.skipif(
 def saved(name: str, folder: Path) -> Path:
     """Write a tiny random model of a large preset's class, and a tokenizer of whole words."""
     torch.manual_seed(0)
-    large_model(name).save_pretrained(folder)
+    large_model(name, WIDTH).save_pretrained(folder)
     tiny.tokenizer("causal").save_pretrained(folder)
     return folder
 
@@ -57,7 +59,7 @@ def test_adapters_are_added_to_what_a_quantized_layer_answers(
     name: str, quantization: str, tmp_path: Path
 ) -> None:
     plain, module = loaded(saved(name, tmp_path), "none"), loaded(tmp_path, quantization)
-    x = torch.randn(2, 3, 32)
+    x = torch.randn(2, 3, WIDTH)
     with torch.no_grad():
         base = module(input_ids=IDS).logits
         exact, packed = (each.model.layers[0].self_attn.q_proj(x) for each in (plain, module))
@@ -114,14 +116,14 @@ def test_an_adapter_merged_for_good_stays_beside_a_quantized_layer(tmp_path: Pat
 
 
 @needs_bitsandbytes
-def test_a_run_is_built_on_quantized_weights_and_learns() -> None:
-    folder = tiny.folder("causal")
+def test_a_run_is_built_on_quantized_weights_and_learns(tmp_path: Path) -> None:
+    folder = saved("llama-3.2-1b", tmp_path)
     chosen = tiny.protocol("causal", quantization="nf4", epochs=1)
     tasks = tiny.tasks("causal", 2)
     run = Run("seq-lora", "tiny", "1", 0, folder.name, chosen, backbone_folder=folder)
     method, backbone = build(run, tasks, CPU, "text-classification")
     frozen = {name: each.clone() for name, each in backbone.module.named_parameters() if "lora" not in name}
-    assert backbone.size == tiny.backbone("causal").size
+    assert backbone.size == loaded(tmp_path, "none").num_parameters()
     tiny.learn(method, 0)
     assert backbone.stored == "frozen weights in nf4"
     assert all(
@@ -144,7 +146,25 @@ def test_shapes_alone_give_what_a_step_on_4_bit_weights_keeps(name: str, tmp_pat
         return torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), targets)
 
     real = Kept({p.untyped_storage()._cdata for p in module.parameters()}).count(loss).total()
-    assert step_memory(large_model(name).config, chosen).activations == pytest.approx(real, rel=0.1)
+    assert step_memory(large_model(name, WIDTH).config, chosen).activations == pytest.approx(real, rel=0.1)
+
+
+@needs_bitsandbytes
+def test_weights_that_the_library_unpacks_wrongly_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bitsandbytes.functional
+
+    folder, right = saved("llama-3.2-1b", tmp_path), bitsandbytes.functional.dequantize_4bit
+    assert loaded(folder, "nf4") is not None
+
+    def turned(*given: Any) -> torch.Tensor:
+        return right(*given).flip(-1)
+
+    monkeypatch.setattr(bitsandbytes.functional, "dequantize_4bit", turned)
+    with pytest.raises(UserError, match=r"nf4: .*reads weights of 64 x 64 wrongly; .* int8 and none"):
+        loaded(folder, "nf4")
+    assert loaded(folder, "int8") is not None
 
 
 def test_what_cannot_be_quantized_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -145,6 +145,40 @@ def keep_layout(module: nn.Module) -> None:
             layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
+def require_sound_unpacking(module: nn.Module) -> None:
+    """Refuse 4-bit weights that the library unpacks to others than they stand for.
+
+    With AVX-512 instructions bitsandbytes 0.50 does so where a row's width is no multiple of a block.
+
+    Raises:
+        UserError: it does; the line names the shape, and the values that are left.
+    """
+    seen = set()
+    for layer in module.modules():
+        weight: Any = getattr(layer, "weight", None)
+        state = getattr(weight, "quant_state", None)
+        if state is None or state.shape in seen or weight.device.type != "cpu":
+            continue
+        seen.add(state.shape)
+        if not _unpacks_soundly(weight, state):
+            shape = " x ".join(map(str, state.shape))
+            raise UserError(
+                f"protocol.quantization=nf4: here bitsandbytes reads weights of {shape} wrongly; it is right "
+                f"where a row is a multiple of {NF4_BLOCK} numbers, and so are the values int8 and none"
+            )
+
+
+def _unpacks_soundly(weight: Tensor, state: Any) -> bool:
+    from bitsandbytes.functional import dequantize_4bit
+
+    # Two codes to a byte, the first in its upper half; whole blocks are enough to see it.
+    codes = torch.stack([weight.flatten() >> 4, weight.flatten() & 15], dim=1).flatten().long()
+    blocks = codes.numel() // state.blocksize
+    own = state.code[codes[: blocks * state.blocksize]].view(blocks, -1) * state.absmax[:blocks, None]
+    theirs = dequantize_4bit(weight, state).flatten()[: own.numel()]
+    return torch.allclose(own.flatten(), theirs.to(own), rtol=0.01)
+
+
 def count_stored_bytes(weight: Tensor, quantization: Quantization) -> int:
     """Return the bytes of a frozen linear layer's weight `(d_out, d_in)` with its scales."""
     if quantization == "int8":

@@ -38,7 +38,7 @@ def read_model(
     """
     import transformers
 
-    from benchmark.models.placement import keep_layout, scales_of
+    from benchmark.models.placement import keep_layout, require_sound_unpacking, scales_of
 
     loaders = {"seq2seq": transformers.AutoModelForSeq2SeqLM, "causal": transformers.AutoModelForCausalLM}
     loader: Any = loaders.get(kind, transformers.AutoModel)
@@ -73,6 +73,7 @@ def read_model(
         answer_greedily(module)
     make_linear(module)
     keep_layout(module)
+    require_sound_unpacking(module)
     return module
 
 
