@@ -319,8 +319,10 @@ def test_results_are_published_before_a_reported_run_is_complete_and_the_study_g
 
 
 def test_a_page_without_a_complete_run_gets_one_line(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["study", "toy", "--page", "--out", str(tmp_path)])
+    flags = ["--page", "--out", str(tmp_path), "--publish", str(tmp_path / "kept")]
+    done = CliRunner().invoke(app, ["study", "toy", *flags])
     assert done.exit_code != 0 and "no reported run of the study is complete" in done.output
+    assert not (tmp_path / "kept").exists()
 
 
 def test_a_dry_run_tells_the_next_stage_and_json_is_refused(tmp_path: Path) -> None:

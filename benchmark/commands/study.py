@@ -100,9 +100,9 @@ def _write(found: Study, path: Path, out: Path, publish: Path | None) -> None:
     from benchmark.study.curve_plot import draw
     from benchmark.study.evidence import gather
 
-    if publish is not None:
+    if publish is not None and (results := found.results()):
         # First: they are of use to whoever goes on with the study, also while none gives a page.
-        atomic_write(publish / f"{path.stem}.jsonl", pack(found.results()))
+        atomic_write(publish / f"{path.stem}.jsonl", pack(results))
         typer.echo(str(publish / f"{path.stem}.jsonl"))
     evidence = gather(found)
     folders = [out] if publish is None else [out, publish]
