@@ -93,7 +93,9 @@ def test_sight_is_confirmed_by_permutation_and_refuted_by_the_bound() -> None:
         [(kinds, [1.0, 0.0, 0.9, 0.1, 0.5])] * 5 + [(kinds, [0.9, 0.1, 1.0, 0.0, 0.5])], PLANNED
     )
     assert blind.word == "refuted"
-    assert sees_need([], PLANNED)[0].word == "undecided"
+    unknown, _ = sees_need([], PLANNED)
+    assert unknown.sentence.endswith("**not asked** (the stream does not say what is needed).")
+    assert conclude(seen, seen, unknown, 0.5).endswith("so that whether its gate tells them is not asked.")
 
 
 def test_the_conclusion_says_what_the_three_words_mean() -> None:

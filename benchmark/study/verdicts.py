@@ -1,4 +1,4 @@
-"""The three planned outcomes as verdicts, each by a stated rule: confirmed, refuted or undecided."""
+"""The three planned outcomes as verdicts, each by a rule: confirmed, refuted, undecided or not asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmark.scoring.rank_permutation import AucTest, permute_auc
 from benchmark.study.study_file import Outcomes
 from benchmark.text_table import write_count
 
-Word = Literal["confirmed", "refuted", "undecided"]
+Word = Literal["confirmed", "refuted", "undecided", "not asked"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def sees_need(
     )
     test = permute_auc(runs)
     if test is None:
-        return Verdict(claim, "undecided", rule, "the stream does not say what is needed"), None
+        return Verdict(claim, "not asked", rule, "the stream does not say what is needed"), None
     bounds = bound_mean(test.aucs, planned.level)
     figures = f"mean AUC {test.mean:.2f} over {write_count(len(test.aucs), 'run')}, p = {test.p:.2g}"
     if test.p < 1 - planned.level:
@@ -160,6 +160,8 @@ def conclude(first: Verdict, second: Verdict, third: Verdict, reduction: float) 
         "refuted": "its gate does not tell the tasks that the stream calls in need of an adapter as well as "
         "was to matter",
         "undecided": "whether its gate tells the tasks in need of an adapter from the others is not decided",
+        "not asked": "nobody knows which tasks here need an adapter, so that whether its gate tells them is "
+        "not asked",
     }[third.word]
     return f"{cost}; {choice}; {sight}."
 
