@@ -17,7 +17,7 @@ from benchmark.running import sweep_folder
 from tests.command import ROOT, install
 from tests.outputs import content
 
-# A machine that stands still for minutes meanwhile fails no test.
+# The machine may stand still meanwhile, for minutes as has been seen.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FAULTY = '''

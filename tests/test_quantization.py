@@ -13,7 +13,7 @@ from benchmark.errors import UserError
 from benchmark.lora.stack import AdapterStack
 from benchmark.models import backbone as backbones
 from benchmark.models.attention import use_attention
-from benchmark.models.placement import Placement
+from benchmark.models.placement import Placement, require_sound_unpacking
 from benchmark.protocol import Protocol
 from benchmark.publishing.export import write_lora
 from benchmark.publishing.leaderboard import _device
@@ -165,6 +165,15 @@ def test_weights_that_the_library_unpacks_wrongly_are_refused(
     with pytest.raises(UserError, match=r"nf4: .*reads weights of 64 x 64 wrongly; .* int8 and none"):
         loaded(folder, "nf4")
     assert loaded(folder, "int8") is not None
+
+
+@needs_bitsandbytes
+def test_a_weight_smaller_than_a_block_is_let_through() -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    small = Linear4bit(8, 4, quant_type="nf4").to("cpu")
+    assert small.weight.quant_state is not None  # 32 numbers, a block has 64
+    require_sound_unpacking(small)
 
 
 def test_what_cannot_be_quantized_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

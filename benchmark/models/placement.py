@@ -174,7 +174,8 @@ def _unpacks_soundly(weight: Tensor, state: Any) -> bool:
     # Two codes to a byte, the first in its upper half; whole blocks are enough to see it.
     codes = torch.stack([weight.flatten() >> 4, weight.flatten() & 15], dim=1).flatten().long()
     blocks = codes.numel() // state.blocksize
-    own = state.code[codes[: blocks * state.blocksize]].view(blocks, -1) * state.absmax[:blocks, None]
+    own = state.code[codes[: blocks * state.blocksize]].view(blocks, state.blocksize)
+    own = own * state.absmax[:blocks, None]
     theirs = dequantize_4bit(weight, state).flatten()[: own.numel()]
     return torch.allclose(own.flatten(), theirs.to(own), rtol=0.01)
 

@@ -120,7 +120,9 @@ def sees_need(
     )
     test = permute_auc(runs)
     if test is None:
-        return Verdict(claim, "not asked", rule, "the stream does not say what is needed"), None
+        # Where needs are known and all alike there is nothing to tell apart, but they were asked about.
+        without: Word = "undecided" if runs else "not asked"
+        return Verdict(claim, without, rule, "the stream does not say what is needed"), None
     bounds = bound_mean(test.aucs, planned.level)
     figures = f"mean AUC {test.mean:.2f} over {write_count(len(test.aucs), 'run')}, p = {test.p:.2g}"
     if test.p < 1 - planned.level:
