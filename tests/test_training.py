@@ -15,6 +15,7 @@ from benchmark.errors import UserError
 from benchmark.lora.method import LowRankHyperparameters
 from benchmark.method import TRAINING, Context, Hyperparameters, Method, ParameterGroup, Phase
 from benchmark.protocol import Protocol
+from benchmark.running.building import prepare_device
 from benchmark.running.training import rate_factor, train
 from tests import tiny
 
@@ -164,3 +165,10 @@ def test_what_cannot_change_a_number_names_no_run() -> None:
     plain = tiny.protocol("vector")
     other = plain.model_copy(update={"evaluation_batch_size": 1, "source": "elsewhere"})
     assert other.identity() == plain.identity() != plain.model_copy(update={"batch_size": 1}).identity()
+
+
+def test_new_memory_is_not_filled_before_it_is_written() -> None:
+    torch.utils.deterministic.fill_uninitialized_memory = True  # as it is by default
+    prepare_device("cpu")
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.are_deterministic_algorithms_enabled()

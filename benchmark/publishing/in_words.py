@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.publishing.board import LEADING, Board
 from benchmark.publishing.collect import Row, Section, is_standard, row_method
+from benchmark.publishing.floors import count_apart, describe_floors
 from benchmark.publishing.grouping import REHEARSAL_FREE
-from benchmark.publishing.headroom import FROZEN as FROZEN_ROW
-from benchmark.publishing.headroom import Verdict, judge
+from benchmark.publishing.headroom import PROBE, Verdict, judge
 from benchmark.publishing.tables import mean_cost, share
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL
 from benchmark.scoring.headroom import FEWEST_ERRORS, Headroom
-from benchmark.scoring.statistics import FEWEST_RUNS, LEVEL, Runs, compare, student_interval
+from benchmark.scoring.statistics import FEWEST_RUNS
 from benchmark.text_table import write_count
 
 NOTHING_TRAINED = ("ncm", "frozen, class means")
@@ -26,11 +26,6 @@ FROZEN = {
     "frozen": "with nothing trained but a head, where it has one, the model scores",
 }
 """What the readings of the frozen backbone are, in words."""
-FLOORS = {
-    FROZEN_ROW: "the frozen backbone, of which a head at most is trained",
-    "seq-lora": "sequential LoRA",
-}
-"""Rows that do nothing against forgetting, in words."""
 RUNS_ASKED = 10
 """Runs that a row of a standard protocol should have."""
 COSTLY = 1.25
@@ -80,15 +75,12 @@ def in_words(
     verdict = judge(part)
     ranked = [board for board in found if board.ranked and board.rows]
     rows = [row for board in found if not board.ranked for row in board.rows]
-    # Of rows of one method the first, so that none is named twice.
-    by_method = {row_method(row.first): row for row in reversed(rows)}
-    floors = [by_method[name] for name in FLOORS if name in by_method]
     says = [
         sentence
         for board in ranked
         for sentence in (
-            *(_standing(board), _beside_floors(board, floors), _describe_untrained(board, verdict)),
-            _other_readings(board),
+            *(_standing(board), *describe_floors(board, rows), _describe_untrained(board, verdict)),
+            _other_readings(board, rows),
         )
         if sentence
     ]
@@ -108,7 +100,8 @@ def in_words(
         f"Anything about other models, data or budgets: all rows are {part.backbone} on {part.stream}."
     )
     line = " ".join(filter(None, [verdict.line, (measured or {}).get((part.stream, part.protocol))]))
-    return InWords(_room(verdict), not verdict.refusal, tuple(says), tuple(limits), line)
+    room = _room(verdict) + _room_on_shared_runs(part, ranked, verdict)
+    return InWords(room, not verdict.refusal, tuple(says), tuple(limits), line)
 
 
 def short_names(rows: Sequence[Row]) -> list[str]:
@@ -148,6 +141,24 @@ def _unsure(measured: Headroom) -> str:
     return (
         f" Over test rows the room is less certain than over runs: {measured.gap / measured.row_error:.1f} "
         "standard errors."
+    )
+
+
+def _room_on_shared_runs(part: Section, ranked: Sequence[Board], verdict: Verdict) -> str:
+    """Return what the gap is on the runs that the ranked rows stand on, where the references have more."""
+    compared = [board for board in ranked if board.compared]
+    if verdict.headroom is None or not compared:
+        return ""
+    runs = compared[0].rows[0].runs(LEADING).keys()
+    rows = [row.on(runs) for row in part.rows if not runs.isdisjoint(row.runs(LEADING))]
+    here = judge(replace(part, rows=tuple(rows))).headroom
+    if here is None or here.standard_error is None or here.n >= verdict.headroom.n:
+        return ""
+    sure = here.gap / here.standard_error
+    asked = f", {FEWEST_ERRORS} are asked for" if sure < FEWEST_ERRORS else ""
+    return (
+        f" On the {here.n} runs that the rows share the gap is {100 * here.gap:.1f} points, {sure:.1f} "
+        f"standard errors{asked}; on all {verdict.headroom.n} it is {100 * verdict.headroom.gap:.1f}."
     )
 
 
@@ -192,26 +203,6 @@ def join_words(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _beside_floors(board: Board, floors: Sequence[Row]) -> str:
-    """Return how many rows are significantly above each row that does nothing against forgetting."""
-    if not board.compared or board.title != REHEARSAL_FREE or not floors:
-        return ""
-    parts: list[str] = []
-    for floor in floors:
-        below, verb = floor.runs(LEADING), "" if parts else " rows score significantly"
-        above = sum(_is_above(row.runs(LEADING), below, len(board.rows)) for row in board.rows)
-        named = f"{FLOORS[row_method(floor.first)]}, {share(floor.values(LEADING))}"
-        parts.append(f"{above} of {len(board.rows)}{verb} above {named}")
-    how = "Student over paired runs, corrected for the number of rows"
-    return f"{board.title}: {', and '.join(parts)} ({how})."
-
-
-def _is_above(runs: Runs, below: Runs, rows: int) -> bool:
-    """Return whether a row is above another on shared runs, at 5 % over so many rows (Bonferroni)."""
-    found = student_interval(compare(runs, below).differences, 1 - (1 - LEVEL) / rows)
-    return found is not None and found[0] > 0
-
-
 def _unequal_costs(board: Board) -> str:
     """Return which rows pass more through the backbone than the cheapest, and that none is as costly."""
     if not board.compared:
@@ -246,8 +237,12 @@ def _describe_untrained(board: Board, verdict: Verdict) -> str:
     )
 
 
-def _other_readings(board: Board) -> str:
-    """Return how many rows could be best by the readings that take the head's bias away."""
+def _other_readings(board: Board, others: Sequence[Row]) -> str:
+    """Return how many rows could be best by the readings that take the head's bias away.
+
+    Args:
+        others: rows that compete with none, the probe of frozen features among them.
+    """
     if not board.compared or len(board.rows) < 3:
         return ""
     counts = {CLASS_MEANS: "class means", TASK_INCREMENTAL: "task id"}
@@ -256,7 +251,14 @@ def _other_readings(board: Board) -> str:
         for reading, words in counts.items()
         if (count := board.could_be_best_by(reading)) is not None
     ]
-    return f"{board.title}: {', '.join(found)} rows could be best." if found else ""
+    if not found:
+        return ""
+    probe = next((row for row in others if row_method(row.first) == PROBE), None)
+    beside = ""
+    if probe is not None and (scores := probe.values(LEADING, TASK_INCREMENTAL)):
+        above, _ = count_apart(board.rows, probe, lambda row: row.runs(LEADING, TASK_INCREMENTAL))
+        beside = f"; by task id {above} score significantly more than the probe, {share(scores)}"
+    return f"{board.title}: {', '.join(found)} rows could be best{beside}."
 
 
 def _limit(board: Board) -> str:

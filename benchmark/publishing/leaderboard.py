@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import Incomplete
 from benchmark.protocol import describe_storage
@@ -242,20 +243,20 @@ def _searches(part: Section) -> list[tuple[str, str]]:
         found = row.first.provenance.tuned
         if found is not None:
             what = f"{found.sampler}, {found.pruner}; space {json.dumps(found.space)}"
-            fixed = _find_fixed_rates(row.first)
+            fixed = _find_fixed_settings(row.first)
             left = f"; not searched {json.dumps(fixed)}" if fixed else ""
             lines.append((row.name, f"{what}; chosen {json.dumps(found.values)}{left}"))
     return lines
 
 
-def _find_fixed_rates(run: Result) -> dict[str, float]:
-    """Return the learning rates of a tuned run that its search did not choose and that do not follow it."""
+def _find_fixed_settings(run: Result) -> dict[str, Any]:
+    """Return the settings of a tuned run that its search did not choose, nor anything that follows it."""
     found = run.provenance.tuned
     given = run.config.get("hyperparameters", {})
     return {
         name: value
         for name, value in given.items()
-        if name.endswith("learning_rate") and value is not None and found and name not in found.values
+        if value not in (None, {}, []) and found and name not in found.values
     }
 
 

@@ -74,7 +74,7 @@ DEFINITIONS = {
     "selected on test": "the epoch that counts was chosen by its score on TEST rows, as some papers do.",
     "bold": "the best AP, where no other row could be best.",
     "reference": "floor: what needs no protection from forgetting to reach; ceiling: what learns with all "
-    "data or the task id at hand.",
+    "data or the task id at hand, and may be exceeded all the same.",
     "trainable": "adapter numbers under an optimiser, the task with the most; the head comes on top.",
     "on disk": "adapter numbers kept after the last task.",
     "in memory": "adapter numbers in memory while predicting.",

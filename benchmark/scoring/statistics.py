@@ -40,6 +40,22 @@ def student_interval(differences: Sequence[float], level: float = LEVEL) -> tupl
     return mean - reach, mean + reach
 
 
+def student_p(differences: Sequence[float]) -> float | None:
+    """Return the two-sided p-value of Student's test that paired differences have the mean 0, None below two.
+
+    Differences that are all the same are certain: 1 where they are 0, else 0.
+    """
+    if len(differences) < 2:
+        return None
+    from scipy.stats import t
+
+    mean, deviation = spread(differences)
+    if not deviation:
+        return float(mean == 0)
+    count = len(differences)
+    return float(2 * t.sf(abs(mean) * count**0.5 / deviation, count - 1))
+
+
 @cache
 def student_reach(count: int, level: float = LEVEL) -> float:
     """Return half the width of Student's interval of a mean of `count` values in standard deviations."""

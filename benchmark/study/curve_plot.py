@@ -57,8 +57,9 @@ def draw(evidence: Evidence) -> str:
         if name in evidence.names:
             reached = evidence.scores(name)
             assert reached is not None
+            results = [result for part in evidence.parts(name) for result in part]
             axes.errorbar(
-                [100 * _reduction(evidence.result_of(name))], [reached.mean()], yerr=[_error(reached)],
+                [100 * _reduction(results)], [reached.mean()], yerr=[_error(reached)],
                 color=COLOURS[colour], marker=marker, linestyle="", label=text(name),
             )  # fmt: skip
     axes.set(xlabel="adapters dropped, %", ylabel="average incremental accuracy x 100")

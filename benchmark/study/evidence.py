@@ -87,32 +87,46 @@ class Evidence:
 
         None where a result lacks it.
         """
-        parts = [results for row, results in self.rows.items() if row == name or row.startswith(f"{name} ")]
-        if name != SHUFFLED:
-            parts = [self.rows[name]]
         values = []
-        for results in parts:
+        for results in self.parts(name):
             own = [numbers(result, reading).get(metric) for result in results]
             if None in own:
                 return None
             values.append([100 * value for value in own if value is not None])
         return np.mean(np.array(values), axis=0)
 
+    def parts(self, name: str) -> list[list[Result]]:
+        """Return a row's results, or those of each permutation of the shuffled gate."""
+        if name != SHUFFLED:
+            return [self.rows[name]]
+        return [results for row, results in self.rows.items() if row.startswith(SHUFFLED)]
+
+    def count_active(self, name: str) -> tuple[float, float]:
+        """Return a row's active adapters after the last task and in the mean over stages; means over runs.
+
+        A shuffled gate keeps as many as LiteLoRA in the end, and may have had fewer of them on the way.
+        """
+        counts = np.array([result.active_adapters for results in self.parts(name) for result in results])
+        return float(counts[:, -1].mean()), float(counts.mean())
+
     @property
     def names(self) -> list[str]:
         """The rows' names, the permutations of the shuffled gate as one."""
         return list(dict.fromkeys(SHUFFLED if SHUFFLED in name else name for name in self.rows))
 
-    def result_of(self, name: str) -> list[Result]:
-        """Return results that stand for a row in what permutations share: how many adapters there are."""
-        return self.rows[f"{SHUFFLED} 1"] if name == SHUFFLED else self.rows[name]
-
     def differences(self, name: str, of: str = "litelora") -> list[float]:
         """Return a row, by default LiteLoRA at lambda*, minus another, in points of AIA, one a run."""
-        ours, theirs = self.scores(of), self.scores(name)
-        if ours is None or theirs is None:
+        found = self.differences_by(name, AIA, TRAINED_HEAD, of)
+        if found is None:
             raise UserError(f"{of} or {name} lacks {AIA}: score_at must be every")
-        return [float(value) for value in ours - theirs]
+        return found
+
+    def differences_by(
+        self, name: str, metric: str, reading: str, of: str = "litelora"
+    ) -> list[float] | None:
+        """Return what `differences` does by another number or reading; None where a result lacks it."""
+        ours, theirs = self.scores(of, metric, reading), self.scores(name, metric, reading)
+        return None if ours is None or theirs is None else [float(value) for value in ours - theirs]
 
     # --- the planned outcomes
 
@@ -181,10 +195,7 @@ class Evidence:
 
     def decisions(self, name: str) -> list[Decisions]:
         """Return what a row's runs decided beside what was needed; empty where either is not known."""
-        if name == SHUFFLED:
-            parts = [results for row, results in self.rows.items() if row.startswith(SHUFFLED)]
-        else:
-            parts = [self.rows[name]]
+        parts = self.parts(name)
         found = [read_decisions(each.needs_adapter, each.report) for results in parts for each in results]
         known = [each for each in found if each is not None]
         return known if len(known) == len(found) else []

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
 
 from benchmark.publishing.leaderboard import describe_parameters
-from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
+from benchmark.results import CLASS_MEANS
 from benchmark.running.catalogue import load_method
 from benchmark.scoring.one_sided import bound_mean, p_above
-from benchmark.scoring.statistics import student_interval
-from benchmark.study.evidence import Evidence, mean_of
+from benchmark.study.evidence import Evidence
 from benchmark.study.members import GATE, REFERENCE
+from benchmark.study.page_tables import (
+    compare_rows,
+    describe_needed,
+    differ,
+    follow_path,
+    format_interval,
+    list_trials,
+    markdown,
+)
 from benchmark.study.path import BEYOND
-from benchmark.study.stages import AS_MANY, ORACLE, points
+from benchmark.study.stages import AIA, AS_MANY, ORACLE, SHUFFLED
 from benchmark.study.verdicts import conclude
 from benchmark.text_table import write_count, write_percent
 
@@ -23,7 +28,6 @@ ALL = "litelora, lambda 0"
 CHOICES = ((ORACLE, AS_MANY), (ORACLE, ALL), ("keep-first", "keep-last"))
 """Rules compared to see what a stream rewards: what it calls needed, at its own number and beside nearly all
 adapters, and old ones over new."""
-READ = {TRAINED_HEAD: "AIA", CLASS_MEANS: "AIA, class means", TASK_INCREMENTAL: "AIA, task id"}
 
 
 def write(evidence: Evidence, name: str, command: str) -> str:
@@ -53,6 +57,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         "\n".join(f"{place}. {each.sentence}" for place, each in enumerate(verdicts, 1)),
         *([f"Found since: {file.since}"] if file.since else []),
         beside_all(evidence),
+        describe_way(evidence),
         describe_search(evidence),
         f"![Score against adapters dropped]({name}.svg)",
         (
@@ -64,10 +69,14 @@ def write(evidence: Evidence, name: str, command: str) -> str:
         + "Bars: one standard error over runs, unpaired; the table has the differences of pairs.",
         "## At lambda*",
         "Average incremental accuracy (AIA) x 100 by three readings, the paper's pooled measures A and F, "
-        "adapters active at the end, and LiteLoRA's AIA less the row's with its 95 % interval. The shuffled "
+        "adapters active at the end and in the mean over stages, and LiteLoRA's AIA less the row's with its "
+        "95 % interval. The shuffled "
         f"gate is the mean of {file.shuffles} permutations a run. Where LiteLoRA kept one adapter or all, "
         "rules that keep as many keep the same, and their row has its own run.",
-        markdown(rows(evidence)),
+        markdown(compare_rows(evidence)),
+        "LiteLoRA less the row by numbers of which no outcome is: the end alone (AP), the features, and the "
+        "task's own classes (95 % intervals, not corrected).",
+        markdown(differ(evidence)),
         *controls(evidence),
     ]
     if evidence.path_runs:
@@ -76,7 +85,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
             f"Runs {', '.join(map(str, evidence.path_runs))}: LiteLoRA at each lambda, and keep-random with "
             "as many adapters; *predicted* is the number kept that the worths at lambda 0 of the same run "
             "say, *alike* the share of single decisions that they say right.",
-            markdown(path(evidence)),
+            markdown(follow_path(evidence)),
             secondary(evidence),
         ]
     if first.needs_adapter:
@@ -87,7 +96,7 @@ def write(evidence: Evidence, name: str, command: str) -> str:
             f"the likelier, would have an AUC of {write_percent(evidence.auc_of_place)}.",
             markdown(describe_needed(evidence)),
         ]
-    parts += ["## Tuning", markdown(tuning(evidence)), "## Fixed before the runs", list_fixed(evidence)]
+    parts += ["## Tuning", markdown(list_trials(evidence)), "## Fixed before the runs", list_fixed(evidence)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,26 +116,23 @@ def describe_search(evidence: Evidence) -> str:
 def beside_all(evidence: Evidence) -> str:
     """Return what dropping costs against the same method that drops next to nothing."""
     kept = 1 - float(np.mean([result.reduction or 0.0 for result in evidence.rows[ALL]]))
+    by_means = evidence.differences_by(ALL, AIA, CLASS_MEANS)
+    also = f", by class means {format_interval(by_means)}" if by_means else ""
+    intervals = " (95 % intervals)" if len(evidence.runs) > 1 else ""
     return (
         f"Not an outcome: less its own lambda 0, which has the same rates and keeps {kept:.0%}, LiteLoRA "
-        f"at lambda* scores {_interval(evidence.differences(ALL))} points of AIA (95 % interval)."
+        f"at lambda* scores {format_interval(evidence.differences(ALL))} points of AIA{also}{intervals}."
     )
 
 
-def rows(evidence: Evidence) -> pd.DataFrame:
-    """Return a row for LiteLoRA at lambda* and for everything that it is compared with."""
-    table = []
-    for name in evidence.names:
-        record = {"row": name}
-        for reading, title in READ.items():
-            record[title] = _format_spread(evidence.scores(name, reading=reading))
-        record["A, pooled"] = _format_spread(evidence.scores(name, "average_anytime_pooled"))
-        record["F, all rows"] = _format_spread(evidence.scores(name, "forgetting_all_rows"))
-        results = evidence.result_of(name)
-        record["active"] = f"{np.mean([result.active_adapters[-1] for result in results]):.1f}"
-        record["litelora minus it"] = "" if name == "litelora" else _interval(evidence.differences(name))
-        table.append(record)
-    return pd.DataFrame(table)
+def describe_way(evidence: Evidence) -> str:
+    """Return how many adapters were active on the way, of which AIA is, beside the shuffled gate's."""
+    (_, ours), (_, theirs) = (evidence.count_active(name) for name in ("litelora", SHUFFLED))
+    return (
+        "Shuffled decisions keep as many adapters at the end. In the mean over stages, as AIA is, "
+        f"{ours:.1f} are active with LiteLoRA's and {theirs:.1f} with shuffled ones: a difference in AIA may "
+        "be one of having them early."
+    )
 
 
 def controls(evidence: Evidence) -> list[str]:
@@ -135,7 +141,7 @@ def controls(evidence: Evidence) -> list[str]:
         return choices(evidence)
     if not evidence.control_runs:
         return ["No run has the other controls yet."]
-    table = markdown(rows(evidence.with_controls))
+    table = markdown(compare_rows(evidence.with_controls))
     said = f"Of runs {', '.join(map(str, evidence.control_runs))} alone, which have every control:"
     return [said, table, *choices(evidence.with_controls)]
 
@@ -143,34 +149,12 @@ def controls(evidence: Evidence) -> list[str]:
 def choices(evidence: Evidence) -> list[str]:
     """Return whether it matters at all which adapters are kept, by rules that do not learn it."""
     said = [
-        f"{of} less {name} {_interval(evidence.differences(name, of))}"
+        f"{of} less {name} {format_interval(evidence.differences(name, of))}"
         for of, name in CHOICES
         if of in evidence.rows and name in evidence.rows
     ]
     head = "Whether a choice can matter here, by rules that are not learned (AIA, 95 %)"
     return [f"{head}: {'; '.join(said)}."] if said else []
-
-
-def path(evidence: Evidence) -> pd.DataFrame:
-    """Return a row for every lambda."""
-    table = []
-    predictions = evidence.predictions()
-    for value in evidence.lambdas:
-        ours, theirs = evidence.gate[value], evidence.at_random[value]
-        guessed, kept, alike = predictions[value]
-        gaps = [points(a) - points(b) for a, b in zip(ours, theirs, strict=True)]
-        table.append(
-            {
-                "lambda": f"{value:g}" + (" *" if value == evidence.chosen else ""),
-                "AIA": _format_spread(np.array([points(result) for result in ours])),
-                "kept": f"{kept:.1f}",
-                "predicted": f"{guessed:.1f}",
-                "alike": f"{alike:.0%}",
-                "keep-random": _format_spread(np.array([points(result) for result in theirs])),
-                "litelora minus it": _interval(gaps),
-            }
-        )
-    return pd.DataFrame(table)
 
 
 def secondary(evidence: Evidence) -> str:
@@ -184,42 +168,6 @@ def secondary(evidence: Evidence) -> str:
         f"Mean height of LiteLoRA's curve less keep-random's, over the reductions that both reach: "
         f"{bounds.mean:+.2f} points ({bounds.n} runs, one-sided bounds {bounds.lower:+.2f} and "
         f"{bounds.upper:+.2f}, p = {p:.2g})."
-    )
-
-
-def describe_needed(evidence: Evidence) -> pd.DataFrame:
-    """Return precision, recall and AUC of every row that decides."""
-    table = []
-    for name in evidence.names:
-        found = evidence.decisions(name)
-        if found:
-            shares = {
-                "precision": mean_of([each.precision for each in found]),
-                "recall": mean_of([each.recall for each in found]),
-                "AUC": mean_of([each.auc for each in found]),
-            }
-            kept = np.mean([sum(each.kept) for each in found])
-            table.append(
-                {
-                    "row": name,
-                    "kept": f"{kept:.1f}",
-                    **{key: write_percent(value) for key, value in shares.items()},
-                }
-            )
-    return pd.DataFrame(table)
-
-
-def tuning(evidence: Evidence) -> pd.DataFrame:
-    """Return what chose lambda*."""
-    return pd.DataFrame(
-        [
-            {
-                "lambda": f"{value:g}" + (" *" if value == evidence.chosen else ""),
-                "AIA, validation rows": _format_spread(np.array([points(result) for result in results])),
-                "kept": f"{np.mean([result.active_adapters[-1] for result in results]):.1f}",
-            }
-            for value, results in evidence.study.tuning().items()
-        ]
     )
 
 
@@ -250,23 +198,3 @@ def _describe_runs(evidence: Evidence) -> str:
         return "run i has order i and seed i"
     orders = sorted({result.order for result in results})
     return "run i has seed i" + (f" and all have order {orders[0]}" if len(orders) == 1 else "")
-
-
-def _format_spread(values: np.ndarray | None) -> str:
-    if values is None:
-        return "-"
-    deviation = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{values.mean():.1f}{deviation}"
-
-
-def _interval(differences: Sequence[float]) -> str:
-    interval = student_interval(differences)
-    if interval is None:
-        return f"{np.mean(differences):+.1f}"
-    return f"{np.mean(differences):+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})"
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """Return a frame of texts as a markdown table, its first column to the left."""
-    sides = ["left", *["right"] * (len(frame.columns) - 1)]
-    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))

@@ -153,9 +153,10 @@ def conclude(first: Verdict, second: Verdict, third: Verdict, reduction: float) 
             "undecided": f"Whether {dropping} more than the margin to SD-LoRA is not decided",
         }[first.word]
     choice = {
-        "confirmed": "its choice of them is better than chance",
-        "refuted": "its choice of them is worth less over chance than was to matter",
-        "undecided": "that its choice of them is better than chance is not shown",
+        "confirmed": "it scores higher than its own decisions shuffled over tasks",
+        "refuted": "it scores higher than its own decisions shuffled over tasks by less than was to matter, "
+        "or not at all",
+        "undecided": "that it scores higher than its own decisions shuffled over tasks is not shown",
     }[second.word]
     sight = {
         "confirmed": "its gate tells the tasks that the stream calls in need of an adapter from the others",
