@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.results import Result
+from benchmark.results import TRAINED_HEAD, Result
 from benchmark.running.plan import plan
 from benchmark.running.run import Run
 from benchmark.study import page as pages
 from benchmark.study.curve_plot import draw
 from benchmark.study.evidence import gather
 from benchmark.study.members import Members
-from benchmark.study.stages import Missing, Study
+from benchmark.study.stages import SHUFFLED, Missing, Study
 from benchmark.study.study_file import PathRule, StudyFile, read_study
 from tests import factories
 
@@ -211,6 +211,22 @@ def test_the_page_says_whether_a_choice_can_matter(finished: tuple[Study, list[s
     assert pages.choices(SimpleNamespace(rows=without)) == []  # type: ignore[arg-type]
 
 
+def test_adapters_on_the_way_are_counted_over_stages_and_permutations(
+    finished: tuple[Study, list[str]],
+) -> None:
+    evidence = gather(finished[0])
+    active = {
+        "litelora": [1, 2, 2, 3],  # 3 at the end, 8 / 4 = 2 in the mean
+        f"{SHUFFLED} 1": [1, 1, 2, 3],  # 7 / 4
+        f"{SHUFFLED} 2": [1, 1, 1, 3],  # 6 / 4; of both 13 / 8
+    }
+    made = {name: [SimpleNamespace(active_adapters=counts)] for name, counts in active.items()}
+    evidence.__dict__["rows"] = made
+    assert evidence.count_active("litelora") == (3.0, 2.0)
+    assert evidence.count_active(SHUFFLED) == (3.0, 13 / 8)
+    assert "2.0 are active with LiteLoRA's and 1.6 with shuffled ones" in pages.describe_way(evidence)
+
+
 def test_rules_that_can_keep_only_the_same_are_one_run(finished: tuple[Study, list[str]]) -> None:
     study, _ = finished
     found = study.at_random(0)
@@ -244,6 +260,10 @@ def test_outcomes_stand_on_runs_that_lack_another_control(
     assert len(evidence.rows["shuffled gate 1"]) == 3 and "keep-first" not in evidence.rows
     assert len(evidence.with_controls.rows["keep-first"]) == 2
     text = pages.write(evidence, "name", "command")
+    assert "LiteLoRA less the row by numbers of which no outcome is" in text
+    # A run's scores are all one number, so that AP differs as AIA does.
+    by_end = evidence.differences_by("sd-lora", "average_performance", TRAINED_HEAD)
+    assert by_end == pytest.approx(evidence.differences("sd-lora"))
     first, second = text.split("Of runs 0, 2 alone, which have every control:")
     assert "| keep-last" in first and "| keep-first" not in first and "| keep-first" in second
     # Its page can be made again: what either table stands on is among the results.
