@@ -22,7 +22,7 @@ FLOORS = {
 def describe_floors(board: Board, rows: Sequence[Row]) -> list[str]:
     """Return a sentence for each floor: how many of a board's rows score more than it, and how many less.
 
-    Where the tasks before the last give other numbers, these are told too: a row may lead by the task that it
+    Where the tasks before the last give other numbers, it says these too: a row may lead by the task that it
     has just learned and have kept less of the others than a model that learned nothing.
 
     Args:

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from benchmark.publishing.board import LEADING
 from benchmark.results import CLASS_MEANS, TASK_INCREMENTAL, TRAINED_HEAD
 from benchmark.scoring.statistics import student_interval
 from benchmark.study.evidence import Evidence, mean_of
 from benchmark.study.stages import AIA, points
 from benchmark.text_table import write_percent
 
-AP = "average_performance"
 ACTIVE = ("active", "active, all stages")
 UNPLANNED = {
     "AIA, class means": (AIA, CLASS_MEANS),
     "AIA, task id": (AIA, TASK_INCREMENTAL),
-    "AP": (AP, TRAINED_HEAD),
-    "AP, class means": (AP, CLASS_MEANS),
-    "AP, task id": (AP, TASK_INCREMENTAL),
+    "AP": (LEADING, TRAINED_HEAD),
+    "AP, class means": (LEADING, CLASS_MEANS),
+    "AP, task id": (LEADING, TASK_INCREMENTAL),
 }
 """Numbers and readings of which no outcome is."""
 READ = {TRAINED_HEAD: "AIA", CLASS_MEANS: "AIA, class means", TASK_INCREMENTAL: "AIA, task id"}
@@ -49,8 +49,8 @@ def differ(evidence: Evidence) -> pd.DataFrame:
     for name in evidence.names:
         if name != "litelora":
             found = {title: evidence.differences_by(name, *by) for title, by in UNPLANNED.items()}
-            cells = {title: format_interval(values) if values else "-" for title, values in found.items()}
-            table.append({"litelora less": name} | cells)
+            texts = {title: format_interval(values) if values else "-" for title, values in found.items()}
+            table.append({"litelora less": name} | texts)
     return pd.DataFrame(table)
 
 
